@@ -1,0 +1,53 @@
+//! The one error type of this crate.
+
+/// A failure of this crate, with the numbers needed to act on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A number lies outside its admissible range.
+    #[error("{name} must lie in {range}, got {value}")]
+    OutOfRange {
+        /// What the number is.
+        name: &'static str,
+        /// The number.
+        value: f64,
+        /// Where it should lie, as an interval or in words.
+        range: &'static str,
+    },
+    /// Two sizes that must agree do not.
+    #[error("{what}: wanted {wanted}, found {found}")]
+    Mismatch {
+        /// What was compared.
+        what: &'static str,
+        /// The size that was needed.
+        wanted: String,
+        /// The size that came.
+        found: String,
+    },
+    /// Saved bytes lack a tensor.
+    #[error("saved state lacks the tensor `{name}`")]
+    MissingTensor {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A failure of candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// Bytes that are not a safetensors file.
+    #[error(transparent)]
+    SafeTensors(#[from] safetensors::SafeTensorError),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A [`Error::Mismatch`] from two values that print themselves.
+    pub fn mismatch(
+        what: &'static str,
+        wanted: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self::Mismatch { what, wanted: wanted.to_string(), found: found.to_string() }
+    }
+}

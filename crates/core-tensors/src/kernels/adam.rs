@@ -1,0 +1,108 @@
+//! One step of Adam on one block.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+
+use super::{numbers, vectorised};
+use crate::optim::AdamConfig;
+
+/// The constants of step t.
+pub(crate) struct Update {
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+    /// η / (1 − β₁ᵗ)
+    rate: f64,
+    /// √(1 − β₂ᵗ)
+    root_correction: f64,
+}
+
+impl Update {
+    pub(crate) fn new(config: &AdamConfig, n_steps: i32) -> Self {
+        let AdamConfig { learning_rate, beta1, beta2, epsilon } = *config;
+        Self {
+            beta1,
+            beta2,
+            epsilon,
+            rate: learning_rate / (1.0 - beta1.powi(n_steps)),
+            root_correction: (1.0 - beta2.powi(n_steps)).sqrt(),
+        }
+    }
+
+    /// Moments and block in one pass, f32 on the CPU.
+    pub(crate) fn fused(
+        &self,
+        block: &Tensor,
+        gradient: &Tensor,
+        first: &mut [f32],
+        second: &mut [f32],
+    ) -> Result<()> {
+        let moments = RefCell::new((first, second));
+        block.inplace_op2(&gradient.contiguous()?, &Fused { update: self, moments })
+    }
+
+    /// The same in tensor operations.
+    pub(crate) fn composed(
+        &self,
+        block: &Tensor,
+        gradient: &Tensor,
+        first: &mut Tensor,
+        second: &mut Tensor,
+    ) -> Result<()> {
+        *first = ((&*first * self.beta1)? + (gradient * (1.0 - self.beta1))?)?;
+        *second = ((&*second * self.beta2)? + (gradient.sqr()? * (1.0 - self.beta2))?)?;
+        let root = ((second.sqrt()? / self.root_correction)? + self.epsilon)?;
+        let updated = (block.detach() - ((&*first / root)? * self.rate)?)?;
+        block.slice_set(&updated.contiguous()?, 0, 0)
+    }
+}
+
+struct Fused<'a> {
+    update: &'a Update,
+    moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
+}
+
+impl InplaceOp2 for Fused<'_> {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn cpu_fwd(
+        &self,
+        block: &mut CpuStorage,
+        block_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<()> {
+        let Some((start, end)) = block_layout.contiguous_offsets() else {
+            bail!("adam wanted a contiguous block, found {block_layout:?}");
+        };
+        let CpuStorage::F32(block) = block else { bail!("adam wanted a block of f32") };
+        let block = &mut block[start..end];
+        let gradient = numbers::<f32>(gradient, gradient_layout)?;
+        let mut moments = self.moments.borrow_mut();
+        let (first, second) = &mut *moments;
+        let n = block.len();
+        if gradient.len() != n || first.len() != n || second.len() != n {
+            bail!("adam wanted {n} gradients and moments, found {}", gradient.len());
+        }
+        let update = self.update;
+        let (beta1, beta2) = (update.beta1 as f32, update.beta2 as f32);
+        let (rest1, rest2) = ((1.0 - update.beta1) as f32, (1.0 - update.beta2) as f32);
+        let (rate, epsilon) = (update.rate as f32, update.epsilon as f32);
+        let correction = (1.0 / update.root_correction) as f32;
+        let (first, second) = (&mut first[..n], &mut second[..n]);
+        vectorised(|| {
+            for i in 0..n {
+                let g = gradient[i];
+                let m = beta1 * first[i] + rest1 * g;
+                let v = beta2 * second[i] + rest2 * g * g;
+                first[i] = m;
+                second[i] = v;
+                block[i] -= rate * m / (v.sqrt() * correction + epsilon);
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! One dense layer, act(x Uᵀ + b), forward and backward.
+
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+
+use super::matmul::{Shape as Matrix, matmul};
+use super::{is_fused, numbers, on_cpu, vectorised};
+
+/// What a layer does to its sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// z
+    Identity,
+    /// max(z, 0)
+    Relu,
+    /// z for z > 0, else slope · z; the slope is in (0, 1), 0.01 in the papers' code.
+    LeakyRelu {
+        /// Factor of negative sums.
+        slope: f64,
+    },
+}
+
+/// One dense layer: act(x Uᵀ + b); shape (m, n_out).
+///
+/// `x` has shape (m, n_in); `u` has shape (n_out, n_in), or (n_out, n_in + 1) with the bias b as its last column.
+pub fn linear(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> {
+    if let Activation::LeakyRelu { slope } = activation
+        && !(slope > 0.0 && slope < 1.0)
+    {
+        bail!("slope of a leaky ReLU must lie in (0, 1), got {slope}");
+    }
+    let (_, n_in) = x.dims2()?;
+    let (_, n_cols) = u.dims2()?;
+    if n_cols != n_in && n_cols != n_in + 1 {
+        bail!("a layer of {n_cols} columns wanted {n_cols} inputs or one fewer, found {n_in}");
+    }
+    if is_fused(&[x, u]) {
+        return x.contiguous()?.apply_op2(u, Linear { activation });
+    }
+    composed(x, u, activation)
+}
+
+fn composed(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> {
+    let (n_in, n_cols) = (x.dims2()?.1, u.dims2()?.1);
+    let mut z = x.matmul(&u.narrow(1, 0, n_in)?.t()?)?; // (m, n_out)
+    if n_cols > n_in {
+        z = z.broadcast_add(&u.narrow(1, n_in, 1)?.t()?)?;
+    }
+    match activation {
+        Activation::Identity => Ok(z),
+        Activation::Relu => z.relu(),
+        Activation::LeakyRelu { slope } => z.relu()? - (z.neg()?.relu()? * slope)?,
+    }
+}
+
+struct Linear {
+    activation: Activation,
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        u: &CpuStorage,
+        u_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((m, n_in), (n_out, n_cols)) = (x_layout.shape().dims2()?, u_layout.shape().dims2()?);
+        let sizes = Sizes { m, n_in, n_out, n_cols };
+        let y = match x {
+            CpuStorage::F32(_) => CpuStorage::F32(forward::<f32>(
+                numbers(x, x_layout)?,
+                numbers(u, u_layout)?,
+                sizes,
+                self.activation,
+            )?),
+            _ => CpuStorage::F64(forward::<f64>(
+                numbers(x, x_layout)?,
+                numbers(u, u_layout)?,
+                sizes,
+                self.activation,
+            )?),
+        };
+        Ok((y, (m, n_out).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        u: &Tensor,
+        y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        match x.dtype() {
+            DType::F32 => backward::<f32>(x, u, y, gradient, self.activation),
+            _ => backward::<f64>(x, u, y, gradient, self.activation),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    m: usize,
+    n_in: usize,
+    n_out: usize,
+    n_cols: usize,
+}
+
+impl Sizes {
+    fn x(self) -> Matrix {
+        Matrix::rows_apart(self.m, self.n_in, self.n_in)
+    }
+
+    /// U without its bias.
+    fn u(self) -> Matrix {
+        Matrix::rows_apart(self.n_out, self.n_in, self.n_cols)
+    }
+
+    fn y(self) -> Matrix {
+        Matrix::rows_apart(self.m, self.n_out, self.n_out)
+    }
+
+    fn has_bias(self) -> bool {
+        self.n_cols > self.n_in
+    }
+}
+
+fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> Result<Vec<T>> {
+    let mut y = vec![T::zero(); s.m * s.n_out];
+    if s.has_bias() && s.m > 0 {
+        let (first, rest) = y.split_at_mut(s.n_out);
+        for (j, b) in first.iter_mut().enumerate() {
+            *b = u[j * s.n_cols + s.n_in];
+        }
+        rest.chunks_exact_mut(s.n_out).for_each(|row| row.copy_from_slice(first));
+    }
+    matmul((&mut y, s.y()), (x, s.x()), (u, s.u().transposed()), s.has_bias())?;
+    let zero = T::zero();
+    vectorised(|| match activation {
+        Activation::Identity => {}
+        Activation::Relu => y.iter_mut().for_each(|z| *z = if *z > zero { *z } else { zero }),
+        Activation::LeakyRelu { slope } => {
+            let slope = T::from_f64(slope);
+            y.iter_mut().for_each(|z| *z = if *z > zero { *z } else { slope * *z });
+        }
+    });
+    Ok(y)
+}
+
+fn backward<T: WithDType>(
+    x: &Tensor,
+    u: &Tensor,
+    y: &Tensor,
+    gradient: &Tensor,
+    activation: Activation,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let ((m, n_in), (n_out, n_cols)) = (x.dims2()?, u.dims2()?);
+    let s = Sizes { m, n_in, n_out, n_cols };
+    let gradient = gradient.contiguous()?;
+    let ((gs, gl), (ys, yl)) = (gradient.storage_and_layout(), y.storage_and_layout());
+    let dz = sum_gradient::<T>(numbers(on_cpu(&gs)?, gl)?, numbers(on_cpu(&ys)?, yl)?, activation);
+
+    let du = if u.track_op() {
+        let (xs, xl) = x.storage_and_layout();
+        let mut du = vec![T::zero(); n_out * n_cols];
+        let x = numbers(on_cpu(&xs)?, xl)?;
+        matmul((&mut du, s.u()), (&dz, s.y().transposed()), (x, s.x()), false)?;
+        if s.has_bias() {
+            let mut sums = vec![T::zero(); n_out];
+            for row in dz.chunks_exact(n_out) {
+                sums.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
+            }
+            for (j, sum) in sums.into_iter().enumerate() {
+                du[j * n_cols + n_in] = sum;
+            }
+        }
+        Some(Tensor::from_vec(du, (n_out, n_cols), u.device())?)
+    } else {
+        None
+    };
+    let dx = if x.track_op() {
+        let (us, ul) = u.storage_and_layout();
+        let mut dx = vec![T::zero(); m * n_in];
+        matmul((&mut dx, s.x()), (&dz, s.y()), (numbers(on_cpu(&us)?, ul)?, s.u()), false)?;
+        Some(Tensor::from_vec(dx, (m, n_in), x.device())?)
+    } else {
+        None
+    };
+    Ok((dx, du))
+}
+
+/// Gradient with respect to the sums z. Every activation keeps the sign, so act′(z) is read off y.
+fn sum_gradient<T: WithDType>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
+    let (zero, pairs) = (T::zero(), gradient.iter().zip(y));
+    vectorised(|| match activation {
+        Activation::Identity => gradient.to_vec(),
+        Activation::Relu => pairs.map(|(&g, &y)| if y > zero { g } else { zero }).collect(),
+        Activation::LeakyRelu { slope } => {
+            let slope = T::from_f64(slope);
+            pairs.map(|(&g, &y)| if y > zero { g } else { slope * g }).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Block, Layout, Params, Rng};
+    use candle_core::Device;
+
+    const ACTIVATIONS: [Activation; 3] =
+        [Activation::Identity, Activation::Relu, Activation::LeakyRelu { slope: 0.01 }];
+
+    fn matrix(rows: usize, cols: usize, seed: u64, dtype: DType) -> Tensor {
+        let layout = Layout { blocks: vec![Block { rows, cols }] };
+        let params = Params::uniform(&layout, &[1.0], &mut Rng::new(seed), &Device::Cpu).unwrap();
+        let copy = params.blocks()[0].to_dtype(dtype).unwrap();
+        candle_core::Var::from_tensor(&copy).unwrap().into_inner()
+    }
+
+    fn distance(a: &Tensor, b: &Tensor) -> f64 {
+        let gap = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        gap.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn fused_layers_equal_composed_ones_with_their_gradients() {
+        // f32 sums of 30 terms below 1: 30 · 2⁻²⁴ and a little.
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-13)] {
+            for (activation, n_cols) in ACTIVATIONS.into_iter().zip([30, 31, 31]) {
+                let (x, u) = (matrix(17, 30, 0, dtype), matrix(9, n_cols, 1, dtype));
+                let fused = linear(&x, &u, activation).unwrap();
+                let plain = composed(&x, &u, activation).unwrap();
+                assert!(distance(&fused, &plain) < tolerance, "{activation:?}");
+                let weights = matrix(17, 9, 2, dtype).detach();
+                let [a, b] = [&fused, &plain]
+                    .map(|y| (y * &weights).unwrap().sum_all().unwrap().backward().unwrap());
+                for of in [&x, &u] {
+                    let gap = distance(a.get(of).unwrap(), b.get(of).unwrap());
+                    assert!(gap < tolerance, "{activation:?}: {gap}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn features_that_are_data_get_no_gradient() {
+        let (x, u) = (matrix(4, 3, 0, DType::F32).detach(), matrix(2, 4, 1, DType::F32));
+        let gradients =
+            linear(&x, &u, Activation::Relu).unwrap().sum_all().unwrap().backward().unwrap();
+        assert!(gradients.get(&u).is_some() && gradients.get(&x).is_none());
+    }
+
+    #[test]
+    fn wrong_widths_and_slopes_are_refused() {
+        let (x, u) = (matrix(4, 3, 0, DType::F32), matrix(2, 5, 1, DType::F32));
+        let error = linear(&x, &u, Activation::Relu).unwrap_err().to_string();
+        assert!(error.contains("5 columns wanted 5 inputs or one fewer, found 3"), "{error}");
+        assert!(linear(&x, &x, Activation::LeakyRelu { slope: -1.0 }).is_err());
+    }
+}

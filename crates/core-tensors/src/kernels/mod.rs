@@ -1,0 +1,42 @@
+//! Fused kernels: what candle would compute in many passes over memory, in one or two.
+//!
+//! Each kernel has a composed twin in plain tensor operations, which serves other devices and is the
+//! oracle of its tests. A kernel runs on the thread that calls it: seeds are what runs in parallel.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+
+pub(crate) mod adam;
+mod convolution;
+mod linear;
+mod matmul;
+mod pooling;
+
+pub use convolution::convolve;
+pub use linear::{Activation, linear};
+pub use pooling::relu_max_pool;
+
+/// Whether the fused form covers these tensors: f32 or f64 on the CPU.
+fn is_fused(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| t.device().is_cpu() && matches!(t.dtype(), DType::F32 | DType::F64))
+}
+
+/// Runs an element-wise loop on the widest instruction set of the machine.
+fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
+}
+
+/// The numbers of a contiguous tensor whose storage was borrowed.
+fn numbers<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
+        None => bail!("a fused kernel wanted a contiguous tensor, found {layout:?}"),
+    }
+}
+
+/// The CPU storage behind a borrowed one.
+fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
+    match storage {
+        Storage::Cpu(storage) => Ok(storage),
+        _ => bail!("a fused kernel wanted a tensor on the CPU, found one on another device"),
+    }
+}

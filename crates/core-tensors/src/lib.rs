@@ -1,0 +1,36 @@
+//! What every layer shares: the parameter vector, seeded randomness, data in memory, fused kernels,
+//! the optimiser, the training loop and the statistics of runs.
+//!
+//! | letter | identifier | shape or type |
+//! |---|---|---|
+//! | m | `n_objects` | number of objects |
+//! | n | `n_features` | number of features |
+//! | k | `n_classes` | number of classes |
+//! | p | `n_parameters` | number of parameters |
+//! | U_t | [`Block`], one tensor of [`Params`] | (n_t, n_{t−1} + 1), bias last |
+//! | X | [`Dataset::x`] | (m, n) or (m, …) |
+//! | y | [`Targets`] | (m,) classes or (m, k) values |
+//! | s | [`Soft::scores`] | (m, k), before the softmax |
+//! | \[i ∈ 𝓘\] | [`Soft::known`] | (m,), 1 or 0 |
+//!
+//! The crate is pure: no file, network, clock, output or global state.
+
+mod data;
+mod error;
+mod fit;
+pub mod kernels;
+mod layout;
+pub mod legacy;
+mod optim;
+mod params;
+mod rng;
+pub mod stats;
+pub mod synthetic;
+
+pub use data::{Dataset, Soft, Targets};
+pub use error::{Error, Result};
+pub use fit::{Epoch, Fit};
+pub use layout::{Block, Layout};
+pub use optim::{Adam, AdamConfig};
+pub use params::Params;
+pub use rng::Rng;

@@ -1,0 +1,232 @@
+//! Adam with a fused step and a state that can be saved.
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::kernels;
+use crate::params::Params;
+
+/// Settings of [`Adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamConfig {
+    /// > 0: step size.
+    pub learning_rate: f64,
+    /// β₁ ∈ [0, 1): decay of the mean of gradients.
+    pub beta1: f64,
+    /// β₂ ∈ [0, 1): decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// ε > 0: added to the root of the second moment.
+    pub epsilon: f64,
+}
+
+impl AdamConfig {
+    /// PyTorch's defaults, β₁ = 0.9, β₂ = 0.999, ε = 1e-8 and no weight decay, as all the papers use.
+    pub fn pytorch(learning_rate: f64) -> Self {
+        Self { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+    }
+}
+
+/// Adam over the blocks of some [`Params`], updated in place.
+///
+/// m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
+/// w ← w − η · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
+///
+/// A block without a gradient keeps its value and its moments.
+///
+/// Source: Kingma & Ba (2015), algorithm 1.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    config: AdamConfig,
+    blocks: Vec<Tensor>,
+    moments: Vec<Moments>,
+    n_steps: i32,
+}
+
+/// m and v of one block.
+#[derive(Clone, Debug)]
+enum Moments {
+    /// f32 on the CPU: one pass over memory.
+    Fused { first: Vec<f32>, second: Vec<f32> },
+    /// Any other type or device: the formula in tensors, also the oracle of the fused form.
+    Composed { first: Tensor, second: Tensor },
+}
+
+impl Adam {
+    /// An optimiser with zero moments for trainable parameters; refuses settings out of range.
+    pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
+        let check = |name, value: f64, range, ok: bool| {
+            if ok { Ok(()) } else { Err(Error::OutOfRange { name, value, range }) }
+        };
+        let AdamConfig { learning_rate, beta1, beta2, epsilon } = config;
+        check("learning rate", learning_rate, "(0, ∞)", learning_rate > 0.0)?;
+        check("beta1", beta1, "[0, 1)", (0.0..1.0).contains(&beta1))?;
+        check("beta2", beta2, "[0, 1)", (0.0..1.0).contains(&beta2))?;
+        check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0)?;
+        let moments = params.blocks().iter().map(Moments::zeros).collect::<Result<_>>()?;
+        Ok(Self { config, blocks: params.blocks().to_vec(), moments, n_steps: 0 })
+    }
+
+    /// One update of every block that has a gradient.
+    pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        self.n_steps += 1;
+        let update = kernels::adam::Update::new(&self.config, self.n_steps);
+        for (block, moments) in self.blocks.iter().zip(&mut self.moments) {
+            let Some(gradient) = gradients.get(block) else { continue };
+            match moments {
+                Moments::Fused { first, second } => update.fused(block, gradient, first, second)?,
+                Moments::Composed { first, second } => {
+                    update.composed(block, gradient, first, second)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state as a safetensors file: tensors `first.t` and `second.t` for block t, and `steps`.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut named = Vec::new();
+        for (t, (block, moments)) in self.blocks.iter().zip(&self.moments).enumerate() {
+            let (first, second) = moments.tensors(block)?;
+            named.push((format!("first.{t}"), first));
+            named.push((format!("second.{t}"), second));
+        }
+        named.push(("steps".into(), Tensor::new(i64::from(self.n_steps), &Device::Cpu)?));
+        Ok(safetensors::serialize(named, None)?)
+    }
+
+    /// Takes over the state that [`Adam::to_bytes`] wrote, for parameters of the same shapes.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?;
+        let get = |name: String| tensors.get(&name).cloned().ok_or(Error::MissingTensor { name });
+        let mut moments = Vec::new();
+        for (t, block) in self.blocks.iter().enumerate() {
+            let (first, second) = (get(format!("first.{t}"))?, get(format!("second.{t}"))?);
+            if first.shape() != block.shape() || second.shape() != block.shape() {
+                let found = format!("{:?}", first.shape());
+                return Err(Error::mismatch("moments", format!("{:?}", block.shape()), found));
+            }
+            moments.push(Moments::from_tensors(block, &first, &second)?);
+        }
+        let n_steps = get("steps".into())?.to_scalar::<i64>()?;
+        self.n_steps = i32::try_from(n_steps).map_err(|_| Error::OutOfRange {
+            name: "steps",
+            value: n_steps as f64,
+            range: "[0, 2³¹)",
+        })?;
+        self.moments = moments;
+        Ok(())
+    }
+}
+
+impl Moments {
+    fn zeros(block: &Tensor) -> Result<Self> {
+        if block.device().is_cpu() && block.dtype() == DType::F32 {
+            let n = block.elem_count();
+            return Ok(Self::Fused { first: vec![0.0; n], second: vec![0.0; n] });
+        }
+        Ok(Self::Composed { first: block.zeros_like()?, second: block.zeros_like()? })
+    }
+
+    fn tensors(&self, block: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok(match self {
+            Self::Fused { first, second } => (
+                Tensor::from_slice(first, block.shape(), &Device::Cpu)?,
+                Tensor::from_slice(second, block.shape(), &Device::Cpu)?,
+            ),
+            Self::Composed { first, second } => (first.clone(), second.clone()),
+        })
+    }
+
+    fn from_tensors(block: &Tensor, first: &Tensor, second: &Tensor) -> Result<Self> {
+        Ok(match Self::zeros(block)? {
+            Self::Fused { .. } => Self::Fused {
+                first: first.flatten_all()?.to_vec1()?,
+                second: second.flatten_all()?.to_vec1()?,
+            },
+            Self::Composed { .. } => {
+                let place = |t: &Tensor| {
+                    t.to_dtype(block.dtype()).and_then(|t| t.to_device(block.device()))
+                };
+                Self::Composed { first: place(first)?, second: place(second)? }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Block, Layout, Rng};
+
+    /// Sum of f32 rounding over a few dozen steps of size 0.1.
+    const TOLERANCE: f64 = 1e-5;
+
+    fn start(dtype: DType) -> Params {
+        let layout = Layout { blocks: vec![Block { rows: 7, cols: 5 }] };
+        let w = Params::uniform(&layout, &[1.0], &mut Rng::new(5), &Device::Cpu).unwrap();
+        let blocks = vec![w.blocks()[0].to_dtype(dtype).unwrap()];
+        Params::new(layout, blocks).unwrap().trainable().unwrap()
+    }
+
+    /// Σ (w² − w)², whose gradients change sign on the way.
+    fn descend(w: &Params, adam: &mut Adam, n_steps: usize) {
+        for _ in 0..n_steps {
+            let w = &w.blocks()[0];
+            let loss = (w.sqr().unwrap() - w).unwrap().sqr().unwrap().sum_all().unwrap();
+            adam.step(&loss.backward().unwrap()).unwrap();
+        }
+    }
+
+    fn distance(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).fold(0.0, |d: f64, (a, b)| d.max((a - b).abs()))
+    }
+
+    #[test]
+    fn the_fused_step_equals_the_formula() {
+        let config = AdamConfig::pytorch(0.1);
+        let (fused, composed) = (start(DType::F32), start(DType::F64));
+        descend(&fused, &mut Adam::new(config, &fused).unwrap(), 40);
+        descend(&composed, &mut Adam::new(config, &composed).unwrap(), 40);
+        let gap = distance(&fused.to_vec().unwrap(), &composed.to_vec().unwrap());
+        assert!(gap < TOLERANCE, "{gap}");
+    }
+
+    #[test]
+    fn the_first_step_has_the_length_of_the_learning_rate() {
+        // At t = 1 both bias corrections cancel: Δw = −η g / (|g| + ε).
+        let w = start(DType::F32);
+        let before = w.to_vec().unwrap();
+        descend(&w, &mut Adam::new(AdamConfig::pytorch(0.01), &w).unwrap(), 1);
+        for (after, before) in w.to_vec().unwrap().iter().zip(&before) {
+            assert!(((after - before).abs() - 0.01).abs() < 1e-5, "{before} → {after}");
+        }
+    }
+
+    #[test]
+    fn a_restored_state_continues_bit_for_bit() {
+        for dtype in [DType::F32, DType::F64] {
+            let (whole, halves) = (start(dtype), start(dtype));
+            let config = AdamConfig::pytorch(0.1);
+            descend(&whole, &mut Adam::new(config, &whole).unwrap(), 20);
+            let mut first = Adam::new(config, &halves).unwrap();
+            descend(&halves, &mut first, 10);
+            let mut second = Adam::new(config, &halves).unwrap();
+            second.restore(&first.to_bytes().unwrap()).unwrap();
+            descend(&halves, &mut second, 10);
+            assert_eq!(whole.to_vec().unwrap(), halves.to_vec().unwrap());
+        }
+    }
+
+    #[test]
+    fn bad_settings_and_states_are_refused() {
+        let w = start(DType::F32);
+        let error = Adam::new(AdamConfig { beta2: 1.0, ..AdamConfig::pytorch(0.1) }, &w);
+        assert_eq!(error.unwrap_err().to_string(), "beta2 must lie in [0, 1), got 1");
+        let mut adam = Adam::new(AdamConfig::pytorch(0.1), &w).unwrap();
+        let empty = Params::new(Layout { blocks: vec![] }, vec![]).unwrap();
+        let bytes = Adam::new(AdamConfig::pytorch(0.1), &empty).unwrap().to_bytes().unwrap();
+        let message = adam.restore(&bytes).unwrap_err().to_string();
+        assert_eq!(message, "saved state lacks the tensor `first.0`");
+    }
+}

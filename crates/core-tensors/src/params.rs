@@ -1,0 +1,159 @@
+//! The parameter vector of a network: one tensor a block.
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::rng::Rng;
+
+/// Parameters w of a network, as the blocks of a [`Layout`].
+#[derive(Clone, Debug)]
+pub struct Params {
+    layout: Layout,
+    blocks: Vec<Tensor>,
+}
+
+impl Params {
+    /// Parameters from one tensor a block, each of shape (rows, cols).
+    pub fn new(layout: Layout, blocks: Vec<Tensor>) -> Result<Self> {
+        if layout.blocks.len() != blocks.len() {
+            return Err(Error::mismatch("blocks", layout.blocks.len(), blocks.len()));
+        }
+        for (shape, block) in layout.blocks.iter().zip(&blocks) {
+            if block.dims() != [shape.rows, shape.cols] {
+                return Err(Error::mismatch(
+                    "shape of a block",
+                    format!("({}, {})", shape.rows, shape.cols),
+                    format!("{:?}", block.shape()),
+                ));
+            }
+        }
+        Ok(Self { layout, blocks })
+    }
+
+    /// Each entry of block t drawn from U(−bounds\[t\], +bounds\[t\]), in f32.
+    ///
+    /// With bounds 1/√fan_in for weights and biases alike this is the start that the papers' code
+    /// inherits from PyTorch.
+    pub fn uniform(
+        layout: &Layout,
+        bounds: &[f64],
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Result<Self> {
+        if layout.blocks.len() != bounds.len() {
+            return Err(Error::mismatch("bounds", layout.blocks.len(), bounds.len()));
+        }
+        let draw = |(block, bound): (&crate::Block, &f64)| {
+            let values: Vec<f32> = (0..block.n_parameters())
+                .map(|_| (bound * (2.0 * rng.uniform() - 1.0)) as f32)
+                .collect();
+            Tensor::from_vec(values, (block.rows, block.cols), device)
+        };
+        let blocks =
+            layout.blocks.iter().zip(bounds).map(draw).collect::<candle_core::Result<_>>()?;
+        Ok(Self { layout: layout.clone(), blocks })
+    }
+
+    /// Order and shapes of the blocks.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The tensors, input side first.
+    pub fn blocks(&self) -> &[Tensor] {
+        &self.blocks
+    }
+
+    /// A copy whose blocks are variables: a loss computed from it has gradients.
+    pub fn trainable(&self) -> Result<Self> {
+        let copy = |block: &Tensor| -> candle_core::Result<Tensor> {
+            // The copy keeps an optimiser's in-place updates away from `self`.
+            Ok(Var::from_tensor(&block.detach().copy()?)?.into_inner())
+        };
+        let blocks = self.blocks.iter().map(copy).collect::<candle_core::Result<_>>()?;
+        Ok(Self { layout: self.layout.clone(), blocks })
+    }
+
+    /// The same numbers, seen without gradients; later updates of `self` show through.
+    pub fn frozen(&self) -> Self {
+        let blocks = self.blocks.iter().map(Tensor::detach).collect();
+        Self { layout: self.layout.clone(), blocks }
+    }
+
+    /// vec(w) in f64: block by block, row by row.
+    pub fn to_vec(&self) -> Result<Vec<f64>> {
+        let mut values = Vec::with_capacity(self.layout.n_parameters());
+        for block in &self.blocks {
+            values.extend(block.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?);
+        }
+        Ok(values)
+    }
+
+    /// The blocks as a safetensors file with tensors `block.0`, `block.1`, ….
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let named = self.blocks.iter().enumerate().map(|(t, b)| (format!("block.{t}"), b));
+        Ok(safetensors::serialize(named, None)?)
+    }
+
+    /// Reads what [`Params::to_bytes`] wrote.
+    pub fn from_bytes(layout: Layout, bytes: &[u8], device: &Device) -> Result<Self> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, device)?;
+        let take = |t: usize| {
+            let name = format!("block.{t}");
+            tensors.get(&name).cloned().ok_or(Error::MissingTensor { name })
+        };
+        let blocks = (0..layout.blocks.len()).map(take).collect::<Result<_>>()?;
+        Self::new(layout, blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Block;
+
+    fn layout() -> Layout {
+        Layout { blocks: vec![Block { rows: 3, cols: 5 }, Block { rows: 10, cols: 4 }] }
+    }
+
+    fn random(seed: u64) -> Params {
+        Params::uniform(&layout(), &[0.5, 2.0], &mut Rng::new(seed), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn uniform_start_fills_its_bounds() {
+        let values = random(0).to_vec().unwrap();
+        let largest = |part: &[f64]| part.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        assert!(largest(&values[..15]) <= 0.5 && largest(&values[..15]) > 0.35);
+        assert!(largest(&values[15..]) <= 2.0 && largest(&values[15..]) > 1.0);
+    }
+
+    #[test]
+    fn bytes_round_trip() {
+        let params = random(1);
+        let back = Params::from_bytes(layout(), &params.to_bytes().unwrap(), &Device::Cpu).unwrap();
+        assert_eq!(params.to_vec().unwrap(), back.to_vec().unwrap());
+    }
+
+    #[test]
+    fn a_wrong_shape_is_refused_with_both_shapes() {
+        let mut blocks = random(2).blocks().to_vec();
+        blocks.swap(0, 1);
+        let message = Params::new(layout(), blocks).unwrap_err().to_string();
+        assert_eq!(message, "shape of a block: wanted (3, 5), found [10, 4]");
+    }
+
+    #[test]
+    fn a_trainable_copy_shares_nothing() {
+        let params = random(3);
+        let copy = params.trainable().unwrap();
+        let before = params.to_vec().unwrap();
+        let gradient = copy.blocks()[0].sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        assert!(gradient.get(&copy.blocks()[0]).is_some());
+        let mut adam = crate::Adam::new(crate::AdamConfig::pytorch(0.1), &copy).unwrap();
+        adam.step(&gradient).unwrap();
+        assert_eq!(before, params.to_vec().unwrap());
+        assert_ne!(before, copy.to_vec().unwrap());
+    }
+}

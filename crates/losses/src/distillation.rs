@@ -1,0 +1,228 @@
+//! Hard and soft cross-entropy: Hinton's distillation, its probabilistic reading, and the papers' variants.
+
+use candle_core::{DType, Tensor};
+use core_tensors::{Dataset, Soft, Targets};
+
+use crate::error::{Error, Result};
+use crate::kernel;
+
+/// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g rounds to 1.
+pub(crate) const SMALLEST_NEGATIVE_LOG: f64 = 1e-30;
+
+/// How the teacher's term is reduced over classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassReduction {
+    /// Σₖ, a cross-entropy.
+    Sum,
+    /// (1/k) Σₖ, as in the code behind paper 004's synthetic experiment.
+    Mean,
+}
+
+/// Factor of the teacher's term that depends on the temperature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemperatureScale {
+    /// 1: the term's gradient shrinks as 1/T², as in all the papers reproduced here.
+    None,
+    /// T², T the student's temperature: keeps the balance of both terms as T varies.
+    ///
+    /// Source: Hinton, Vinyals & Dean (2015), section 2.
+    Squared,
+}
+
+/// The constant C(g) of p(s | x, g) = C ∏ gₖ^{sₖ}.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalizer {
+    /// None: the teacher's term is a cross-entropy, a proper score with its optimum at g = s.
+    None,
+    /// − Σₖ \[log gₖ + log(−log gₖ)\], for fidelity to paper 004's committed loss.
+    ///
+    /// It does not normalise the density on any domain and flattens g; the published table was made without it.
+    Paper,
+}
+
+/// Every choice of a distillation loss; see [`distillation`] for the formula.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distillation {
+    /// ≥ 0: weight of the hard cross-entropy where the teacher's answer is known (1 − λ).
+    pub label_weight: f64,
+    /// ≥ 0: weight of the hard cross-entropy where it is unknown, i ∉ 𝓘 (1 in the papers).
+    pub unknown_label_weight: f64,
+    /// ≥ 0: weight of the teacher's term (λ).
+    pub teacher_weight: f64,
+    /// T > 0 of the teacher's softmax.
+    pub teacher_temperature: f64,
+    /// T > 0 of the student's softmax in the teacher's term; labels always see T = 1.
+    pub student_temperature: f64,
+    /// How the teacher's term is reduced over classes.
+    pub class_reduction: ClassReduction,
+    /// Whether the teacher's term is multiplied by T².
+    pub scale: TemperatureScale,
+    /// The constant of the teacher's likelihood.
+    pub normalizer: Normalizer,
+}
+
+impl Distillation {
+    /// The hard cross-entropy alone, whatever the data hold.
+    pub fn labels_only() -> Self {
+        Self { teacher_weight: 0.0, ..Self::sum_of_both() }
+    }
+
+    /// (1 − λ) CE + λ soft CE at T on both sides, no T².
+    ///
+    /// Source: Grabovoy & Strijov (2022), three-term likelihood, λ ∈ \[0, 1\].
+    pub fn convex(lambda: f64, temperature: f64) -> Self {
+        Self {
+            label_weight: 1.0 - lambda,
+            teacher_weight: lambda,
+            teacher_temperature: temperature,
+            student_temperature: temperature,
+            ..Self::sum_of_both()
+        }
+    }
+
+    /// (1 − λ) CE + λ T² soft CE at T on both sides.
+    ///
+    /// Source: Hinton, Vinyals & Dean (2015), section 2.
+    pub fn hinton(lambda: f64, temperature: f64) -> Self {
+        Self { scale: TemperatureScale::Squared, ..Self::convex(lambda, temperature) }
+    }
+
+    /// CE + soft CE at T = 1.
+    ///
+    /// Source: code behind paper 003, all its tables.
+    pub fn sum_of_both() -> Self {
+        Self {
+            label_weight: 1.0,
+            unknown_label_weight: 1.0,
+            teacher_weight: 1.0,
+            teacher_temperature: 1.0,
+            student_temperature: 1.0,
+            class_reduction: ClassReduction::Sum,
+            scale: TemperatureScale::None,
+            normalizer: Normalizer::None,
+        }
+    }
+
+    /// (1 − λ) CE + λ times the mean over classes of soft CE and of the fourth term, at T on both sides.
+    ///
+    /// Source: Grabovoy & Strijov (2022), theorem on classification; the loss committed with paper 004.
+    pub fn four_term(lambda: f64, temperature: f64) -> Self {
+        Self {
+            class_reduction: ClassReduction::Mean,
+            normalizer: Normalizer::Paper,
+            ..Self::convex(lambda, temperature)
+        }
+    }
+
+    /// Factor of the teacher's sum over classes.
+    pub(crate) fn teacher_factor(&self, n_classes: usize) -> f64 {
+        let scale = match self.scale {
+            TemperatureScale::None => 1.0,
+            TemperatureScale::Squared => self.student_temperature.powi(2),
+        };
+        let reduction = match self.class_reduction {
+            ClassReduction::Sum => 1.0,
+            ClassReduction::Mean => 1.0 / n_classes as f64,
+        };
+        self.teacher_weight * scale * reduction
+    }
+
+    fn check(&self) -> Result<()> {
+        let out =
+            |name, value, range| Err(core_tensors::Error::OutOfRange { name, value, range }.into());
+        let weights = [
+            ("label weight", self.label_weight),
+            ("label weight outside 𝓘", self.unknown_label_weight),
+            ("teacher weight", self.teacher_weight),
+        ];
+        for (name, value) in weights {
+            if !(value >= 0.0 && value.is_finite()) {
+                return out(name, value, "[0, ∞)");
+            }
+        }
+        let temperatures = [
+            ("teacher temperature", self.teacher_temperature),
+            ("student temperature", self.student_temperature),
+        ];
+        for (name, value) in temperatures {
+            if !(value > 0.0 && value.is_finite()) {
+                return out(name, value, "(0, ∞)");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Weighted hard and soft cross-entropy, averaged over the batch; shape ().
+///
+/// (1/m) Σᵢ { aᵢ (−log g_{yᵢ}(xᵢ))  +  \[i ∈ 𝓘\] λ c Σₖ (−sᵢₖ log gₖ(xᵢ)|_T) },
+///
+/// with aᵢ = `label_weight` for i ∈ 𝓘, else `unknown_label_weight`; λ = `teacher_weight`; c from the reduction over
+/// classes and T²; s the teacher's softmax at its temperature; the paper's normaliser adds
+/// −(log gₖ + log(−log gₖ)) inside the sum. `scores` are the student's, (m, k). Without a teacher in `data` every
+/// object lies outside 𝓘. The gradient reaches `scores` alone.
+///
+/// Source: Hinton, Vinyals & Dean (2015), section 2; Grabovoy & Strijov (2022), classification.
+pub fn distillation(scores: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
+    config.check()?;
+    let Targets::Classes { labels, n_classes } = data.y() else {
+        return Err(Error::WantedClasses { what: "distillation" });
+    };
+    let mismatch = |what, found: &Tensor| {
+        let wanted = format!("({}, {n_classes})", data.n_objects());
+        Err(core_tensors::Error::mismatch(what, wanted, format!("{:?}", found.shape())).into())
+    };
+    if scores.dims() != [data.n_objects(), *n_classes] {
+        return mismatch("scores", scores);
+    }
+    if let Some(soft) = data.soft()
+        && soft.scores().dims() != scores.dims()
+    {
+        return mismatch("answers of the teacher", soft.scores());
+    }
+    if scores.device().is_cpu() && matches!(scores.dtype(), DType::F32 | DType::F64) {
+        return kernel::fused(scores, labels, data.soft(), config);
+    }
+    composed(scores, labels, data.soft(), config)
+}
+
+/// The formula in tensor operations: for other devices, and the oracle of the fused kernel.
+pub(crate) fn composed(
+    scores: &Tensor,
+    labels: &Tensor,
+    soft: Option<&Soft>,
+    config: &Distillation,
+) -> Result<Tensor> {
+    let (m, n_classes) = scores.dims2()?;
+    let log_g = log_softmax(scores)?; // (m, k)
+    let hard = log_g.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?; // (m,)
+    let Some(soft) = soft else {
+        return Ok(((hard.sum_all()? * config.unknown_label_weight)? / m as f64)?);
+    };
+    let known = soft.known().to_dtype(scores.dtype())?; // (m,)
+    let extra = config.label_weight - config.unknown_label_weight;
+    let label_weights = known.affine(extra, config.unknown_label_weight)?; // (m,)
+    let mut total = (hard * label_weights)?.sum_all()?;
+    let factor = config.teacher_factor(n_classes);
+    if factor > 0.0 {
+        let v = soft.scores().detach().to_dtype(scores.dtype())?;
+        let s = log_softmax(&(v / config.teacher_temperature)?)?.exp()?; // (m, k)
+        let log_g = log_softmax(&(scores / config.student_temperature)?)?; // (m, k)
+        let mut terms = (s * &log_g)?.neg()?; // (m, k)
+        if config.normalizer == Normalizer::Paper {
+            let inner = log_g.neg()?.maximum(SMALLEST_NEGATIVE_LOG)?.log()?;
+            terms = (terms - (log_g + inner)?)?;
+        }
+        total = (total + ((terms.sum(1)? * known)?.sum_all()? * factor)?)?;
+    }
+    Ok((total / m as f64)?)
+}
+
+/// log softmax over classes, (m, k) → (m, k); stable for scores of any size.
+fn log_softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
+    let shifted = scores.broadcast_sub(&scores.max_keepdim(1)?.detach())?;
+    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(1)?.log()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Laws of the distillation loss.
+
+use candle_core::{Device, Var};
+use core_tensors::{Dataset, Rng};
+
+use super::*;
+
+/// Rounding of f64 sums of a few dozen terms.
+const EXACT: f64 = 1e-12;
+
+fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
+    let values: Vec<f64> = (0..m * k).map(|_| scale * rng.normal()).collect();
+    Var::from_vec(values, (m, k), &Device::Cpu).unwrap()
+}
+
+/// Objects whose features are the teacher's scores, answers known for all but every third.
+fn batch(m: usize, k: usize, rng: &mut Rng) -> Dataset {
+    let x = random(m, k, 2.0, rng).as_tensor().detach();
+    let labels = (0..m).map(|_| rng.below(k) as u32).collect();
+    let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
+    let data = Dataset::new(x, Targets::Classes { labels, n_classes: k }).unwrap();
+    let known: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
+    data.taught_by(m, |x| Ok(x.clone())).unwrap().known_for(&known).unwrap()
+}
+
+fn variants() -> Vec<Distillation> {
+    let code = Distillation {
+        student_temperature: 1.0,
+        class_reduction: ClassReduction::Mean,
+        ..Distillation::convex(0.75, 10.0)
+    };
+    vec![
+        Distillation::labels_only(),
+        Distillation::sum_of_both(),
+        Distillation::convex(0.3, 2.0),
+        Distillation::hinton(0.9, 4.0),
+        Distillation::four_term(0.25, 2.0),
+        code,
+    ]
+}
+
+fn value(loss: &Tensor) -> f64 {
+    loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+}
+
+fn gradient(loss: &Tensor, scores: &Var) -> Vec<f64> {
+    let gradients = loss.backward().unwrap();
+    gradients.get(scores).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).fold(0.0, |d: f64, (a, b)| d.max((a - b).abs()))
+}
+
+#[test]
+fn two_objects_by_hand() {
+    // z = (ln 3, 0), (0, 0) → g = (3/4, 1/4), (1/2, 1/2); y = (0, 1); v = (0, ln 4), unknown → s = (1/5, 4/5).
+    let scores = Tensor::new(&[[3f64.ln(), 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
+    let x = Tensor::new(&[[0.0, 4f64.ln()], [0.0, 0.0]], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
+    let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 }).unwrap();
+    let data = data.taught_by(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
+    let config = Distillation::convex(0.25, 1.0);
+    let first = 0.75 * (4.0f64 / 3.0).ln() + 0.25 * (0.2 * (4.0f64 / 3.0).ln() + 0.8 * 4f64.ln());
+    let wanted = 0.5 * (first + 2f64.ln());
+    assert!((value(&distillation(&scores, &data, &config).unwrap()) - wanted).abs() < EXACT);
+}
+
+#[test]
+fn equals_pytorch() {
+    // import torch, torch.nn.functional as F
+    // z = torch.tensor([[.5, -1., 2.], [0., 3., -.5]]); v = torch.tensor([[1., 0., 1.5], [-1., 2., .5]])
+    // y = torch.tensor([2, 0]); s = F.softmax(v / 2, 1)
+    // .5 * F.cross_entropy(z, y) + .25 * 4 * F.cross_entropy(z / 2, s)
+    let scores = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu).unwrap();
+    let x = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[2u32, 0], &Device::Cpu).unwrap();
+    let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
+    let data = data.taught_by(2, |x| Ok(x.clone())).unwrap();
+    let config =
+        Distillation { label_weight: 0.5, teacher_weight: 0.25, ..Distillation::hinton(0.0, 2.0) };
+    let loss = value(&distillation(&scores, &data, &config).unwrap());
+    assert!((loss - 1.890_265_104_901_661_6).abs() < EXACT, "{loss}");
+}
+
+#[test]
+fn the_fused_kernel_equals_the_formula_with_its_gradient() {
+    let mut rng = Rng::new(0);
+    for config in variants() {
+        let (scores, data) = (random(12, 5, 3.0, &mut rng), batch(12, 5, &mut rng));
+        let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
+        let fused = distillation(&scores, &data, &config).unwrap();
+        let plain = composed(&scores, labels, data.soft(), &config).unwrap();
+        assert!((value(&fused) - value(&plain)).abs() < EXACT, "{config:?}");
+        let gap = distance(&gradient(&fused, &scores), &gradient(&plain, &scores));
+        assert!(gap < EXACT, "{config:?}: {gap}");
+    }
+}
+
+#[test]
+fn gradients_equal_differences() {
+    let mut rng = Rng::new(1);
+    for config in variants() {
+        let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+        let found = gradient(&distillation(&scores, &data, &config).unwrap(), &scores);
+        let start = scores.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let step = 1e-5;
+        for i in 0..start.len() {
+            let moved = |by: f64| {
+                let mut values = start.clone();
+                values[i] += by;
+                let scores = Tensor::from_vec(values, (4, 3), &Device::Cpu).unwrap();
+                value(&distillation(&scores, &data, &config).unwrap())
+            };
+            let slope = (moved(step) - moved(-step)) / (2.0 * step);
+            assert!((slope - found[i]).abs() < 1e-8, "{config:?}: {slope} against {}", found[i]);
+        }
+    }
+}
+
+#[test]
+fn without_teacher_is_cross_entropy() {
+    let mut rng = Rng::new(2);
+    let (scores, data) = (random(9, 4, 1.0, &mut rng), batch(9, 4, &mut rng));
+    let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
+    let plain = value(&candle_nn::loss::cross_entropy(&scores, labels).unwrap());
+    let of = |data: &Dataset, config: &Distillation| {
+        value(&distillation(&scores, data, config).unwrap())
+    };
+    let unknown = data.clone().known_for(&[]).unwrap();
+    let bare = Dataset::new(data.x().clone(), data.y().clone()).unwrap();
+    assert!((of(&unknown, &Distillation::convex(0.7, 3.0)) - plain).abs() < EXACT, "empty 𝓘");
+    assert!((of(&bare, &Distillation::convex(0.7, 3.0)) - plain).abs() < EXACT, "no teacher");
+    assert!((of(&data, &Distillation::convex(0.0, 3.0)) - plain).abs() < EXACT, "λ = 0");
+    assert!((of(&data, &Distillation::labels_only()) - plain).abs() < EXACT, "labels only");
+}
+
+#[test]
+fn lambda_one_forgets_the_labels() {
+    let mut rng = Rng::new(3);
+    let (scores, data) = (random(6, 3, 1.0, &mut rng), batch(6, 3, &mut rng));
+    let data = data.known_for(&[0, 1, 2, 3, 4, 5]).unwrap();
+    let other = Tensor::from_vec(vec![0u32; 6], 6, &Device::Cpu).unwrap();
+    let relabelled =
+        Dataset::new(data.x().clone(), Targets::Classes { labels: other, n_classes: 3 });
+    let relabelled = relabelled.unwrap().taught_by(6, |x| Ok(x.clone())).unwrap();
+    let config = Distillation::convex(1.0, 2.0);
+    let [a, b] = [&data, &relabelled].map(|d| value(&distillation(&scores, d, &config).unwrap()));
+    assert!((a - b).abs() < EXACT);
+}
+
+#[test]
+fn a_hot_teacher_matches_centred_scores() {
+    // T² times the gradient of the soft term tends to (z − v) / k for centred z and v, per object.
+    let mut rng = Rng::new(4);
+    let (m, k) = (5, 4);
+    let (scores, data) = (random(m, k, 1.0, &mut rng), batch(m, k, &mut rng));
+    let data = data.known_for(&[0, 1, 2, 3, 4]).unwrap();
+    let found =
+        gradient(&distillation(&scores, &data, &Distillation::hinton(1.0, 1e4)).unwrap(), &scores);
+    let centred = |t: &Tensor| {
+        let t = t.broadcast_sub(&t.mean_keepdim(1).unwrap()).unwrap();
+        t.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+    };
+    let (z, v) = (centred(&scores), centred(data.x()));
+    let wanted: Vec<f64> = z.iter().zip(&v).map(|(z, v)| (z - v) / (k * m) as f64).collect();
+    // The next term of the expansion is O(1/T).
+    assert!(distance(&found, &wanted) < 1e-4);
+}
+
+#[test]
+fn finite_at_huge_scores() {
+    let mut rng = Rng::new(5);
+    for dtype in [DType::F32, DType::F64] {
+        for config in variants() {
+            let data = batch(8, 3, &mut rng);
+            let scores = random(8, 3, 1e6, &mut rng);
+            let scores = Var::from_tensor(&scores.to_dtype(dtype).unwrap()).unwrap();
+            let loss = distillation(&scores, &data, &config).unwrap();
+            let gradients = loss.backward().unwrap();
+            let largest = gradients.get(&scores).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(value(&loss).is_finite() && value(&largest).is_finite(), "{config:?}");
+        }
+    }
+}
+
+#[test]
+fn the_fourth_term_flattens_the_student() {
+    // Its optimum for s = (.8, .15, .05) is (.452, .289, .259); without it, s itself.
+    let s = [0.8f64, 0.15, 0.05];
+    let v: Vec<f64> = s.iter().map(|p| p.ln()).collect();
+    let x = Tensor::from_vec(v, (1, 3), &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
+    let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
+    let data = data.taught_by(1, |x| Ok(x.clone())).unwrap();
+    let optima = [
+        (Distillation::convex(1.0, 1.0), s),
+        (Distillation::four_term(1.0, 1.0), [0.452, 0.289, 0.259]),
+    ];
+    for (config, wanted) in optima {
+        let mut z = vec![0.0; 3];
+        for _ in 0..5000 {
+            let scores = Var::from_vec(z.clone(), (1, 3), &Device::Cpu).unwrap();
+            let slope = gradient(&distillation(&scores, &data, &config).unwrap(), &scores);
+            z.iter_mut().zip(slope).for_each(|(z, g)| *z -= 0.5 * g);
+        }
+        let total: f64 = z.iter().map(|z| z.exp()).sum();
+        let g: Vec<f64> = z.iter().map(|z| z.exp() / total).collect();
+        assert!(distance(&g, &wanted) < 1e-3, "{g:?}");
+    }
+}
+
+#[test]
+fn the_teacher_receives_no_gradient() {
+    let mut rng = Rng::new(6);
+    let (scores, teacher) = (random(4, 3, 1.0, &mut rng), random(4, 3, 1.0, &mut rng));
+    for config in variants() {
+        let data = batch(4, 3, &mut rng).taught_by(4, |_| Ok(teacher.as_tensor().clone())).unwrap();
+        let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
+        for loss in [
+            distillation(&scores, &data, &config).unwrap(),
+            composed(&scores, labels, data.soft(), &config).unwrap(),
+        ] {
+            let gradients = loss.backward().unwrap();
+            assert!(gradients.get(&teacher).is_none() && gradients.get(&scores).is_some());
+        }
+    }
+}
+
+#[test]
+fn bad_settings_and_shapes_are_refused() {
+    let mut rng = Rng::new(7);
+    let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+    let message = |scores: &Tensor, config: &Distillation| {
+        distillation(scores, &data, config).unwrap_err().to_string()
+    };
+    let narrow = scores.narrow(1, 0, 2).unwrap();
+    assert_eq!(
+        message(&narrow, &Distillation::labels_only()),
+        "scores: wanted (4, 3), found [4, 2]"
+    );
+    assert_eq!(
+        message(&scores, &Distillation::convex(0.5, 0.0)),
+        "teacher temperature must lie in (0, ∞), got 0"
+    );
+    assert_eq!(
+        message(&scores, &Distillation::convex(1.5, 1.0)),
+        "label weight must lie in [0, ∞), got -0.5"
+    );
+}

@@ -1,0 +1,22 @@
+//! The one error type of this crate.
+
+/// A failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A classification loss or measure met values instead of classes.
+    #[error("{what} wanted hard targets that are classes, found values")]
+    WantedClasses {
+        /// The loss or measure.
+        what: &'static str,
+    },
+    /// A failure of a lower layer: a bad size or number.
+    #[error(transparent)]
+    Core(#[from] core_tensors::Error),
+    /// A failure of candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

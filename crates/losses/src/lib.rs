@@ -1,0 +1,23 @@
+//! Scalars to minimise, and measures of quality and calibration. Sees scores and data, never models.
+//!
+//! | letter | identifier | shape |
+//! |---|---|---|
+//! | z | `scores`: the student's, before the softmax | (m, k) |
+//! | v | [`core_tensors::Soft::scores`]: the teacher's | (m, k) |
+//! | g | softmax(z / T): the student's answer | (m, k) |
+//! | s | softmax(v / T): the teacher's answer | (m, k) |
+//! | λ | `teacher_weight` | |
+//! | T₀ | `teacher_temperature`, `student_temperature` | |
+//!
+//! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
+
+mod calibration;
+mod distillation;
+mod error;
+mod kernel;
+mod metrics;
+
+pub use calibration::{N_BINS, expected_calibration_error};
+pub use distillation::{ClassReduction, Distillation, Normalizer, TemperatureScale, distillation};
+pub use error::{Error, Result};
+pub use metrics::Predictions;

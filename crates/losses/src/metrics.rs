@@ -1,0 +1,200 @@
+//! Measures of a classifier on a test set, from its scores.
+
+use candle_core::{DType, Tensor};
+
+use crate::calibration::expected_calibration_error;
+use crate::error::Result;
+
+/// Predicted log-probabilities of m objects, at T = 1.
+///
+/// Every measure against labels wants one label an object; see each for its formula.
+#[derive(Clone, Debug)]
+pub struct Predictions {
+    /// log g, row by row, (m, k).
+    log_probabilities: Vec<f64>,
+    n_classes: usize,
+}
+
+impl Predictions {
+    /// Predictions log softmax(scores), scores (m, k).
+    pub fn new(scores: &Tensor) -> Result<Self> {
+        let (_, n_classes) = scores.dims2()?;
+        let mut rows = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        for row in rows.chunks_exact_mut(n_classes.max(1)) {
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let log_sum = row.iter().map(|z| (z - largest).exp()).sum::<f64>().ln();
+            row.iter_mut().for_each(|z| *z = *z - largest - log_sum);
+        }
+        Ok(Self { log_probabilities: rows, n_classes })
+    }
+
+    /// m: number of objects.
+    pub fn n_objects(&self) -> usize {
+        self.log_probabilities.len() / self.n_classes.max(1)
+    }
+
+    /// g of one object, shape (k,).
+    pub fn probabilities(&self, object: usize) -> Vec<f64> {
+        self.rows().nth(object).map(|row| row.iter().map(|l| l.exp()).collect()).unwrap_or_default()
+    }
+
+    /// Most probable class of each object, the first among equals.
+    pub fn classes(&self) -> Vec<u32> {
+        self.rows().map(|row| most_probable(row).0 as u32).collect()
+    }
+
+    /// Share of objects whose most probable class is the label; in \[0, 1\].
+    pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
+        self.mean_over(labels, |row, y| f64::from(most_probable(row).0 == y))
+    }
+
+    /// Hard cross-entropy, which is the mean negative log-likelihood: −(1/m) Σᵢ log g_{yᵢ}(xᵢ), in nats.
+    pub fn cross_entropy(&self, labels: &[u32]) -> Result<f64> {
+        self.mean_over(labels, |row, y| -row[y])
+    }
+
+    /// Brier score (1/m) Σᵢ Σₖ (gₖ − \[k = yᵢ\])²; in \[0, 2\].
+    ///
+    /// Source: Brier (1950), the multi-class form.
+    pub fn brier(&self, labels: &[u32]) -> Result<f64> {
+        self.mean_over(labels, |row, y| {
+            row.iter().enumerate().map(|(k, l)| (l.exp() - f64::from(k == y)).powi(2)).sum()
+        })
+    }
+
+    /// Expected calibration error over [`crate::N_BINS`] bins of equal width; in \[0, 1\].
+    pub fn calibration_error(&self, labels: &[u32]) -> Result<f64> {
+        self.check(labels.len())?;
+        let judged = self.rows().zip(labels).map(|(row, &y)| {
+            let (class, log_confidence) = most_probable(row);
+            (log_confidence.exp(), class == y as usize)
+        });
+        Ok(expected_calibration_error(&judged.collect::<Vec<_>>()))
+    }
+
+    /// Share of objects on which both choose the same class; in \[0, 1\].
+    pub fn agreement(&self, other: &Self) -> Result<f64> {
+        self.check(other.n_objects())?;
+        let equal = self.classes().iter().zip(other.classes()).filter(|(a, b)| **a == *b).count();
+        Ok(equal as f64 / self.n_objects() as f64)
+    }
+
+    /// max − min of each object's class probabilities, the papers' "MAX-MIN".
+    pub fn spreads(&self) -> Vec<f64> {
+        let spread = |row: &[f64]| {
+            let (low, high) = row
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &l| (a.min(l), b.max(l)));
+            high.exp() - low.exp()
+        };
+        self.rows().map(spread).collect()
+    }
+
+    /// Cross-entropy against the classes' true probabilities: −(1/m) Σᵢ Σₖ pₖ log gₖ, in nats.
+    pub fn cross_entropy_against(&self, truth: &Self) -> Result<f64> {
+        self.check(truth.n_objects())?;
+        let total: f64 = self
+            .log_probabilities
+            .iter()
+            .zip(&truth.log_probabilities)
+            .map(|(l, p)| -p.exp() * l)
+            .sum();
+        Ok(total / self.n_objects() as f64)
+    }
+
+    /// KL divergence of the predictions from the true probabilities: (1/m) Σᵢ Σₖ pₖ (log pₖ − log gₖ), in nats.
+    pub fn divergence_from(&self, truth: &Self) -> Result<f64> {
+        Ok(self.cross_entropy_against(truth)? - truth.cross_entropy_against(truth)?)
+    }
+
+    fn rows(&self) -> std::slice::ChunksExact<'_, f64> {
+        self.log_probabilities.chunks_exact(self.n_classes.max(1))
+    }
+
+    fn check(&self, n_objects: usize) -> Result<()> {
+        if n_objects == self.n_objects() {
+            return Ok(());
+        }
+        Err(core_tensors::Error::mismatch("objects to judge", self.n_objects(), n_objects).into())
+    }
+
+    fn mean_over(&self, labels: &[u32], measure: impl Fn(&[f64], usize) -> f64) -> Result<f64> {
+        self.check(labels.len())?;
+        if let Some(&y) = labels.iter().find(|&&y| y as usize >= self.n_classes) {
+            let range = "0 .. the number of classes";
+            let value = f64::from(y);
+            return Err(core_tensors::Error::OutOfRange { name: "class", value, range }.into());
+        }
+        let total: f64 = self.rows().zip(labels).map(|(row, &y)| measure(row, y as usize)).sum();
+        Ok(total / labels.len() as f64)
+    }
+}
+
+/// Index and log-probability of the most probable class, the first among equals.
+fn most_probable(row: &[f64]) -> (usize, f64) {
+    let first = (0, row.first().copied().unwrap_or(f64::NAN));
+    row.iter()
+        .copied()
+        .enumerate()
+        .fold(first, |best, (k, l)| if l > best.1 { (k, l) } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    const EXACT: f64 = 1e-12;
+
+    /// Predictions with these probabilities.
+    fn predictions(rows: &[[f64; 3]]) -> Predictions {
+        let scores: Vec<f64> = rows.iter().flatten().map(|p| p.ln()).collect();
+        let scores = Tensor::from_vec(scores, (rows.len(), 3), &Device::Cpu).unwrap();
+        Predictions::new(&scores).unwrap()
+    }
+
+    fn assert_near(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < EXACT, "found {found}, wanted {wanted}");
+    }
+
+    #[test]
+    fn measures_by_hand() {
+        let p = predictions(&[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]]);
+        let labels = [0, 1];
+        assert_near(p.accuracy(&labels).unwrap(), 0.5);
+        assert_near(p.cross_entropy(&labels).unwrap(), (2f64.ln() + 5f64.ln()) / 2.0);
+        let brier = (0.25 + 2.0 * 0.0625 + 0.01 + 0.64 + 0.49) / 2.0;
+        assert_near(p.brier(&labels).unwrap(), brier);
+        // Bins hold one object each: |0.5 − 1| and |0.7 − 0|.
+        assert_near(p.calibration_error(&labels).unwrap(), (0.5 + 0.7) / 2.0);
+        assert_near(p.spreads()[1], 0.6);
+        assert_near(p.probabilities(1)[2], 0.7);
+    }
+
+    #[test]
+    fn comparisons_of_two_predictions() {
+        let truth = predictions(&[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]);
+        let other = predictions(&[[0.25, 0.5, 0.25], [0.25, 0.5, 0.25]]);
+        assert_near(other.agreement(&truth).unwrap(), 0.5);
+        assert_near(other.divergence_from(&truth).unwrap(), 0.25 * 2f64.ln() / 2.0);
+        assert_near(truth.divergence_from(&truth).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn huge_scores_stay_finite() {
+        let scores = Tensor::new(&[[1e6, -1e6], [-1e6, 1e6]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&scores).unwrap();
+        assert_near(p.cross_entropy(&[1, 1]).unwrap(), 1e6);
+        assert_near(p.accuracy(&[1, 1]).unwrap(), 0.5);
+        assert_near(p.brier(&[1, 1]).unwrap(), 1.0);
+    }
+
+    #[test]
+    fn lengths_and_classes_are_checked() {
+        let p = predictions(&[[0.5, 0.25, 0.25]]);
+        let message = p.accuracy(&[0, 1]).unwrap_err().to_string();
+        assert_eq!(message, "objects to judge: wanted 1, found 2");
+        let message = p.cross_entropy(&[3]).unwrap_err().to_string();
+        assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");
+    }
+}

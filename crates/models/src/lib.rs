@@ -1,0 +1,31 @@
+//! Families of networks f(x, w): an architecture is one value, its parameters another.
+//!
+//! Teacher and student are roles, not types: any [`Architecture`] can take either.
+
+mod cnn;
+mod mlp;
+
+use candle_core::{Device, Tensor};
+use core_tensors::{Layout, Params, Result, Rng};
+
+pub use cnn::SmallCnn;
+pub use core_tensors::kernels::Activation;
+pub use mlp::Mlp;
+
+/// A family of functions f(x, w).
+pub trait Architecture {
+    /// Order and shapes of the matrices in w.
+    fn layout(&self) -> Layout;
+
+    /// f(x, w): scores of a classifier before the softmax, or predictions of a regression; shape (m, k).
+    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor>;
+
+    /// Fan-in n_{t−1} of each block, without the bias.
+    fn fan_in(&self) -> Vec<usize>;
+
+    /// Random parameters: weights and biases of a block ~ U(±1/√fan_in), the start of all the papers' networks.
+    fn init(&self, rng: &mut Rng, device: &Device) -> Result<Params> {
+        let bounds: Vec<f64> = self.fan_in().iter().map(|&n| 1.0 / (n as f64).sqrt()).collect();
+        Params::uniform(&self.layout(), &bounds, rng, device)
+    }
+}
