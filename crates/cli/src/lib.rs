@@ -1,1 +1,16 @@
-//! x
+//! Data on disk, experiments, claims and their report: everything of this workspace that touches the world.
+
+pub mod claims;
+pub mod commands;
+pub mod datasets;
+pub mod experiment;
+mod experiments;
+mod files;
+mod provenance;
+pub mod report;
+pub mod runner;
+pub mod schemes;
+pub mod session;
+
+pub use experiments::ALL as EXPERIMENTS;
+pub use provenance::{DataSum, Provenance, Start};

@@ -1,1 +1,24 @@
-fn main() {}
+//! The command `distill`.
+
+use std::process::ExitCode;
+
+/// The system's allocator returns memory after every tensor; the page faults cost a small network most of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many threads candle's products use; seeds run in parallel instead.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+fn main() -> ExitCode {
+    if std::env::var_os(THREADS).is_none() {
+        #[expect(
+            unsafe_code,
+            reason = "setting a variable of the environment is unsafe in this edition"
+        )]
+        // SAFETY: no other thread exists yet.
+        unsafe {
+            std::env::set_var(THREADS, "1");
+        }
+    }
+    cli::commands::main()
+}

@@ -41,21 +41,26 @@ struct Answers {
 
 fn answers(soft: &Soft, config: &Distillation) -> Result<Answers> {
     let n_classes = soft.scores().dims2()?.1;
-    let mut probabilities: Vec<f64> =
+    let mut scores: Vec<f64> =
         soft.scores().to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?;
-    for row in probabilities.chunks_exact_mut(n_classes) {
-        log_softmax(row, config.teacher_temperature);
-        row.iter_mut().for_each(|l| *l = l.exp());
-    }
+    let mut probabilities = vec![0.0; scores.len()];
+    let rows = scores.chunks_exact_mut(n_classes).zip(probabilities.chunks_exact_mut(n_classes));
+    rows.for_each(|(row, s)| softmax(row, s, config.teacher_temperature));
     Ok(Answers { probabilities, known: soft.known().to_vec1()? })
 }
 
-/// Scores of one object → log softmax(scores / T), in place.
-fn log_softmax(row: &mut [f64], temperature: f64) {
+/// Scores z of one object → log g in place and g, with g = softmax(z / T).
+fn softmax(row: &mut [f64], g: &mut [f64], temperature: f64) {
     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    row.iter_mut().for_each(|z| *z = (*z - largest) / temperature);
-    let log_sum = row.iter().map(|z| z.exp()).sum::<f64>().ln();
+    let mut sum = 0.0;
+    for (z, g) in row.iter_mut().zip(g.iter_mut()) {
+        *z = (*z - largest) / temperature;
+        *g = z.exp();
+        sum += *g;
+    }
+    let log_sum = sum.ln();
     row.iter_mut().for_each(|z| *z -= log_sum);
+    g.iter_mut().for_each(|g| *g /= sum);
 }
 
 impl CustomOp1 for DistillationLoss {
@@ -112,7 +117,7 @@ impl DistillationLoss {
         let per_object = 1.0 / self.labels.len() as f64;
         let factor = config.teacher_factor(k) * per_object;
         let mut gradient = vec![0.0; scores.len()];
-        let (mut log_g, mut log_g_warm) = (vec![0.0; k], vec![0.0; k]);
+        let (mut log_g, mut g) = (vec![0.0; k], vec![0.0; k]);
         let mut total = 0.0;
         for (i, row) in scores.chunks_exact(k).enumerate() {
             let slope = &mut gradient[i * k..(i + 1) * k];
@@ -121,31 +126,28 @@ impl DistillationLoss {
             let label_weight =
                 if answer.is_some() { config.label_weight } else { config.unknown_label_weight };
             log_g.iter_mut().zip(row).for_each(|(l, z)| *l = z.to_f64());
-            log_softmax(&mut log_g, 1.0);
+            softmax(&mut log_g, &mut g, 1.0);
             let a = label_weight * per_object;
             total -= a * log_g[y];
-            slope.iter_mut().zip(&log_g).for_each(|(g, l)| *g = a * l.exp());
+            slope.iter_mut().zip(&g).for_each(|(slope, g)| *slope = a * g);
             slope[y] -= a;
 
             let Some(answer) = answer.filter(|_| factor > 0.0) else { continue };
             let s = &answer.probabilities[i * k..(i + 1) * k];
-            let log_g = if config.student_temperature == 1.0 {
-                &log_g
-            } else {
-                log_g_warm.iter_mut().zip(row).for_each(|(l, z)| *l = z.to_f64());
-                log_softmax(&mut log_g_warm, config.student_temperature);
-                &log_g_warm
-            };
+            if config.student_temperature != 1.0 {
+                log_g.iter_mut().zip(row).for_each(|(l, z)| *l = z.to_f64());
+                softmax(&mut log_g, &mut g, config.student_temperature);
+            }
             let b = factor / config.student_temperature;
             match config.normalizer {
                 Normalizer::None => {
-                    total -= factor * s.iter().zip(log_g).map(|(s, l)| s * l).sum::<f64>();
+                    total -= factor * s.iter().zip(&log_g).map(|(s, l)| s * l).sum::<f64>();
                     for j in 0..k {
-                        slope[j] += b * (log_g[j].exp() - s[j]);
+                        slope[j] += b * (g[j] - s[j]);
                     }
                 }
                 Normalizer::Paper => {
-                    total += factor * four_term(s, log_g, b, slope);
+                    total += factor * four_term(s, &log_g, &g, b, slope);
                 }
             }
         }
@@ -156,9 +158,8 @@ impl DistillationLoss {
 }
 
 /// Σₖ −(sₖ lₖ + lₖ + log(−lₖ)) at l = log g; adds b times its gradient with respect to z/T to `slope`.
-fn four_term(s: &[f64], log_g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
+fn four_term(s: &[f64], log_g: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
     let k = s.len();
-    let g: Vec<f64> = log_g.iter().map(|l| l.exp()).collect();
     let depth = |l: f64| (-l).max(SMALLEST_NEGATIVE_LOG);
     // u = ∂/∂l; the floor of −l is flat.
     let inner = |l: f64| if -l > SMALLEST_NEGATIVE_LOG { -1.0 / l } else { 0.0 };

@@ -1,0 +1,305 @@
+//! From rows of numbers to verdicts.
+
+use std::collections::BTreeMap;
+
+use core_tensors::stats::{Estimate, Paired};
+
+use super::{Check, CheckResult, Claim, ClaimResult, FEWEST_SEEDS, Side, Verdict};
+use crate::datasets::Kind;
+use crate::experiment::Unit;
+use crate::report::Row;
+use crate::session::Scale;
+
+/// Every row of a reproduction by name, with the scale it was run at.
+pub struct Rows<'a> {
+    rows: BTreeMap<&'a str, &'a Row>,
+    scale: Scale,
+}
+
+impl<'a> Rows<'a> {
+    /// Indexes rows.
+    pub fn new(rows: impl Iterator<Item = &'a Row>, scale: Scale) -> Self {
+        Self { rows: rows.map(|row| (row.id.as_str(), row)).collect(), scale }
+    }
+
+    /// Why a check cannot be put to the test, if it cannot.
+    fn obstacle(&self, check: &Check) -> Option<String> {
+        for id in check.rows() {
+            let Some(row) = self.rows.get(id) else {
+                return Some(format!("row {id} was not run"));
+            };
+            if row.data == Kind::Generated {
+                return Some(format!(
+                    "row {id} was run on generated pictures, not on the real data"
+                ));
+            }
+            if !row.metrics.contains_key(check.metric()) {
+                return Some(format!("row {id} has no metric {}", check.metric()));
+            }
+        }
+        None
+    }
+
+    /// Last value of a metric by seed.
+    fn finals(&self, row: &str, metric: &str) -> BTreeMap<u64, f64> {
+        let Some(row) = self.rows.get(row).filter(|row| row.unit != Unit::Segment) else {
+            return BTreeMap::new();
+        };
+        let values = row.finals(metric);
+        row.runs.iter().copied().zip(values).collect()
+    }
+
+    /// Last values of two rows for the seeds that both have.
+    fn pairs(&self, a: &str, b: &str, metric: &str) -> (Vec<f64>, Vec<f64>) {
+        let (a, b) = (self.finals(a, metric), self.finals(b, metric));
+        a.iter().filter_map(|(seed, a)| b.get(seed).map(|b| (*a, *b))).unzip()
+    }
+}
+
+/// Judges a claim by its checks.
+pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
+    let checks: Vec<CheckResult> =
+        claim.checks.iter().map(|check| judge_check(check, claim, rows)).collect();
+    let any = |verdict| checks.iter().find(|check| check.verdict == verdict);
+    let verdict = [Verdict::NotRun, Verdict::Differs, Verdict::Inconclusive]
+        .into_iter()
+        .find(|&verdict| any(verdict).is_some())
+        .unwrap_or(Verdict::Reproduced);
+    let reason = (verdict != Verdict::Reproduced).then(|| {
+        let blamed = checks.iter().filter(|check| check.verdict == verdict);
+        let mut reasons: Vec<&str> = blamed.map(|check| check.reason.as_str()).collect();
+        reasons.dedup();
+        reasons.join("; ")
+    });
+    let is_run = verdict != Verdict::NotRun;
+    let ours = claim.published.first().filter(|_| is_run).map(|headline| {
+        let headline_row = headline_row(claim, headline.row, rows);
+        let finals = rows.finals(headline_row, headline.metric);
+        Estimate::new(&finals.into_values().collect::<Vec<_>>())
+    });
+    let difference = claim.checks.iter().filter(|_| is_run).find_map(|check| match *check {
+        Check::Better { metric, row, than: other, .. }
+        | Check::Equivalent { metric, row, to: other, .. } => {
+            let (a, b) = rows.pairs(row, other, metric);
+            Paired::new(&a, &b).ok()
+        }
+        Check::Near { .. } | Check::Exact { .. } => None,
+    });
+    ClaimResult { id: claim.id, ours, difference, checks, verdict, reason }
+}
+
+/// The row that stands for a printed one: itself, or the first checked row where it holds only segments.
+fn headline_row(claim: &Claim, printed: &'static str, rows: &Rows) -> &'static str {
+    let is_segments = rows.rows.get(printed).is_some_and(|row| row.unit == Unit::Segment);
+    let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
+    if is_segments { checked.unwrap_or(printed) } else { printed }
+}
+
+fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
+    let result = |verdict, reason| CheckResult { check: *check, verdict, reason };
+    if let Some(obstacle) = rows.obstacle(check) {
+        return result(Verdict::NotRun, obstacle);
+    }
+    let (verdict, numbers, n) = match *check {
+        Check::Better { metric, row, than, side } => {
+            let (a, b) = rows.pairs(row, than, metric);
+            let (verdict, numbers) = better(&a, &b, side);
+            (verdict, numbers, Some(a.len()))
+        }
+        Check::Near { metric, row, value, within, .. } => {
+            let finals: Vec<f64> = rows.finals(row, metric).into_values().collect();
+            let (verdict, numbers) = near(&finals, value, within);
+            (verdict, numbers, Some(finals.len()))
+        }
+        Check::Equivalent { metric, row, to, margin } => {
+            let (a, b) = rows.pairs(row, to, metric);
+            let (verdict, numbers) = equivalent(&a, &b, margin);
+            (verdict, numbers, Some(a.len()))
+        }
+        Check::Exact { metric, row, value, tolerance } => {
+            let finals: Vec<f64> = rows.finals(row, metric).into_values().collect();
+            let (verdict, numbers) = exact(&finals, value, tolerance);
+            (verdict, numbers, None)
+        }
+    };
+    let described = format!("{}: {numbers}", check.describe());
+    let needed = claim.min_seeds.max(FEWEST_SEEDS);
+    if rows.scale == Scale::Smoke {
+        let reason =
+            format!("{described}; smoke scale cuts epochs and objects, so nothing is decided");
+        return result(Verdict::Inconclusive, reason);
+    }
+    if let Some(n) = n.filter(|&n| n < needed) {
+        let reason = format!("{described}; {n} seeds where at least {needed} are needed");
+        return result(Verdict::Inconclusive, reason);
+    }
+    result(verdict, described)
+}
+
+fn better(a: &[f64], b: &[f64], side: Side) -> (Verdict, String) {
+    let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
+    let (low, high) = paired.difference.ci95;
+    let verdict = match side {
+        _ if !(low.is_finite() && high.is_finite()) => Verdict::Inconclusive,
+        Side::Below if high < 0.0 => Verdict::Reproduced,
+        Side::Below if low > 0.0 => Verdict::Differs,
+        Side::Above if low > 0.0 => Verdict::Reproduced,
+        Side::Above if high < 0.0 => Verdict::Differs,
+        Side::Below | Side::Above => Verdict::Inconclusive,
+    };
+    (verdict, paired_numbers(&paired))
+}
+
+fn equivalent(a: &[f64], b: &[f64], margin: f64) -> (Verdict, String) {
+    let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
+    let (low, high) = paired.difference.ci95;
+    let verdict = if -margin < low && high < margin {
+        Verdict::Reproduced
+    } else if low > margin || high < -margin {
+        Verdict::Differs
+    } else {
+        Verdict::Inconclusive
+    };
+    (verdict, paired_numbers(&paired))
+}
+
+fn near(finals: &[f64], value: f64, within: f64) -> (Verdict, String) {
+    let estimate = Estimate::new(finals);
+    let half = estimate.half_width();
+    let gap = estimate.mean - value;
+    let verdict = if !half.is_finite() || half > within {
+        Verdict::Inconclusive
+    } else if gap.abs() <= within {
+        Verdict::Reproduced
+    } else {
+        Verdict::Differs
+    };
+    (verdict, format!("ours {:.4} ± {half:.4} (95 %), {gap:+.4} off", estimate.mean))
+}
+
+fn exact(finals: &[f64], value: f64, tolerance: f64) -> (Verdict, String) {
+    let worst = finals.iter().map(|v| (v - value).abs()).fold(f64::NAN, f64::max);
+    let is_exact = !finals.is_empty() && finals.iter().all(|v| (v - value).abs() <= tolerance);
+    let verdict = if is_exact { Verdict::Reproduced } else { Verdict::Differs };
+    (verdict, format!("largest deviation {worst:.2e}"))
+}
+
+fn not_comparable() -> (Verdict, String) {
+    (Verdict::Inconclusive, "no seed was run for both".into())
+}
+
+fn paired_numbers(paired: &Paired) -> String {
+    let (low, high) = paired.difference.ci95;
+    format!(
+        "difference {:+.4} (95 % {low:+.4} to {high:+.4}, p = {:.2e}, {} pairs)",
+        paired.difference.mean, paired.p, paired.difference.n
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::{Published, Reference};
+    use crate::experiment::FiniteOrNull;
+
+    const NOISE: [f64; 4] = [0.01, -0.01, 0.02, -0.02];
+
+    fn row(id: &str, values: &[f64], data: Kind, unit: Unit) -> Row {
+        let curves = values.iter().map(|v| FiniteOrNull(vec![9.0, *v])).collect();
+        Row {
+            id: id.into(),
+            data,
+            unit,
+            runs: (0..values.len() as u64).collect(),
+            metrics: BTreeMap::from([("m".to_owned(), curves)]),
+        }
+    }
+
+    fn around(centre: f64, spread: f64) -> Vec<f64> {
+        NOISE.iter().map(|e| centre + spread * e).collect()
+    }
+
+    fn verdict_of(check: Check, a: &[f64], b: &[f64], scale: Scale) -> Verdict {
+        let rows = [row("a", a, Kind::Real, Unit::Seed), row("b", b, Kind::Real, Unit::Seed)];
+        let claim = Claim { id: "C0", text: "", published: &[], min_seeds: 3, checks: &[] };
+        judge_check(&check, &claim, &Rows::new(rows.iter(), scale)).verdict
+    }
+
+    const BELOW: Check = Check::Better { metric: "m", row: "a", than: "b", side: Side::Below };
+    const EQUIVALENT: Check = Check::Equivalent { metric: "m", row: "a", to: "b", margin: 0.5 };
+    const NEAR: Check =
+        Check::Near { metric: "m", row: "a", value: 1.0, of: Reference::Paper, within: 0.5 };
+    const EXACT: Check = Check::Exact { metric: "m", row: "a", value: 1.0, tolerance: 0.1 };
+
+    #[test]
+    fn every_rule_reaches_every_verdict() {
+        use Verdict::{Differs, Inconclusive, Reproduced};
+        let flat = [0.0; 4];
+        let cases = [
+            (BELOW, around(-1.0, 1.0), Reproduced),
+            (BELOW, around(1.0, 1.0), Differs),
+            (BELOW, around(0.0, 1.0), Inconclusive),
+            (EQUIVALENT, around(0.1, 1.0), Reproduced),
+            (EQUIVALENT, around(2.0, 1.0), Differs),
+            (EQUIVALENT, around(0.5, 1.0), Inconclusive),
+            (NEAR, around(1.2, 1.0), Reproduced),
+            (NEAR, around(2.0, 1.0), Differs),
+            (NEAR, around(1.0, 100.0), Inconclusive),
+            (EXACT, vec![1.05], Reproduced),
+            (EXACT, vec![1.2], Differs),
+        ];
+        for (check, a, wanted) in cases {
+            let found = verdict_of(check, &a, &flat[..a.len()], Scale::Quick);
+            assert_eq!(found, wanted, "{check:?} on {a:?}");
+        }
+    }
+
+    #[test]
+    fn few_seeds_smoke_and_nan_decide_nothing() {
+        let (a, b) = (around(-1.0, 1.0), [0.0; 4]);
+        assert_eq!(verdict_of(BELOW, &a[..2], &b[..2], Scale::Quick), Verdict::Inconclusive);
+        assert_eq!(verdict_of(BELOW, &a, &b, Scale::Smoke), Verdict::Inconclusive);
+        let diverged = [f64::NAN, -1.0, -1.0, -1.1];
+        for check in [BELOW, EQUIVALENT, NEAR] {
+            assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
+        }
+        assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::Differs);
+    }
+
+    #[test]
+    fn a_claim_is_as_good_as_its_worst_check() {
+        static CHECKS: [Check; 2] = [BELOW, NEAR];
+        let claim = Claim {
+            id: "C0",
+            text: "",
+            published: &[Published { row: "a", metric: "m", mean: 1.0, std: None }],
+            min_seeds: 3,
+            checks: &CHECKS,
+        };
+        let verdict = |a: &[f64], kind, unit| {
+            let rows = [row("a", a, kind, unit), row("b", &[2.0; 4], Kind::Real, Unit::Seed)];
+            judge(&claim, &Rows::new(rows.iter(), Scale::Quick))
+        };
+        let good = verdict(&around(1.0, 1.0), Kind::Real, Unit::Seed);
+        assert_eq!((good.verdict, good.reason), (Verdict::Reproduced, None));
+        assert!((good.ours.unwrap().mean - 1.0).abs() < 1e-12);
+        assert!((good.difference.unwrap().difference.mean + 1.0).abs() < 1e-12);
+        let far = verdict(&around(-3.0, 1.0), Kind::Real, Unit::Seed);
+        assert_eq!(far.verdict, Verdict::Differs);
+        let drawn = verdict(&around(1.0, 1.0), Kind::Generated, Unit::Seed);
+        assert_eq!(drawn.verdict, Verdict::NotRun);
+        assert!(drawn.ours.is_none() && drawn.reason.unwrap().contains("generated"));
+        let segments = verdict(&around(1.0, 1.0), Kind::Real, Unit::Segment);
+        assert_eq!(segments.verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn runs_are_paired_by_seed() {
+        let mut a = row("a", &[1.0, 2.0, 3.0, 4.0], Kind::Real, Unit::Seed);
+        a.runs = vec![3, 2, 1, 0];
+        let b = row("b", &[4.5, 3.5, 2.5, 1.5, 100.0], Kind::Real, Unit::Seed);
+        let rows = [a, b];
+        let (x, y) = Rows::new(rows.iter(), Scale::Quick).pairs("a", "b", "m");
+        assert_eq!((x, y), (vec![4.0, 3.0, 2.0, 1.0], vec![4.5, 3.5, 2.5, 1.5]));
+    }
+}

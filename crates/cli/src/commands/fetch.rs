@@ -1,0 +1,35 @@
+//! `distill fetch`: data sets into the cache.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::UsageError;
+use crate::datasets::{self, IDS, Manifest};
+
+/// Which data sets, and where to.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Data sets; all of them if none is named.
+    ids: Vec<String>,
+    /// Folder of downloads.
+    #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
+    cache: PathBuf,
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let ids: Vec<&str> = match &arguments.ids[..] {
+        [] => IDS.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    for id in &ids {
+        Manifest::of(id).map_err(|error| UsageError(error.to_string()))?;
+    }
+    for id in ids {
+        let folder = datasets::fetch(id, &arguments.cache)?;
+        println!("{id}: {} ({})", folder.display(), Manifest::of(id)?.licence);
+    }
+    Ok(ExitCode::SUCCESS)
+}

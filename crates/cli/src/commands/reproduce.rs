@@ -1,0 +1,220 @@
+//! `distill reproduce`: experiments, claims, report.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::UsageError;
+use crate::EXPERIMENTS;
+use crate::datasets::{Pictures, Places};
+use crate::experiment::{Experiment, Interrupted};
+use crate::files::write_whole;
+use crate::provenance::{Provenance, Start};
+use crate::report::Report;
+use crate::runner::{Plan, Store, folder_in, program_sum, run as run_plan};
+use crate::session::{Scale, Session};
+
+/// Exit status after Ctrl-C, by custom 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+/// Names an explicit folder of data where `--data` does not.
+const DATA_VARIABLE: &str = "DISTILL_DATA";
+
+/// What to run, and where to put the report.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Only these experiments (see --list).
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    only: Vec<String>,
+    /// smoke: every path in a minute; quick: the source's sizes, ten seeds; paper: twenty seeds.
+    #[arg(long, value_enum, default_value = "quick")]
+    scale: Scale,
+    /// Independent runs of every experiment, instead of the scale's number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    seeds: Option<u32>,
+    /// Threads; each runs one seed. Default: one a core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
+    /// Where networks live; cuda wants a build with that feature.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceKind,
+    /// Folder of data, DIR/<data set>/<file>; $DISTILL_DATA if absent, else the cache or a download.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of downloads.
+    #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
+    cache: PathBuf,
+    /// Folder of the report and of finished runs.
+    #[arg(long, value_name = "DIR", default_value = "target/reproduce/latest")]
+    out: PathBuf,
+    /// Redo runs that were finished before.
+    #[arg(long)]
+    fresh: bool,
+    /// List experiments and claims, run nothing.
+    #[arg(long)]
+    list: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DeviceKind {
+    Cpu,
+    Cuda,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let start = Start::now();
+    let experiments = chosen(&arguments.only)?;
+    if arguments.list {
+        list(&experiments);
+        return Ok(ExitCode::SUCCESS);
+    }
+    check_writable(&arguments.out)?;
+    let device = open(arguments.device)?;
+    let data = load(arguments, &experiments, &device)?;
+    let session = Arc::new(Session::new(arguments.scale, device, data));
+    stop_on_ctrl_c(&session)?;
+
+    let plan = Plan {
+        experiments,
+        n_seeds: arguments.seeds.map(|n| n as usize),
+        n_jobs: arguments.jobs.map_or_else(cores, |n| n as usize),
+    };
+    let store = Store::new(folder_in(&arguments.out), program_sum()?, arguments.fresh);
+    let (ledger, error) = run_plan(&plan, &session, &store)?;
+
+    let failure = error.filter(|error| !error.is::<Interrupted>());
+    let is_interrupted = session.is_interrupted();
+    let interruption = match &failure {
+        Some(error) => Some(format!("a run failed: {error:#}")),
+        None => is_interrupted.then(|| "it was interrupted".to_owned()),
+    };
+    let n_seeds = plan.experiments.iter().map(|e| plan.seeds(e, &session).len()).max();
+    let seeds = (0..n_seeds.unwrap_or(0) as u64).collect();
+    let provenance = Provenance::new(&start, canonical(arguments), seeds, &session);
+    let report = Report::new(&plan.experiments, ledger, &session, provenance, interruption)?;
+    report.write(&arguments.out)?;
+    announce(&report, &arguments.out);
+    match failure {
+        Some(error) => Err(error),
+        None if is_interrupted => Ok(ExitCode::from(INTERRUPTED)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The experiments that were named, in the report's order; all of them if none was.
+fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>> {
+    let known: Vec<&str> = EXPERIMENTS.iter().map(|e| e.id).collect();
+    if let Some(id) = only.iter().find(|id| !known.contains(&id.as_str())) {
+        let known = known.join(", ");
+        return Err(UsageError(format!("--only: wanted one of {known}, found {id}")).into());
+    }
+    let is_chosen = |e: &&&Experiment| only.is_empty() || only.iter().any(|id| id == e.id);
+    Ok(EXPERIMENTS.iter().filter(is_chosen).copied().collect())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn list(experiments: &[&Experiment]) {
+    for experiment in experiments {
+        println!("{} (paper {}): {}", experiment.id, experiment.source, experiment.title);
+        for claim in experiment.claims {
+            println!("    {:4} {}", claim.id, claim.text);
+        }
+    }
+}
+
+/// Fails before hours of work rather than after them.
+fn check_writable(out: &Path) -> Result<()> {
+    let probe = out.join(".probe");
+    write_whole(&probe, b"").context("--out: wanted a folder to write to")?;
+    std::fs::remove_file(&probe).with_context(|| probe.display().to_string())
+}
+
+fn open(kind: DeviceKind) -> Result<Device> {
+    match kind {
+        DeviceKind::Cpu => Ok(Device::Cpu),
+        DeviceKind::Cuda if cfg!(feature = "cuda") => {
+            Device::new_cuda(0).context("--device: wanted a CUDA device, found none")
+        }
+        DeviceKind::Cuda => {
+            bail!("--device: wanted a build with the feature `cuda`, found one without it")
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a user must know that pictures stand in")]
+fn load(
+    arguments: &Arguments,
+    experiments: &[&Experiment],
+    device: &Device,
+) -> Result<BTreeMap<String, Pictures>> {
+    let from_variable = || {
+        let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
+        Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
+    };
+    let explicit = match &arguments.data {
+        Some(folder) => Some(("--data".to_owned(), folder.clone())),
+        None => from_variable(),
+    };
+    let places = Places { explicit, cache: arguments.cache.clone() };
+    let mut data = BTreeMap::new();
+    for id in experiments.iter().flat_map(|e| e.data) {
+        if !data.contains_key(*id) {
+            let mut notice = |line: String| eprintln!("warning: {line}");
+            let pictures = Pictures::load(id, &places, device, &mut notice)?;
+            data.insert((*id).to_owned(), pictures);
+        }
+    }
+    Ok(data)
+}
+
+/// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.
+#[expect(clippy::print_stderr, reason = "a user who pressed Ctrl-C waits for an answer")]
+fn stop_on_ctrl_c(session: &Arc<Session>) -> Result<()> {
+    let (session, was_asked) = (Arc::clone(session), AtomicBool::new(false));
+    ctrlc::set_handler(move || {
+        if was_asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!(
+            "stopping after the current epoch; a partial report follows (Ctrl-C again: stop now)"
+        );
+        session.interrupt();
+    })
+    .context("listening for Ctrl-C")
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The command that gives the same numbers, without what cannot change them.
+fn canonical(arguments: &Arguments) -> String {
+    use clap::ValueEnum;
+    let word = |value: Option<clap::builder::PossibleValue>| {
+        value.map(|v| v.get_name().to_owned()).unwrap_or_default()
+    };
+    let mut command =
+        format!("cargo xtask reproduce --scale {}", word(arguments.scale.to_possible_value()));
+    if !arguments.only.is_empty() {
+        command += &format!(" --only {}", arguments.only.join(" "));
+    }
+    if let Some(n) = arguments.seeds {
+        command += &format!(" --seeds {n}");
+    }
+    if arguments.device != DeviceKind::Cpu {
+        command += &format!(" --device {}", word(arguments.device.to_possible_value()));
+    }
+    command
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn announce(report: &Report, out: &Path) {
+    for line in report.summary() {
+        println!("{line}");
+    }
+    println!("{:.0} s; report: {}", report.provenance.seconds, out.join("index.html").display());
+}

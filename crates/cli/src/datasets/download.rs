@@ -1,0 +1,212 @@
+//! Fetching the files of a manifest, each checked before it gets its name.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::manifest::{File, Hub, Manifest};
+use super::verify;
+use crate::files::write_whole;
+
+/// A host that has not answered by then counts as out of reach.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes read at once.
+const CHUNK: usize = 1 << 16;
+
+/// What became of a download.
+pub(super) enum Fetched {
+    /// Every file lies in the folder, checked.
+    All,
+    /// No source could be reached; the reason of the last one.
+    OutOfReach(String),
+}
+
+/// Brings the files of a manifest that `folder` lacks; a file that arrives damaged is an error.
+pub(super) fn fetch(manifest: &Manifest, folder: &Path) -> Result<Fetched> {
+    for file in manifest.files.all() {
+        if verify(&folder.join(&file.name), file).is_ok() {
+            continue;
+        }
+        if let Fetched::OutOfReach(reason) = fetch_file(manifest, file, folder)? {
+            return Ok(Fetched::OutOfReach(reason));
+        }
+    }
+    Ok(Fetched::All)
+}
+
+fn fetch_file(manifest: &Manifest, file: &File, folder: &Path) -> Result<Fetched> {
+    let mut reason = "the manifest names no source".to_owned();
+    let mut damaged = None;
+    let from_hub = manifest.hub.iter().map(|hub| from_hub(hub, file));
+    let from_web = manifest.urls.iter().map(|url| from_web(&format!("{url}/{}", file.name), file));
+    for attempt in from_hub.chain(from_web) {
+        let bytes = match attempt {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                reason = format!("{error:#}");
+                continue;
+            }
+        };
+        match super::check(&bytes, file) {
+            Ok(_) => {
+                write_whole(&folder.join(&file.name), &bytes)?;
+                return Ok(Fetched::All);
+            }
+            Err(error) => damaged = Some(error),
+        }
+    }
+    match damaged {
+        Some(error) => Err(error.context(format!("downloaded {}", file.name))),
+        None => Ok(Fetched::OutOfReach(reason)),
+    }
+}
+
+/// Plain HTTP, with a progress bar where the output is a terminal.
+fn from_web(url: &str, file: &File) -> Result<Vec<u8>> {
+    let config = ureq::Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).build();
+    let agent = ureq::Agent::new_with_config(config);
+    let mut response = agent.get(url).call().with_context(|| format!("fetching {url}"))?;
+    let bar = ProgressBar::new(file.bytes);
+    bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}")?);
+    bar.set_message(file.name.clone());
+    // A source that sends more than the file is damaged; one byte more proves it.
+    let mut reader = response.body_mut().as_reader().take(file.bytes + 1);
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+    loop {
+        let n = reader.read(&mut chunk).with_context(|| format!("reading {url}"))?;
+        if n == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&chunk[..n]);
+        bar.inc(n as u64);
+    }
+    bar.finish_and_clear();
+    Ok(bytes)
+}
+
+/// A data set repository of the hub, through its own cache; `$HF_ENDPOINT` names another hub.
+fn from_hub(hub: &Hub, file: &File) -> Result<Vec<u8>> {
+    from_hub_at(hub, file, hf_hub::api::sync::ApiBuilder::from_env())
+}
+
+fn from_hub_at(hub: &Hub, file: &File, builder: hf_hub::api::sync::ApiBuilder) -> Result<Vec<u8>> {
+    let repo = hf_hub::Repo::with_revision(
+        hub.repository.clone(),
+        hf_hub::RepoType::Dataset,
+        hub.revision.clone(),
+    );
+    let describe = || format!("{} of {}", file.name, hub.repository);
+    let api = builder.build().with_context(describe)?;
+    let path: PathBuf = api.repo(repo).get(&file.name).with_context(describe)?;
+    if !path.is_file() {
+        bail!("{}: the hub's cache lacks the file", describe());
+    }
+    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasets::sha256;
+    use std::io::{BufRead, Write};
+    use std::net::TcpListener;
+
+    /// Serves `body` to every request on the loopback interface, until the test ends.
+    fn serve(body: Vec<u8>, status: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+                let mut is_probe = false;
+                while let Some(Ok(line)) = lines.next()
+                    && !line.is_empty()
+                {
+                    is_probe |= line.to_ascii_lowercase().starts_with("range: bytes=0-0");
+                }
+                let n = body.len();
+                let range = if is_probe {
+                    format!("Content-Range: bytes 0-0/{n}\r\n")
+                } else {
+                    String::new()
+                };
+                let sent = if is_probe { &body[..1] } else { &body[..] };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{range}ETag: \"e\"\r\nx-repo-commit: c\r\n\
+                     Connection: close\r\n\r\n",
+                    sent.len()
+                );
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent));
+            }
+        });
+        format!("http://{address}")
+    }
+
+    fn manifest(body: &[u8], urls: &[String]) -> Manifest {
+        let mut manifest = Manifest::of("mnist").unwrap();
+        manifest.urls = urls.to_vec();
+        for file in [
+            &mut manifest.files.train_images,
+            &mut manifest.files.train_labels,
+            &mut manifest.files.test_images,
+            &mut manifest.files.test_labels,
+        ] {
+            file.sha256 = sha256(body);
+            file.bytes = body.len() as u64;
+        }
+        manifest
+    }
+
+    #[test]
+    fn files_arrive_checked_from_the_first_source_that_has_them() {
+        let body = b"the right bytes".to_vec();
+        let urls = [serve(b"gone".to_vec(), "404 Not Found"), serve(body.clone(), "200 OK")];
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = manifest(&body, &urls);
+        assert!(matches!(fetch(&manifest, folder.path()).unwrap(), Fetched::All));
+        let path = folder.path().join(&manifest.files.test_labels.name);
+        assert_eq!(std::fs::read(path).unwrap(), body);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest =
+            manifest(b"the right bytes", &[serve(b"the wrong bytes".to_vec(), "200 OK")]);
+        let Err(error) = fetch(&manifest, folder.path()) else { panic!("took a damaged file") };
+        let message = format!("{error:#}");
+        assert!(
+            message.contains("wanted SHA-256") && message.contains("train-images"),
+            "{message}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_closed_port_is_out_of_reach() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = manifest(b"x", &["http://127.0.0.1:1".to_owned()]);
+        let Fetched::OutOfReach(reason) = fetch(&manifest, folder.path()).unwrap() else {
+            panic!("fetched from a closed port")
+        };
+        assert!(reason.contains("127.0.0.1:1"), "{reason}");
+    }
+
+    #[test]
+    fn a_hub_repository_is_read_through_its_client() {
+        let body = b"bytes of the hub".to_vec();
+        let endpoint = serve(body.clone(), "206 Partial Content");
+        let cache = tempfile::tempdir().unwrap();
+        let builder = hf_hub::api::sync::ApiBuilder::new()
+            .with_endpoint(endpoint)
+            .with_cache_dir(cache.path().to_path_buf())
+            .with_progress(false);
+        let hub = Hub { repository: "owner/name".into(), revision: "main".into() };
+        let file = manifest(&body, &[]).files.test_labels;
+        assert_eq!(from_hub_at(&hub, &file, builder).unwrap(), body);
+    }
+}

@@ -1,0 +1,248 @@
+//! Data sets of pictures: found on disk, downloaded, or drawn where there is no network.
+
+mod download;
+mod idx;
+mod manifest;
+mod standin;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use core_tensors::{Dataset, Rng};
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+pub use manifest::{File, Files, Hub, IDS, Manifest};
+
+/// Height and width of a picture.
+const SIDE: usize = 28;
+/// Seed of the drawn pictures.
+const STAND_IN_SEED: u64 = 0;
+/// How many pictures are drawn: those of the data set they stand for.
+const N_DRAWN: [usize; 2] = [60_000, 10_000];
+
+/// Whether numbers come from the data set itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The published files, each with its SHA-256.
+    Real,
+    /// Pictures drawn by this program: nothing they give counts for or against a claim.
+    Generated,
+}
+
+/// Where to look for data.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `--data` or `$DISTILL_DATA`, with the word that names it; the files must be there.
+    pub explicit: Option<(String, PathBuf)>,
+    /// Folder of downloads.
+    pub cache: PathBuf,
+}
+
+/// A data set in memory; grey levels divided by 255 and nothing else, as in all the papers.
+#[derive(Clone, Debug)]
+pub struct Pictures {
+    /// Objects to train on, x (60 000, 784).
+    pub train: Dataset,
+    /// Objects to test on, x (10 000, 784).
+    pub test: Dataset,
+    /// Real or drawn.
+    pub kind: Kind,
+    /// SHA-256 of each file.
+    pub sha256: BTreeMap<String, String>,
+}
+
+impl Pictures {
+    /// Loads a data set: from an explicit folder, else the cache, else the network, else drawn.
+    ///
+    /// `notice` receives one line where pictures are drawn instead.
+    pub fn load(
+        id: &str,
+        places: &Places,
+        device: &Device,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Self> {
+        let manifest = Manifest::of(id)?;
+        if let Some((name, folder)) = &places.explicit {
+            if !folder.is_dir() {
+                bail!("{name}: wanted a folder at {}, found none", folder.display());
+            }
+            return Self::from_folder(&manifest, &folder.join(id), device).context(name.clone());
+        }
+        let folder = places.cache.join(id);
+        match download::fetch(&manifest, &folder)? {
+            download::Fetched::All => Self::from_folder(&manifest, &folder, device),
+            download::Fetched::OutOfReach(reason) => {
+                notice(format!(
+                    "{}: out of reach ({reason}); drawn pictures stand in, and no claim is judged on them",
+                    manifest.title
+                ));
+                Self::drawn(&manifest, device)
+            }
+        }
+    }
+
+    /// Loads the files of one folder, every one checked.
+    fn from_folder(manifest: &Manifest, folder: &Path, device: &Device) -> Result<Self> {
+        let mut sums = BTreeMap::new();
+        let mut take = |file: &File, dims: &[usize]| -> Result<Vec<u8>> {
+            let path = folder.join(&file.name);
+            let bytes = verify(&path, file)?;
+            sums.insert(file.name.clone(), file.sha256.clone());
+            idx::read_gzipped(&bytes, dims).with_context(|| path.display().to_string())
+        };
+        let files = &manifest.files;
+        let mut half = |pictures: &File, classes: &File| {
+            let x = take(pictures, &[pictures.count, SIDE, SIDE])?;
+            let y = take(classes, &[classes.count])?;
+            dataset(&x, &y, manifest.n_classes, device)
+                .with_context(|| folder.join(&classes.name).display().to_string())
+        };
+        let train = half(&files.train_images, &files.train_labels)?;
+        let test = half(&files.test_images, &files.test_labels)?;
+        Ok(Self { train, test, kind: Kind::Real, sha256: sums })
+    }
+
+    /// Draws as many pictures as the data set has.
+    fn drawn(manifest: &Manifest, device: &Device) -> Result<Self> {
+        let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
+        let mut sums = BTreeMap::new();
+        let mut half = |name: &str, n: usize| {
+            let (x, y) = standin::pictures(manifest.stand_in, n, &mut rng.split(name));
+            sums.insert(format!("drawn {name}"), sha256(&[&x[..], &y[..]].concat()));
+            dataset(&x, &y, manifest.n_classes, device)
+        };
+        let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
+        Ok(Self { train, test, kind: Kind::Generated, sha256: sums })
+    }
+}
+
+/// Brings a data set into the cache; returns its folder.
+pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
+    let manifest = Manifest::of(id)?;
+    let folder = cache.join(id);
+    match download::fetch(&manifest, &folder)? {
+        download::Fetched::All => Ok(folder),
+        download::Fetched::OutOfReach(reason) => bail!("{id}: out of reach: {reason}"),
+    }
+}
+
+fn dataset(x: &[u8], y: &[u8], n_classes: usize, device: &Device) -> Result<Dataset> {
+    let x = x.iter().map(|&grey| f32::from(grey) / 255.0).collect();
+    let y = y.iter().map(|&class| u32::from(class)).collect();
+    Ok(Dataset::classification(x, y, n_classes, device)?)
+}
+
+/// The bytes of a file that has the size and the check sum of its manifest.
+fn verify(path: &Path, file: &File) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            anyhow::anyhow!("{}: wanted a file, found none", path.display())
+        }
+        _ => anyhow::Error::from(error).context(format!("reading {}", path.display())),
+    })?;
+    check(&bytes, file).with_context(|| path.display().to_string())?;
+    Ok(bytes)
+}
+
+fn check(bytes: &[u8], file: &File) -> Result<()> {
+    if bytes.len() as u64 != file.bytes {
+        bail!("wanted {} bytes, found {}", file.bytes, bytes.len());
+    }
+    let found = sha256(bytes);
+    if found != file.sha256 {
+        bail!("wanted SHA-256 {}, found {found}", file.sha256);
+    }
+    Ok(())
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core_tensors::Targets;
+
+    /// A manifest and its folder with three training pictures and two test ones.
+    fn small(folder: &Path) -> Manifest {
+        let mut manifest = Manifest::of("mnist").unwrap();
+        let files = &mut manifest.files;
+        for (file, dims) in [
+            (&mut files.train_images, vec![3, SIDE, SIDE]),
+            (&mut files.train_labels, vec![3]),
+            (&mut files.test_images, vec![2, SIDE, SIDE]),
+            (&mut files.test_labels, vec![2]),
+        ] {
+            let numbers: Vec<u8> =
+                (0..dims.iter().product::<usize>()).map(|i| (i % 10) as u8).collect();
+            let bytes = idx::tests::gzipped(&dims, &numbers);
+            std::fs::write(folder.join(&file.name), &bytes).unwrap();
+            (file.bytes, file.sha256, file.count) = (bytes.len() as u64, sha256(&bytes), dims[0]);
+        }
+        manifest
+    }
+
+    #[test]
+    fn files_become_grey_levels_between_0_and_1_and_classes() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = small(folder.path());
+        let pictures = Pictures::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(pictures.train.x().dims(), [3, 784]);
+        let first = pictures.test.x().to_vec2::<f32>().unwrap()[0][7];
+        assert!((first - 7.0 / 255.0).abs() < 1e-7);
+        let Targets::Classes { labels, .. } = pictures.train.y() else { unreachable!() };
+        assert_eq!(labels.to_vec1::<u32>().unwrap(), [0, 1, 2]);
+        assert_eq!(pictures.sha256.len(), 4);
+    }
+
+    #[test]
+    fn missing_short_and_changed_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = small(folder.path());
+        let path = folder.path().join(&manifest.files.test_images.name);
+        let whole = std::fs::read(&path).unwrap();
+        let message = || {
+            let error = Pictures::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap_err();
+            format!("{error:#}").replace(&path.display().to_string(), "FILE")
+        };
+        std::fs::write(&path, &whole[1..]).unwrap();
+        assert_eq!(
+            message(),
+            format!("FILE: wanted {} bytes, found {}", whole.len(), whole.len() - 1)
+        );
+        let mut changed = whole.clone();
+        changed[20] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        assert_eq!(
+            message(),
+            format!("FILE: wanted SHA-256 {}, found {}", sha256(&whole), sha256(&changed))
+        );
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(message(), "FILE: wanted a file, found none");
+    }
+
+    #[test]
+    fn an_explicit_folder_never_falls_back() {
+        let places = Places {
+            explicit: Some(("--data".into(), PathBuf::from("no such folder"))),
+            cache: PathBuf::from("unused"),
+        };
+        let error = Pictures::load("mnist", &places, &Device::Cpu, &mut |_| {}).unwrap_err();
+        assert_eq!(format!("{error:#}"), "--data: wanted a folder at no such folder, found none");
+    }
+
+    #[test]
+    fn sha256_of_abc() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(
+            sha256(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! What an experiment is: parts that can run alone, rows of metrics, claims, figures.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle_core::Tensor;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use crate::claims::Claim;
+use crate::session::{Scale, Session};
+
+/// One experiment of a paper.
+pub struct Experiment {
+    /// Name on the command line and in results.
+    pub id: &'static str,
+    /// Name in the report.
+    pub title: &'static str,
+    /// Short name of the paper.
+    pub source: &'static str,
+    /// What is run, and what is not as in the source.
+    pub summary: &'static str,
+    /// Data sets it needs.
+    pub data: &'static [&'static str],
+    /// Its settings at a scale: part of the key under which results are kept.
+    pub settings: fn(Scale) -> Result<serde_json::Value>,
+    /// Seeds at a scale, unless `--seeds` says otherwise.
+    pub n_seeds: fn(Scale) -> usize,
+    /// Its parts besides one for each seed.
+    pub extra_parts: &'static [Part],
+    /// Runs one part.
+    pub run: fn(&Task) -> Result<Outcome>,
+    /// The rows of its table, in order; an outcome may hold further rows, which only results.json shows.
+    pub rows: &'static [RowSpec],
+    /// What the papers say about it.
+    pub claims: &'static [Claim],
+    /// Its figures.
+    pub figures: &'static [Figure],
+}
+
+/// A piece of an experiment that one thread runs and that is kept for the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// What all seeds share, such as one teacher; runs before them.
+    Shared,
+    /// The source's own protocol, where it is not independent runs.
+    Source,
+    /// One independent run of every arm.
+    Seed(u64),
+}
+
+/// One row of a table.
+pub struct RowSpec {
+    /// experiment-wide name: data/teacher/protocol.
+    pub id: &'static str,
+    /// What a reader sees.
+    pub title: &'static str,
+    /// What one value of the row is: a seeded run or a segment of one run.
+    pub unit: Unit,
+    /// The row it is compared with.
+    pub baseline: Option<&'static str>,
+}
+
+/// What one value of a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// A whole run with its own seed; tests rest on these.
+    Seed,
+    /// A segment of one run, as in the source: shown with its spread, never tested.
+    Segment,
+    /// A single run that all seeds share.
+    Single,
+}
+
+/// A figure of the report.
+pub enum Figure {
+    /// Mean over runs with a band of one population deviation, by epoch.
+    Curves {
+        /// Its caption.
+        title: &'static str,
+        /// Which metric.
+        metric: &'static str,
+        /// Of which rows.
+        rows: &'static [&'static str],
+    },
+    /// Probabilities as grey levels, one strip of objects × classes each.
+    Strips {
+        /// Its caption.
+        title: &'static str,
+        /// k: numbers an object.
+        n_classes: usize,
+        /// Name of the array and label of the strip.
+        strips: &'static [(&'static str, &'static str)],
+    },
+    /// A probability over two settings, one grey map for each object and class.
+    Maps {
+        /// Its caption.
+        title: &'static str,
+        /// The array, (objects, classes, vertical, horizontal).
+        array: &'static str,
+        /// Labels of the objects.
+        objects: &'static [&'static str],
+        /// Labels of the classes.
+        classes: &'static [&'static str],
+        /// Name and values of the vertical axis.
+        vertical: (&'static str, &'static [f64]),
+        /// Name and values of the horizontal axis.
+        horizontal: (&'static str, &'static [f64]),
+    },
+}
+
+/// One metric of one run by epoch; a metric taken once has length 1.
+pub type Curve = Vec<f64>;
+
+/// What a part found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Row → metric → run → epoch; a part of a seed holds one run a row.
+    pub rows: BTreeMap<String, BTreeMap<String, Vec<FiniteOrNull>>>,
+    /// Numbers for figures, averaged over the seeds.
+    pub arrays: BTreeMap<String, Vec<f64>>,
+    /// Tensors for the parts that follow; kept beside the rest.
+    #[serde(skip)]
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// A curve that JSON can hold: a value that is not finite is null there and NaN here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Option<f64>>", into = "Vec<Option<f64>>")]
+pub struct FiniteOrNull(pub Curve);
+
+impl From<Vec<Option<f64>>> for FiniteOrNull {
+    fn from(values: Vec<Option<f64>>) -> Self {
+        Self(values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+    }
+}
+
+impl From<FiniteOrNull> for Vec<Option<f64>> {
+    fn from(curve: FiniteOrNull) -> Self {
+        curve.0.into_iter().map(|v| v.is_finite().then_some(v)).collect()
+    }
+}
+
+/// The work of one part.
+pub struct Task<'a> {
+    /// The setting.
+    pub session: &'a Session,
+    /// Which part.
+    pub part: Part,
+    /// What [`Part::Shared`] found, where there is one.
+    pub shared: Option<&'a Outcome>,
+    /// Advances by one an epoch.
+    pub progress: ProgressBar,
+}
+
+/// The run was asked to stop.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl Part {
+    /// Name of the part in progress bars and of its file.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Shared => "shared".into(),
+            Self::Source => "source".into(),
+            Self::Seed(seed) => format!("seed-{seed}"),
+        }
+    }
+
+    /// The seed behind its random numbers; what seeds share has the first one.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Shared | Self::Source => 0,
+            Self::Seed(seed) => *seed,
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Announces epochs to come.
+    pub fn expect_epochs(&self, n: usize) {
+        self.progress.inc_length(n as u64);
+    }
+
+    /// Reports one epoch done; an error where the run was asked to stop.
+    pub fn epoch_done(&self) -> Result<()> {
+        self.progress.inc(1);
+        if self.session.is_interrupted() { Err(Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+impl Outcome {
+    /// Adds a run's metrics to a row.
+    pub fn add(&mut self, row: &str, metrics: BTreeMap<String, Curve>) {
+        let row = self.rows.entry(row.to_owned()).or_default();
+        for (metric, curve) in metrics {
+            row.entry(metric).or_default().push(FiniteOrNull(curve));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The experiments, one module a family, and their list.
+
+mod base;
+mod linear_student;
+mod synthetic_classes;
+
+use crate::experiment::Experiment;
+use crate::session::Scale;
+
+/// Every experiment, in the order of the report.
+pub static ALL: [&Experiment; 4] = [
+    &base::TRAIN,
+    &base::SMALL,
+    &linear_student::LINEAR_STUDENT,
+    &synthetic_classes::SYNTHETIC_CLASSES,
+];
+
+/// Seeds of experiments whose independent runs are cheap: ten pairs at least, as the linear student needs.
+fn n_seeds(scale: Scale) -> usize {
+    match scale {
+        Scale::Smoke => 2,
+        Scale::Quick => 10,
+        Scale::Paper => 20,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::Check;
+
+    #[test]
+    fn claims_and_figures_name_rows_that_exist() {
+        let rows: Vec<&str> = ALL.iter().flat_map(|e| e.rows.iter().map(|row| row.id)).collect();
+        for experiment in ALL {
+            for row in experiment.rows {
+                assert!(row.baseline.is_none_or(|id| rows.contains(&id)), "{}", row.id);
+            }
+            for claim in experiment.claims {
+                let named = claim.checks.iter().flat_map(Check::rows);
+                for id in named.chain(claim.published.iter().map(|p| p.row)) {
+                    assert!(rows.contains(&id) || id.starts_with("grid/"), "{}: {id}", claim.id);
+                }
+            }
+            for figure in experiment.figures {
+                if let crate::experiment::Figure::Curves { rows: named, .. } = figure {
+                    assert!(named.iter().all(|id| rows.contains(id)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_claim_and_row_occurs_once() {
+        let mut ids: Vec<&str> = ALL.iter().flat_map(|e| e.claims.iter().map(|c| c.id)).collect();
+        ids.extend(ALL.iter().flat_map(|e| e.rows.iter().map(|row| row.id)));
+        let n = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), n);
+    }
+}

@@ -1,0 +1,171 @@
+//! The report as a list of blocks, which HTML and Markdown render each in its way.
+
+use anyhow::Result;
+
+use super::{ExperimentReport, Report, figures, tables};
+use crate::claims::{RULES, Verdict};
+use crate::datasets::Kind;
+use crate::session::Scale;
+
+/// A report in blocks.
+pub(super) struct Document {
+    pub(super) title: String,
+    pub(super) blocks: Vec<Block>,
+}
+
+/// A piece of a report.
+pub(super) enum Block {
+    /// Level from 2, text.
+    Heading(u8, String),
+    Paragraph(String),
+    /// A paragraph that must not be overlooked.
+    Warning(String),
+    Bullets(Vec<String>),
+    Table(Table),
+    Figure {
+        name: String,
+        caption: String,
+        svg: String,
+    },
+}
+
+/// A table; a cell holds lines.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+/// A cell.
+pub(super) struct Cell {
+    pub(super) lines: Vec<String>,
+    pub(super) verdict: Option<Verdict>,
+}
+
+impl Cell {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self { lines: vec![text.into()], verdict: None }
+    }
+
+    pub(super) fn verdict(verdict: Verdict) -> Self {
+        Self { lines: vec![verdict.word().replace('_', " ")], verdict: Some(verdict) }
+    }
+}
+
+impl Document {
+    /// Names and texts of its figures.
+    pub(super) fn figures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.blocks.iter().filter_map(|block| match block {
+            Block::Figure { name, svg, .. } => Some((name.as_str(), svg.as_str())),
+            _ => None,
+        })
+    }
+}
+
+/// Builds the document of a report.
+pub(super) fn build(report: &Report) -> Result<Document> {
+    let mut blocks = opening(report);
+    blocks.push(Block::Heading(2, "Claims at a glance".into()));
+    blocks.push(Block::Table(tables::claims(report)));
+    for experiment in &report.experiments {
+        describe(experiment, &mut blocks)?;
+    }
+    blocks.push(Block::Heading(2, "How verdicts are reached".into()));
+    blocks.push(Block::Paragraph("Fixed before any run:".into()));
+    blocks.push(Block::Bullets(RULES.iter().map(|&rule| rule.to_owned()).collect()));
+    blocks.push(Block::Heading(2, "How to read the tables".into()));
+    blocks.push(Block::Bullets(tables::NOTES.iter().map(|&note| note.to_owned()).collect()));
+    blocks.push(Block::Heading(2, "Provenance".into()));
+    blocks.push(Block::Table(tables::provenance(report)));
+    Ok(Document {
+        title: "What a small network keeps of a big one: reproduction report".into(),
+        blocks,
+    })
+}
+
+fn opening(report: &Report) -> Vec<Block> {
+    let p = &report.provenance;
+    let count = |verdict| {
+        let claims = report.experiments.iter().flat_map(|e| &e.claims);
+        claims.filter(|claim| claim.verdict == verdict).count()
+    };
+    let mut blocks = vec![Block::Paragraph(format!(
+        "{} claims: {} reproduced, {} differ, {} inconclusive, {} not run. Scale {}, {} seeds, {:.0} s, made by `{}`.",
+        report.experiments.iter().map(|e| e.claims.len()).sum::<usize>(),
+        count(Verdict::Reproduced),
+        count(Verdict::Differs),
+        count(Verdict::Inconclusive),
+        count(Verdict::NotRun),
+        scale_word(report.scale),
+        p.seeds.len(),
+        p.seconds,
+        p.command,
+    ))];
+    if let Some(reason) = &report.interruption {
+        blocks.push(Block::Warning(format!(
+            "This report is partial: {reason}. Rows hold the runs that were finished; run the same command again to go on."
+        )));
+    }
+    if report.has_generated_rows() {
+        blocks.push(Block::Warning(
+            "Some data sets were out of reach: rows marked \"generated\" rest on pictures drawn by this program, and \
+             their claims are not run."
+                .into(),
+        ));
+    }
+    if report.scale == Scale::Smoke {
+        blocks.push(Block::Warning(
+            "Smoke scale: epochs and objects are cut so that every path runs in a minute. The numbers below say nothing \
+             about the papers."
+                .into(),
+        ));
+    }
+    blocks
+}
+
+/// The word of the command line.
+pub(super) fn scale_word(scale: Scale) -> &'static str {
+    match scale {
+        Scale::Smoke => "smoke",
+        Scale::Quick => "quick",
+        Scale::Paper => "paper",
+    }
+}
+
+fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
+    let experiment = report.experiment;
+    blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
+    blocks.push(Block::Paragraph(format!("Paper {}. {}", experiment.source, experiment.summary)));
+    let drawn = report.rows.iter().any(|row| row.data == Kind::Generated);
+    if drawn {
+        blocks.push(Block::Warning("Run on generated pictures, not on the real data.".into()));
+    }
+    blocks.push(Block::Paragraph(format!(
+        "Settings: {}; {:.0} s of computing.",
+        tables::settings(&report.settings),
+        report.seconds
+    )));
+    if report.rows.is_empty() {
+        blocks.push(Block::Paragraph("No run was finished.".into()));
+    } else {
+        blocks.push(Block::Heading(3, "Results".into()));
+        blocks.push(Block::Table(tables::results(report)));
+    }
+    if !report.comparisons.is_empty() {
+        blocks.push(Block::Heading(3, "Paired comparisons".into()));
+        blocks.push(Block::Table(tables::comparisons(report)));
+    }
+    blocks.push(Block::Heading(3, "Claims".into()));
+    for (claim, result) in experiment.claims.iter().zip(&report.claims) {
+        blocks.push(Block::Paragraph(format!("{}: {}", claim.id, claim.text)));
+        blocks.push(Block::Table(tables::checks(result)));
+    }
+    for (index, figure) in experiment.figures.iter().enumerate() {
+        if let Some((caption, svg)) = figures::draw(figure, report)? {
+            let name = format!("{}-{}", experiment.id, index + 1);
+            let caption = if drawn { format!("{caption} (generated data)") } else { caption };
+            blocks.push(Block::Figure { name, caption, svg });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Figures of an experiment as SVG.
+
+use anyhow::Result;
+
+use super::html::escape;
+use super::{ExperimentReport, plots};
+use crate::experiment::Figure;
+
+/// Side of a cell of a picture of grey levels.
+const CELL: usize = 18;
+/// Room for labels.
+const MARGIN: usize = 46;
+/// Size of their type.
+const FONT: usize = 12;
+
+/// Caption and SVG of a figure; `None` where what it shows was not run.
+pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<(String, String)>> {
+    Ok(match figure {
+        Figure::Curves { title, metric, rows } => plots::curves(report, metric, rows)?
+            .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
+        Figure::Strips { title, n_classes, strips: named } => {
+            strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
+        }
+        Figure::Maps { title, array, objects, classes, vertical, horizontal } => {
+            let maps = report.arrays.get(*array).map(|values| Maps {
+                values,
+                objects,
+                classes,
+                vertical: *vertical,
+                horizontal: *horizontal,
+            });
+            maps.map(|maps| ((*title).to_owned(), maps.draw()))
+        }
+    })
+}
+
+/// One strip of objects (across) × classes (down) for each array that is there, values averaged over seeds.
+fn strips(report: &ExperimentReport, n_classes: usize, named: &[(&str, &str)]) -> Option<String> {
+    let present: Vec<_> = named
+        .iter()
+        .filter_map(|(array, label)| report.arrays.get(*array).map(|values| (*label, values)))
+        .collect();
+    let n_objects = present.first()?.1.len() / n_classes;
+    let strip_height = n_classes * CELL + FONT + 14;
+    let mut svg = Svg::new(n_objects * CELL + 2, present.len() * strip_height);
+    for (index, (label, values)) in present.into_iter().enumerate() {
+        let top = index * strip_height;
+        svg.text(1, top + FONT, "start", label);
+        for (object, row) in values.chunks_exact(n_classes).enumerate() {
+            for (class, &value) in row.iter().enumerate() {
+                let description = format!("object {}, class {}", object + 1, class + 1);
+                svg.cell(1 + object * CELL, top + FONT + 6 + class * CELL, value, &description);
+            }
+        }
+    }
+    Some(svg.finish())
+}
+
+/// Grey maps over two settings.
+struct Maps<'a> {
+    values: &'a [f64],
+    objects: &'a [&'a str],
+    classes: &'a [&'a str],
+    vertical: (&'a str, &'a [f64]),
+    horizontal: (&'a str, &'a [f64]),
+}
+
+impl Maps<'_> {
+    fn draw(&self) -> String {
+        let (n_down, n_across) = (self.vertical.1.len(), self.horizontal.1.len());
+        let (width, height) = (n_across * CELL + MARGIN, n_down * CELL + MARGIN);
+        let mut svg = Svg::new(self.classes.len() * width, self.objects.len() * height);
+        for (i, object) in self.objects.iter().enumerate() {
+            for (k, class) in self.classes.iter().enumerate() {
+                let start = (i * self.classes.len() + k) * n_down * n_across;
+                let Some(map) = self.values.get(start..start + n_down * n_across) else { continue };
+                let (left, top) = (k * width + MARGIN - 8, i * height + FONT + 8);
+                svg.text(left, top - 5, "start", &format!("{object}, {class}"));
+                for (cell, &value) in map.iter().enumerate() {
+                    let (down, across) = (cell / n_across, cell % n_across);
+                    let (v, h) = (self.vertical.1[down], self.horizontal.1[across]);
+                    let (v_name, h_name) = (self.vertical.0, self.horizontal.0);
+                    let description = format!("{v_name} = {v}, {h_name} = {h}");
+                    svg.cell(left + across * CELL, top + down * CELL, value, &description);
+                }
+                for (down, v) in self.vertical.1.iter().enumerate() {
+                    svg.text(left - 4, top + down * CELL + CELL - 5, "end", &v.to_string());
+                }
+                // Every other value: all of them would run into one another.
+                for (across, h) in self.horizontal.1.iter().enumerate().step_by(2) {
+                    let centre = left + across * CELL + CELL / 2;
+                    svg.text(centre, top + n_down * CELL + FONT, "middle", &h.to_string());
+                }
+                svg.text(left - 30, top + n_down * CELL / 2, "start", self.vertical.0);
+                let below = top + n_down * CELL + FONT + 10;
+                svg.text(left + n_across * CELL / 2, below, "middle", self.horizontal.0);
+            }
+        }
+        svg.finish()
+    }
+}
+
+/// A picture of cells and words.
+struct Svg {
+    width: usize,
+    height: usize,
+    body: String,
+}
+
+impl Svg {
+    fn new(width: usize, height: usize) -> Self {
+        Self { width, height, body: String::new() }
+    }
+
+    /// A cell from 0, white, to 1, black; a pointer over it shows the number.
+    fn cell(&mut self, x: usize, y: usize, value: f64, description: &str) {
+        let grey = (255.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
+        self.body += &format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"rgb({grey},{grey},{grey})\" \
+             stroke=\"#bbb\" stroke-width=\"0.5\"><title>{}: {value:.3}</title></rect>\n",
+            escape(description)
+        );
+    }
+
+    fn text(&mut self, x: usize, y: usize, anchor: &str, text: &str) {
+        self.body += &format!(
+            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"{FONT}\" \
+             font-family=\"sans-serif\" fill=\"#1b1b1b\">{}</text>\n",
+            escape(text)
+        );
+    }
+
+    fn finish(self) -> String {
+        let Self { width, height, body } = self;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\">\n{body}</svg>\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_become_grey_levels() {
+        let mut svg = Svg::new(10, 10);
+        svg.cell(0, 0, 0.0, "a");
+        svg.cell(0, 0, 1.0, "b");
+        svg.cell(0, 0, f64::NAN, "c<d");
+        let text = svg.finish();
+        assert!(text.contains("rgb(255,255,255)") && text.contains("rgb(0,0,0)"));
+        assert!(text.contains("c&lt;d"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Curves with bands.
+
+use anyhow::{Result, anyhow};
+use core_tensors::stats::{mean, population_deviation};
+use plotters::prelude::*;
+use plotters::series::LineSeries;
+
+use super::{ExperimentReport, Row};
+
+/// Size of a plot.
+const SIZE: (u32, u32) = (760, 420);
+/// Colours that people with any colour vision tell apart (Okabe & Ito).
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+];
+/// The last curve of a table may be far off; the axis leaves this share above and below.
+const PADDING: f64 = 0.05;
+
+/// Mean and deviation of a metric by epoch.
+struct Band {
+    title: String,
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// One plot of a metric of several rows; `None` where none was run.
+pub(super) fn curves(
+    report: &ExperimentReport,
+    metric: &str,
+    rows: &[&str],
+) -> Result<Option<String>> {
+    let bands: Vec<Band> = rows
+        .iter()
+        .filter_map(|id| {
+            let row = report.rows.iter().find(|row| row.id == *id)?;
+            let spec = report.experiment.rows.iter().find(|spec| spec.id == *id)?;
+            band(row, metric, spec.title)
+        })
+        .collect();
+    let n_epochs = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0);
+    let finite = |f: fn(f64, f64) -> f64, sign: f64, start: f64| {
+        let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.deviation));
+        values.map(|(m, d)| m + sign * d).filter(|v| v.is_finite()).fold(start, f)
+    };
+    let (low, high) =
+        (finite(f64::min, -1.0, f64::INFINITY), finite(f64::max, 1.0, f64::NEG_INFINITY));
+    if n_epochs < 2 || low > high {
+        return Ok(None);
+    }
+    let pad = PADDING * (high - low).max(1e-6);
+    let mut svg = String::new();
+    draw(&mut svg, &bands, n_epochs, (low - pad, high + pad), metric)
+        .map_err(|error| anyhow!("plotting {metric}: {error}"))?;
+    Ok(Some(svg))
+}
+
+fn band(row: &Row, metric: &str, title: &str) -> Option<Band> {
+    let curves = row.metrics.get(metric)?;
+    let n_epochs = curves.iter().map(|curve| curve.0.len()).min()?;
+    let at = |epoch: usize| curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<f64>>();
+    let (mean, deviation) =
+        (0..n_epochs).map(|epoch| (mean(&at(epoch)), population_deviation(&at(epoch)))).unzip();
+    Some(Band { title: title.to_owned(), mean, deviation })
+}
+
+fn draw(
+    svg: &mut String,
+    bands: &[Band],
+    n_epochs: usize,
+    range: (f64, f64),
+    metric: &str,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(60)
+        .build_cartesian_2d(0.0..(n_epochs - 1) as f64, range.0..range.1)?;
+    chart
+        .configure_mesh()
+        .x_desc("epoch, from 0")
+        .y_desc(metric.replace('_', " "))
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .label_style(("sans-serif", 13))
+        .axis_desc_style(("sans-serif", 14))
+        .draw()?;
+    for (band, colour) in bands.iter().zip(COLOURS.iter().cycle()) {
+        let points = |sign: f64| {
+            let edge = band.mean.iter().zip(&band.deviation).enumerate();
+            edge.filter(|(_, (m, d))| m.is_finite() && d.is_finite())
+                .map(move |(x, (m, d))| (x as f64, m + sign * d))
+        };
+        let mut outline: Vec<(f64, f64)> = points(1.0).collect();
+        outline.extend(points(-1.0).collect::<Vec<_>>().into_iter().rev());
+        chart.draw_series([Polygon::new(outline, colour.mix(0.18))])?;
+        chart
+            .draw_series(LineSeries::new(points(0.0), colour.stroke_width(2)))?
+            .label(band.title.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(200, 200, 200))
+        .label_font(("sans-serif", 13))
+        .position(SeriesLabelPosition::UpperRight)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}

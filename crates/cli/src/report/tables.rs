@@ -1,0 +1,269 @@
+//! The tables of the report.
+
+use core_tensors::stats::{Estimate, population_deviation, trapezoid};
+
+use super::document::{Cell, Table, scale_word};
+use super::{Comparison, ExperimentReport, Report, Row};
+use crate::claims::{CheckResult, ClaimResult, Published};
+use crate::datasets::Kind;
+use crate::experiment::Unit;
+
+/// Metrics of a table of results, in order, with their headings.
+const METRICS: [(&str, &str); 11] = [
+    ("accuracy", "accuracy"),
+    ("cross_entropy", "cross-entropy"),
+    ("integral", "integral criterion"),
+    ("best_cross_entropy", "least cross-entropy"),
+    ("best_epoch", "at epoch"),
+    ("brier", "Brier"),
+    ("calibration_error", "ECE"),
+    ("agreement", "agreement with teacher"),
+    ("cross_entropy_true", "cross-entropy to truth"),
+    ("divergence_true", "KL from truth"),
+    ("max_min", "max − min"),
+];
+
+/// What the columns mean.
+pub(super) const NOTES: &[&str] = &[
+    "Values are means at the last epoch ± population standard deviation over the runs, as the papers print them; \
+     square brackets hold the 95 % Student interval of the mean. A line beginning with \"paper\" is what the paper printed.",
+    "Cross-entropy is the mean negative log-likelihood on the test set's hard labels at T = 1, in nats; no test object \
+     chooses an epoch. Least cross-entropy and its epoch (from 1) look at the whole test curve and describe it only.",
+    "The integral criterion is the trapezoid of the test cross-entropy over the epochs, unit spacing; its ± is the \
+     trapezoid of the curve of deviations, as in paper 003. Lower is better.",
+    "ECE has 15 bins of equal width. Agreement is the share of test objects on which student and teacher choose the same \
+     class. max − min is the mean over test objects of the largest minus the smallest class probability; the paper's ± \
+     is over objects, ours over runs.",
+    "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
+    "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
+     of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
+];
+
+/// Every claim in one line.
+pub(super) fn claims(report: &Report) -> Table {
+    let head = ["claim", "paper", "statement", "published", "ours", "paired difference", "verdict"];
+    let mut table = Table { head: head.map(str::to_owned).into(), rows: Vec::new() };
+    for experiment in &report.experiments {
+        for (claim, result) in experiment.experiment.claims.iter().zip(&experiment.claims) {
+            let published = claim
+                .published
+                .first()
+                .map_or("–".into(), |p| format!("{} {}", heading(p.metric), printed(p)));
+            table.rows.push(vec![
+                Cell::text(claim.id),
+                Cell::text(experiment.experiment.source),
+                Cell::text(claim.text),
+                Cell::text(published),
+                Cell::text(result.ours.map_or("–".into(), |ours| interval(&ours))),
+                Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
+                Cell::verdict(result.verdict),
+            ]);
+        }
+    }
+    table
+}
+
+/// Rows × metrics.
+pub(super) fn results(report: &ExperimentReport) -> Table {
+    let rows: Vec<(&Row, &str)> = report
+        .experiment
+        .rows
+        .iter()
+        .filter_map(|spec| {
+            report.rows.iter().find(|row| row.id == spec.id).map(|row| (row, spec.title))
+        })
+        .collect();
+    let metrics: Vec<_> = METRICS
+        .iter()
+        .filter(|(metric, _)| rows.iter().any(|(row, _)| row.metrics.contains_key(*metric)))
+        .collect();
+    let mut head = vec!["row".to_owned(), "runs".to_owned()];
+    head.extend(metrics.iter().map(|(_, heading)| (*heading).to_owned()));
+    let body = rows
+        .iter()
+        .map(|(row, title)| {
+            let mut name = Cell::text(*title);
+            name.lines.push(row.id.clone());
+            if row.data == Kind::Generated {
+                name.lines.push("generated".into());
+            }
+            let n = row.runs.len();
+            let unit = match row.unit {
+                Unit::Seed => format!("{n} seeds"),
+                Unit::Segment => format!("{n} segments of 1 run"),
+                Unit::Single => "1 run".into(),
+            };
+            let mut cells = vec![name, Cell::text(unit)];
+            cells.extend(metrics.iter().map(|(metric, _)| value(report, row, metric)));
+            cells
+        })
+        .collect();
+    Table { head, rows: body }
+}
+
+fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
+    if !row.metrics.contains_key(metric) {
+        return Cell::text("–");
+    }
+    let estimate = Estimate::new(&row.finals(metric));
+    let deviation = if metric == "integral" { integral_deviation(row) } else { estimate.deviation };
+    let mut cell = Cell::text(if row.runs.len() == 1 {
+        number(estimate.mean)
+    } else {
+        format!("{} ± {}", number(estimate.mean), number(deviation))
+    });
+    if row.unit == Unit::Seed && estimate.half_width().is_finite() {
+        cell.lines.push(format!("[{}, {}]", number(estimate.ci95.0), number(estimate.ci95.1)));
+    }
+    let published = report.experiment.claims.iter().flat_map(|claim| claim.published);
+    for p in published.filter(|p| p.row == row.id && p.metric == metric) {
+        cell.lines.push(format!("paper {}", printed(p)));
+    }
+    cell
+}
+
+/// The papers' ± of the integral criterion: the trapezoid of the deviations by epoch.
+fn integral_deviation(row: &Row) -> f64 {
+    let Some(curves) = row.metrics.get("cross_entropy") else { return f64::NAN };
+    let n_epochs = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);
+    let deviation = |epoch: usize| {
+        population_deviation(&curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<_>>())
+    };
+    trapezoid(&(0..n_epochs).map(deviation).collect::<Vec<_>>())
+}
+
+/// Rows against their baselines.
+pub(super) fn comparisons(report: &ExperimentReport) -> Table {
+    let head = [
+        "metric",
+        "row",
+        "baseline",
+        "difference",
+        "95 % interval",
+        "pairs",
+        "p",
+        "p (Holm)",
+        "Wilcoxon",
+        "sign flips",
+    ];
+    let body = |c: &Comparison| {
+        let d = &c.paired.difference;
+        let texts = [
+            heading(c.metric).to_owned(),
+            c.row.to_owned(),
+            c.than.to_owned(),
+            format!("{:+.4}", d.mean),
+            format!("{:+.4} to {:+.4}", d.ci95.0, d.ci95.1),
+            d.n.to_string(),
+            probability(c.paired.p),
+            probability(c.p_holm),
+            c.paired.p_wilcoxon.map_or("–".into(), probability),
+            probability(c.p_permutation),
+        ];
+        texts.map(Cell::text).into()
+    };
+    Table {
+        head: head.map(str::to_owned).into(),
+        rows: report.comparisons.iter().map(body).collect(),
+    }
+}
+
+/// The checks of one claim, its verdict last.
+pub(super) fn checks(result: &ClaimResult) -> Table {
+    let body = |checked: &CheckResult| {
+        vec![
+            Cell::text(checked.check.describe()),
+            Cell::text(checked.reason.replacen(&(checked.check.describe() + ": "), "", 1)),
+            Cell::verdict(checked.verdict),
+        ]
+    };
+    let mut rows: Vec<_> = result.checks.iter().map(body).collect();
+    rows.push(vec![
+        Cell::text(format!("{} as a whole", result.id)),
+        Cell::text(""),
+        Cell::verdict(result.verdict),
+    ]);
+    Table { head: ["check", "ours", "verdict"].map(str::to_owned).into(), rows }
+}
+
+/// Where the report came from.
+pub(super) fn provenance(report: &Report) -> Table {
+    let p = &report.provenance;
+    let mut rows = vec![
+        ("commit", p.commit.clone().unwrap_or_else(|| "outside a checkout".into())),
+        ("command", p.command.clone()),
+        ("scale", scale_word(report.scale).into()),
+        ("seeds", p.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+        ("machine", p.machine.clone()),
+        ("started", p.started.clone()),
+        ("seconds", format!("{:.0}", p.seconds)),
+    ];
+    for (id, data) in &p.data {
+        let kind = match data.kind {
+            Kind::Real => "real",
+            Kind::Generated => "generated",
+        };
+        let sums: Vec<String> =
+            data.sha256.iter().map(|(file, sum)| format!("{file} {sum}")).collect();
+        rows.push(("data", format!("{id}, {kind}: {}", sums.join(", "))));
+    }
+    let row = |(name, text): (&str, String)| vec![Cell::text(name), Cell::text(text)];
+    Table {
+        head: ["what", "value"].map(str::to_owned).into(),
+        rows: rows.into_iter().map(row).collect(),
+    }
+}
+
+/// Settings as "name value", a bound that binds nothing left out.
+pub(super) fn settings(settings: &serde_json::Value) -> String {
+    let unbounded = serde_json::json!(usize::MAX);
+    let Some(fields) = settings.as_object() else { return settings.to_string() };
+    let parts: Vec<String> = fields
+        .iter()
+        .filter(|(_, value)| !value.as_array().is_some_and(|list| list.contains(&unbounded)))
+        .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
+        .collect();
+    parts.join(", ")
+}
+
+fn heading(metric: &str) -> &str {
+    METRICS.iter().find(|(name, _)| *name == metric).map_or(metric, |(_, heading)| heading)
+}
+
+fn printed(p: &Published) -> String {
+    match p.std {
+        Some(std) => format!("{} ± {std}", p.mean),
+        None => p.mean.to_string(),
+    }
+}
+
+/// Four significant decimals, fewer for large numbers.
+fn number(value: f64) -> String {
+    match value.abs() {
+        v if !v.is_finite() => "not finite".into(),
+        v if v >= 100.0 => format!("{value:.1}"),
+        v if v >= 3.0 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn interval(estimate: &Estimate) -> String {
+    let mean = number(estimate.mean);
+    if !estimate.half_width().is_finite() {
+        return format!("{mean} (n = {})", estimate.n);
+    }
+    let (low, high) = estimate.ci95;
+    format!("{mean} [{}, {}] (n = {})", number(low), number(high), estimate.n)
+}
+
+fn signed(d: &Estimate) -> String {
+    format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.ci95.0, d.ci95.1)
+}
+
+fn probability(p: f64) -> String {
+    match p {
+        p if p.is_nan() => "–".into(),
+        p if p < 1e-4 => format!("{p:.1e}"),
+        _ => format!("{p:.4}"),
+    }
+}

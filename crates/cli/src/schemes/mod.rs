@@ -1,0 +1,181 @@
+//! Short functions that put several pieces of the lower crates together: training with a record.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Params, Rng, Targets, stats};
+use losses::{Distillation, Predictions, distillation};
+use models::Architecture;
+
+use crate::experiment::{Curve, Task};
+
+/// Objects a forward pass outside training takes at once: activations then stay in the cache.
+pub const CHUNK: usize = 1000;
+
+/// How a network is trained.
+#[derive(Clone, Copy)]
+pub struct Course<'a> {
+    /// f(x, ·).
+    pub network: &'a dyn Architecture,
+    /// Passes and batches.
+    pub fit: Fit,
+    /// Step size of Adam.
+    pub learning_rate: f64,
+    /// What is minimised.
+    pub loss: Distillation,
+}
+
+/// A test set and what a student is compared with on it.
+pub struct Examination {
+    x: Tensor,
+    labels: Vec<u32>,
+    /// The teacher's predictions on the test objects.
+    pub teacher: Option<Predictions>,
+    /// The true class probabilities of the test objects.
+    pub truth: Option<Predictions>,
+}
+
+/// Metrics of one run, one value an epoch.
+#[derive(Default)]
+pub struct Record {
+    curves: BTreeMap<String, Curve>,
+}
+
+/// Trains `w` in place; `on_epoch` sees the parameters after every pass.
+pub fn train(
+    task: &Task,
+    course: &Course,
+    w: &Params,
+    data: &Dataset,
+    rng: &mut Rng,
+    mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
+) -> Result<()> {
+    let mut adam = Adam::new(AdamConfig::pytorch(course.learning_rate), w)?;
+    let loss = |batch: &Dataset| {
+        let scores = course.network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
+        distillation(&scores, batch, &course.loss).map_err(candle_core::Error::wrap)
+    };
+    let frozen = w.frozen();
+    let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
+        on_epoch(&frozen, epoch)?;
+        task.epoch_done()?;
+        Ok(ControlFlow::Continue(()))
+    };
+    course.fit.minimize(&mut adam, data, rng, loss, after)
+}
+
+/// Scores of every object, [`CHUNK`] at a time; no gradient.
+pub fn scores(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tensor> {
+    let frozen = w.frozen();
+    let n_objects = x.dim(0)?;
+    let parts: Vec<Tensor> = (0..n_objects)
+        .step_by(CHUNK)
+        .map(|start| {
+            let chunk = x.narrow(0, start, CHUNK.min(n_objects - start))?;
+            network.forward(&frozen, &chunk)
+        })
+        .collect::<core_tensors::Result<_>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}
+
+/// `data` with the answers of a trained network.
+pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
+    let frozen = w.frozen();
+    let answers = |x: &Tensor| network.forward(&frozen, x).map_err(candle_core::Error::wrap);
+    Ok(data.clone().taught_by(CHUNK, answers)?)
+}
+
+/// Classes of a data set.
+pub fn labels(data: &Dataset) -> Result<Vec<u32>> {
+    match data.y() {
+        Targets::Classes { labels, .. } => Ok(labels.to_vec1()?),
+        Targets::Values(_) => anyhow::bail!("wanted classes, found values"),
+    }
+}
+
+impl Examination {
+    /// An examination on a test set.
+    pub fn new(test: &Dataset) -> Result<Self> {
+        Ok(Self { x: test.x().clone(), labels: labels(test)?, teacher: None, truth: None })
+    }
+
+    /// The same with a teacher to agree with.
+    pub fn with_teacher(self, teacher: Predictions) -> Self {
+        Self { teacher: Some(teacher), ..self }
+    }
+
+    /// Predictions of a network on the test objects.
+    pub fn predictions(&self, network: &dyn Architecture, w: &Params) -> Result<Predictions> {
+        Ok(Predictions::new(&scores(network, w, &self.x)?)?)
+    }
+
+    /// Appends this epoch's metrics to a record.
+    pub fn take(
+        &self,
+        network: &dyn Architecture,
+        w: &Params,
+        epoch: Epoch,
+        record: &mut Record,
+    ) -> Result<()> {
+        let p = self.predictions(network, w)?;
+        record.push("objective", epoch.objective);
+        record.push("accuracy", p.accuracy(&self.labels)?);
+        record.push("cross_entropy", p.cross_entropy(&self.labels)?);
+        record.push("brier", p.brier(&self.labels)?);
+        record.push("calibration_error", p.calibration_error(&self.labels)?);
+        if let Some(teacher) = &self.teacher {
+            record.push("agreement", p.agreement(teacher)?);
+        }
+        if let Some(truth) = &self.truth {
+            record.push("cross_entropy_true", p.cross_entropy_against(truth)?);
+            record.push("divergence_true", p.divergence_from(truth)?);
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// Appends a value to a metric.
+    pub fn push(&mut self, metric: &str, value: f64) {
+        self.curves.entry(metric.to_owned()).or_default().push(value);
+    }
+
+    /// The curves, with what is derived from the test cross-entropy of a run:
+    ///
+    /// `integral`, the trapezoid over the epochs (lower is better); `best_cross_entropy`, its minimum; `best_epoch`,
+    /// counted from 1; `overfitting`, last value minus minimum.
+    pub fn finish(mut self) -> Result<BTreeMap<String, Curve>> {
+        let curve = self.curves.get("cross_entropy").context("a record without cross-entropy")?;
+        let (mut best, mut best_epoch) = (f64::NAN, f64::NAN);
+        for (epoch, &value) in curve.iter().enumerate() {
+            if best.is_nan() || value < best {
+                (best, best_epoch) = (value, (epoch + 1) as f64);
+            }
+        }
+        let last = curve.last().copied().unwrap_or(f64::NAN);
+        let integral = stats::trapezoid(curve);
+        self.push("integral", integral);
+        self.push("best_cross_entropy", best);
+        self.push("best_epoch", best_epoch);
+        self.push("overfitting", last - best);
+        Ok(self.curves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_metrics_by_hand() {
+        let mut record = Record::default();
+        [0.9, 0.5, 0.7].into_iter().for_each(|v| record.push("cross_entropy", v));
+        let curves = record.finish().unwrap();
+        assert!((curves["integral"][0] - 1.3).abs() < 1e-12);
+        assert_eq!(curves["best_cross_entropy"], [0.5]);
+        assert_eq!(curves["best_epoch"], [2.0]);
+        assert!((curves["overfitting"][0] - 0.2).abs() < 1e-12);
+    }
+}
