@@ -164,26 +164,41 @@ impl Distillation {
 ///
 /// Source: Hinton, Vinyals & Dean (2015), section 2; Grabovoy & Strijov (2022), classification.
 pub fn distillation(scores: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
-    config.check()?;
+    Ok(distillation_side_by_side(scores, data, std::slice::from_ref(config))?.squeeze(0)?)
+}
+
+/// [`distillation`] of several students at once, each with its own choices; shape (a,).
+///
+/// `scores` holds the students' scores side by side, (m, a·k). The sum of the result trains them all, each as if it
+/// were alone, since no weight of one enters the loss of another.
+pub fn distillation_side_by_side(
+    scores: &Tensor,
+    data: &Dataset,
+    configs: &[Distillation],
+) -> Result<Tensor> {
+    configs.iter().try_for_each(Distillation::check)?;
     let Targets::Classes { labels, n_classes } = data.y() else {
         return Err(Error::WantedClasses { what: "distillation" });
     };
-    let mismatch = |what, found: &Tensor| {
-        let wanted = format!("({}, {n_classes})", data.n_objects());
-        Err(core_tensors::Error::mismatch(what, wanted, format!("{:?}", found.shape())).into())
+    let check = |what, found: &Tensor, n_columns: usize| {
+        if found.dims() == [data.n_objects(), n_columns] {
+            return Ok(());
+        }
+        let wanted = format!("[{}, {n_columns}]", data.n_objects());
+        Err(core_tensors::Error::mismatch(what, wanted, format!("{:?}", found.shape())))
     };
-    if scores.dims() != [data.n_objects(), *n_classes] {
-        return mismatch("scores", scores);
-    }
-    if let Some(soft) = data.soft()
-        && soft.scores().dims() != scores.dims()
-    {
-        return mismatch("answers of the teacher", soft.scores());
+    check("scores", scores, configs.len() * n_classes)?;
+    if let Some(soft) = data.soft() {
+        check("answers of the teacher", soft.scores(), *n_classes)?;
     }
     if scores.device().is_cpu() && matches!(scores.dtype(), DType::F32 | DType::F64) {
-        return kernel::fused(scores, labels, data.soft(), config);
+        return kernel::fused(scores, labels, data.soft(), configs);
     }
-    composed(scores, labels, data.soft(), config)
+    let student = |(a, config): (usize, &Distillation)| {
+        composed(&scores.narrow(1, a * n_classes, *n_classes)?, labels, data.soft(), config)
+    };
+    let losses = configs.iter().enumerate().map(student).collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::stack(&losses, 0)?)
 }
 
 /// The formula in tensor operations: for other devices, and the oracle of the fused kernel.

@@ -2,65 +2,59 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 use core_tensors::Soft;
+use core_tensors::kernels::exp_nonpositive;
 
 use crate::distillation::{Distillation, Normalizer, SMALLEST_NEGATIVE_LOG};
 
-/// The loss of [`crate::distillation`] for f32 or f64 scores on the CPU; the arithmetic is f64.
+/// The losses of [`crate::distillation_side_by_side`] for f32 or f64 scores on the CPU; the arithmetic is f64.
 pub(crate) fn fused(
     scores: &Tensor,
     labels: &Tensor,
     soft: Option<&Soft>,
-    config: &Distillation,
+    configs: &[Distillation],
 ) -> crate::Result<Tensor> {
-    let labels = labels.to_vec1::<u32>()?;
     let teacher = match soft {
-        Some(soft) if config.teacher_weight > 0.0 => Some(answers(soft, config)?),
-        Some(soft) => Some(Answers { probabilities: Vec::new(), known: soft.known().to_vec1()? }),
+        Some(soft) => Some(Teacher {
+            scores: soft.scores().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
+            known: soft.known().to_vec1()?,
+        }),
         None => None,
     };
-    let gradient = OnceLock::new();
-    let loss = DistillationLoss { labels, teacher, config: *config, gradient };
+    let (labels, configs) = (labels.to_vec1()?, configs.to_vec());
+    let loss = DistillationLoss { labels, teacher, configs, gradient: OnceLock::new() };
     Ok(scores.contiguous()?.apply_op1(loss)?)
 }
 
 struct DistillationLoss {
     labels: Vec<u32>,
-    teacher: Option<Answers>,
-    config: Distillation,
-    /// ∂loss/∂scores, left by the forward pass.
+    teacher: Option<Teacher>,
+    configs: Vec<Distillation>,
+    /// ∂(loss of the student a column belongs to)/∂scores, left by the forward pass.
     gradient: OnceLock<Vec<f64>>,
 }
 
-/// s at the teacher's temperature, row by row, and 𝓘; s is empty where its weight is 0.
-struct Answers {
-    probabilities: Vec<f64>,
+/// v, row by row, and 𝓘.
+struct Teacher {
+    scores: Vec<f64>,
     known: Vec<f32>,
 }
 
-fn answers(soft: &Soft, config: &Distillation) -> Result<Answers> {
-    let n_classes = soft.scores().dims2()?.1;
-    let mut scores: Vec<f64> =
-        soft.scores().to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?;
-    let mut probabilities = vec![0.0; scores.len()];
-    let rows = scores.chunks_exact_mut(n_classes).zip(probabilities.chunks_exact_mut(n_classes));
-    rows.for_each(|(row, s)| softmax(row, s, config.teacher_temperature));
-    Ok(Answers { probabilities, known: soft.known().to_vec1()? })
-}
-
-/// Scores z of one object → log g in place and g, with g = softmax(z / T).
-fn softmax(row: &mut [f64], g: &mut [f64], temperature: f64) {
-    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for (z, g) in row.iter_mut().zip(g.iter_mut()) {
-        *z = (*z - largest) / temperature;
-        *g = z.exp();
-        sum += *g;
+/// Scores z, row by row → log g in place and g, with g = softmax(z / T) of each row of k.
+pub(crate) fn softmax(z: &mut [f64], g: &mut [f64], k: usize, temperature: f64) {
+    for row in z.chunks_exact_mut(k) {
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        row.iter_mut().for_each(|z| *z = (*z - largest) / temperature);
     }
-    let log_sum = sum.ln();
-    row.iter_mut().for_each(|z| *z -= log_sum);
-    g.iter_mut().for_each(|g| *g /= sum);
+    g.copy_from_slice(z);
+    exp_nonpositive(g);
+    for (row, g) in z.chunks_exact_mut(k).zip(g.chunks_exact_mut(k)) {
+        let sum: f64 = g.iter().sum();
+        let log_sum = sum.ln();
+        row.iter_mut().for_each(|z| *z -= log_sum);
+        g.iter_mut().for_each(|g| *g /= sum);
+    }
 }
 
 impl CustomOp1 for DistillationLoss {
@@ -69,90 +63,163 @@ impl CustomOp1 for DistillationLoss {
     }
 
     fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, k) = layout.shape().dims2()?;
+        let (m, n_columns) = layout.shape().dims2()?;
         let Some((start, end)) = layout.contiguous_offsets() else {
             bail!("distillation wanted contiguous scores, found {layout:?}");
         };
-        let loss = match scores {
-            CpuStorage::F32(z) => CpuStorage::F32(vec![self.evaluate(&z[start..end], k) as f32]),
-            CpuStorage::F64(z) => CpuStorage::F64(vec![self.evaluate(&z[start..end], k)]),
+        let mut gradient = vec![0.0; m * n_columns];
+        let losses = match scores {
+            CpuStorage::F32(z) => {
+                let losses = self.evaluate(&z[start..end], n_columns, &mut gradient);
+                CpuStorage::F32(losses.into_iter().map(|loss| loss as f32).collect())
+            }
+            CpuStorage::F64(z) => {
+                CpuStorage::F64(self.evaluate(&z[start..end], n_columns, &mut gradient))
+            }
             _ => bail!("distillation wanted scores of f32 or f64"),
         };
-        Ok((loss, ().into()))
+        // The first pass of an op is its only one, so the cell is still empty.
+        let _ = self.gradient.set(gradient);
+        Ok((losses, self.configs.len().into()))
     }
 
-    fn bwd(&self, scores: &Tensor, _loss: &Tensor, outer: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, scores: &Tensor, _losses: &Tensor, outer: &Tensor) -> Result<Option<Tensor>> {
         let Some(gradient) = self.gradient.get() else {
             bail!("distillation was asked for a gradient before its value");
         };
-        let outer = outer.storage_and_layout();
-        let Storage::Cpu(storage) = &*outer.0 else {
-            bail!("distillation wanted its gradient on the CPU");
+        let outer: Vec<f64> = outer.to_dtype(DType::F64)?.to_vec1()?;
+        let k = scores.dims2()?.1 / self.configs.len().max(1);
+        let scaled = match scores.dtype() {
+            DType::F32 => Tensor::from_vec(
+                scaled::<f32>(gradient, &outer, k),
+                scores.shape(),
+                scores.device(),
+            ),
+            _ => Tensor::from_vec(
+                scaled::<f64>(gradient, &outer, k),
+                scores.shape(),
+                scores.device(),
+            ),
         };
-        let scaled = match storage {
-            CpuStorage::F32(g) => scaled::<f32>(gradient, f64::from(g[outer.1.start_offset()])),
-            CpuStorage::F64(g) => {
-                let g = g[outer.1.start_offset()];
-                return Tensor::from_vec(
-                    scaled::<f64>(gradient, g),
-                    scores.shape(),
-                    scores.device(),
-                )
-                .map(Some);
-            }
-            _ => bail!("distillation wanted a gradient of f32 or f64"),
-        };
-        Tensor::from_vec(scaled, scores.shape(), scores.device()).map(Some)
+        scaled.map(Some)
     }
 }
 
-fn scaled<T: WithDType>(gradient: &[f64], factor: f64) -> Vec<T> {
-    gradient.iter().map(|g| T::from_f64(g * factor)).collect()
+/// The gradient with each student's columns multiplied by its outer gradient.
+fn scaled<T: WithDType>(gradient: &[f64], outer: &[f64], k: usize) -> Vec<T> {
+    let students = gradient.chunks_exact(k).zip(outer.iter().cycle());
+    students
+        .flat_map(|(slopes, factor)| slopes.iter().map(move |g| T::from_f64(g * factor)))
+        .collect()
 }
 
 impl DistillationLoss {
-    /// Value of the loss; leaves the gradient behind.
-    fn evaluate<T: WithDType>(&self, scores: &[T], k: usize) -> f64 {
-        let config = &self.config;
-        let per_object = 1.0 / self.labels.len() as f64;
-        let factor = config.teacher_factor(k) * per_object;
-        let mut gradient = vec![0.0; scores.len()];
-        let (mut log_g, mut g) = (vec![0.0; k], vec![0.0; k]);
-        let mut total = 0.0;
-        for (i, row) in scores.chunks_exact(k).enumerate() {
-            let slope = &mut gradient[i * k..(i + 1) * k];
-            let y = self.labels[i] as usize;
-            let answer = self.teacher.as_ref().filter(|teacher| teacher.known[i] != 0.0);
-            let label_weight =
-                if answer.is_some() { config.label_weight } else { config.unknown_label_weight };
-            log_g.iter_mut().zip(row).for_each(|(l, z)| *l = z.to_f64());
-            softmax(&mut log_g, &mut g, 1.0);
-            let a = label_weight * per_object;
-            total -= a * log_g[y];
-            slope.iter_mut().zip(&g).for_each(|(slope, g)| *slope = a * g);
-            slope[y] -= a;
-
-            let Some(answer) = answer.filter(|_| factor > 0.0) else { continue };
-            let s = &answer.probabilities[i * k..(i + 1) * k];
-            if config.student_temperature != 1.0 {
-                log_g.iter_mut().zip(row).for_each(|(l, z)| *l = z.to_f64());
-                softmax(&mut log_g, &mut g, config.student_temperature);
+    /// Loss of every student; adds the gradient to `gradient`, which is zero before.
+    fn evaluate<T: WithDType>(
+        &self,
+        scores: &[T],
+        n_columns: usize,
+        gradient: &mut [f64],
+    ) -> Vec<f64> {
+        let n_students = self.configs.len();
+        let k = n_columns / n_students.max(1);
+        let n = self.labels.len() * k;
+        let [mut z, mut log_g, mut g, mut log_s, mut s] = [(); 5].map(|()| vec![0.0; n]);
+        // Students of one temperature see one teacher.
+        let mut s_temperature = f64::NAN;
+        let mut losses = Vec::with_capacity(n_students);
+        for (a, config) in self.configs.iter().enumerate() {
+            let columns = a * k..(a + 1) * k;
+            for (z, row) in z.chunks_exact_mut(k).zip(scores.chunks_exact(n_columns)) {
+                z.iter_mut().zip(&row[columns.clone()]).for_each(|(z, score)| *z = score.to_f64());
             }
-            let b = factor / config.student_temperature;
-            match config.normalizer {
+            log_g.copy_from_slice(&z);
+            softmax(&mut log_g, &mut g, k, 1.0);
+            let mut student =
+                Student { config, k, n_columns, first: columns.start, gradient: &mut *gradient };
+            let mut total = student.add_labels(&self.labels, self.teacher.as_ref(), &log_g, &g);
+
+            let factor = config.teacher_factor(k);
+            if let Some(teacher) = self.teacher.as_ref().filter(|_| factor > 0.0) {
+                if s_temperature != config.teacher_temperature {
+                    log_s.copy_from_slice(&teacher.scores);
+                    softmax(&mut log_s, &mut s, k, config.teacher_temperature);
+                    s_temperature = config.teacher_temperature;
+                }
+                if config.student_temperature != 1.0 {
+                    log_g.copy_from_slice(&z);
+                    softmax(&mut log_g, &mut g, k, config.student_temperature);
+                }
+                total += student.add_answers(&teacher.known, &s, &log_g, &g);
+            }
+            losses.push(total);
+        }
+        let per_object = 1.0 / self.labels.len() as f64;
+        losses.iter_mut().for_each(|loss| *loss *= per_object);
+        gradient.iter_mut().for_each(|g| *g *= per_object);
+        losses
+    }
+}
+
+/// One student's share of the gradient.
+struct Student<'a> {
+    config: &'a Distillation,
+    k: usize,
+    n_columns: usize,
+    /// Its first column.
+    first: usize,
+    gradient: &'a mut [f64],
+}
+
+impl Student<'_> {
+    fn slope(&mut self, object: usize) -> &mut [f64] {
+        let start = object * self.n_columns + self.first;
+        &mut self.gradient[start..start + self.k]
+    }
+
+    /// Σᵢ aᵢ (−log g_{yᵢ}) at T = 1.
+    fn add_labels(
+        &mut self,
+        labels: &[u32],
+        teacher: Option<&Teacher>,
+        log_g: &[f64],
+        g: &[f64],
+    ) -> f64 {
+        let k = self.k;
+        let mut total = 0.0;
+        for (i, (log_g, g)) in log_g.chunks_exact(k).zip(g.chunks_exact(k)).enumerate() {
+            let is_known = teacher.is_some_and(|teacher| teacher.known[i] != 0.0);
+            let Distillation { label_weight, unknown_label_weight, .. } = *self.config;
+            let weight = if is_known { label_weight } else { unknown_label_weight };
+            let y = labels[i] as usize;
+            total -= weight * log_g[y];
+            let slope = self.slope(i);
+            slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g);
+            slope[y] -= weight;
+        }
+        total
+    }
+
+    /// The teacher's term over 𝓘, at the student's temperature.
+    fn add_answers(&mut self, known: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
+        let (k, normalizer) = (self.k, self.config.normalizer);
+        let factor = self.config.teacher_factor(k);
+        let b = factor / self.config.student_temperature;
+        let mut total = 0.0;
+        for i in (0..known.len()).filter(|&i| known[i] != 0.0) {
+            let row = i * k..(i + 1) * k;
+            let (s, log_g, g) = (&s[row.clone()], &log_g[row.clone()], &g[row]);
+            let slope = self.slope(i);
+            match normalizer {
                 Normalizer::None => {
-                    total -= factor * s.iter().zip(&log_g).map(|(s, l)| s * l).sum::<f64>();
-                    for j in 0..k {
-                        slope[j] += b * (g[j] - s[j]);
+                    total -= factor * s.iter().zip(log_g).map(|(s, l)| s * l).sum::<f64>();
+                    for ((slope, g), s) in slope.iter_mut().zip(g).zip(s) {
+                        *slope += b * (g - s);
                     }
                 }
-                Normalizer::Paper => {
-                    total += factor * four_term(s, &log_g, &g, b, slope);
-                }
+                Normalizer::Paper => total += factor * four_term(s, log_g, g, b, slope),
             }
         }
-        // The first pass of an op is its only one, so the cell is still empty.
-        let _ = self.gradient.set(gradient);
         total
     }
 }

@@ -18,6 +18,9 @@ mod kernel;
 mod metrics;
 
 pub use calibration::{N_BINS, expected_calibration_error};
-pub use distillation::{ClassReduction, Distillation, Normalizer, TemperatureScale, distillation};
+pub use distillation::{
+    ClassReduction, Distillation, Normalizer, TemperatureScale, distillation,
+    distillation_side_by_side,
+};
 pub use error::{Error, Result};
 pub use metrics::Predictions;

@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 
 use crate::calibration::expected_calibration_error;
 use crate::error::Result;
+use crate::kernel::softmax;
 
 /// Predicted log-probabilities of m objects, at T = 1.
 ///
@@ -12,6 +13,8 @@ use crate::error::Result;
 pub struct Predictions {
     /// log g, row by row, (m, k).
     log_probabilities: Vec<f64>,
+    /// g, likewise.
+    probabilities: Vec<f64>,
     n_classes: usize,
 }
 
@@ -19,13 +22,12 @@ impl Predictions {
     /// Predictions log softmax(scores), scores (m, k).
     pub fn new(scores: &Tensor) -> Result<Self> {
         let (_, n_classes) = scores.dims2()?;
-        let mut rows = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        for row in rows.chunks_exact_mut(n_classes.max(1)) {
-            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let log_sum = row.iter().map(|z| (z - largest).exp()).sum::<f64>().ln();
-            row.iter_mut().for_each(|z| *z = *z - largest - log_sum);
+        let mut log_probabilities = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let mut probabilities = vec![0.0; log_probabilities.len()];
+        if n_classes > 0 {
+            softmax(&mut log_probabilities, &mut probabilities, n_classes, 1.0);
         }
-        Ok(Self { log_probabilities: rows, n_classes })
+        Ok(Self { log_probabilities, probabilities, n_classes })
     }
 
     /// m: number of objects.
@@ -35,22 +37,22 @@ impl Predictions {
 
     /// g of one object, shape (k,).
     pub fn probabilities(&self, object: usize) -> Vec<f64> {
-        self.rows().nth(object).map(|row| row.iter().map(|l| l.exp()).collect()).unwrap_or_default()
+        self.rows().nth(object).map(|row| row.g.to_vec()).unwrap_or_default()
     }
 
     /// Most probable class of each object, the first among equals.
     pub fn classes(&self) -> Vec<u32> {
-        self.rows().map(|row| most_probable(row).0 as u32).collect()
+        self.rows().map(|row| row.most_probable() as u32).collect()
     }
 
     /// Share of objects whose most probable class is the label; in \[0, 1\].
     pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, |row, y| f64::from(most_probable(row).0 == y))
+        self.mean_over(labels, |row, y| f64::from(row.most_probable() == y))
     }
 
     /// Hard cross-entropy, which is the mean negative log-likelihood: −(1/m) Σᵢ log g_{yᵢ}(xᵢ), in nats.
     pub fn cross_entropy(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, |row, y| -row[y])
+        self.mean_over(labels, |row, y| -row.log_g[y])
     }
 
     /// Brier score (1/m) Σᵢ Σₖ (gₖ − \[k = yᵢ\])²; in \[0, 2\].
@@ -58,7 +60,7 @@ impl Predictions {
     /// Source: Brier (1950), the multi-class form.
     pub fn brier(&self, labels: &[u32]) -> Result<f64> {
         self.mean_over(labels, |row, y| {
-            row.iter().enumerate().map(|(k, l)| (l.exp() - f64::from(k == y)).powi(2)).sum()
+            row.g.iter().enumerate().map(|(k, g)| (g - f64::from(k == y)).powi(2)).sum()
         })
     }
 
@@ -66,8 +68,8 @@ impl Predictions {
     pub fn calibration_error(&self, labels: &[u32]) -> Result<f64> {
         self.check(labels.len())?;
         let judged = self.rows().zip(labels).map(|(row, &y)| {
-            let (class, log_confidence) = most_probable(row);
-            (log_confidence.exp(), class == y as usize)
+            let class = row.most_probable();
+            (row.g[class], class == y as usize)
         });
         Ok(expected_calibration_error(&judged.collect::<Vec<_>>()))
     }
@@ -81,11 +83,10 @@ impl Predictions {
 
     /// max − min of each object's class probabilities, the papers' "MAX-MIN".
     pub fn spreads(&self) -> Vec<f64> {
-        let spread = |row: &[f64]| {
-            let (low, high) = row
-                .iter()
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &l| (a.min(l), b.max(l)));
-            high.exp() - low.exp()
+        let spread = |row: Row| {
+            let ends = (f64::INFINITY, f64::NEG_INFINITY);
+            let (low, high) = row.g.iter().fold(ends, |(a, b), &g| (a.min(g), b.max(g)));
+            high - low
         };
         self.rows().map(spread).collect()
     }
@@ -93,12 +94,8 @@ impl Predictions {
     /// Cross-entropy against the classes' true probabilities: −(1/m) Σᵢ Σₖ pₖ log gₖ, in nats.
     pub fn cross_entropy_against(&self, truth: &Self) -> Result<f64> {
         self.check(truth.n_objects())?;
-        let total: f64 = self
-            .log_probabilities
-            .iter()
-            .zip(&truth.log_probabilities)
-            .map(|(l, p)| -p.exp() * l)
-            .sum();
+        let total: f64 =
+            self.log_probabilities.iter().zip(&truth.probabilities).map(|(l, p)| -p * l).sum();
         Ok(total / self.n_objects() as f64)
     }
 
@@ -107,8 +104,10 @@ impl Predictions {
         Ok(self.cross_entropy_against(truth)? - truth.cross_entropy_against(truth)?)
     }
 
-    fn rows(&self) -> std::slice::ChunksExact<'_, f64> {
-        self.log_probabilities.chunks_exact(self.n_classes.max(1))
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let k = self.n_classes.max(1);
+        let rows = self.log_probabilities.chunks_exact(k).zip(self.probabilities.chunks_exact(k));
+        rows.map(|(log_g, g)| Row { log_g, g })
     }
 
     fn check(&self, n_objects: usize) -> Result<()> {
@@ -118,7 +117,7 @@ impl Predictions {
         Err(core_tensors::Error::mismatch("objects to judge", self.n_objects(), n_objects).into())
     }
 
-    fn mean_over(&self, labels: &[u32], measure: impl Fn(&[f64], usize) -> f64) -> Result<f64> {
+    fn mean_over(&self, labels: &[u32], measure: impl Fn(Row, usize) -> f64) -> Result<f64> {
         self.check(labels.len())?;
         if let Some(&y) = labels.iter().find(|&&y| y as usize >= self.n_classes) {
             let range = "0 .. the number of classes";
@@ -130,13 +129,24 @@ impl Predictions {
     }
 }
 
-/// Index and log-probability of the most probable class, the first among equals.
-fn most_probable(row: &[f64]) -> (usize, f64) {
-    let first = (0, row.first().copied().unwrap_or(f64::NAN));
-    row.iter()
-        .copied()
-        .enumerate()
-        .fold(first, |best, (k, l)| if l > best.1 { (k, l) } else { best })
+/// One object.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    log_g: &'a [f64],
+    g: &'a [f64],
+}
+
+impl Row<'_> {
+    /// The most probable class, the first among equals.
+    fn most_probable(self) -> usize {
+        let mut best = 0;
+        for (class, l) in self.log_g.iter().enumerate() {
+            if *l > self.log_g[best] {
+                best = class;
+            }
+        }
+        best
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// Only these experiments (see --list).
     #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
-    /// smoke: every path in a minute; quick: the source's sizes, ten seeds; paper: twenty seeds.
+    /// smoke: every path in a minute; quick: the source's sizes, five or ten seeds; paper: twenty seeds.
     #[arg(long, value_enum, default_value = "quick")]
     scale: Scale,
     /// Independent runs of every experiment, instead of the scale's number.
@@ -51,6 +51,9 @@ pub(super) struct Arguments {
     /// Folder of the report and of finished runs.
     #[arg(long, value_name = "DIR", default_value = "target/reproduce/latest")]
     out: PathBuf,
+    /// Put verdicts and tables between the result marks of this file.
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
     /// Redo runs that were finished before.
     #[arg(long)]
     fresh: bool,
@@ -97,6 +100,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let provenance = Provenance::new(&start, canonical(arguments), seeds, &session);
     let report = Report::new(&plan.experiments, ledger, &session, provenance, interruption)?;
     report.write(&arguments.out)?;
+    if let Some(path) = &arguments.readme {
+        report.update_readme(path)?;
+    }
     announce(&report, &arguments.out);
     match failure {
         Some(error) => Err(error),

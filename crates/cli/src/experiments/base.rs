@@ -136,7 +136,7 @@ fn run(task: &Task, objects: Objects) -> Result<Outcome> {
     let w = teacher.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     let mut record = Record::default();
     train(task, &course, &w, &big, &mut rng.split("teacher batches"), |w, epoch| {
-        exam.take(&teacher, w, epoch, &mut record)
+        exam.take(&exam.predictions(&teacher, w)?, epoch, &mut record)
     })?;
     outcome.add(the_teacher, record.finish()?);
 
@@ -186,7 +186,7 @@ impl Student<'_> {
         for _ in 0..n_segments {
             let mut record = Record::default();
             train(self.task, &course, &w, data, &mut batches, |w, epoch| {
-                self.exam.take(&student, w, epoch, &mut record)
+                self.exam.take(&self.exam.predictions(&student, w)?, epoch, &mut record)
             })?;
             outcome.add(row, record.finish()?);
         }
@@ -207,7 +207,8 @@ pub(super) static TRAIN: Experiment = Experiment {
         ± hides; they are repeated as segments of one run, beside independent runs of 20 epochs with a teacher each.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(Objects::Train.settings(scale))?),
-    n_seeds,
+    // A seed takes half a minute of a core; the source has three segments.
+    n_seeds: |scale| if scale == Scale::Quick { 5 } else { n_seeds(scale) },
     extra_parts: &[Part::Source],
     run: |task| run(task, Objects::Train),
     rows: &[

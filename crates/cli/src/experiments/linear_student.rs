@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
 use crate::experiment::{Experiment, Figure, Outcome, Part, RowSpec, Task, Unit};
-use crate::schemes::{Course, Examination, Record, scores, train};
+use crate::schemes::{Course, Examination, LinearStudents, Record, scores, train};
 use crate::session::Scale;
 
 /// Widths of the student; 7850 parameters.
@@ -85,7 +85,7 @@ fn teach(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     let exam = Examination::new(test)?;
     let mut record = Record::default();
     train(task, &course, &w, data, &mut rng.split("batches"), |w, epoch| {
-        exam.take(&SmallCnn, w, epoch, &mut record)
+        exam.take(&exam.predictions(&SmallCnn, w)?, epoch, &mut record)
     })?;
     let mut outcome = Outcome::default();
     outcome.add("linear/the-teacher", record.finish()?);
@@ -109,24 +109,28 @@ fn learn(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
         ("linear/teacher", published_loss()),
         ("linear/four-term", Distillation::four_term(LAMBDA, TEMPERATURE)),
     ];
-    task.expect_epochs(arms.len() * settings.student_epochs);
+    task.expect_epochs(settings.student_epochs);
     let rng = Rng::new(task.part.seed()).split("linear-student");
     let student = Mlp { widths: STUDENT.to_vec(), activation: Activation::Identity, bias: true };
+    let start = student.init(&mut rng.split("student"), &task.session.device)?;
+    let students = LinearStudents {
+        student: &student,
+        fit: Fit { epochs: settings.student_epochs, batch_size: BATCH },
+        learning_rate: LEARNING_RATE,
+        losses: &arms.map(|(_, loss)| loss),
+    };
+    let mut records = arms.map(|_| Record::default());
+    let mut spreads = [f64::NAN; 3];
+    students.train(task, &start, &data, &mut rng.split("batches"), exam.x(), |students| {
+        for (a, (p, epoch)) in students.iter().enumerate() {
+            exam.take(p, *epoch, &mut records[a])?;
+            spreads[a] = core_tensors::stats::mean(&p.spreads());
+        }
+        Ok(())
+    })?;
     let mut outcome = Outcome::default();
-    for (row, loss) in arms {
-        let course = Course {
-            network: &student,
-            fit: Fit { epochs: settings.student_epochs, batch_size: BATCH },
-            learning_rate: LEARNING_RATE,
-            loss,
-        };
-        let w = student.init(&mut rng.split("student"), &task.session.device)?.trainable()?;
-        let mut record = Record::default();
-        train(task, &course, &w, &data, &mut rng.split("batches"), |w, epoch| {
-            exam.take(&student, w, epoch, &mut record)
-        })?;
-        let spreads = exam.predictions(&student, &w)?.spreads();
-        record.push("max_min", core_tensors::stats::mean(&spreads));
+    for (((row, _), mut record), spread) in arms.iter().zip(records).zip(spreads) {
+        record.push("max_min", spread);
         outcome.add(row, record.finish()?);
     }
     Ok(outcome)

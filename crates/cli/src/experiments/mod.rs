@@ -15,7 +15,7 @@ pub static ALL: [&Experiment; 4] = [
     &synthetic_classes::SYNTHETIC_CLASSES,
 ];
 
-/// Seeds of experiments whose independent runs are cheap: ten pairs at least, as the linear student needs.
+/// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
 fn n_seeds(scale: Scale) -> usize {
     match scale {
         Scale::Smoke => 2,

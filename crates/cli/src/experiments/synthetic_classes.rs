@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
-use core_tensors::{Fit, Rng, stats};
+use core_tensors::{Dataset, Fit, Rng, stats};
 use losses::{ClassReduction, Distillation, Predictions};
 use models::{Activation, Architecture, Mlp};
 use serde::Serialize;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
 use crate::experiment::{Curve, Experiment, Figure, Outcome, Part, RowSpec, Task, Unit};
-use crate::schemes::{Course, Examination, Record, labels, train};
+use crate::schemes::{Examination, LinearStudents, Record, labels};
 use crate::session::Scale;
 
 /// Objects a batch.
@@ -81,31 +81,76 @@ fn run(task: &Task) -> Result<Outcome> {
     let mut exam = Examination::new(&data.test)?;
     exam.truth = Some(Predictions::new(&truth)?);
 
-    let mut outcome = Outcome::default();
-    let bench = Bench { task, settings, taught: &taught, exam: &exam };
-    if task.part == Part::Shared {
-        return truths(&truth, &exam, &labels(&data.test)?, outcome);
+    match task.part {
+        Part::Shared => truths(&truth, &exam, &labels(&data.test)?),
+        Part::Source | Part::Seed(_) => learn(task, settings, &taught, &exam),
     }
-    task.expect_epochs((arms().len() + TEMPERATURES.len() * LAMBDAS.len()) * settings.epochs);
-    for (row, loss) in arms() {
-        let mut record = Record::default();
-        let p = bench.train(loss, |network, w, epoch| exam.take(network, w, epoch, &mut record))?;
+}
+
+/// Trains every student of a seed at once, the arms of the table and the cells of the λ-T picture.
+fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) -> Result<Outcome> {
+    task.expect_epochs(settings.epochs);
+    let student =
+        Mlp { widths: vec![N_FEATURES, N_CLASSES], activation: Activation::Identity, bias: true };
+    let arms = arms();
+    let cells = cells();
+    let losses: Vec<Distillation> = arms
+        .iter()
+        .map(|(_, loss)| *loss)
+        .chain(cells.iter().map(|&(temperature, lambda)| code(lambda, temperature)))
+        .collect();
+    let rng = Rng::new(task.part.seed()).split("synthetic-classes");
+    let start = student.init(&mut rng.split("student"), &task.session.device)?;
+    let students = LinearStudents {
+        student: &student,
+        fit: Fit { epochs: settings.epochs, batch_size: BATCH },
+        learning_rate: LEARNING_RATE,
+        losses: &losses,
+    };
+    let mut records: Vec<Record> = arms.iter().map(|_| Record::default()).collect();
+    let mut predictions = Vec::new();
+    students.train(task, &start, taught, &mut rng.split("batches"), exam.x(), |students| {
+        // The cells of the picture need their end alone.
+        for ((p, epoch), record) in students.iter().zip(&mut records) {
+            exam.take(p, *epoch, record)?;
+        }
+        predictions = students.iter().map(|(p, _)| p.clone()).collect();
+        Ok(())
+    })?;
+
+    let mut outcome = Outcome::default();
+    let (of_arms, of_cells) = predictions.split_at(arms.len());
+    for (((row, _), mut record), p) in arms.iter().zip(records).zip(of_arms) {
         record.push("max_min", stats::mean(&p.spreads()));
         outcome.add(row, record.finish()?);
         let shown = (0..N_SHOWN).flat_map(|i| p.probabilities(i)).collect();
         outcome.arrays.insert(format!("distributions {row}"), shown);
     }
-    bench.grid(&mut outcome)?;
+    for (&(temperature, lambda), p) in cells.iter().zip(of_cells) {
+        let spread = ("max_min".to_owned(), vec![stats::mean(&p.spreads())]);
+        outcome.add(&format!("grid/T{temperature}/lambda{lambda}"), [spread].into());
+    }
+    let map = |object: usize, class: usize| {
+        of_cells
+            .iter()
+            .map(move |p| p.probabilities(object).get(class).copied().unwrap_or(f64::NAN))
+    };
+    let maps = GRID_OBJECTS
+        .into_iter()
+        .flat_map(|object| (0..N_CLASSES).flat_map(move |class| map(object, class)))
+        .collect();
+    outcome.arrays.insert("lambda-T".into(), maps);
     Ok(outcome)
 }
 
+/// Temperature and λ of every cell of the λ-T picture, row by row.
+fn cells() -> Vec<(f64, f64)> {
+    TEMPERATURES.into_iter().flat_map(|t| LAMBDAS.into_iter().map(move |l| (t, l))).collect()
+}
+
 /// What needs no training: the generator's own quality, and its probabilities for the pictures.
-fn truths(
-    scores: &Tensor,
-    exam: &Examination,
-    labels: &[u32],
-    mut outcome: Outcome,
-) -> Result<Outcome> {
+fn truths(scores: &Tensor, exam: &Examination, labels: &[u32]) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
     if let Some(p) = &exam.truth {
         let spread = stats::mean(&p.spreads());
         let metrics: BTreeMap<String, Curve> = [
@@ -125,59 +170,6 @@ fn truths(
         outcome.arrays.insert(format!("distributions {name}"), shown);
     }
     Ok(outcome)
-}
-
-/// What every student of a seed shares.
-struct Bench<'a> {
-    task: &'a Task<'a>,
-    settings: Settings,
-    taught: &'a core_tensors::Dataset,
-    exam: &'a Examination,
-}
-
-impl Bench<'_> {
-    /// Trains one student and returns its test predictions; all of a seed share start and batch order.
-    fn train(
-        &self,
-        loss: Distillation,
-        mut on_epoch: impl FnMut(&Mlp, &core_tensors::Params, core_tensors::Epoch) -> Result<()>,
-    ) -> Result<Predictions> {
-        let widths = vec![N_FEATURES, N_CLASSES];
-        let student = Mlp { widths, activation: Activation::Identity, bias: true };
-        let course = Course {
-            network: &student,
-            fit: Fit { epochs: self.settings.epochs, batch_size: BATCH },
-            learning_rate: LEARNING_RATE,
-            loss,
-        };
-        let rng = Rng::new(self.task.part.seed()).split("synthetic-classes");
-        let device = &self.task.session.device;
-        let w = student.init(&mut rng.split("student"), device)?.trainable()?;
-        train(self.task, &course, &w, self.taught, &mut rng.split("batches"), |w, epoch| {
-            on_epoch(&student, w, epoch)
-        })?;
-        self.exam.predictions(&student, &w)
-    }
-
-    /// The λ-T picture: probabilities of three objects, and the mean spread of each cell as a row.
-    fn grid(&self, outcome: &mut Outcome) -> Result<()> {
-        let (n_t, n_l) = (TEMPERATURES.len(), LAMBDAS.len());
-        let mut maps = vec![0.0; GRID_OBJECTS.len() * N_CLASSES * n_t * n_l];
-        for (t, temperature) in TEMPERATURES.into_iter().enumerate() {
-            for (l, lambda) in LAMBDAS.into_iter().enumerate() {
-                let p = self.train(code(lambda, temperature), |_, _, _| Ok(()))?;
-                for (i, object) in GRID_OBJECTS.into_iter().enumerate() {
-                    for (k, probability) in p.probabilities(object).into_iter().enumerate() {
-                        maps[((i * N_CLASSES + k) * n_t + t) * n_l + l] = probability;
-                    }
-                }
-                let spread = ("max_min".to_owned(), vec![stats::mean(&p.spreads())]);
-                outcome.add(&format!("grid/T{temperature}/lambda{lambda}"), [spread].into());
-            }
-        }
-        outcome.arrays.insert("lambda-T".into(), maps);
-        Ok(())
-    }
 }
 
 /// Papers 004 and 000, synthetic classification.

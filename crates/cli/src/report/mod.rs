@@ -7,12 +7,13 @@ mod html;
 mod json;
 mod markdown;
 mod plots;
+mod readme;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use core_tensors::stats::{Paired, holm, sign_flip_p};
 
 use crate::claims::{ClaimResult, Rows, judge};
@@ -150,6 +151,15 @@ impl Report {
             write_whole(&folder.join("curves").join(name), text.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Replaces the results section of a README.
+    pub fn update_readme(&self, path: &Path) -> Result<()> {
+        let update = || {
+            let text = std::fs::read_to_string(path)?;
+            write_whole(path, readme::replace(&text, self)?.as_bytes())
+        };
+        update().with_context(|| format!("--readme: {}", path.display()))
     }
 
     /// One line a claim, for the terminal.

@@ -1,5 +1,7 @@
 //! Short functions that put several pieces of the lower crates together: training with a record.
 
+mod side_by_side;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
@@ -10,6 +12,8 @@ use losses::{Distillation, Predictions, distillation};
 use models::Architecture;
 
 use crate::experiment::{Curve, Task};
+
+pub use side_by_side::LinearStudents;
 
 /// Objects a forward pass outside training takes at once: activations then stay in the cache.
 pub const CHUNK: usize = 1000;
@@ -111,15 +115,13 @@ impl Examination {
         Ok(Predictions::new(&scores(network, w, &self.x)?)?)
     }
 
-    /// Appends this epoch's metrics to a record.
-    pub fn take(
-        &self,
-        network: &dyn Architecture,
-        w: &Params,
-        epoch: Epoch,
-        record: &mut Record,
-    ) -> Result<()> {
-        let p = self.predictions(network, w)?;
+    /// The test objects.
+    pub fn x(&self) -> &Tensor {
+        &self.x
+    }
+
+    /// Appends this epoch's metrics of predictions on the test objects to a record.
+    pub fn take(&self, p: &Predictions, epoch: Epoch, record: &mut Record) -> Result<()> {
         record.push("objective", epoch.objective);
         record.push("accuracy", p.accuracy(&self.labels)?);
         record.push("cross_entropy", p.cross_entropy(&self.labels)?);

@@ -98,6 +98,26 @@ fn the_fused_kernel_equals_the_formula_with_its_gradient() {
 }
 
 #[test]
+fn students_side_by_side_are_students_alone() {
+    let mut rng = Rng::new(8);
+    let (configs, data) = (variants(), batch(7, 4, &mut rng));
+    let alone: Vec<Var> = configs.iter().map(|_| random(7, 4, 2.0, &mut rng)).collect();
+    let together: Vec<&Tensor> = alone.iter().map(Var::as_tensor).collect();
+    let together = Tensor::cat(&together, 1).unwrap();
+    let losses = distillation_side_by_side(&together, &data, &configs).unwrap();
+    // Different outer gradients, so that a mixed-up student would show.
+    let weights: Vec<f64> = (1..=configs.len()).map(|a| a as f64).collect();
+    let outer = Tensor::from_vec(weights.clone(), configs.len(), &Device::Cpu).unwrap();
+    let sum = (&losses * outer).unwrap().sum_all().unwrap();
+    for (a, (scores, config)) in alone.iter().zip(&configs).enumerate() {
+        let single = distillation(scores, &data, config).unwrap();
+        assert!((value(&single) - losses.to_vec1::<f64>().unwrap()[a]).abs() < EXACT);
+        let scaled: Vec<f64> = gradient(&single, scores).iter().map(|g| g * weights[a]).collect();
+        assert!(distance(&gradient(&sum, scores), &scaled) < EXACT, "{config:?}");
+    }
+}
+
+#[test]
 fn gradients_equal_differences() {
     let mut rng = Rng::new(1);
     for config in variants() {
@@ -237,7 +257,7 @@ fn bad_settings_and_shapes_are_refused() {
     let narrow = scores.narrow(1, 0, 2).unwrap();
     assert_eq!(
         message(&narrow, &Distillation::labels_only()),
-        "scores: wanted (4, 3), found [4, 2]"
+        "scores: wanted [4, 3], found [4, 2]"
     );
     assert_eq!(
         message(&scores, &Distillation::convex(0.5, 0.0)),
