@@ -119,7 +119,7 @@ pub struct Outcome {
     /// Row → metric → run → epoch; a part of a seed holds one run a row.
     pub rows: BTreeMap<String, BTreeMap<String, Vec<FiniteOrNull>>>,
     /// Numbers for figures, averaged over the seeds.
-    pub arrays: BTreeMap<String, Vec<f64>>,
+    pub arrays: BTreeMap<String, FiniteOrNull>,
     /// Tensors for the parts that follow; kept beside the rest.
     #[serde(skip)]
     pub tensors: BTreeMap<String, Tensor>,

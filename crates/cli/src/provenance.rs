@@ -16,7 +16,7 @@ pub struct Provenance {
     pub commit: Option<String>,
     /// The command that gives the same numbers: flags that cannot change one are left out.
     pub command: String,
-    /// Seeds of the independent runs.
+    /// Seeds of the independent runs that were finished, over all experiments.
     pub seeds: Vec<u64>,
     /// Data sets, real or generated, with the SHA-256 of each file.
     pub data: BTreeMap<String, DataSum>,

@@ -3,16 +3,20 @@
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::experiment::{Experiment, Interrupted, Outcome, Part, Task};
 use crate::session::Session;
 
 pub use store::{Store, folder_in, program_sum};
+
+/// How long a thread waits for a shared part before it looks for an interruption.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A part that ran, or was found ready.
 pub struct Finished {
@@ -107,7 +111,12 @@ impl Pool<'_> {
     /// A thread: takes parts until none is left or one failed.
     fn work(&self) {
         while let Some((index, part)) = self.take() {
-            let result = self.run_part(index, part);
+            // A panic below must end as an error: a thread that vanished would leave the others waiting.
+            let attempt = AssertUnwindSafe(|| self.run_part(index, part));
+            let result = catch_unwind(attempt).unwrap_or_else(|_| {
+                let id = self.plan.experiments[index].id;
+                Err(anyhow!("{id} {}: the run panicked, see the message above", part.name()))
+            });
             let mut state = self.lock();
             match result {
                 Ok(finished) => {
@@ -144,7 +153,9 @@ impl Pool<'_> {
             if let Some(position) = state.pending.iter().position(is_ready) {
                 return Some(state.pending.remove(position));
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            // The wait is bounded so that an interruption is seen.
+            let woken = self.changed.wait_timeout(state, PATIENCE);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

@@ -50,6 +50,10 @@ fn one_job_and_two_give_the_same_results() -> TestResult {
     }
     let results = timeless(&one)?;
     assert_eq!(results, timeless(&two)?);
+    // A third run finds every part on disk and tells the same to the last bit.
+    let arguments = [&SYNTHETIC[..], &["--out", word(&two)]].concat();
+    assert!(distill(&arguments)?.status.success());
+    assert_eq!(results, timeless(&two)?);
 
     assert_eq!(results["schema"], 1);
     let experiment = &results["experiments"][0];
@@ -67,6 +71,47 @@ fn one_job_and_two_give_the_same_results() -> TestResult {
     let curve = "curves/synthetic-classes/classes/none/cross_entropy.csv";
     let text = std::fs::read_to_string(one.join(curve))?;
     assert!(text.starts_with("epoch,mean,std,seed_0,seed_1\n0,"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn pictures_are_drawn_where_there_is_no_network_and_decide_nothing() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (cache, one, two) =
+        (folder.path().join("cache"), folder.path().join("one"), folder.path().join("two"));
+    // The second run finds the shared teacher and its answers; the first is its oracle.
+    for (out, jobs) in [(&one, "1"), (&two, "2"), (&two, "2")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_distill"))
+            .args(["reproduce", "--only", "base-small", "linear-student", "--scale", "smoke"])
+            .args(["--jobs", jobs, "--out", word(out), "--cache", word(&cache)])
+            .env_remove("DISTILL_DATA")
+            .envs(
+                ["http_proxy", "https_proxy", "all_proxy"].map(|name| (name, "http://127.0.0.1:1")),
+            )
+            .envs(
+                ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")),
+            )
+            .output()?;
+        let told = String::from_utf8(output.stderr)?;
+        assert!(output.status.success(), "{told}");
+        assert!(
+            told.contains("Fashion-MNIST: out of reach") && told.lines().count() == 1,
+            "{told}"
+        );
+    }
+    let results = timeless(&one)?;
+    assert_eq!(results, timeless(&two)?);
+    assert_eq!(results["provenance"]["data"]["fashion-mnist"]["kind"], "generated");
+    for experiment in results["experiments"].as_array().ok_or("no experiments")? {
+        for row in experiment["rows"].as_array().ok_or("no rows")? {
+            assert_eq!(row["data"], "generated", "{}", row["id"]);
+        }
+        for claim in experiment["claims"].as_array().ok_or("no claims")? {
+            assert_eq!(claim["verdict"], "not_run", "{}", claim["id"]);
+            assert!(claim["ours"].is_null());
+        }
+    }
+    assert!(std::fs::read_to_string(one.join("index.html"))?.contains("generated"));
     Ok(())
 }
 

@@ -84,7 +84,7 @@ impl Dataset {
         device: &Device,
     ) -> Result<Self> {
         let n_objects = labels.len();
-        let n_features = if n_objects == 0 { 0 } else { x.len() / n_objects };
+        let n_features = x.len().checked_div(n_objects).unwrap_or(0);
         if n_objects * n_features != x.len() {
             return Err(Error::mismatch("features", n_objects * n_features, x.len()));
         }

@@ -63,7 +63,8 @@ impl Adam {
         check("beta1", beta1, "[0, 1)", (0.0..1.0).contains(&beta1))?;
         check("beta2", beta2, "[0, 1)", (0.0..1.0).contains(&beta2))?;
         check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0)?;
-        let moments = params.blocks().iter().map(Moments::zeros).collect::<Result<_>>()?;
+        let zeros = |block| Moments::zeros(block, config.epsilon);
+        let moments = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
         Ok(Self { config, blocks: params.blocks().to_vec(), moments, n_steps: 0 })
     }
 
@@ -102,14 +103,18 @@ impl Adam {
         let mut moments = Vec::new();
         for (t, block) in self.blocks.iter().enumerate() {
             let (first, second) = (get(format!("first.{t}"))?, get(format!("second.{t}"))?);
-            if first.shape() != block.shape() || second.shape() != block.shape() {
-                let found = format!("{:?}", first.shape());
-                return Err(Error::mismatch("moments", format!("{:?}", block.shape()), found));
+            for moment in [&first, &second] {
+                if moment.shape() != block.shape() {
+                    let (wanted, found) = (block.shape(), moment.shape());
+                    let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+                    return Err(Error::mismatch("moments", wanted, found));
+                }
             }
-            moments.push(Moments::from_tensors(block, &first, &second)?);
+            moments.push(Moments::from_tensors(block, self.config.epsilon, &first, &second)?);
         }
         let n_steps = get("steps".into())?.to_scalar::<i64>()?;
-        self.n_steps = i32::try_from(n_steps).map_err(|_| Error::OutOfRange {
+        let in_range = i32::try_from(n_steps).ok().filter(|n| *n >= 0);
+        self.n_steps = in_range.ok_or(Error::OutOfRange {
             name: "steps",
             value: n_steps as f64,
             range: "[0, 2³¹)",
@@ -120,8 +125,9 @@ impl Adam {
 }
 
 impl Moments {
-    fn zeros(block: &Tensor) -> Result<Self> {
-        if block.device().is_cpu() && block.dtype() == DType::F32 {
+    fn zeros(block: &Tensor, epsilon: f64) -> Result<Self> {
+        let is_plain = block.device().is_cpu() && block.dtype() == DType::F32;
+        if is_plain && epsilon >= kernels::adam::SMALLEST_EPSILON {
             let n = block.elem_count();
             return Ok(Self::Fused { first: vec![0.0; n], second: vec![0.0; n] });
         }
@@ -138,8 +144,8 @@ impl Moments {
         })
     }
 
-    fn from_tensors(block: &Tensor, first: &Tensor, second: &Tensor) -> Result<Self> {
-        Ok(match Self::zeros(block)? {
+    fn from_tensors(block: &Tensor, epsilon: f64, first: &Tensor, second: &Tensor) -> Result<Self> {
+        Ok(match Self::zeros(block, epsilon)? {
             Self::Fused { .. } => Self::Fused {
                 first: first.flatten_all()?.to_vec1()?,
                 second: second.flatten_all()?.to_vec1()?,

@@ -130,6 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn the_vector_runs_block_by_block_and_row_by_row() {
+        let block = |start: f32, rows: usize, cols: usize| {
+            let n = (rows * cols) as f32;
+            Tensor::arange(start, start + n, &Device::Cpu).unwrap().reshape((rows, cols)).unwrap()
+        };
+        let layout =
+            Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
+        let params = Params::new(layout, vec![block(0.0, 2, 3), block(6.0, 1, 2)]).unwrap();
+        assert_eq!(params.to_vec().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        // Row 1 of block 0: the incoming weights of unit 1 of layer 1.
+        assert_eq!(params.blocks()[0].to_vec2::<f32>().unwrap()[1], [3.0, 4.0, 5.0]);
+    }
+
+    #[test]
     fn bytes_round_trip() {
         let params = random(1);
         let back = Params::from_bytes(layout(), &params.to_bytes().unwrap(), &Device::Cpu).unwrap();

@@ -6,7 +6,7 @@ use core_tensors::{Dataset, Soft, Targets};
 use crate::error::{Error, Result};
 use crate::kernel;
 
-/// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g rounds to 1.
+/// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g is 1 even in f64, and in f32.
 pub(crate) const SMALLEST_NEGATIVE_LOG: f64 = 1e-30;
 
 /// How the teacher's term is reduced over classes.

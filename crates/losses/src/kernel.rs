@@ -43,17 +43,22 @@ struct Teacher {
 
 /// Scores z, row by row → log g in place and g, with g = softmax(z / T) of each row of k.
 pub(crate) fn softmax(z: &mut [f64], g: &mut [f64], k: usize, temperature: f64) {
+    let coldness = 1.0 / temperature;
     for row in z.chunks_exact_mut(k) {
-        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row.iter_mut().for_each(|z| *z = (*z - largest) / temperature);
+        let largest = row.iter().fold(f64::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        row.iter_mut().for_each(|z| *z = (*z - largest) * coldness);
     }
     g.copy_from_slice(z);
     exp_nonpositive(g);
     for (row, g) in z.chunks_exact_mut(k).zip(g.chunks_exact_mut(k)) {
-        let sum: f64 = g.iter().sum();
-        let log_sum = sum.ln();
+        // The largest power is 1: log(1 + rest) keeps the digits of a tiny rest, where log(sum) would be 0.
+        let most = row.iter().position(|&z| z == 0.0).unwrap_or(0);
+        g[most] -= 1.0;
+        let rest: f64 = g.iter().sum();
+        g[most] += 1.0;
+        let (log_sum, share) = (rest.ln_1p(), 1.0 / (1.0 + rest));
         row.iter_mut().for_each(|z| *z -= log_sum);
-        g.iter_mut().for_each(|g| *g /= sum);
+        g.iter_mut().for_each(|g| *g *= share);
     }
 }
 
@@ -107,10 +112,13 @@ impl CustomOp1 for DistillationLoss {
 
 /// The gradient with each student's columns multiplied by its outer gradient.
 fn scaled<T: WithDType>(gradient: &[f64], outer: &[f64], k: usize) -> Vec<T> {
-    let students = gradient.chunks_exact(k).zip(outer.iter().cycle());
-    students
-        .flat_map(|(slopes, factor)| slopes.iter().map(move |g| T::from_f64(g * factor)))
-        .collect()
+    let mut values = Vec::with_capacity(gradient.len());
+    for object in gradient.chunks_exact(k * outer.len()) {
+        for (slopes, factor) in object.chunks_exact(k).zip(outer) {
+            values.extend(slopes.iter().map(|g| T::from_f64(g * factor)));
+        }
+    }
+    values
 }
 
 impl DistillationLoss {
@@ -231,11 +239,13 @@ fn four_term(s: &[f64], log_g: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> 
     // u = ∂/∂l; the floor of −l is flat.
     let inner = |l: f64| if -l > SMALLEST_NEGATIVE_LOG { -1.0 / l } else { 0.0 };
     let u: Vec<f64> = (0..k).map(|j| -s[j] - 1.0 + inner(log_g[j])).collect();
+    let total: f64 = u.iter().sum();
+    let most = (0..k).fold(0, |most, j| if g[j] > g[most] { j } else { most });
     for j in 0..k {
-        // 1 − gⱼ as a sum of the others: near gⱼ = 1 it multiplies a large uⱼ.
-        let others: f64 = (0..k).filter(|&i| i != j).map(|i| g[i]).sum();
-        let rest: f64 = (0..k).filter(|&i| i != j).map(|i| u[i]).sum();
-        slope[j] += b * (u[j] * others - g[j] * rest);
+        // Near gⱼ = 1 the difference 1 − gⱼ loses its digits, and multiplies a large uⱼ.
+        let others =
+            if j == most { (0..k).filter(|&i| i != j).map(|i| g[i]).sum() } else { 1.0 - g[j] };
+        slope[j] += b * (u[j] * others - g[j] * (total - u[j]));
     }
     (0..k).map(|j| -(s[j] * log_g[j] + log_g[j] + depth(log_g[j]).ln())).sum()
 }

@@ -45,9 +45,9 @@ impl Predictions {
         self.rows().map(|row| row.most_probable() as u32).collect()
     }
 
-    /// Share of objects whose most probable class is the label; in \[0, 1\].
+    /// Share of objects whose most probable class is the label; in \[0, 1\], NaN where a score was NaN.
     pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, |row, y| f64::from(row.most_probable() == y))
+        self.mean_over(labels, |row, y| row.if_defined(f64::from(row.most_probable() == y)))
     }
 
     /// Hard cross-entropy, which is the mean negative log-likelihood: −(1/m) Σᵢ log g_{yᵢ}(xᵢ), in nats.
@@ -74,11 +74,13 @@ impl Predictions {
         Ok(expected_calibration_error(&judged.collect::<Vec<_>>()))
     }
 
-    /// Share of objects on which both choose the same class; in \[0, 1\].
+    /// Share of objects on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
     pub fn agreement(&self, other: &Self) -> Result<f64> {
         self.check(other.n_objects())?;
-        let equal = self.classes().iter().zip(other.classes()).filter(|(a, b)| **a == *b).count();
-        Ok(equal as f64 / self.n_objects() as f64)
+        let is_equal = |(a, b): (Row, Row)| {
+            a.if_defined(b.if_defined(f64::from(a.most_probable() == b.most_probable())))
+        };
+        Ok(self.rows().zip(other.rows()).map(is_equal).sum::<f64>() / self.n_objects() as f64)
     }
 
     /// max − min of each object's class probabilities, the papers' "MAX-MIN".
@@ -86,7 +88,7 @@ impl Predictions {
         let spread = |row: Row| {
             let ends = (f64::INFINITY, f64::NEG_INFINITY);
             let (low, high) = row.g.iter().fold(ends, |(a, b), &g| (a.min(g), b.max(g)));
-            high - low
+            row.if_defined(high - low)
         };
         self.rows().map(spread).collect()
     }
@@ -137,6 +139,11 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// `value`, or NaN where the network's scores were not numbers: a run that diverged must not look like a poor one.
+    fn if_defined(self, value: f64) -> f64 {
+        if self.log_g.iter().any(|l| l.is_nan()) { f64::NAN } else { value }
+    }
+
     /// The most probable class, the first among equals.
     fn most_probable(self) -> usize {
         let mut best = 0;
@@ -197,6 +204,19 @@ mod tests {
         assert_near(p.cross_entropy(&[1, 1]).unwrap(), 1e6);
         assert_near(p.accuracy(&[1, 1]).unwrap(), 0.5);
         assert_near(p.brier(&[1, 1]).unwrap(), 1.0);
+    }
+
+    #[test]
+    fn scores_that_are_not_numbers_give_no_numbers() {
+        let scores = Tensor::new(&[[f64::NAN, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&scores).unwrap();
+        let labels = [0, 0];
+        assert!(p.accuracy(&labels).unwrap().is_nan());
+        assert!(p.cross_entropy(&labels).unwrap().is_nan());
+        assert!(p.brier(&labels).unwrap().is_nan());
+        assert!(p.calibration_error(&labels).unwrap().is_nan());
+        assert!(p.agreement(&p).unwrap().is_nan());
+        assert!(p.spreads()[0].is_nan() && p.spreads()[1] > 0.0);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
     let checks: Vec<CheckResult> =
         claim.checks.iter().map(|check| judge_check(check, claim, rows)).collect();
     let any = |verdict| checks.iter().find(|check| check.verdict == verdict);
-    let verdict = [Verdict::NotRun, Verdict::Differs, Verdict::Inconclusive]
+    let verdict = [Verdict::Differs, Verdict::NotRun, Verdict::Inconclusive]
         .into_iter()
         .find(|&verdict| any(verdict).is_some())
         .unwrap_or(Verdict::Reproduced);
@@ -72,10 +72,13 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         reasons.join("; ")
     });
     let is_run = verdict != Verdict::NotRun;
-    let ours = claim.published.first().filter(|_| is_run).map(|headline| {
-        let headline_row = headline_row(claim, headline.row, rows);
-        let finals = rows.finals(headline_row, headline.metric);
-        Estimate::new(&finals.into_values().collect::<Vec<_>>())
+    let ours = claim.published.first().filter(|_| is_run).and_then(|headline| {
+        // Where the printed row holds segments of one run, the first checked row stands for it.
+        let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
+        [Some(headline.row), checked].into_iter().flatten().find_map(|row| {
+            let finals: Vec<f64> = rows.finals(row, headline.metric).into_values().collect();
+            (!finals.is_empty()).then(|| Estimate::new(&finals))
+        })
     });
     let difference = claim.checks.iter().filter(|_| is_run).find_map(|check| match *check {
         Check::Better { metric, row, than: other, .. }
@@ -86,13 +89,6 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         Check::Near { .. } | Check::Exact { .. } => None,
     });
     ClaimResult { id: claim.id, ours, difference, checks, verdict, reason }
-}
-
-/// The row that stands for a printed one: itself, or the first checked row where it holds only segments.
-fn headline_row(claim: &Claim, printed: &'static str, rows: &Rows) -> &'static str {
-    let is_segments = rows.rows.get(printed).is_some_and(|row| row.unit == Unit::Segment);
-    let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
-    if is_segments { checked.unwrap_or(printed) } else { printed }
 }
 
 fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
@@ -179,7 +175,10 @@ fn near(finals: &[f64], value: f64, within: f64) -> (Verdict, String) {
 
 fn exact(finals: &[f64], value: f64, tolerance: f64) -> (Verdict, String) {
     let worst = finals.iter().map(|v| (v - value).abs()).fold(f64::NAN, f64::max);
-    let is_exact = !finals.is_empty() && finals.iter().all(|v| (v - value).abs() <= tolerance);
+    if finals.is_empty() {
+        return (Verdict::Inconclusive, "no value".into());
+    }
+    let is_exact = finals.iter().all(|v| (v - value).abs() <= tolerance);
     let verdict = if is_exact { Verdict::Reproduced } else { Verdict::Differs };
     (verdict, format!("largest deviation {worst:.2e}"))
 }
@@ -291,6 +290,8 @@ mod tests {
         assert!(drawn.ours.is_none() && drawn.reason.unwrap().contains("generated"));
         let segments = verdict(&around(1.0, 1.0), Kind::Real, Unit::Segment);
         assert_eq!(segments.verdict, Verdict::Inconclusive);
+        let diverged = verdict(&[f64::NAN; 4], Kind::Real, Unit::Seed);
+        assert_eq!(diverged.verdict, Verdict::Inconclusive);
     }
 
     #[test]

@@ -103,6 +103,8 @@ pub enum Reference {
     Paper,
     /// An independent re-simulation of the corrected protocol in another framework.
     Resimulation,
+    /// Nobody's: the middle of a range that the claim names in words.
+    Range,
 }
 
 /// What became of a claim or a check.
@@ -194,6 +196,7 @@ impl Check {
                 let whose = match of {
                     Reference::Paper => "the paper's",
                     Reference::Resimulation => "the re-simulated",
+                    Reference::Range => "the middle of the claimed range,",
                 };
                 format!("{metric} of {row} within {within} of {whose} {value}")
             }
@@ -209,18 +212,19 @@ impl Check {
 
 /// How verdicts are reached; printed in every report.
 pub const RULES: &[&str] = &[
-    "A check compares the last value of a metric of every seeded run; arms of one seed share data, start and batch order.",
+    "A check compares the last value of a metric of every seeded run; arms of one seed share data, start \
+     and, where the data agree, batch order.",
     "better: reproduced when the paired 95 % Student interval of the difference lies on the source's side of zero, \
      differs when on the other side, else inconclusive.",
-    "near: reproduced when our mean lies within the named tolerance, else differs; inconclusive when our own 95 % \
-     interval is wider than the tolerance.",
+    "near: reproduced when our mean lies within the named tolerance on either side, else differs; inconclusive when our \
+     own 95 % interval reaches further from our mean than the tolerance.",
     "equivalent: reproduced when the paired 95 % interval lies inside the margin, differs when it lies outside \
      altogether, else inconclusive.",
     "exact: reproduced when the value lies within its tolerance; needs no seeds.",
     "With fewer than three seeds (or the number a claim names) the first three kinds are inconclusive, and so is every \
      check at smoke scale, which cuts epochs and objects.",
-    "A claim differs if any check differs, is reproduced if all are, else is inconclusive. Without its rows, or on \
-     generated data, it is not run.",
+    "A claim differs if any check differs and is reproduced if all are. Else it is not run if a check could not be put \
+     to the test, for want of its rows or on generated data, and inconclusive otherwise.",
     "Segments of one run (protocol \"as in the source\") are shown with their spread and never tested.",
 ];
 
@@ -233,7 +237,11 @@ impl Serialize for Check {
             }),
             Self::Near { metric, row, value, of, within } => serde_json::json!({
                 "kind": "near", "row": row, "metric": metric, "value": value, "within": within,
-                "of": match of { Reference::Paper => "paper", Reference::Resimulation => "resimulation" },
+                "of": match of {
+                    Reference::Paper => "paper",
+                    Reference::Resimulation => "resimulation",
+                    Reference::Range => "range",
+                },
             }),
             Self::Equivalent { metric, row, to, margin } => serde_json::json!({
                 "kind": "equivalent", "row": row, "metric": metric, "to": to, "margin": margin,

@@ -1,6 +1,6 @@
 //! `distill reproduce`: experiments, claims, report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use candle_core::Device;
 use super::UsageError;
 use crate::EXPERIMENTS;
 use crate::datasets::{Pictures, Places};
-use crate::experiment::{Experiment, Interrupted};
+use crate::experiment::{Experiment, Interrupted, Part};
 use crate::files::write_whole;
 use crate::provenance::{Provenance, Start};
 use crate::report::Report;
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// Only these experiments (see --list).
     #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
-    /// smoke: every path in a minute; quick: the source's sizes, five or ten seeds; paper: twenty seeds.
+    /// smoke: every path in a minute; quick: the source's sizes, three or ten seeds; paper: twenty seeds.
     #[arg(long, value_enum, default_value = "quick")]
     scale: Scale,
     /// Independent runs of every experiment, instead of the scale's number.
@@ -95,8 +95,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(error) => Some(format!("a run failed: {error:#}")),
         None => is_interrupted.then(|| "it was interrupted".to_owned()),
     };
-    let n_seeds = plan.experiments.iter().map(|e| plan.seeds(e, &session).len()).max();
-    let seeds = (0..n_seeds.unwrap_or(0) as u64).collect();
+    let seeds: BTreeSet<u64> = ledger
+        .keys()
+        .filter_map(|(_, part)| match part {
+            Part::Seed(seed) => Some(*seed),
+            Part::Shared | Part::Source => None,
+        })
+        .collect();
+    let seeds = seeds.into_iter().collect();
     let provenance = Provenance::new(&start, canonical(arguments), seeds, &session);
     let report = Report::new(&plan.experiments, ledger, &session, provenance, interruption)?;
     report.write(&arguments.out)?;

@@ -13,6 +13,10 @@ use crate::files::write_whole;
 
 /// A host that has not answered by then counts as out of reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A host that has taken a request and sends nothing by then, too.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A file that is not here by then never will be.
+const FILE_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Bytes read at once.
 const CHUNK: usize = 1 << 16;
 
@@ -66,7 +70,11 @@ fn fetch_file(manifest: &Manifest, file: &File, folder: &Path) -> Result<Fetched
 
 /// Plain HTTP, with a progress bar where the output is a terminal.
 fn from_web(url: &str, file: &File) -> Result<Vec<u8>> {
-    let config = ureq::Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).build();
+    let config = ureq::Agent::config_builder()
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .timeout_recv_body(Some(FILE_TIMEOUT))
+        .build();
     let agent = ureq::Agent::new_with_config(config);
     let mut response = agent.get(url).call().with_context(|| format!("fetching {url}"))?;
     let bar = ProgressBar::new(file.bytes);

@@ -29,16 +29,16 @@ struct Settings {
     teacher_epochs: usize,
     student_epochs: usize,
     /// At most so many training and test objects.
-    most_objects: [usize; 2],
+    most_objects: Option<[usize; 2]>,
 }
 
 fn settings(scale: Scale) -> Settings {
     match scale {
         Scale::Smoke => {
-            Settings { teacher_epochs: 1, student_epochs: 3, most_objects: [3000, 2000] }
+            Settings { teacher_epochs: 1, student_epochs: 3, most_objects: Some([3000, 2000]) }
         }
         Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 20, student_epochs: 100, most_objects: [usize::MAX; 2] }
+            Settings { teacher_epochs: 20, student_epochs: 100, most_objects: None }
         }
     }
 }
@@ -58,7 +58,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let cut = |data: &Dataset, most: usize| {
         data.rows(&(0..data.n_objects().min(most)).collect::<Vec<_>>())
     };
-    let [most_train, most_test] = settings.most_objects;
+    let [most_train, most_test] = settings.most_objects.unwrap_or([usize::MAX; 2]);
     let test = cut(&pictures.test, most_test)?;
     let data = if most_train < pictures.train.n_objects() {
         cut(&pictures.train, most_train)?
@@ -82,13 +82,10 @@ fn teach(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     };
     let rng = Rng::new(task.part.seed()).split("linear-student/teacher");
     let w = SmallCnn.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
+    train(task, &course, &w, data, &mut rng.split("batches"), |_, _| Ok(()))?;
     let exam = Examination::new(test)?;
-    let mut record = Record::default();
-    train(task, &course, &w, data, &mut rng.split("batches"), |w, epoch| {
-        exam.take(&exam.predictions(&SmallCnn, w)?, epoch, &mut record)
-    })?;
     let mut outcome = Outcome::default();
-    outcome.add("linear/the-teacher", record.finish()?);
+    outcome.add("linear/the-teacher", exam.once(&exam.predictions(&SmallCnn, &w)?)?);
     for (name, x) in [("train", data.x()), ("test", test.x())] {
         outcome.tensors.insert(name.into(), scores(&SmallCnn, &w, x)?);
     }
@@ -205,23 +202,10 @@ pub(super) static LINEAR_STUDENT: Experiment = Experiment {
         Claim {
             id: "C10",
             text: "Both students start to over-fit at about epoch 20 to 30; from there the cross-entropy rises more \
-                slowly with a teacher, and the two minima are equal.",
-            published: &[
-                Published {
-                    row: "linear/teacher",
-                    metric: "best_cross_entropy",
-                    mean: 0.4409,
-                    std: None,
-                },
-                Published {
-                    row: "linear/none",
-                    metric: "best_cross_entropy",
-                    mean: 0.4412,
-                    std: None,
-                },
-                Published { row: "linear/teacher", metric: "best_epoch", mean: 19.0, std: None },
-                Published { row: "linear/none", metric: "best_epoch", mean: 23.0, std: None },
-            ],
+                slowly with a teacher, and the two minima are equal. (The source's mean curves have their minima, \
+                0.4409 with a teacher and 0.4412 without, at epochs 19 and 23. Ours are minima of each seed's own \
+                curve, which lie lower than the minimum of a mean.)",
+            published: &[],
             min_seeds: 3,
             checks: &[
                 Check::Better {
@@ -299,5 +283,5 @@ const fn near(metric: &'static str, row: &'static str, value: f64) -> Check {
 
 const fn turning(row: &'static str) -> Check {
     let (value, within) = TURNING_EPOCH;
-    Check::Near { metric: "best_epoch", row, value, of: Reference::Paper, within }
+    Check::Near { metric: "best_epoch", row, value, of: Reference::Range, within }
 }

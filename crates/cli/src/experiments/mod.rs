@@ -51,6 +51,17 @@ mod tests {
     }
 
     #[test]
+    fn a_published_number_lives_in_one_claim() {
+        let claims = ALL.iter().flat_map(|e| e.claims.iter());
+        let mut cells: Vec<_> =
+            claims.flat_map(|c| c.published.iter().map(|p| (p.row, p.metric))).collect();
+        let n = cells.len();
+        cells.sort_unstable();
+        cells.dedup();
+        assert_eq!(cells.len(), n);
+    }
+
+    #[test]
     fn every_claim_and_row_occurs_once() {
         let mut ids: Vec<&str> = ALL.iter().flat_map(|e| e.claims.iter().map(|c| c.id)).collect();
         ids.extend(ALL.iter().flat_map(|e| e.rows.iter().map(|row| row.id)));

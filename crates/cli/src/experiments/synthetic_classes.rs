@@ -1,7 +1,5 @@
 //! Papers 004 and 000, synthetic classification: a linear student of a teacher that knows the class probabilities.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
@@ -12,8 +10,8 @@ use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Curve, Experiment, Figure, Outcome, Part, RowSpec, Task, Unit};
-use crate::schemes::{Examination, LinearStudents, Record, labels};
+use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Part, RowSpec, Task, Unit};
+use crate::schemes::{Examination, LinearStudents, Record};
 use crate::session::Scale;
 
 /// Objects a batch.
@@ -82,7 +80,7 @@ fn run(task: &Task) -> Result<Outcome> {
     exam.truth = Some(Predictions::new(&truth)?);
 
     match task.part {
-        Part::Shared => truths(&truth, &exam, &labels(&data.test)?),
+        Part::Shared => truths(&truth, &exam),
         Part::Source | Part::Seed(_) => learn(task, settings, &taught, &exam),
     }
 }
@@ -124,7 +122,7 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
         record.push("max_min", stats::mean(&p.spreads()));
         outcome.add(row, record.finish()?);
         let shown = (0..N_SHOWN).flat_map(|i| p.probabilities(i)).collect();
-        outcome.arrays.insert(format!("distributions {row}"), shown);
+        outcome.arrays.insert(format!("distributions {row}"), FiniteOrNull(shown));
     }
     for (&(temperature, lambda), p) in cells.iter().zip(of_cells) {
         let spread = ("max_min".to_owned(), vec![stats::mean(&p.spreads())]);
@@ -139,7 +137,7 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
         .into_iter()
         .flat_map(|object| (0..N_CLASSES).flat_map(move |class| map(object, class)))
         .collect();
-    outcome.arrays.insert("lambda-T".into(), maps);
+    outcome.arrays.insert("lambda-T".into(), FiniteOrNull(maps));
     Ok(outcome)
 }
 
@@ -149,25 +147,17 @@ fn cells() -> Vec<(f64, f64)> {
 }
 
 /// What needs no training: the generator's own quality, and its probabilities for the pictures.
-fn truths(scores: &Tensor, exam: &Examination, labels: &[u32]) -> Result<Outcome> {
+fn truths(scores: &Tensor, exam: &Examination) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Some(p) = &exam.truth {
-        let spread = stats::mean(&p.spreads());
-        let metrics: BTreeMap<String, Curve> = [
-            ("accuracy", p.accuracy(labels)?),
-            ("cross_entropy", p.cross_entropy(labels)?),
-            ("cross_entropy_true", p.cross_entropy_against(p)?),
-            ("divergence_true", 0.0),
-            ("max_min", spread),
-        ]
-        .map(|(name, value)| (name.to_owned(), vec![value]))
-        .into();
+        let mut metrics = exam.once(p)?;
+        metrics.insert("max_min".into(), vec![stats::mean(&p.spreads())]);
         outcome.add("classes/truth", metrics);
     }
     for (name, temperature) in [("truth", 1.0), ("truth at T = 10", HOT)] {
         let p = Predictions::new(&(scores / temperature)?)?;
         let shown = (0..N_SHOWN).flat_map(|i| p.probabilities(i)).collect();
-        outcome.arrays.insert(format!("distributions {name}"), shown);
+        outcome.arrays.insert(format!("distributions {name}"), FiniteOrNull(shown));
     }
     Ok(outcome)
 }
@@ -224,7 +214,9 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
         Claim {
             id: "C12",
             text: "A student with a teacher is closer to the true class probabilities. (Checked at the code's setting, \
-                which made the published table, at the text's T₀ = 1, and at T = 10 with T².)",
+                which made the published table, at the text's T₀ = 1, and at T = 10 with T². The source's own measure, a \
+                \"real cross-entropy\" of 2.635 ± 1.21 without and 1.1696 ± 0.0476 with a teacher, compares rows that do not \
+                belong together with a heated truth, and is not repeated.)",
             published: &[],
             min_seeds: 3,
             checks: &[
@@ -357,7 +349,8 @@ const NONE_SPREAD: f64 = 0.753;
 const CODE_SPREAD: f64 = 0.449;
 const NONE_CE: f64 = 0.42242;
 const CODE_CE: f64 = 0.61849;
-/// Tolerances: twice the published deviation over runs, rounded up; spreads likewise allow 0.01.
+/// Tolerances: twice the published deviation of the row without a teacher, rounded up; and 0.01 for the mean of a spread,
+/// whose published deviation is over objects.
 const CE_WITHIN: f64 = 0.006;
 const SPREAD_WITHIN: f64 = 0.01;
 

@@ -110,7 +110,7 @@ impl Report {
         for (index, &experiment) in experiments.iter().enumerate() {
             let next = ledger.split_off(&(index + 1, Part::Shared));
             let mine = std::mem::replace(&mut ledger, next);
-            let seconds = mine.iter().map(|(_, finished)| finished.seconds).sum();
+            let seconds = mine.values().map(|finished| finished.seconds).sum();
             let is_drawn = |id: &&str| {
                 session.data().get(*id).is_some_and(|pictures| pictures.kind == Kind::Generated)
             };
@@ -141,6 +141,7 @@ impl Report {
     /// Writes every file of the report into a folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let document = document::build(self)?;
+        remove_stale(folder)?;
         write_whole(&folder.join("results.json"), json::render(self)?.as_bytes())?;
         write_whole(&folder.join("report.md"), markdown::render(&document).as_bytes())?;
         write_whole(&folder.join("index.html"), html::render(&document).as_bytes())?;
@@ -174,6 +175,21 @@ impl Report {
     }
 }
 
+/// Removes figures and curves of an earlier report, which may have had more of them.
+fn remove_stale(folder: &Path) -> Result<()> {
+    if !folder.join("results.json").is_file() {
+        return Ok(());
+    }
+    for name in ["figures", "curves"] {
+        let stale = folder.join(name);
+        if stale.is_dir() {
+            std::fs::remove_dir_all(&stale)
+                .with_context(|| format!("removing {}", stale.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Rows and arrays of an experiment from its parts, seeds in order.
 fn assemble(
     experiment: &Experiment,
@@ -205,7 +221,7 @@ fn assemble(
                 row.metrics.entry(metric).or_default().extend(curves);
             }
         }
-        for (name, values) in outcome.arrays {
+        for (name, FiniteOrNull(values)) in outcome.arrays {
             let (n, sum) = sums.entry(name).or_insert_with(|| (0.0, vec![0.0; values.len()]));
             *n += 1.0;
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);

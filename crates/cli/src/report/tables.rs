@@ -216,11 +216,10 @@ pub(super) fn provenance(report: &Report) -> Table {
 
 /// Settings as "name value", a bound that binds nothing left out.
 pub(super) fn settings(settings: &serde_json::Value) -> String {
-    let unbounded = serde_json::json!(usize::MAX);
     let Some(fields) = settings.as_object() else { return settings.to_string() };
     let parts: Vec<String> = fields
         .iter()
-        .filter(|(_, value)| !value.as_array().is_some_and(|list| list.contains(&unbounded)))
+        .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
         .collect();
     parts.join(", ")

@@ -28,6 +28,8 @@ struct Kept {
     key: String,
     seconds: f64,
     outcome: Outcome,
+    /// Names of the tensors in the file beside this one.
+    tensors: Vec<String>,
 }
 
 impl Store {
@@ -67,7 +69,9 @@ impl Store {
             return Ok(None);
         }
         let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        let Ok(Kept { key: found, seconds, mut outcome }) = serde_json::from_slice(&text) else {
+        let Ok(Kept { key: found, seconds, mut outcome, tensors: names }) =
+            serde_json::from_slice(&text)
+        else {
             return Ok(None);
         };
         let tensors = path.with_extension("safetensors");
@@ -77,7 +81,8 @@ impl Store {
             };
             outcome.tensors = loaded.into_iter().collect();
         }
-        Ok((found == key).then_some(Finished { outcome, seconds }))
+        let is_whole = found == key && names.iter().all(|name| outcome.tensors.contains_key(name));
+        Ok(is_whole.then_some(Finished { outcome, seconds }))
     }
 
     /// Keeps a finished part; its tensors go first, so that a part with a record is whole.
@@ -97,6 +102,7 @@ impl Store {
             key: key.to_owned(),
             seconds: finished.seconds,
             outcome: finished.outcome.clone(),
+            tensors: finished.outcome.tensors.keys().cloned().collect(),
         };
         write_whole(&path, &serde_json::to_vec(&kept)?)
     }

@@ -123,18 +123,33 @@ impl Examination {
     /// Appends this epoch's metrics of predictions on the test objects to a record.
     pub fn take(&self, p: &Predictions, epoch: Epoch, record: &mut Record) -> Result<()> {
         record.push("objective", epoch.objective);
-        record.push("accuracy", p.accuracy(&self.labels)?);
-        record.push("cross_entropy", p.cross_entropy(&self.labels)?);
-        record.push("brier", p.brier(&self.labels)?);
-        record.push("calibration_error", p.calibration_error(&self.labels)?);
-        if let Some(teacher) = &self.teacher {
-            record.push("agreement", p.agreement(teacher)?);
-        }
-        if let Some(truth) = &self.truth {
-            record.push("cross_entropy_true", p.cross_entropy_against(truth)?);
-            record.push("divergence_true", p.divergence_from(truth)?);
+        for (metric, value) in self.measure(p)? {
+            record.push(metric, value);
         }
         Ok(())
+    }
+
+    /// Every metric of predictions on the test objects, as curves of length 1.
+    pub fn once(&self, p: &Predictions) -> Result<BTreeMap<String, Curve>> {
+        let metrics = self.measure(p)?.into_iter();
+        Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).collect())
+    }
+
+    fn measure(&self, p: &Predictions) -> Result<Vec<(&'static str, f64)>> {
+        let mut metrics = vec![
+            ("accuracy", p.accuracy(&self.labels)?),
+            ("cross_entropy", p.cross_entropy(&self.labels)?),
+            ("brier", p.brier(&self.labels)?),
+            ("calibration_error", p.calibration_error(&self.labels)?),
+        ];
+        if let Some(teacher) = &self.teacher {
+            metrics.push(("agreement", p.agreement(teacher)?));
+        }
+        if let Some(truth) = &self.truth {
+            metrics.push(("cross_entropy_true", p.cross_entropy_against(truth)?));
+            metrics.push(("divergence_true", p.divergence_from(truth)?));
+        }
+        Ok(metrics)
     }
 }
 

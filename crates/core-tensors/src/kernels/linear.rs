@@ -29,7 +29,10 @@ pub fn linear(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> 
         bail!("slope of a leaky ReLU must lie in (0, 1), got {slope}");
     }
     let (_, n_in) = x.dims2()?;
-    let (_, n_cols) = u.dims2()?;
+    let (n_out, n_cols) = u.dims2()?;
+    if n_out == 0 {
+        bail!("a layer wanted at least one unit, found none");
+    }
     if n_cols != n_in && n_cols != n_in + 1 {
         bail!("a layer of {n_cols} columns wanted {n_cols} inputs or one fewer, found {n_in}");
     }
@@ -141,10 +144,10 @@ fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> 
     let zero = T::zero();
     vectorised(|| match activation {
         Activation::Identity => {}
-        Activation::Relu => y.iter_mut().for_each(|z| *z = if *z > zero { *z } else { zero }),
+        Activation::Relu => y.iter_mut().for_each(|z| *z = if *z < zero { zero } else { *z }),
         Activation::LeakyRelu { slope } => {
             let slope = T::from_f64(slope);
-            y.iter_mut().for_each(|z| *z = if *z > zero { *z } else { slope * *z });
+            y.iter_mut().for_each(|z| *z = if *z < zero { slope * *z } else { *z });
         }
     });
     Ok(y)
@@ -192,15 +195,15 @@ fn backward<T: WithDType>(
     Ok((dx, du))
 }
 
-/// Gradient with respect to the sums z. Every activation keeps the sign, so act′(z) is read off y.
+/// Gradient with respect to the sums z. Every activation keeps the sign, so act′(z) is read off y; NaN stays NaN.
 fn sum_gradient<T: WithDType>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
     let (zero, pairs) = (T::zero(), gradient.iter().zip(y));
     vectorised(|| match activation {
         Activation::Identity => gradient.to_vec(),
-        Activation::Relu => pairs.map(|(&g, &y)| if y > zero { g } else { zero }).collect(),
+        Activation::Relu => pairs.map(|(&g, &y)| if y <= zero { zero } else { g }).collect(),
         Activation::LeakyRelu { slope } => {
             let slope = T::from_f64(slope);
-            pairs.map(|(&g, &y)| if y > zero { g } else { slope * g }).collect()
+            pairs.map(|(&g, &y)| if y <= zero { slope * g } else { g }).collect()
         }
     })
 }
@@ -252,6 +255,15 @@ mod tests {
         let gradients =
             linear(&x, &u, Activation::Relu).unwrap().sum_all().unwrap().backward().unwrap();
         assert!(gradients.get(&u).is_some() && gradients.get(&x).is_none());
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_not_hidden_by_an_activation() {
+        let x = Tensor::new(&[[f32::NAN, 1.0]], &Device::Cpu).unwrap();
+        let u = Tensor::new(&[[1f32, 1.0]], &Device::Cpu).unwrap();
+        for activation in ACTIVATIONS {
+            assert!(linear(&x, &u, activation).unwrap().to_vec2::<f32>().unwrap()[0][0].is_nan());
+        }
     }
 
     #[test]

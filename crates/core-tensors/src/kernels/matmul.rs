@@ -55,7 +55,7 @@ pub(super) fn matmul<T: WithDType>(
             d.cols
         );
     }
-    let is_distinct = (d.col_stride == 1 && d.row_stride >= d.cols) || d.rows <= 1;
+    let is_distinct = (d.col_stride == 1 || d.cols <= 1) && (d.row_stride >= d.cols || d.rows <= 1);
     if !is_distinct || !d.fits(dst.len()) || !l.fits(lhs.len()) || !r.fits(rhs.len()) {
         bail!("matrix product: a matrix is larger than its slice");
     }

@@ -52,11 +52,16 @@ impl CustomOp1 for ReluMaxPool {
     }
 }
 
-/// Index and value of the largest number of a window, the first among equals.
+#[expect(clippy::eq_op, reason = "the generic number has no is_nan")]
+fn is_nan<T: WithDType>(value: T) -> bool {
+    value != value
+}
+
+/// Index and value of the largest number of a window, the first among equals; NaN where there is one.
 fn largest<T: WithDType>(plane: &[T], corner: usize, w: usize) -> (usize, T) {
     let rest = [corner + 1, corner + w, corner + w + 1];
     rest.into_iter().fold((corner, plane[corner]), |best, i| {
-        if plane[i] > best.1 { (i, plane[i]) } else { best }
+        if plane[i] > best.1 || is_nan(plane[i]) { (i, plane[i]) } else { best }
     })
 }
 
@@ -67,7 +72,7 @@ fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> Vec<T> {
         for row in 0..h / 2 {
             y.extend((0..w / 2).map(|col| {
                 let (_, value) = largest(plane, 2 * (row * w + col), w);
-                if value > zero { value } else { zero }
+                if value < zero { zero } else { value }
             }));
         }
     }
@@ -85,7 +90,7 @@ fn backward<T: WithDType>(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         for row in 0..h / 2 {
             for col in 0..w / 2 {
                 let (i, value) = largest(plane, 2 * (row * w + col), w);
-                if value > T::zero() {
+                if value > T::zero() || is_nan(value) {
                     dx[i] = g[row * (w / 2) + col];
                 }
             }

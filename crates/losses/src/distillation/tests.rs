@@ -193,7 +193,8 @@ fn finite_at_huge_scores() {
     let mut rng = Rng::new(5);
     for dtype in [DType::F32, DType::F64] {
         for config in variants() {
-            let data = batch(8, 3, &mut rng);
+            // A teacher that is as sure as its student.
+            let data = batch(8, 3, &mut rng).taught_by(8, |x| x * 1e6).unwrap();
             let scores = random(8, 3, 1e6, &mut rng);
             let scores = Var::from_tensor(&scores.to_dtype(dtype).unwrap()).unwrap();
             let loss = distillation(&scores, &data, &config).unwrap();
@@ -201,6 +202,24 @@ fn finite_at_huge_scores() {
             let largest = gradients.get(&scores).unwrap().abs().unwrap().max_all().unwrap();
             assert!(value(&loss).is_finite() && value(&largest).is_finite(), "{config:?}");
         }
+    }
+}
+
+#[test]
+fn the_fourth_term_is_exact_for_a_sure_student() {
+    // z = (d, 0, 0), s = (1, 0, 0): with e = 2 exp(−d), log g = (−log(1 + e), −d − log(1 + e), …).
+    for d in [30.0f64, 36.0, 40.0, 60.0] {
+        let scores = Tensor::new(&[[d, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let x = Tensor::new(&[[1e6, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
+        let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
+        let data = data.taught_by(1, |x| Ok(x.clone())).unwrap();
+        let found =
+            value(&distillation(&scores, &data, &Distillation::four_term(1.0, 1.0)).unwrap());
+        let l0 = -(2.0 * (-d).exp()).ln_1p();
+        let l1 = l0 - d;
+        let wanted = (-l0 - (l0 + 2.0 * l1) - ((-l0).ln() + 2.0 * (-l1).ln())) / 3.0;
+        assert!((found - wanted).abs() < 1e-9, "{d}: {found} against {wanted}");
     }
 }
 
