@@ -99,7 +99,8 @@ fn student_p(difference: &Estimate) -> f64 {
         return if difference.mean == 0.0 { 1.0 } else { 0.0 };
     }
     let error = difference.deviation / ((difference.n - 1) as f64).sqrt();
-    2.0 * t.cdf(-(difference.mean / error).abs())
+    let statistic = (difference.mean / error).abs();
+    if statistic.is_nan() { f64::NAN } else { 2.0 * t.cdf(-statistic) }
 }
 
 /// Two-sided exact p of Wilcoxon's signed-rank test; zeros are dropped, ties share their mean rank.
@@ -271,6 +272,9 @@ mod tests {
         assert!(Estimate::new(&[1.0]).ci95.0.is_nan());
         assert!(Paired::new(&[1.0], &[2.0]).unwrap().p.is_nan());
         assert!(wilcoxon_p(&[f64::NAN, 1.0]).is_nan());
+        for bad in [f64::NAN, f64::INFINITY] {
+            assert!(Paired::new(&[bad, 1.0, 2.0], &[0.0; 3]).unwrap().p.is_nan());
+        }
         assert_near(Paired::new(&[1.0, 2.0], &[1.0, 2.0]).unwrap().p, 1.0);
         assert!(Paired::new(&[1.0], &[]).is_err());
     }
