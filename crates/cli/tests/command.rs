@@ -146,6 +146,7 @@ fn wrong_words_end_with_status_2() -> TestResult {
         (&["reproduce", "--nonsense"], &["--nonsense"]),
         (&["fetch", "cifar"], &["cifar", "fashion-mnist"]),
         (&["nonsense"], &["nonsense"]),
+        (&[], &["wanted a command"]),
     ] {
         let (status, line) = failure(arguments)?;
         assert_eq!(status, 2, "{line}");

@@ -5,6 +5,7 @@ mod reproduce;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// Exit status of wrong words on the command line.
@@ -44,7 +45,12 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            eprintln!("{}", one_line(&error.to_string()));
+            let nothing = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if error.kind() == nothing {
+                eprintln!("error: wanted a command, found none (--help lists them)");
+            } else {
+                eprintln!("{}", one_line(&error.to_string()));
+            }
             return ExitCode::from(USAGE);
         }
         Err(help) => {

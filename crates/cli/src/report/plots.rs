@@ -110,8 +110,18 @@ fn draw(
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 13))
-        .position(SeriesLabelPosition::UpperRight)
+        .position(corner(bands))
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// The corner that curves leave free: they fall like an error or rise like an accuracy.
+fn corner(bands: &[Band]) -> SeriesLabelPosition {
+    let rise = |band: &Band| band.mean.last().zip(band.mean.first()).map_or(0.0, |(b, a)| b - a);
+    if bands.iter().map(rise).sum::<f64>() > 0.0 {
+        SeriesLabelPosition::LowerRight
+    } else {
+        SeriesLabelPosition::UpperRight
+    }
 }

@@ -41,7 +41,7 @@ pub(super) const NOTES: &[&str] = &[
 
 /// Every claim in one line.
 pub(super) fn claims(report: &Report) -> Table {
-    let head = ["claim", "paper", "statement", "published", "ours", "paired difference", "verdict"];
+    let head = ["claim", "verdict", "paper", "statement", "published", "ours", "paired difference"];
     let mut table = Table { head: head.map(str::to_owned).into(), rows: Vec::new() };
     for experiment in &report.experiments {
         for (claim, result) in experiment.experiment.claims.iter().zip(&experiment.claims) {
@@ -51,12 +51,12 @@ pub(super) fn claims(report: &Report) -> Table {
                 .map_or("–".into(), |p| format!("{} {}", heading(p.metric), printed(p)));
             table.rows.push(vec![
                 Cell::text(claim.id),
+                Cell::verdict(result.verdict),
                 Cell::text(experiment.experiment.source),
                 Cell::text(claim.text),
                 Cell::text(published),
                 Cell::text(result.ours.map_or("–".into(), |ours| interval(&ours))),
                 Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
-                Cell::verdict(result.verdict),
             ]);
         }
     }
@@ -172,18 +172,15 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
 pub(super) fn checks(result: &ClaimResult) -> Table {
     let body = |checked: &CheckResult| {
         vec![
+            Cell::verdict(checked.verdict),
             Cell::text(checked.check.describe()),
             Cell::text(checked.reason.replacen(&(checked.check.describe() + ": "), "", 1)),
-            Cell::verdict(checked.verdict),
         ]
     };
     let mut rows: Vec<_> = result.checks.iter().map(body).collect();
-    rows.push(vec![
-        Cell::text(format!("{} as a whole", result.id)),
-        Cell::text(""),
-        Cell::verdict(result.verdict),
-    ]);
-    Table { head: ["check", "ours", "verdict"].map(str::to_owned).into(), rows }
+    let whole = Cell::text(format!("{} as a whole", result.id));
+    rows.push(vec![Cell::verdict(result.verdict), whole, Cell::text("")]);
+    Table { head: ["verdict", "check", "ours"].map(str::to_owned).into(), rows }
 }
 
 /// Where the report came from.
