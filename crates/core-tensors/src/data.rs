@@ -93,7 +93,7 @@ impl Dataset {
         Self::new(x, Targets::Classes { labels, n_classes })
     }
 
-    /// X: features, first dimension m.
+    /// X: features, first dimension m; bytes are grey levels ([`crate::kernels::features`]).
     pub fn x(&self) -> &Tensor {
         &self.x
     }

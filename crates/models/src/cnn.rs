@@ -1,7 +1,7 @@
 //! The small convolutional teacher of paper 004.
 
 use candle_core::Tensor;
-use core_tensors::kernels::{Activation, convolve, linear, relu_max_pool};
+use core_tensors::kernels::{Activation, convolve, features, linear, relu_max_pool};
 use core_tensors::{Block, Error, Layout, Params, Result};
 
 use crate::Architecture;
@@ -36,7 +36,7 @@ impl Architecture for SmallCnn {
             return Err(Error::mismatch("blocks of the small CNN", 5, w.blocks().len()));
         };
         let m = x.dim(0)?;
-        let pictures = x.reshape((m, 1, SIDE, SIDE))?;
+        let pictures = features(x)?.reshape((m, 1, SIDE, SIDE))?;
         let z = relu_max_pool(&convolve(&pictures, u1, KERNEL)?)?; // (m, 3, 12, 12)
         let z = relu_max_pool(&convolve(&z, u2, KERNEL)?)?; // (m, 9, 4, 4)
         let z = linear(&z.flatten_from(1)?, u3, Activation::Relu)?; // (m, 120)

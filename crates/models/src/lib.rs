@@ -18,6 +18,8 @@ pub trait Architecture {
     fn layout(&self) -> Layout;
 
     /// f(x, w): scores of a classifier before the softmax, or predictions of a regression; shape (m, k).
+    ///
+    /// Bytes in x are grey levels and count as x / 255 ([`core_tensors::kernels::features`]).
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor>;
 
     /// Fan-in n_{t−1} of each block, without the bias.

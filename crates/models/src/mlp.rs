@@ -1,7 +1,7 @@
 //! Multilayer perceptron.
 
 use candle_core::Tensor;
-use core_tensors::kernels::{Activation, linear};
+use core_tensors::kernels::{Activation, features, linear};
 use core_tensors::{Block, Error, Layout, Params, Result};
 
 use crate::Architecture;
@@ -51,7 +51,7 @@ impl Architecture for Mlp {
         let Some((last, hidden)) = w.blocks().split_last() else {
             return Err(Error::mismatch("widths of a perceptron", "at least 2", self.widths.len()));
         };
-        let mut z = x.flatten_from(1)?; // (m, n)
+        let mut z = features(x)?.flatten_from(1)?; // (m, n)
         for u in hidden {
             z = linear(&z, u, self.activation)?; // (m, n_t)
         }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
-use core_tensors::{Dataset, Rng};
+use candle_core::{Device, Tensor};
+use core_tensors::{Dataset, Rng, Targets};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
@@ -42,7 +42,7 @@ pub struct Places {
     pub cache: PathBuf,
 }
 
-/// A data set in memory; grey levels divided by 255 and nothing else, as in all the papers.
+/// A data set in memory, grey levels as bytes: networks divide them by 255 and nothing else, as in all the papers.
 #[derive(Clone, Debug)]
 pub struct Pictures {
     /// Objects to train on, x (60 000, 784).
@@ -131,9 +131,10 @@ pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
 }
 
 fn dataset(x: &[u8], y: &[u8], n_classes: usize, device: &Device) -> Result<Dataset> {
-    let x = x.iter().map(|&grey| f32::from(grey) / 255.0).collect();
-    let y = y.iter().map(|&class| u32::from(class)).collect();
-    Ok(Dataset::classification(x, y, n_classes, device)?)
+    let x = Tensor::from_slice(x, (y.len(), SIDE * SIDE), device)?;
+    let labels: Vec<u32> = y.iter().map(|&class| u32::from(class)).collect();
+    let labels = Tensor::from_vec(labels, y.len(), device)?;
+    Ok(Dataset::new(x, Targets::Classes { labels, n_classes })?)
 }
 
 /// The bytes of a file that has the size and the check sum of its manifest.
@@ -167,7 +168,6 @@ pub fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core_tensors::Targets;
 
     /// A manifest and its folder with three training pictures and two test ones.
     fn small(folder: &Path) -> Manifest {
@@ -189,13 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn files_become_grey_levels_between_0_and_1_and_classes() {
+    fn files_become_grey_levels_and_classes() {
         let folder = tempfile::tempdir().unwrap();
         let manifest = small(folder.path());
         let pictures = Pictures::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap();
         assert_eq!(pictures.train.x().dims(), [3, 784]);
-        let first = pictures.test.x().to_vec2::<f32>().unwrap()[0][7];
-        assert!((first - 7.0 / 255.0).abs() < 1e-7);
+        assert_eq!(pictures.test.x().to_vec2::<u8>().unwrap()[0][..4], [0, 1, 2, 3]);
         let Targets::Classes { labels, .. } = pictures.train.y() else { unreachable!() };
         assert_eq!(labels.to_vec1::<u32>().unwrap(), [0, 1, 2]);
         assert_eq!(pictures.sha256.len(), 4);

@@ -8,12 +8,14 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 pub(crate) mod adam;
 mod convolution;
 mod exponential;
+mod grey;
 mod linear;
 mod matmul;
 mod pooling;
 
 pub use convolution::convolve;
 pub use exponential::exp_nonpositive;
+pub use grey::features;
 pub use linear::{Activation, linear};
 pub use pooling::relu_max_pool;
 

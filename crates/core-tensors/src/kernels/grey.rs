@@ -1,0 +1,58 @@
+//! Grey levels kept as bytes, a quarter of the memory, become numbers where a network reads them.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::{numbers, vectorised};
+
+/// Largest grey level.
+const WHITE: f32 = 255.0;
+
+/// Features as a network wants them: bytes are grey levels and become x / 255 in f32, anything else stays.
+///
+/// The shape stays; bytes carry no gradient.
+pub fn features(x: &Tensor) -> Result<Tensor> {
+    match (x.dtype(), x.device().is_cpu()) {
+        (DType::U8, true) => x.contiguous()?.apply_op1_no_bwd(&GreyLevels),
+        (DType::U8, false) => x.to_dtype(DType::F32)? / f64::from(WHITE),
+        _ => Ok(x.clone()),
+    }
+}
+
+struct GreyLevels;
+
+impl CustomOp1 for GreyLevels {
+    fn name(&self) -> &'static str {
+        "grey-levels"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        if !matches!(x, CpuStorage::U8(_)) {
+            bail!("grey levels wanted bytes");
+        }
+        let bytes = numbers::<u8>(x, layout)?;
+        let mut levels = vec![0.0; bytes.len()];
+        vectorised(|| {
+            levels
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(level, &byte)| *level = f32::from(byte) / WHITE);
+        });
+        Ok((CpuStorage::F32(levels), layout.shape().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn bytes_become_shares_of_white_and_numbers_stay() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let x = Tensor::from_vec(bytes, (2, 128), &Device::Cpu).unwrap();
+        let levels = features(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!((0..=255u8).all(|b| levels[usize::from(b)] == f32::from(b) / 255.0));
+        let numbers = Tensor::new(&[300f32, -1.0], &Device::Cpu).unwrap();
+        assert_eq!(features(&numbers).unwrap().to_vec1::<f32>().unwrap(), [300.0, -1.0]);
+    }
+}
