@@ -61,6 +61,28 @@ pub struct RowSpec {
     pub baseline: Option<&'static str>,
 }
 
+impl RowSpec {
+    /// A row of independent runs, one a seed.
+    pub const fn seeds(id: &'static str, title: &'static str) -> Self {
+        Self { id, title, unit: Unit::Seed, baseline: None }
+    }
+
+    /// A row of segments of one run.
+    pub const fn segments(id: &'static str, title: &'static str) -> Self {
+        Self { id, title, unit: Unit::Segment, baseline: None }
+    }
+
+    /// A row of one run that all seeds share.
+    pub const fn single(id: &'static str, title: &'static str) -> Self {
+        Self { id, title, unit: Unit::Single, baseline: None }
+    }
+
+    /// The same row, compared with another.
+    pub const fn against(self, baseline: &'static str) -> Self {
+        Self { baseline: Some(baseline), ..self }
+    }
+}
+
 /// What one value of a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

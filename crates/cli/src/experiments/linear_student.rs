@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Experiment, Figure, Outcome, Part, RowSpec, Task, Unit};
-use crate::schemes::{Course, Examination, LinearStudents, Record, scores, train};
+use crate::experiment::{Experiment, Figure, Outcome, Part, RowSpec, Task};
+use crate::schemes::{Course, Examination, LinearStudents, Record, at_most, scores, train};
 use crate::session::Scale;
 
 /// Widths of the student; 7850 parameters.
@@ -55,16 +55,8 @@ fn published_loss() -> Distillation {
 fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
     let pictures = task.session.pictures("fashion-mnist")?;
-    let cut = |data: &Dataset, most: usize| {
-        data.rows(&(0..data.n_objects().min(most)).collect::<Vec<_>>())
-    };
     let [most_train, most_test] = settings.most_objects.unwrap_or([usize::MAX; 2]);
-    let test = cut(&pictures.test, most_test)?;
-    let data = if most_train < pictures.train.n_objects() {
-        cut(&pictures.train, most_train)?
-    } else {
-        pictures.train.clone()
-    };
+    let (data, test) = (at_most(&pictures.train, most_train)?, at_most(&pictures.test, most_test)?);
     match task.part {
         Part::Shared => teach(task, settings, &data, &test),
         Part::Source | Part::Seed(_) => learn(task, settings, &data, &test),
@@ -149,25 +141,12 @@ pub(super) static LINEAR_STUDENT: Experiment = Experiment {
     extra_parts: &[Part::Shared],
     run,
     rows: &[
-        RowSpec { id: "linear/none", title: "no teacher", unit: Unit::Seed, baseline: None },
-        RowSpec {
-            id: "linear/teacher",
-            title: "with teacher, the loss behind the table",
-            unit: Unit::Seed,
-            baseline: Some("linear/none"),
-        },
-        RowSpec {
-            id: "linear/four-term",
-            title: "with teacher, the four-term loss as committed",
-            unit: Unit::Seed,
-            baseline: Some("linear/none"),
-        },
-        RowSpec {
-            id: "linear/the-teacher",
-            title: "the teacher itself",
-            unit: Unit::Single,
-            baseline: None,
-        },
+        RowSpec::seeds("linear/none", "no teacher"),
+        RowSpec::seeds("linear/teacher", "with teacher, the loss behind the table")
+            .against("linear/none"),
+        RowSpec::seeds("linear/four-term", "with teacher, the four-term loss as committed")
+            .against("linear/none"),
+        RowSpec::single("linear/the-teacher", "the teacher itself"),
     ],
     claims: &[
         Claim {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Part, RowSpec, Task, Unit};
+use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Part, RowSpec, Task};
 use crate::schemes::{Examination, LinearStudents, Record};
 use crate::session::Scale;
 
@@ -178,37 +178,15 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
     extra_parts: &[Part::Shared],
     run,
     rows: &[
-        RowSpec { id: "classes/none", title: "no teacher", unit: Unit::Seed, baseline: None },
-        RowSpec {
-            id: "classes/teacher-code",
-            title: "teacher at T = 10, student at 1 (as in the code)",
-            unit: Unit::Seed,
-            baseline: Some("classes/none"),
-        },
-        RowSpec {
-            id: "classes/teacher-t1",
-            title: "teacher at T = 1 (as in the text)",
-            unit: Unit::Seed,
-            baseline: Some("classes/none"),
-        },
-        RowSpec {
-            id: "classes/teacher-squared",
-            title: "both at T = 10, with T²",
-            unit: Unit::Seed,
-            baseline: Some("classes/none"),
-        },
-        RowSpec {
-            id: "classes/four-term",
-            title: "four-term loss at T = 1",
-            unit: Unit::Seed,
-            baseline: Some("classes/none"),
-        },
-        RowSpec {
-            id: "classes/truth",
-            title: "the true probabilities",
-            unit: Unit::Single,
-            baseline: None,
-        },
+        RowSpec::seeds("classes/none", "no teacher"),
+        RowSpec::seeds("classes/teacher-code", "teacher at T = 10, student at 1 (as in the code)")
+            .against("classes/none"),
+        RowSpec::seeds("classes/teacher-t1", "teacher at T = 1 (as in the text)")
+            .against("classes/none"),
+        RowSpec::seeds("classes/teacher-squared", "both at T = 10, with T²")
+            .against("classes/none"),
+        RowSpec::seeds("classes/four-term", "four-term loss at T = 1").against("classes/none"),
+        RowSpec::single("classes/truth", "the true probabilities"),
     ],
     claims: &[
         Claim {

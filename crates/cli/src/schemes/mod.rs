@@ -91,6 +91,14 @@ pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Resu
     Ok(data.clone().taught_by(CHUNK, answers)?)
 }
 
+/// The first `most` objects, or all where there are no more.
+pub fn at_most(data: &Dataset, most: usize) -> Result<Dataset> {
+    if data.n_objects() <= most {
+        return Ok(data.clone());
+    }
+    Ok(data.rows(&(0..most).collect::<Vec<_>>())?)
+}
+
 /// Classes of a data set.
 pub fn labels(data: &Dataset) -> Result<Vec<u32>> {
     match data.y() {
