@@ -3,10 +3,11 @@
 use std::hint::black_box;
 
 use candle_core::{Device, Tensor};
+use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Rng};
 use criterion::Criterion;
 use losses::{Distillation, distillation};
-use models::{Activation, Architecture, Mlp};
+use models::{Architecture, Mlp};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,8 +45,12 @@ fn step(
         Ok(loss)
     };
     update()?;
-    c.bench_function(&format!("training_step/{id}"), |b| b.iter(|| black_box(update())));
-    Ok(())
+    // An early error would look like a fast step.
+    let mut failure = None;
+    c.bench_function(&format!("training_step/{id}"), |b| {
+        b.iter(|| black_box(update()).map_err(|error| failure = Some(error)));
+    });
+    failure.map_or(Ok(()), Err)
 }
 
 fn main() -> losses::Result<()> {

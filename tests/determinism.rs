@@ -4,10 +4,11 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use candle_core::Device;
+use core_tensors::kernels::Activation;
 use core_tensors::synthetic::SyntheticClasses;
 use core_tensors::{Adam, AdamConfig, Fit, Rng};
 use losses::{Distillation, distillation};
-use models::{Activation, Architecture, Mlp, SmallCnn};
+use models::{Architecture, Mlp, SmallCnn};
 
 type TestResult = Result<(), Box<dyn Error>>;
 

@@ -18,8 +18,9 @@ fn a_build_without_cuda_says_so() -> TestResult {
 #[test]
 fn the_gpu_computes_what_the_cpu_computes() -> TestResult {
     use core_tensors::Rng;
+    use core_tensors::kernels::Activation;
     use losses::{Distillation, distillation};
-    use models::{Activation, Architecture, Mlp};
+    use models::{Architecture, Mlp};
 
     let losses_on = |device: &Device| -> Result<Vec<f32>, Box<dyn Error>> {
         let mut rng = Rng::new(0);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{cargo, run as run_command};
+use crate::{Usage, cargo, run as run_command};
 
 /// `cargo xtask bench [--reference FILE] [arguments of cargo bench]`.
 ///
@@ -20,7 +20,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
             rest.remove(index);
             Some(read_reference(Path::new(&path))?)
         }
-        Some(_) => bail!("--reference: wanted a file, found nothing"),
+        Some(_) => return Err(Usage("--reference: wanted a file, found nothing".into()).into()),
         None => None,
     };
     run_command(cargo().current_dir(root).arg("bench").args(&rest))?;

@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         "reproduce" => distill(verb, rest, &["--out", "target/reproduce/latest"]),
         "fetch" => distill(verb, rest, &[]),
         "bench" => bench::run(&root(), rest),
-        "tidy" => tidy::run(&root()),
+        "tidy" if rest.is_empty() => tidy::run(&root()),
+        "tidy" => Err(Usage(format!("tidy: wanted no arguments, found {}", rest.join(" "))).into()),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
@@ -45,10 +46,22 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<Usage>() { USAGE } else { 1 })
         }
     }
 }
+
+/// Wrong words on the command line.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// The folder of the workspace.
 fn root() -> PathBuf {

@@ -51,7 +51,7 @@ pub enum Part {
 
 /// One row of a table.
 pub struct RowSpec {
-    /// experiment-wide name: data/teacher/protocol.
+    /// Name, unique over all experiments: data/teacher/protocol.
     pub id: &'static str,
     /// What a reader sees.
     pub title: &'static str,

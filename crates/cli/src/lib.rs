@@ -14,3 +14,8 @@ pub mod session;
 
 pub use experiments::ALL as EXPERIMENTS;
 pub use provenance::{DataSum, Provenance, Start};
+
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -12,7 +12,7 @@ use crate::session::Session;
 /// What a reader needs to get the same numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Provenance {
-    /// Commit of the checkout, with "+" where files differ from it; null outside a checkout.
+    /// Commit of the checkout this program was built from, with "+" where files differ from it; null outside a checkout.
     pub commit: Option<String>,
     /// The command that gives the same numbers: flags that cannot change one are left out.
     pub command: String,
@@ -71,7 +71,11 @@ impl Provenance {
 
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).output().ok()?;
+        let output = Command::new("git")
+            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            .args(arguments)
+            .output()
+            .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let head = git(&["rev-parse", "HEAD"])?;

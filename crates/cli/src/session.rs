@@ -57,7 +57,7 @@ impl Session {
         self.data.get(id).with_context(|| format!("data set {id} was not loaded"))
     }
 
-    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects.
+    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects (fewer where the set is smaller).
     ///
     /// Source: `random_split([59000, 1000])` after `torch.manual_seed(1234)` in the author's code.
     pub fn big_and_small(&self) -> Result<&(Dataset, Dataset)> {

@@ -61,6 +61,10 @@ impl Dataset {
         if y.len()? != n_objects {
             return Err(Error::mismatch("targets", n_objects, y.len()?));
         }
+        if let Targets::Classes { n_classes: 0, .. } = &y {
+            let name = "number of classes";
+            return Err(Error::OutOfRange { name, value: 0.0, range: "[1, ∞)" });
+        }
         if let Targets::Classes { labels, n_classes } = &y
             && n_objects > 0
         {
@@ -225,6 +229,10 @@ mod tests {
         assert_eq!(
             error(objects().known_for(&[0])),
             "answers of a teacher: wanted some, found none"
+        );
+        assert_eq!(
+            error(Dataset::classification(vec![], vec![], 0, &cpu)),
+            "number of classes must lie in [1, ∞), got 0"
         );
         assert_eq!(
             error(objects().taught_by(0, |x| Ok(x.clone()))),

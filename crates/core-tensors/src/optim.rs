@@ -59,10 +59,15 @@ impl Adam {
             if ok { Ok(()) } else { Err(Error::OutOfRange { name, value, range }) }
         };
         let AdamConfig { learning_rate, beta1, beta2, epsilon } = config;
-        check("learning rate", learning_rate, "(0, ∞)", learning_rate > 0.0)?;
+        check(
+            "learning rate",
+            learning_rate,
+            "(0, ∞)",
+            learning_rate > 0.0 && learning_rate.is_finite(),
+        )?;
         check("beta1", beta1, "[0, 1)", (0.0..1.0).contains(&beta1))?;
         check("beta2", beta2, "[0, 1)", (0.0..1.0).contains(&beta2))?;
-        check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0)?;
+        check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0 && epsilon.is_finite())?;
         let zeros = |block| Moments::zeros(block, config.epsilon);
         let moments = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
         Ok(Self { config, blocks: params.blocks().to_vec(), moments, n_steps: 0 })

@@ -44,6 +44,9 @@ impl Params {
         if layout.blocks.len() != bounds.len() {
             return Err(Error::mismatch("bounds", layout.blocks.len(), bounds.len()));
         }
+        if let Some(&value) = bounds.iter().find(|b| !(**b >= 0.0 && b.is_finite())) {
+            return Err(Error::OutOfRange { name: "bound of a block", value, range: "[0, ∞)" });
+        }
         let draw = |(block, bound): (&crate::Block, &f64)| {
             let values: Vec<f32> = (0..block.n_parameters())
                 .map(|_| (bound * (2.0 * rng.uniform() - 1.0)) as f32)

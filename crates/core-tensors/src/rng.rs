@@ -41,11 +41,6 @@ impl Rng {
         Self::from_key(key)
     }
 
-    /// An independent generator for the `index`-th part of a purpose.
-    pub fn split_index(&self, purpose: &str, index: u64) -> Self {
-        self.split(&format!("{purpose}/{index}"))
-    }
-
     /// One draw from U[0, 1).
     pub fn uniform(&mut self) -> f64 {
         self.stream.random()

@@ -177,6 +177,11 @@ pub fn distillation_side_by_side(
     configs: &[Distillation],
 ) -> Result<Tensor> {
     configs.iter().try_for_each(Distillation::check)?;
+    for (what, n) in [("students", configs.len()), ("objects of a batch", data.n_objects())] {
+        if n == 0 {
+            return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
+        }
+    }
     let Targets::Classes { labels, n_classes } = data.y() else {
         return Err(Error::WantedClasses { what: "distillation" });
     };

@@ -66,7 +66,7 @@ impl Predictions {
 
     /// Expected calibration error over [`crate::N_BINS`] bins of equal width; in \[0, 1\].
     pub fn calibration_error(&self, labels: &[u32]) -> Result<f64> {
-        self.check(labels.len())?;
+        self.check_labels(labels)?;
         let judged = self.rows().zip(labels).map(|(row, &y)| {
             let class = row.most_probable();
             (row.g[class], class == y as usize)
@@ -76,7 +76,7 @@ impl Predictions {
 
     /// Share of objects on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
     pub fn agreement(&self, other: &Self) -> Result<f64> {
-        self.check(other.n_objects())?;
+        self.check_same(other)?;
         let is_equal = |(a, b): (Row, Row)| {
             a.if_defined(b.if_defined(f64::from(a.most_probable() == b.most_probable())))
         };
@@ -95,7 +95,7 @@ impl Predictions {
 
     /// Cross-entropy against the classes' true probabilities: −(1/m) Σᵢ Σₖ pₖ log gₖ, in nats.
     pub fn cross_entropy_against(&self, truth: &Self) -> Result<f64> {
-        self.check(truth.n_objects())?;
+        self.check_same(truth)?;
         let total: f64 =
             self.log_probabilities.iter().zip(&truth.probabilities).map(|(l, p)| -p * l).sum();
         Ok(total / self.n_objects() as f64)
@@ -119,13 +119,26 @@ impl Predictions {
         Err(core_tensors::Error::mismatch("objects to judge", self.n_objects(), n_objects).into())
     }
 
-    fn mean_over(&self, labels: &[u32], measure: impl Fn(Row, usize) -> f64) -> Result<f64> {
+    fn check_same(&self, other: &Self) -> Result<()> {
+        if self.n_classes != other.n_classes {
+            let (wanted, found) = (self.n_classes, other.n_classes);
+            return Err(core_tensors::Error::mismatch("classes to compare", wanted, found).into());
+        }
+        self.check(other.n_objects())
+    }
+
+    fn check_labels(&self, labels: &[u32]) -> Result<()> {
         self.check(labels.len())?;
         if let Some(&y) = labels.iter().find(|&&y| y as usize >= self.n_classes) {
             let range = "0 .. the number of classes";
             let value = f64::from(y);
             return Err(core_tensors::Error::OutOfRange { name: "class", value, range }.into());
         }
+        Ok(())
+    }
+
+    fn mean_over(&self, labels: &[u32], measure: impl Fn(Row, usize) -> f64) -> Result<f64> {
+        self.check_labels(labels)?;
         let total: f64 = self.rows().zip(labels).map(|(row, &y)| measure(row, y as usize)).sum();
         Ok(total / labels.len() as f64)
     }
@@ -226,5 +239,9 @@ mod tests {
         assert_eq!(message, "objects to judge: wanted 1, found 2");
         let message = p.cross_entropy(&[3]).unwrap_err().to_string();
         assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");
+        assert_eq!(p.calibration_error(&[3]).unwrap_err().to_string(), message);
+        let scores = Tensor::new(&[[0.0, 0.0]], &Device::Cpu).unwrap();
+        let message = p.agreement(&Predictions::new(&scores).unwrap()).unwrap_err().to_string();
+        assert_eq!(message, "classes to compare: wanted 3, found 2");
     }
 }

@@ -9,7 +9,6 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
 
 pub use cnn::SmallCnn;
-pub use core_tensors::kernels::Activation;
 pub use mlp::Mlp;
 
 /// A family of functions f(x, w).

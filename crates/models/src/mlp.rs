@@ -13,7 +13,8 @@ use crate::Architecture;
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use core_tensors::Rng;
-/// use models::{Activation, Architecture, Mlp};
+/// use core_tensors::kernels::Activation;
+/// use models::{Architecture, Mlp};
 /// # fn main() -> core_tensors::Result<()> {
 /// let student = Mlp { widths: vec![784, 64, 10], activation: Activation::Relu, bias: true };
 /// let w = student.init(&mut Rng::new(0), &Device::Cpu)?;

@@ -77,7 +77,7 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
         [Some(headline.row), checked].into_iter().flatten().find_map(|row| {
             let finals: Vec<f64> = rows.finals(row, headline.metric).into_values().collect();
-            (!finals.is_empty()).then(|| Estimate::new(&finals))
+            (!finals.is_empty()).then(|| (row, Estimate::new(&finals)))
         })
     });
     let difference = claim.checks.iter().filter(|_| is_run).find_map(|check| match *check {
@@ -281,7 +281,7 @@ mod tests {
         };
         let good = verdict(&around(1.0, 1.0), Kind::Real, Unit::Seed);
         assert_eq!((good.verdict, good.reason), (Verdict::Reproduced, None));
-        assert!((good.ours.unwrap().mean - 1.0).abs() < 1e-12);
+        assert!((good.ours.unwrap().1.mean - 1.0).abs() < 1e-12);
         assert!((good.difference.unwrap().difference.mean + 1.0).abs() < 1e-12);
         let far = verdict(&around(-3.0, 1.0), Kind::Real, Unit::Seed);
         assert_eq!(far.verdict, Verdict::Differs);

@@ -137,8 +137,8 @@ pub struct CheckResult {
 pub struct ClaimResult {
     /// Its id.
     pub id: &'static str,
-    /// The headline row of ours: mean, deviation, interval.
-    pub ours: Option<Estimate>,
+    /// The row of ours that stands for the headline, and its mean, deviation and interval.
+    pub ours: Option<(&'static str, Estimate)>,
     /// The first paired comparison among the checks.
     pub difference: Option<Paired>,
     /// The checks.

@@ -3,9 +3,10 @@
 mod tables;
 
 use anyhow::Result;
+use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Rng};
 use losses::Distillation;
-use models::{Activation, Architecture, Mlp};
+use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiment::{Outcome, Part, Task};

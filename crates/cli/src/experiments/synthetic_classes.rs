@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
+use core_tensors::kernels::Activation;
 use core_tensors::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
 use core_tensors::{Dataset, Fit, Rng, stats};
 use losses::{ClassReduction, Distillation, Predictions};
-use models::{Activation, Architecture, Mlp};
+use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use super::n_seeds;

@@ -3,6 +3,7 @@
 use core_tensors::stats::{mean, population_deviation};
 
 use super::{Report, Row};
+use crate::datasets::Kind;
 
 /// Path below `curves/` and text of every metric that has more than one epoch.
 pub(super) fn curves(report: &Report) -> Vec<(String, String)> {
@@ -27,7 +28,11 @@ fn curve(row: &Row, metric: &str) -> Option<String> {
         crate::experiment::Unit::Segment => "segment",
         crate::experiment::Unit::Seed | crate::experiment::Unit::Single => "seed",
     };
-    let names: Vec<String> = row.runs.iter().map(|run| format!("{unit}_{run}")).collect();
+    let mark = match row.data {
+        Kind::Real => "",
+        Kind::Generated => "generated_",
+    };
+    let names: Vec<String> = row.runs.iter().map(|run| format!("{mark}{unit}_{run}")).collect();
     let mut text = format!("epoch,mean,std,{}\n", names.join(","));
     for epoch in 0..n_epochs {
         let values: Vec<f64> = curves.iter().map(|curve| curve.0[epoch]).collect();

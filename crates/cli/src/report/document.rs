@@ -4,7 +4,6 @@ use anyhow::Result;
 
 use super::{ExperimentReport, Report, figures, tables};
 use crate::claims::{RULES, Verdict};
-use crate::datasets::Kind;
 use crate::session::Scale;
 
 /// A report in blocks.
@@ -136,7 +135,7 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     let experiment = report.experiment;
     blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
     blocks.push(Block::Paragraph(format!("Paper {}. {}", experiment.source, experiment.summary)));
-    let drawn = report.rows.iter().any(|row| row.data == Kind::Generated);
+    let drawn = report.is_generated();
     if drawn {
         blocks.push(Block::Warning("Run on generated pictures, not on the real data.".into()));
     }

@@ -75,7 +75,7 @@ fn judged(claim: &Claim, result: &ClaimResult) -> Value {
         "text": claim.text,
         "source": headline.map(|p| json!({"mean": p.mean, "std": p.std})),
         "published": published,
-        "ours": result.ours.map(|ours| estimate(&ours)),
+        "ours": result.ours.map(|(row, ours)| estimate(row, &ours)),
         "difference": result.difference.map(|paired| difference(&paired)),
         "checks": checks,
         "verdict": result.verdict,
@@ -83,8 +83,8 @@ fn judged(claim: &Claim, result: &ClaimResult) -> Value {
     })
 }
 
-fn estimate(e: &Estimate) -> Value {
-    json!({"mean": e.mean, "std": e.deviation, "ci95": [e.ci95.0, e.ci95.1], "n": e.n})
+fn estimate(row: &str, e: &Estimate) -> Value {
+    json!({"row": row, "mean": e.mean, "std": e.deviation, "ci95": [e.ci95.0, e.ci95.1], "n": e.n})
 }
 
 fn difference(paired: &Paired) -> Value {

@@ -11,7 +11,7 @@ mod readme;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use core_tensors::stats::{Paired, holm, sign_flip_p};
@@ -89,6 +89,13 @@ pub struct Comparison {
     pub p_holm: f64,
 }
 
+impl ExperimentReport {
+    /// Whether it rests on generated data.
+    fn is_generated(&self) -> bool {
+        self.rows.iter().any(|row| row.data == Kind::Generated)
+    }
+}
+
 impl Row {
     /// Last value of a metric of each run.
     pub fn finals(&self, metric: &str) -> Vec<f64> {
@@ -141,16 +148,23 @@ impl Report {
     /// Writes every file of the report into a folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let document = document::build(self)?;
-        remove_stale(folder)?;
         write_whole(&folder.join("results.json"), json::render(self)?.as_bytes())?;
         write_whole(&folder.join("report.md"), markdown::render(&document).as_bytes())?;
         write_whole(&folder.join("index.html"), html::render(&document).as_bytes())?;
+        let (figures, curves) = (folder.join("figures"), folder.join("curves"));
+        let mut written = BTreeSet::new();
         for (name, svg) in document.figures() {
-            write_whole(&folder.join("figures").join(format!("{name}.svg")), svg.as_bytes())?;
+            let path = figures.join(format!("{name}.svg"));
+            write_whole(&path, svg.as_bytes())?;
+            written.insert(path);
         }
         for (name, text) in csv::curves(self) {
-            write_whole(&folder.join("curves").join(name), text.as_bytes())?;
+            let path = curves.join(name);
+            write_whole(&path, text.as_bytes())?;
+            written.insert(path);
         }
+        remove_stale(&figures, "svg", &written)?;
+        remove_stale(&curves, "csv", &written)?;
         Ok(())
     }
 
@@ -175,16 +189,16 @@ impl Report {
     }
 }
 
-/// Removes figures and curves of an earlier report, which may have had more of them.
-fn remove_stale(folder: &Path) -> Result<()> {
-    if !folder.join("results.json").is_file() {
-        return Ok(());
-    }
-    for name in ["figures", "curves"] {
-        let stale = folder.join(name);
-        if stale.is_dir() {
-            std::fs::remove_dir_all(&stale)
-                .with_context(|| format!("removing {}", stale.display()))?;
+/// Removes the files of one kind that an earlier, wider report left in its folder.
+fn remove_stale(folder: &Path, extension: &str, kept: &BTreeSet<PathBuf>) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_stale(&path, extension, kept)?;
+        } else if path.extension().is_some_and(|found| found == extension) && !kept.contains(&path)
+        {
+            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
     }
     Ok(())

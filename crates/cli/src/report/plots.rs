@@ -53,7 +53,9 @@ pub(super) fn curves(
     }
     let pad = PADDING * (high - low).max(1e-6);
     let mut svg = String::new();
-    draw(&mut svg, &bands, n_epochs, (low - pad, high + pad), metric)
+    let below =
+        if report.is_generated() { "epoch, from 0; generated data" } else { "epoch, from 0" };
+    draw(&mut svg, &bands, n_epochs, (low - pad, high + pad), (below, metric))
         .map_err(|error| anyhow!("plotting {metric}: {error}"))?;
     Ok(Some(svg))
 }
@@ -72,7 +74,7 @@ fn draw(
     bands: &[Band],
     n_epochs: usize,
     range: (f64, f64),
-    metric: &str,
+    (below, metric): (&str, &str),
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -83,7 +85,7 @@ fn draw(
         .build_cartesian_2d(0.0..(n_epochs - 1) as f64, range.0..range.1)?;
     chart
         .configure_mesh()
-        .x_desc("epoch, from 0")
+        .x_desc(below)
         .y_desc(metric.replace('_', " "))
         .x_label_formatter(&|x| format!("{x:.0}"))
         .light_line_style(WHITE)

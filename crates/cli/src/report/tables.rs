@@ -9,10 +9,11 @@ use crate::datasets::Kind;
 use crate::experiment::Unit;
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 11] = [
+const METRICS: [(&str, &str); 12] = [
     ("accuracy", "accuracy"),
     ("cross_entropy", "cross-entropy"),
     ("integral", "integral criterion"),
+    ("objective", "training objective"),
     ("best_cross_entropy", "least cross-entropy"),
     ("best_epoch", "at epoch"),
     ("brier", "Brier"),
@@ -55,7 +56,10 @@ pub(super) fn claims(report: &Report) -> Table {
                 Cell::text(experiment.experiment.source),
                 Cell::text(claim.text),
                 Cell::text(published),
-                Cell::text(result.ours.map_or("–".into(), |ours| interval(&ours))),
+                result.ours.map_or_else(
+                    || Cell::text("–"),
+                    |(row, ours)| Cell { lines: vec![interval(&ours), row.into()], verdict: None },
+                ),
                 Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
             ]);
         }
@@ -160,7 +164,11 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
             c.paired.p_wilcoxon.map_or("–".into(), probability),
             probability(c.p_permutation),
         ];
-        texts.map(Cell::text).into()
+        let mut cells: Vec<Cell> = texts.map(Cell::text).into();
+        if report.is_generated() {
+            cells[1].lines.push("generated".into());
+        }
+        cells
     };
     Table {
         head: head.map(str::to_owned).into(),
@@ -233,7 +241,7 @@ fn printed(p: &Published) -> String {
     }
 }
 
-/// Four significant decimals, fewer for large numbers.
+/// Four decimals, fewer for large numbers.
 fn number(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "not finite".into(),

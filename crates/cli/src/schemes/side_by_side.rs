@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
+use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Params, Rng};
 use losses::{Distillation, Predictions, distillation_side_by_side};
-use models::{Activation, Architecture, Mlp};
+use models::{Architecture, Mlp};
 
 use super::scores;
 use crate::experiment::Task;
@@ -46,6 +47,9 @@ impl LinearStudents<'_> {
             [n, k] => (n, k),
             _ => anyhow::bail!("wanted students of one layer, found {:?}", self.student.widths),
         };
+        if *start.layout() != self.student.layout() {
+            anyhow::bail!("wanted a start for {:?}, found {:?}", self.student, start.layout());
+        }
         let activation = Activation::Identity;
         let stacked = Mlp { widths: vec![n, n_students * k], activation, bias: self.student.bias };
         let u = Tensor::cat(&vec![&start.blocks()[0]; n_students], 0)?; // (a·k, n + 1)

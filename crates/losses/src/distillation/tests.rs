@@ -278,6 +278,11 @@ fn bad_settings_and_shapes_are_refused() {
         message(&narrow, &Distillation::labels_only()),
         "scores: wanted [4, 3], found [4, 2]"
     );
+    let none = distillation_side_by_side(&scores.narrow(1, 0, 0).unwrap(), &data, &[]);
+    assert_eq!(none.unwrap_err().to_string(), "students: wanted at least 1, found 0");
+    let (nobody, empty) = (scores.narrow(0, 0, 0).unwrap(), data.rows(&[]).unwrap());
+    let nothing = distillation(&nobody, &empty, &Distillation::labels_only());
+    assert_eq!(nothing.unwrap_err().to_string(), "objects of a batch: wanted at least 1, found 0");
     assert_eq!(
         message(&scores, &Distillation::convex(0.5, 0.0)),
         "teacher temperature must lie in (0, ∞), got 0"
