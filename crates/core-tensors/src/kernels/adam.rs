@@ -8,7 +8,7 @@ use super::{numbers, vectorised};
 use crate::optim::AdamConfig;
 
 /// Gradients below this count as zero in the fused step: g² would leave the normal range of f32, where a
-/// multiplication takes a hundred times longer. Such a gradient moves a weight by at most 1e-8 η while ε ≥ 1e-8.
+/// multiplication takes many times longer. Such a gradient moves a weight by at most 1e-8 η while ε ≥ 1e-8.
 const SMALLEST_GRADIENT: f32 = 1e-16;
 /// The smallest ε for which that holds; below it the composed form is used.
 pub(crate) const SMALLEST_EPSILON: f64 = 1e-8;
