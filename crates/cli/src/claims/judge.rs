@@ -40,19 +40,20 @@ impl<'a> Rows<'a> {
         None
     }
 
-    /// Last value of a metric by seed.
-    fn finals(&self, row: &str, metric: &str) -> BTreeMap<u64, f64> {
-        let Some(row) = self.rows.get(row).filter(|row| row.unit != Unit::Segment) else {
-            return BTreeMap::new();
-        };
-        let values = row.finals(metric);
-        row.runs.iter().copied().zip(values).collect()
+    /// A row whose runs are repetitions; segments of one run are not.
+    fn repeated(&self, id: &str) -> Option<&'a Row> {
+        self.rows.get(id).copied().filter(|row| row.unit != Unit::Segment)
+    }
+
+    /// Last value of a metric of each seed.
+    fn finals(&self, id: &str, metric: &str) -> Vec<f64> {
+        self.repeated(id).map(|row| row.finals(metric)).unwrap_or_default()
     }
 
     /// Last values of two rows for the seeds that both have.
     fn pairs(&self, a: &str, b: &str, metric: &str) -> (Vec<f64>, Vec<f64>) {
-        let (a, b) = (self.finals(a, metric), self.finals(b, metric));
-        a.iter().filter_map(|(seed, a)| b.get(seed).map(|b| (*a, *b))).unzip()
+        let rows = self.repeated(a).zip(self.repeated(b));
+        rows.map(|(a, b)| a.pairs(b, metric)).unwrap_or_default()
     }
 }
 
@@ -60,10 +61,9 @@ impl<'a> Rows<'a> {
 pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
     let checks: Vec<CheckResult> =
         claim.checks.iter().map(|check| judge_check(check, claim, rows)).collect();
-    let any = |verdict| checks.iter().find(|check| check.verdict == verdict);
     let verdict = [Verdict::Differs, Verdict::NotRun, Verdict::Inconclusive]
         .into_iter()
-        .find(|&verdict| any(verdict).is_some())
+        .find(|&verdict| checks.iter().any(|check| check.verdict == verdict))
         .unwrap_or(Verdict::Reproduced);
     let reason = (verdict != Verdict::Reproduced).then(|| {
         let blamed = checks.iter().filter(|check| check.verdict == verdict);
@@ -76,7 +76,7 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         // Where the printed row holds segments of one run, the first checked row stands for it.
         let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
         [Some(headline.row), checked].into_iter().flatten().find_map(|row| {
-            let finals: Vec<f64> = rows.finals(row, headline.metric).into_values().collect();
+            let finals = rows.finals(row, headline.metric);
             (!finals.is_empty()).then(|| (row, Estimate::new(&finals)))
         })
     });
@@ -103,7 +103,7 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
             (verdict, numbers, Some(a.len()))
         }
         Check::Near { metric, row, value, within, .. } => {
-            let finals: Vec<f64> = rows.finals(row, metric).into_values().collect();
+            let finals = rows.finals(row, metric);
             let (verdict, numbers) = near(&finals, value, within);
             (verdict, numbers, Some(finals.len()))
         }
@@ -113,7 +113,7 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
             (verdict, numbers, Some(a.len()))
         }
         Check::Exact { metric, row, value, tolerance } => {
-            let finals: Vec<f64> = rows.finals(row, metric).into_values().collect();
+            let finals = rows.finals(row, metric);
             let (verdict, numbers) = exact(&finals, value, tolerance);
             (verdict, numbers, None)
         }

@@ -113,7 +113,7 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
         for ((p, epoch), record) in students.iter().zip(&mut records) {
             exam.take(p, *epoch, record)?;
         }
-        predictions = students.iter().map(|(p, _)| p.clone()).collect();
+        predictions = students.into_iter().map(|(p, _)| p).collect();
         Ok(())
     })?;
 

@@ -102,6 +102,15 @@ impl Row {
         let curves = self.metrics.get(metric).map(Vec::as_slice).unwrap_or_default();
         curves.iter().map(|curve| curve.0.last().copied().unwrap_or(f64::NAN)).collect()
     }
+
+    /// Last values of a metric of two rows for the runs that both have, in order of the runs.
+    pub fn pairs(&self, other: &Self, metric: &str) -> (Vec<f64>, Vec<f64>) {
+        let by_run = |row: &Self| -> BTreeMap<u64, f64> {
+            row.runs.iter().copied().zip(row.finals(metric)).collect()
+        };
+        let (a, b) = (by_run(self), by_run(other));
+        a.iter().filter_map(|(run, a)| b.get(run).map(|b| (*a, *b))).unzip()
+    }
 }
 
 impl Report {
@@ -185,7 +194,7 @@ impl Report {
 
     /// Whether any row rests on generated data.
     pub fn has_generated_rows(&self) -> bool {
-        self.experiments.iter().flat_map(|e| &e.rows).any(|row| row.data == Kind::Generated)
+        self.experiments.iter().any(ExperimentReport::is_generated)
     }
 }
 
@@ -260,13 +269,7 @@ fn compare(experiment: &Experiment, rows: &[Row]) -> Result<Vec<Comparison>> {
         for spec in experiment.rows {
             let Some(than) = spec.baseline else { continue };
             let (Some(row), Some(other)) = (find(spec.id), find(than)) else { continue };
-            let common: BTreeSet<_> =
-                row.runs.iter().filter(|run| other.runs.contains(run)).collect();
-            let of = |row: &Row| -> Vec<f64> {
-                let values = row.runs.iter().zip(row.finals(metric));
-                values.filter(|(run, _)| common.contains(run)).map(|(_, value)| value).collect()
-            };
-            let (a, b) = (of(row), of(other));
+            let (a, b) = row.pairs(other, metric);
             let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
             let mut rng = core_tensors::Rng::new(0).split("sign flips");
             comparisons.push(Comparison {

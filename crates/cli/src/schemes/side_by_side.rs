@@ -40,7 +40,7 @@ impl LinearStudents<'_> {
         data: &Dataset,
         rng: &mut Rng,
         test: &Tensor,
-        mut on_epoch: impl FnMut(&[(Predictions, Epoch)]) -> Result<()>,
+        mut on_epoch: impl FnMut(Vec<(Predictions, Epoch)>) -> Result<()>,
     ) -> Result<Vec<Params>> {
         let n_students = self.losses.len();
         let (n, k) = match self.student.widths[..] {
@@ -76,7 +76,7 @@ impl LinearStudents<'_> {
             let apart =
                 (0..n_students).map(|a| Ok(Predictions::new(&together.narrow(1, a * k, k)?)?));
             let predictions = apart.collect::<Result<Vec<_>>>()?;
-            on_epoch(&predictions.into_iter().zip(epochs).collect::<Vec<_>>())?;
+            on_epoch(predictions.into_iter().zip(epochs).collect())?;
             task.epoch_done()?;
             Ok(ControlFlow::Continue(()))
         };
