@@ -1,14 +1,51 @@
-//! Gaussian posteriors of networks: so far the diagonal one, with the two operations that edits are made of.
+//! Gaussian posteriors of networks, and the edits that carry them from a teacher to a smaller student.
 //!
 //! | letter | identifier | shape |
 //! |---|---|---|
-//! | m | `mean` | (p,) |
-//! | diag Ψ | `variance` | (p,) |
+//! | w | a point, vec order of [`core_tensors::Layout`] | (p,) |
+//! | m | [`Gaussian::mean`] | (p,) |
+//! | Ψ | [`Gaussian::covariance`], a [`Structure`] | (p, p) |
+//! | P = Ψ⁻¹ | [`Structure::solve`], [`Structure::precision_diagonal`] | (p, p) |
+//! | ν, d, k | pinned values, pinned and kept positions | |
+//! | U_t, n_t | block t − 1, [`models::Mlp::widths`]\[t\] | (n_t, n_{t−1} (+ 1)) |
 //!
-//! Everything is f64.
+//! Layers count from 1 as in the papers, blocks and units from 0. Everything here is f64 on the CPU.
+//!
+//! What the algebra says:
+//!
+//! - Removing unit j of layer t *conditions* its outgoing column of U_{t+1} on 0 and *integrates out* its incoming row
+//!   of U_t: the first makes the networks equal, after which nothing depends on the second. The printed formula of
+//!   paper 001, which conditions both, is [`Reading::ConditionAll`].
+//! - Removing layer t pins U_t at a permutation. It needs a square U_t and act(act(z)) = act(z).
+//! - Under [`Diagonal`] conditioning is selection; theorem 1 moves kept parameters under the other structures, and
+//!   theorem 2 only where layers are correlated ([`LowRank`], [`Full`]).
+//! - With Ψ the inverse of a Hessian, the conditional mean is the optimal brain surgeon's update of several weights.
+//! - A teacher's posterior as the student's prior on the *same* data counts these data twice.
 
+mod align;
+mod block_diagonal;
 mod diagonal;
+mod divergence;
+mod edit;
 mod error;
+pub mod format;
+mod full;
+mod gaussian;
+mod kronecker;
+mod low_rank;
+mod pairing;
+mod structure;
 
+pub use align::align;
+pub use block_diagonal::{BlockDiagonal, Group};
 pub use diagonal::Diagonal;
+pub use divergence::{Divergence, Prior};
+pub use edit::{Edit, Pinned, Posterior, Reading, Rules, Transformed, transform};
 pub use error::{Error, Result};
+pub use format::{AnyPosterior, Origin, Task};
+pub use full::Full;
+pub use gaussian::Gaussian;
+pub use kronecker::{Factors, Kronecker};
+pub use low_rank::{Form, LowRank};
+pub use pairing::Pairing;
+pub use structure::{Conditioned, Pin, Structure};

@@ -24,6 +24,17 @@ pub enum Error {
         /// The size that came.
         found: String,
     },
+    /// A matrix that must be a covariance or a precision is none.
+    #[error(
+        "a covariance must be positive definite: pivot {index} of its {size} is not positive; \
+        add a little to the diagonal, or take a structure that is positive definite by construction"
+    )]
+    NotPositiveDefinite {
+        /// Index of the first bad pivot.
+        index: usize,
+        /// Rows of the matrix.
+        size: usize,
+    },
     /// Saved bytes lack a tensor.
     #[error("saved state lacks the tensor `{name}`")]
     MissingTensor {

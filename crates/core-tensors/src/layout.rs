@@ -1,5 +1,7 @@
 //! Where each matrix of a network lies in its parameter vector vec(·).
 
+use crate::error::{Error, Result};
+
 /// One matrix U_t of a network: rows are output units, columns inputs, the bias last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -19,6 +21,30 @@ pub struct Layout {
     pub blocks: Vec<Block>,
 }
 
+/// Some of the parameters of a network: what an edit conditions on or integrates out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// Whole rows of a block: the incoming weights, and the bias, of units.
+    Rows {
+        /// Which block.
+        block: usize,
+        /// Which rows; at least one stays.
+        rows: Vec<usize>,
+    },
+    /// Whole columns of a block: the outgoing weights of the units before it.
+    Cols {
+        /// Which block.
+        block: usize,
+        /// Which columns; at least one stays.
+        cols: Vec<usize>,
+    },
+    /// All of a block.
+    Block {
+        /// Which block.
+        block: usize,
+    },
+}
+
 impl Block {
     /// Numbers in the block, rows · cols.
     pub fn n_parameters(&self) -> usize {
@@ -30,6 +56,91 @@ impl Layout {
     /// p: length of vec(·).
     pub fn n_parameters(&self) -> usize {
         self.blocks.iter().map(Block::n_parameters).sum()
+    }
+
+    /// Where each block lies in vec(·).
+    pub fn ranges(&self) -> Vec<std::ops::Range<usize>> {
+        let mut start = 0;
+        let range = |block: &Block| {
+            let range = start..start + block.n_parameters();
+            start = range.end;
+            range
+        };
+        self.blocks.iter().map(range).collect()
+    }
+
+    /// Positions of a slice in vec(·), ascending, and of everything else.
+    pub fn split(&self, slice: &Slice) -> Result<(Vec<usize>, Vec<usize>)> {
+        let block = self.check(slice)?;
+        let range = self.ranges()[slice.block()].clone();
+        let mut inside = vec![false; range.len()];
+        match slice {
+            Slice::Rows { rows, .. } => {
+                for row in rows {
+                    inside[row * block.cols..(row + 1) * block.cols].fill(true);
+                }
+            }
+            Slice::Cols { cols, .. } => {
+                for row in inside.chunks_exact_mut(block.cols) {
+                    cols.iter().for_each(|&col| row[col] = true);
+                }
+            }
+            Slice::Block { .. } => inside.fill(true),
+        }
+        let is_inside = |i: &usize| range.contains(i) && inside[i - range.start];
+        Ok((0..self.n_parameters()).partition(is_inside))
+    }
+
+    /// The layout of what is left without a slice; the blocks behind a removed one move up.
+    pub fn without(&self, slice: &Slice) -> Result<Self> {
+        self.check(slice)?;
+        let mut blocks = self.blocks.clone();
+        match slice {
+            Slice::Rows { block, rows } => blocks[*block].rows -= rows.len(),
+            Slice::Cols { block, cols } => blocks[*block].cols -= cols.len(),
+            Slice::Block { block } => drop(blocks.remove(*block)),
+        }
+        Ok(Self { blocks })
+    }
+
+    /// The block that a slice lies in, once every index of it is known to exist and to occur once.
+    fn check(&self, slice: &Slice) -> Result<Block> {
+        let n_blocks = self.blocks.len();
+        let Some(&block) = self.blocks.get(slice.block()) else {
+            return Err(Error::mismatch("a block", format!("below {n_blocks}"), slice.block()));
+        };
+        let (what, indices, n) = match slice {
+            Slice::Rows { rows, .. } => ("rows of a block", rows, block.rows),
+            Slice::Cols { cols, .. } => ("columns of a block", cols, block.cols),
+            Slice::Block { .. } if n_blocks == 1 => {
+                return Err(Error::mismatch("blocks that stay", "at least 1", 0));
+            }
+            Slice::Block { .. } => return Ok(block),
+        };
+        let mut sorted = indices.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() < indices.len() {
+            return Err(Error::mismatch(what, "each once", format!("{indices:?}")));
+        }
+        if let Some(&last) = sorted.last()
+            && last >= n
+        {
+            return Err(Error::mismatch(what, format!("indices below {n}"), last));
+        }
+        if sorted.len() == n {
+            return Err(Error::mismatch(what, format!("fewer than all {n}"), n));
+        }
+        Ok(block)
+    }
+}
+
+impl Slice {
+    /// The block that the slice lies in.
+    pub fn block(&self) -> usize {
+        match self {
+            Self::Rows { block, .. } | Self::Cols { block, .. } | Self::Block { block } => *block,
+        }
     }
 }
 
@@ -43,5 +154,36 @@ mod tests {
         let widths = [784, 256, 128, 64, 64, 10];
         let blocks = widths.windows(2).map(|w| Block { rows: w[1], cols: w[0] + 1 }).collect();
         assert_eq!(Layout { blocks }.n_parameters(), 246_922);
+    }
+
+    #[test]
+    fn slices_split_the_vector_and_leave_a_layout() {
+        // Blocks (2, 3) and (1, 2): positions 0 1 2 / 3 4 5 and 6 7.
+        let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
+        let split = |slice: &Slice| {
+            let (inside, outside) = layout.split(slice).unwrap();
+            let left = layout.without(slice).unwrap();
+            assert_eq!((outside.len(), inside.len() + outside.len()), (left.n_parameters(), 8));
+            inside
+        };
+        assert_eq!(split(&Slice::Rows { block: 0, rows: vec![1] }), [3, 4, 5]);
+        assert_eq!(split(&Slice::Cols { block: 0, cols: vec![2, 0] }), [0, 2, 3, 5]);
+        assert_eq!(split(&Slice::Cols { block: 1, cols: vec![1] }), [7]);
+        assert_eq!(split(&Slice::Block { block: 1 }), [6, 7]);
+    }
+
+    #[test]
+    fn slices_that_do_not_exist_are_refused() {
+        let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }] };
+        let message = |slice: Slice| layout.split(&slice).unwrap_err().to_string();
+        let rows = |rows: &[usize]| Slice::Rows { block: 0, rows: rows.to_vec() };
+        assert_eq!(message(rows(&[2])), "rows of a block: wanted indices below 2, found 2");
+        assert_eq!(message(rows(&[1, 1])), "rows of a block: wanted each once, found [1, 1]");
+        assert_eq!(message(rows(&[1, 0])), "rows of a block: wanted fewer than all 2, found 2");
+        assert_eq!(message(Slice::Block { block: 1 }), "a block: wanted below 1, found 1");
+        assert_eq!(
+            message(Slice::Block { block: 0 }),
+            "blocks that stay: wanted at least 1, found 0"
+        );
     }
 }

@@ -1,0 +1,202 @@
+//! Independent groups of parameters, dense within each: one group a layer, or one a unit.
+
+use std::ops::Range;
+
+use core_tensors::{Layout, Rng, Slice};
+use faer::Mat;
+
+use crate::error::{Error, Result};
+use crate::full::Full;
+use crate::gaussian::permuted_positions;
+use crate::structure::{Conditioned, Pin, Structure};
+
+/// What a group of parameters is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// All parameters of a layer: Ψ_t is (n_t · cols, n_t · cols).
+    Layer,
+    /// The incoming weights and the bias of a unit: each Ψ is (cols, cols).
+    Unit,
+}
+
+/// Ψ = diag(Ψ_1, …): dense blocks along vec(·), nothing between them.
+#[derive(Clone, Debug)]
+pub struct BlockDiagonal {
+    group: Group,
+    blocks: Vec<Full>,
+}
+
+impl BlockDiagonal {
+    /// From the blocks in vec order; each symmetric and positive definite.
+    pub fn new(group: Group, blocks: Vec<Mat<f64>>) -> Result<Self> {
+        let blocks = blocks.into_iter().map(Full::new).collect::<Result<_>>()?;
+        Ok(Self { group, blocks })
+    }
+
+    /// What a block belongs to.
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// The blocks, in vec order.
+    pub fn blocks(&self) -> &[Full] {
+        &self.blocks
+    }
+
+    /// Where each block lies in vec(·).
+    fn ranges(&self) -> impl Iterator<Item = (Range<usize>, &Full)> {
+        let mut start = 0;
+        self.blocks.iter().map(move |block| {
+            let range = start..start + block.n_parameters();
+            start = range.end;
+            (range, block)
+        })
+    }
+
+    /// Numbers computed block by block.
+    fn each(&self, of: impl Fn(&Full, Range<usize>) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+        let mut all = Vec::with_capacity(self.n_parameters());
+        for (range, block) in self.ranges() {
+            all.extend(of(block, range)?);
+        }
+        Ok(all)
+    }
+}
+
+/// The part of ascending positions inside a range, counted from its start.
+fn local(positions: &[usize], range: &Range<usize>) -> Range<usize> {
+    let at = |value| positions.partition_point(|&i| i < value);
+    at(range.start)..at(range.end)
+}
+
+fn shifted(positions: &[usize], start: usize) -> Vec<usize> {
+    positions.iter().map(|i| i - start).collect()
+}
+
+impl Structure for BlockDiagonal {
+    const NAME: &'static str = "block";
+
+    fn n_parameters(&self) -> usize {
+        self.blocks.iter().map(Full::n_parameters).sum()
+    }
+
+    fn check(&self, layout: &Layout) -> Result<()> {
+        let wanted: Vec<usize> = match self.group {
+            Group::Layer => layout.blocks.iter().map(core_tensors::Block::n_parameters).collect(),
+            Group::Unit => {
+                layout.blocks.iter().flat_map(|b| std::iter::repeat_n(b.cols, b.rows)).collect()
+            }
+        };
+        let found: Vec<usize> = self.blocks.iter().map(Full::n_parameters).collect();
+        if wanted.len() != found.len() {
+            return Err(Error::mismatch("blocks of a covariance", wanted.len(), found.len()));
+        }
+        match wanted.iter().zip(&found).position(|(w, f)| w != f) {
+            Some(i) => Err(Error::mismatch("rows of a block of a covariance", wanted[i], found[i])),
+            None => Ok(()),
+        }
+    }
+
+    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+        let (pinned, kept) = layout.split(slice)?;
+        let (mut blocks, mut shift, mut pin) = (Vec::new(), Vec::new(), Pin::default());
+        for (range, block) in self.ranges() {
+            let (d, k) = (local(&pinned, &range), local(&kept, &range));
+            let here = shifted(&kept[k], range.start);
+            if d.is_empty() {
+                // Independent of what was pinned.
+                shift.extend(std::iter::repeat_n(0.0, here.len()));
+                blocks.push(block.clone());
+                continue;
+            }
+            let (there, residual) = (shifted(&pinned[d.clone()], range.start), &residual[d]);
+            if here.is_empty() {
+                pin = pin.and(block.pin_on(&there, residual)?);
+                continue;
+            }
+            let left = block.condition_on(&here, &there, residual)?;
+            pin = pin.and(left.pin);
+            shift.extend(left.shift);
+            blocks.push(left.covariance);
+        }
+        Ok(Conditioned { covariance: Self { group: self.group, blocks }, shift, pin })
+    }
+
+    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        let (_, kept) = layout.split(slice)?;
+        let pick = |(range, block): (Range<usize>, &Full)| {
+            let here = shifted(&kept[local(&kept, &range)], range.start);
+            (!here.is_empty()).then(|| block.select(&here))
+        };
+        Ok(Self { group: self.group, blocks: self.ranges().filter_map(pick).collect() })
+    }
+
+    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        let (pinned, _) = layout.split(slice)?;
+        let mut pin = Pin::default();
+        for (range, block) in self.ranges() {
+            let d = local(&pinned, &range);
+            if !d.is_empty() {
+                let there = shifted(&pinned[d.clone()], range.start);
+                pin = pin.and(block.pin_on(&there, &residual[d])?);
+            }
+        }
+        Ok(pin)
+    }
+
+    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+        let from = permuted_positions(layout, block, order);
+        let pick = |(range, block): (Range<usize>, &Full)| {
+            block.select(&shifted(&from[range.clone()], range.start))
+        };
+        Ok(Self { group: self.group, blocks: self.ranges().map(pick).collect() })
+    }
+
+    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+        let (shape, wanted) = (layout.blocks[block], layout.ranges()[block].clone());
+        let mut mean = Mat::zeros(shape.cols, shape.cols);
+        for (range, block) in self.ranges().filter(|(r, _)| wanted.contains(&r.start)) {
+            for at in (0..range.len()).step_by(shape.cols) {
+                mean += block.matrix().submatrix(at, at, shape.cols, shape.cols);
+            }
+        }
+        Ok(mean * faer::Scale(1.0 / shape.rows as f64))
+    }
+
+    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(|block, range| block.apply(&x[range]))
+    }
+
+    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(|block, range| block.solve(&x[range]))
+    }
+
+    fn precision_diagonal(&self) -> Result<Vec<f64>> {
+        self.each(|block, _| block.precision_diagonal())
+    }
+
+    fn log_det(&self) -> Result<f64> {
+        self.blocks.iter().map(Structure::log_det).sum()
+    }
+
+    fn diagonal(&self) -> Result<Vec<f64>> {
+        self.each(|block, _| block.diagonal())
+    }
+
+    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
+        self.ranges().map(|(range, block)| block.precision_quadratic(&x[range])).sum()
+    }
+
+    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let mut all = Vec::with_capacity(self.n_parameters());
+        for block in &self.blocks {
+            all.extend(block.sample(rng)?);
+        }
+        Ok(all)
+    }
+
+    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+        self.blocks.iter().zip(&other.blocks).map(|(p, q)| p.trace_ratio(q)).sum()
+    }
+}

@@ -1,0 +1,294 @@
+//! Edits that carry a posterior from one network to a smaller one of the same function: theorems 1 and 2.
+
+use core_tensors::Slice;
+use core_tensors::kernels::Activation;
+use models::{Architecture, Mlp};
+
+use crate::error::{Error, Result};
+use crate::gaussian::Gaussian;
+use crate::pairing::{Pairing, pair};
+use crate::structure::{Pin, Structure};
+
+/// One step from a network to a smaller one. Layers count from 1, units from 0; both are those of the network that
+/// the edit before left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Theorem 1: units of a hidden layer go.
+    RemoveUnits {
+        /// t, 1 ≤ t < T.
+        layer: usize,
+        /// Which units, in any order, each once; at least one stays.
+        units: Vec<usize>,
+    },
+    /// Theorem 2: a layer becomes the identity, or a permutation, and goes.
+    RemoveLayer {
+        /// t, 1 < t < T (t = 1 where inputs lie in the activation's range); n_t = n_{t−1}.
+        layer: usize,
+        /// Which unit of layer t − 1 feeds which unit of layer t.
+        pairing: Pairing,
+    },
+}
+
+/// How a removed unit's incoming weights and bias are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Outgoing weights are pinned at 0, incoming ones are integrated out, as nothing depends on them any more.
+    Marginal,
+    /// Outgoing and incoming weights and the bias are all pinned at 0: formula (5) of paper 001 to the letter.
+    ConditionAll,
+}
+
+/// How edits are read, and what is known or waived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Of theorem 1.
+    pub reading: Reading,
+    /// No input is below 0, so that the first layer may go: act(x) = x there.
+    pub nonnegative_inputs: bool,
+    /// A layer may go although act(act(z)) ≠ act(z); the result remembers it.
+    pub allow_inexact: bool,
+}
+
+/// A network whose parameters are known up to a Gaussian.
+#[derive(Clone, Debug)]
+pub struct Posterior<S> {
+    /// f(x, w).
+    pub network: Mlp,
+    /// p(w | D), over the layout of the network.
+    pub gaussian: Gaussian<S>,
+    /// For every width n_0, …, n_T the ids of its units in the network that was edited first.
+    pub kept: Vec<Vec<usize>>,
+    /// Whether an edit changed the function of the network by more than rounding.
+    pub inexact: bool,
+}
+
+/// A posterior after a plan, and what each edit cost.
+#[derive(Clone, Debug)]
+pub struct Transformed<S> {
+    /// Of the smaller network.
+    pub posterior: Posterior<S>,
+    /// The joint density, under the posterior that an edit met, of the numbers it pinned; one an edit.
+    pub pins: Vec<Pinned>,
+}
+
+/// What one edit pinned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pinned {
+    /// The density of the pinned numbers.
+    pub density: Pin,
+    /// Σ ν² of the values they were pinned at: the number of ones.
+    pub squared_values: f64,
+}
+
+impl Rules {
+    /// Theorem 1 by its meaning, nothing known, nothing waived.
+    pub fn strict() -> Self {
+        Self { reading: Reading::Marginal, nonnegative_inputs: false, allow_inexact: false }
+    }
+}
+
+impl<S: Structure> Posterior<S> {
+    /// The posterior of an unedited network.
+    pub fn new(network: Mlp, gaussian: Gaussian<S>) -> Result<Self> {
+        let kept = network.widths.iter().map(|&n| (0..n).collect()).collect();
+        Self::with_history(network, gaussian, kept, false)
+    }
+
+    /// The posterior of a network that edits have left.
+    pub fn with_history(
+        network: Mlp,
+        gaussian: Gaussian<S>,
+        kept: Vec<Vec<usize>>,
+        inexact: bool,
+    ) -> Result<Self> {
+        if network.layout() != *gaussian.layout() {
+            let (wanted, found) = (network.layout().blocks, &gaussian.layout().blocks);
+            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+            return Err(Error::mismatch("blocks of a posterior", wanted, found));
+        }
+        let counts: Vec<usize> = kept.iter().map(Vec::len).collect();
+        if counts != network.widths {
+            let (wanted, found) = (format!("{:?}", network.widths), format!("{counts:?}"));
+            return Err(Error::mismatch("ids of kept units", wanted, found));
+        }
+        Ok(Self { network, gaussian, kept, inexact })
+    }
+}
+
+/// Applies a plan of edits, each to what its predecessor left.
+///
+/// *Theorem 1.* Unit j of layer t goes: column j of U_{t+1} is pinned at 0, which makes the networks equal, and row j
+/// of U_t with its bias is integrated out. Several units of one layer go at once; the result is that of any sequence.
+///
+/// *Theorem 2.* Layer t goes: U_t is pinned at a permutation P (the identity, or a denser one) and its biases at 0;
+/// with act(act(z)) = act(z) the layer passes z on, in the order P, so U_{t+1} ← U_{t+1} P.
+///
+/// Source: Grabovoy & Strijov (2021), theorems 1 and 2, in the reading of the later article: the formula in print
+/// pins the incoming row as well ([`Reading::ConditionAll`]), and its count of removed numbers 2 n_t stands for
+/// n_{t−1} + n_{t+1}.
+pub fn transform<S: Structure>(
+    posterior: Posterior<S>,
+    plan: &[Edit],
+    rules: &Rules,
+) -> Result<Transformed<S>> {
+    let mut transformed = Transformed { posterior, pins: Vec::with_capacity(plan.len()) };
+    for edit in plan {
+        let (posterior, pinned) = match edit {
+            Edit::RemoveUnits { layer, units } => {
+                remove_units(&transformed.posterior, *layer, units, rules.reading)?
+            }
+            Edit::RemoveLayer { layer, pairing } => {
+                remove_layer(&transformed.posterior, *layer, *pairing, rules)?
+            }
+        };
+        transformed.posterior = posterior;
+        transformed.pins.push(pinned);
+    }
+    Ok(transformed)
+}
+
+fn remove_units<S: Structure>(
+    posterior: &Posterior<S>,
+    layer: usize,
+    units: &[usize],
+    reading: Reading,
+) -> Result<(Posterior<S>, Pinned)> {
+    check_units(&posterior.network, layer, units)?;
+    let outgoing = Slice::Cols { block: layer, cols: units.to_vec() };
+    let incoming = Slice::Rows { block: layer - 1, rows: units.to_vec() };
+    let gaussian = &posterior.gaussian;
+    let zeros = |slice: &Slice| -> Result<Vec<f64>> {
+        Ok(vec![0.0; gaussian.layout().split(slice)?.0.len()])
+    };
+    let (left, density) = match reading {
+        Reading::Marginal => gaussian.condition_and_drop(&outgoing, &zeros(&outgoing)?, &incoming)?,
+        Reading::ConditionAll => {
+            let (half, first) = gaussian.condition(&outgoing, &zeros(&outgoing)?)?;
+            let (whole, second) = half.condition(&incoming, &zeros(&incoming)?)?;
+            (whole, first.and(second))
+        }
+    };
+    let mut network = posterior.network.clone();
+    network.widths[layer] -= units.len();
+    let mut kept = posterior.kept.clone();
+    let mut unit = 0;
+    kept[layer].retain(|_| {
+        unit += 1;
+        !units.contains(&(unit - 1))
+    });
+    let posterior = Posterior::with_history(network, left, kept, posterior.inexact)?;
+    Ok((posterior, Pinned { density, squared_values: 0.0 }))
+}
+
+fn remove_layer<S: Structure>(
+    posterior: &Posterior<S>,
+    layer: usize,
+    pairing: Pairing,
+    rules: &Rules,
+) -> Result<(Posterior<S>, Pinned)> {
+    let is_exact = check_layer(&posterior.network, layer, rules)?;
+    let order = pair(&posterior.gaussian, layer - 1, pairing)?;
+    let slice = Slice::Block { block: layer - 1 };
+    let values = permutation_matrix(&order, posterior.network.bias);
+    let (left, density) = posterior.gaussian.condition(&slice, &values)?;
+    // Unit i of layer t passes on unit σ(i) of layer t − 1, so column σ(i) of the next block was column i.
+    let mut inverse = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(i, &from)| inverse[from] = i);
+    let left = left.permute_columns(layer - 1, &inverse)?;
+    let (mut network, mut kept) = (posterior.network.clone(), posterior.kept.clone());
+    network.widths.remove(layer);
+    kept.remove(layer);
+    let inexact = posterior.inexact || !is_exact;
+    let posterior = Posterior::with_history(network, left, kept, inexact)?;
+    Ok((posterior, Pinned { density, squared_values: order.len() as f64 }))
+}
+
+/// vec of \[P | 0\] with Pᵢⱼ = \[j = order(i)\].
+pub(crate) fn permutation_matrix(order: &[usize], bias: bool) -> Vec<f64> {
+    let n_cols = order.len() + usize::from(bias);
+    let mut values = vec![0.0; order.len() * n_cols];
+    order.iter().enumerate().for_each(|(i, &j)| values[i * n_cols + j] = 1.0);
+    values
+}
+
+/// Refuses units that cannot go.
+pub(crate) fn check_units(network: &Mlp, layer: usize, units: &[usize]) -> Result<()> {
+    let edit = || format!("removing units of layer {layer} of {:?}", network.widths);
+    let refuse = |reason: String| Err(Error::Refused { edit: edit(), reason });
+    let depth = network.widths.len() - 1;
+    if layer == depth {
+        return refuse("these are the outputs; only hidden units can go".into());
+    }
+    if layer == 0 || layer > depth {
+        return refuse(hidden_layers(depth));
+    }
+    let n = network.widths[layer];
+    if let Some(unit) = units.iter().find(|&&unit| unit >= n) {
+        return refuse(format!("there is no unit {unit}, they are 0 to {}", n - 1));
+    }
+    let mut sorted = units.to_vec();
+    sorted.sort_unstable();
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return refuse(format!("unit {} is named twice", pair[0]));
+    }
+    if units.len() == n {
+        return refuse(format!("all {n} units would go, at least one must stay"));
+    }
+    Ok(())
+}
+
+/// Refuses a layer that cannot go; whether the function stays what it is.
+fn check_layer(network: &Mlp, layer: usize, rules: &Rules) -> Result<bool> {
+    let edit = || format!("removing layer {layer} of {:?}", network.widths);
+    let refuse = |reason: String| Err(Error::Refused { edit: edit(), reason });
+    let depth = network.widths.len() - 1;
+    if layer == depth {
+        return refuse("this is the output layer; only a hidden layer can go".into());
+    }
+    if layer == 0 || layer > depth {
+        return refuse(hidden_layers(depth));
+    }
+    let (before, own) = (network.widths[layer - 1], network.widths[layer]);
+    if before != own {
+        let mend = match before.cmp(&own) {
+            std::cmp::Ordering::Less => {
+                format!("remove {} of layer {layer} first", count(own - before))
+            }
+            _ if layer == 1 => "the inputs are more than its units".into(),
+            _ => format!("remove {} of layer {} first", count(before - own), layer - 1),
+        };
+        return refuse(format!("U_{layer} is {own} × {before}, but must be square; {mend}"));
+    }
+    let is_linear = network.activation == Activation::Identity;
+    if layer == 1 {
+        return match rules.nonnegative_inputs || is_linear {
+            true => Ok(true),
+            false => refuse(
+                "the first layer passes its inputs on only where none is negative; \
+                 declare them non-negative if that is so"
+                    .into(),
+            ),
+        };
+    }
+    match network.activation {
+        Activation::Identity | Activation::Relu => Ok(true),
+        Activation::LeakyRelu { .. } if rules.allow_inexact => Ok(false),
+        Activation::LeakyRelu { slope } => refuse(format!(
+            "a leaky ReLU applied twice is another function (slope {slope} becomes {}); \
+             allow the edit to be inexact, or use a network with ReLU",
+            slope * slope
+        )),
+    }
+}
+
+fn hidden_layers(depth: usize) -> String {
+    match depth {
+        0 | 1 => "the network has no hidden layer".into(),
+        2 => "there is no such hidden layer, the only one is 1".into(),
+        _ => format!("there is no such hidden layer, they are 1 to {}", depth - 1),
+    }
+}
+
+fn count(n: usize) -> String {
+    if n == 1 { "1 unit".into() } else { format!("{n} units") }
+}

@@ -1,0 +1,408 @@
+//! Posteriors as safetensors bytes.
+//!
+//! The metadata key `distill` holds a JSON object:
+//!
+//! | key | value |
+//! |---|---|
+//! | `format` | 1 |
+//! | `widths` | n_0, …, n_T |
+//! | `bias` | whether each layer has one |
+//! | `activation` | `relu`, `leaky_relu` (then `slope` beside it) or `identity` |
+//! | `structure` | `diagonal`, `block`, `kronecker`, `low_rank` or `full` |
+//! | `blocks` | of `block`: `layer` or `unit` |
+//! | `kept` | for every width the ids of its units in the network that was edited first |
+//! | `parent` | SHA-256 of the file this one was made from, or null |
+//! | `inexact` | whether a condition of a theorem was waived |
+//! | `task` | `classification` or `regression`, or null |
+//! | `noise_variance`, `prior_precision`, `n_objects` | what evidence is computed from, or null |
+//! | `log_likelihood` | Σ log p(y \| x, m) over those objects, or null |
+//!
+//! Tensors, all f64: `mean` (p,) in vec order, and
+//!
+//! | structure | tensors |
+//! |---|---|
+//! | `diagonal` | `variance` (p,) |
+//! | `block` | `block.i` (·, ·), one a layer or a unit, in vec order |
+//! | `kronecker` | `rows.t` (n_t, n_t) and `columns.t` (n_{t−1} (+ 1) square), t from 1; Ψ_t = rows ⊗ columns |
+//! | `low_rank` | `factor` (p, r) and `variance` (p,): Ψ = F Fᵀ + diag v; or `precision_factor` and `precision_diagonal` for Ψ⁻¹ |
+//! | `full` | `covariance` (p, p) |
+
+use std::collections::HashMap;
+
+use core_tensors::kernels::Activation;
+use faer::{Mat, MatRef};
+use models::{Architecture, Mlp};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::block_diagonal::{BlockDiagonal, Group};
+use crate::diagonal::Diagonal;
+use crate::edit::Posterior;
+use crate::error::{Error, Result};
+use crate::full::Full;
+use crate::gaussian::Gaussian;
+use crate::kronecker::{Factors, Kronecker};
+use crate::low_rank::{Form, LowRank};
+use crate::structure::Structure;
+
+/// Key of the metadata.
+pub const METADATA: &str = "distill";
+/// Version of the format that this crate writes, and the only one it reads.
+pub const VERSION: u32 = 1;
+
+/// A posterior of any structure.
+#[derive(Clone, Debug)]
+pub enum AnyPosterior {
+    /// Independent parameters.
+    Diagonal(Posterior<Diagonal>),
+    /// Independent layers or units.
+    Block(Posterior<BlockDiagonal>),
+    /// Matrix-normal layers.
+    Kronecker(Posterior<Kronecker>),
+    /// A diagonal and a few directions.
+    LowRank(Posterior<LowRank>),
+    /// Anything.
+    Full(Posterior<Full>),
+}
+
+/// Evaluates an expression with the posterior inside an [`AnyPosterior`], whatever its structure.
+#[macro_export]
+macro_rules! with_posterior {
+    ($any:expr, $posterior:ident => $body:expr) => {
+        match $any {
+            $crate::AnyPosterior::Diagonal($posterior) => $body,
+            $crate::AnyPosterior::Block($posterior) => $body,
+            $crate::AnyPosterior::Kronecker($posterior) => $body,
+            $crate::AnyPosterior::LowRank($posterior) => $body,
+            $crate::AnyPosterior::Full($posterior) => $body,
+        }
+    };
+}
+
+/// What the posterior was computed from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What the outputs are.
+    #[serde(default)]
+    pub task: Option<Task>,
+    /// σ² of a regression's noise.
+    #[serde(default)]
+    pub noise_variance: Option<f64>,
+    /// Precision of the isotropic prior N(0, 1/a) of the network that was edited first.
+    #[serde(default)]
+    pub prior_precision: Option<f64>,
+    /// N: objects behind the posterior.
+    #[serde(default)]
+    pub n_objects: Option<usize>,
+    /// Σᵢ log p(yᵢ | xᵢ, m) over those objects, at the mean of the network that was edited first.
+    #[serde(default)]
+    pub log_likelihood: Option<f64>,
+    /// SHA-256 of the file this one was made from.
+    #[serde(default)]
+    pub parent: Option<String>,
+}
+
+/// What the outputs of a network are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// Scores before the softmax.
+    Classification,
+    /// Means of a normal distribution.
+    Regression,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    widths: Vec<usize>,
+    bias: bool,
+    activation: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slope: Option<f64>,
+    structure: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blocks: Option<Group>,
+    #[serde(default)]
+    kept: Option<Vec<Vec<usize>>>,
+    #[serde(default)]
+    inexact: bool,
+    #[serde(flatten)]
+    origin: Origin,
+}
+
+/// Numbers with their shape, to be written.
+struct Named {
+    name: String,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Named {
+    fn vector(name: &str, values: &[f64]) -> Self {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self { name: name.into(), shape: vec![values.len()], bytes }
+    }
+
+    fn matrix(name: impl Into<String>, a: MatRef<f64>) -> Self {
+        let mut bytes = Vec::with_capacity(8 * a.nrows() * a.ncols());
+        for i in 0..a.nrows() {
+            a.row(i).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+        }
+        Self { name: name.into(), shape: vec![a.nrows(), a.ncols()], bytes }
+    }
+}
+
+/// A structure that bytes can hold.
+trait Tensors: Structure {
+    fn tensors(&self) -> Vec<Named>;
+}
+
+impl Tensors for Diagonal {
+    fn tensors(&self) -> Vec<Named> {
+        vec![Named::vector("variance", self.variance())]
+    }
+}
+
+impl Tensors for BlockDiagonal {
+    fn tensors(&self) -> Vec<Named> {
+        let named = |(i, block): (usize, &Full)| Named::matrix(format!("block.{i}"), block.matrix());
+        self.blocks().iter().enumerate().map(named).collect()
+    }
+}
+
+impl Tensors for Kronecker {
+    fn tensors(&self) -> Vec<Named> {
+        let named = |(i, layer): (usize, &Factors)| {
+            let t = i + 1;
+            [
+                Named::matrix(format!("rows.{t}"), layer.rows.matrix()),
+                Named::matrix(format!("columns.{t}"), layer.columns.matrix()),
+            ]
+        };
+        self.layers().iter().enumerate().flat_map(named).collect()
+    }
+}
+
+impl Tensors for LowRank {
+    fn tensors(&self) -> Vec<Named> {
+        let (factor, diagonal) = names_of(self.form());
+        vec![Named::matrix(factor, self.factor()), Named::vector(diagonal, self.own_diagonal())]
+    }
+}
+
+impl Tensors for Full {
+    fn tensors(&self) -> Vec<Named> {
+        vec![Named::matrix("covariance", self.matrix())]
+    }
+}
+
+fn names_of(form: Form) -> (&'static str, &'static str) {
+    match form {
+        Form::Covariance => ("factor", "variance"),
+        Form::Precision => ("precision_factor", "precision_diagonal"),
+    }
+}
+
+impl AnyPosterior {
+    /// The network whose parameters these are.
+    pub fn network(&self) -> &Mlp {
+        with_posterior!(self, p => &p.network)
+    }
+
+    /// Name of the structure, as in the file.
+    pub fn structure(&self) -> &'static str {
+        fn name<S: Structure>(_: &Posterior<S>) -> &'static str {
+            S::NAME
+        }
+        with_posterior!(self, p => name(p))
+    }
+
+    /// The posterior as a safetensors file, in the format that [`crate::format`] documents.
+    pub fn to_bytes(&self, origin: &Origin) -> Result<Vec<u8>> {
+        let blocks = match self {
+            Self::Block(posterior) => Some(posterior.gaussian.covariance().group()),
+            _ => None,
+        };
+        with_posterior!(self, p => write(p, blocks, origin))
+    }
+
+    /// Reads what [`AnyPosterior::to_bytes`], or another program by the same format, wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Origin)> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let text = metadata.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or_else(|| {
+            Error::Format(format!("the metadata lack the key `{METADATA}`; `distill posterior` makes one from a model"))
+        })?;
+        let header: Header = serde_json::from_str(text)
+            .map_err(|e| Error::Format(format!("the metadata `{METADATA}`: {e}")))?;
+        if header.format != VERSION {
+            let found = header.format;
+            return Err(Error::Format(format!("format {found}, this version reads {VERSION}")));
+        }
+        let network = header.network()?;
+        let file = File(SafeTensors::deserialize(bytes)?);
+        let kept = header
+            .kept
+            .clone()
+            .unwrap_or_else(|| network.widths.iter().map(|&n| (0..n).collect()).collect());
+        let mean = file.vector("mean")?;
+        let layout = network.layout();
+        macro_rules! posterior {
+            ($covariance:expr) => {
+                Posterior::with_history(
+                    network,
+                    Gaussian::new(layout, mean, $covariance)?,
+                    kept,
+                    header.inexact,
+                )?
+            };
+        }
+        let any = match header.structure.as_str() {
+            "diagonal" => Self::Diagonal(posterior!(Diagonal::new(file.vector("variance")?)?)),
+            "block" => Self::Block(posterior!(file.blocks(header.blocks)?)),
+            "kronecker" => {
+                let layers = (1..=layout.blocks.len()).map(|t| file.factors(t));
+                Self::Kronecker(posterior!(Kronecker::new(layers.collect::<Result<_>>()?)))
+            }
+            "low_rank" => {
+                let is_covariance = file.0.tensor("factor").is_ok();
+                let form = if is_covariance { Form::Covariance } else { Form::Precision };
+                let (factor, diagonal) = names_of(form);
+                Self::LowRank(posterior!(LowRank::new(
+                    form,
+                    file.matrix(factor)?,
+                    file.vector(diagonal)?
+                )?))
+            }
+            "full" => Self::Full(posterior!(Full::new(file.symmetric("covariance")?)?)),
+            other => {
+                return Err(Error::Format(format!(
+                    "structure `{other}`, wanted diagonal, block, kronecker, low_rank or full"
+                )));
+            }
+        };
+        Ok((any, header.origin))
+    }
+}
+
+fn write<S: Tensors>(posterior: &Posterior<S>, blocks: Option<Group>, origin: &Origin) -> Result<Vec<u8>> {
+    let network = &posterior.network;
+    let (activation, slope) = match network.activation {
+        Activation::Identity => ("identity", None),
+        Activation::Relu => ("relu", None),
+        Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
+    };
+    let header = Header {
+        format: VERSION,
+        widths: network.widths.clone(),
+        bias: network.bias,
+        activation: activation.into(),
+        slope,
+        structure: S::NAME.into(),
+        blocks,
+        kept: Some(posterior.kept.clone()),
+        inexact: posterior.inexact,
+        origin: origin.clone(),
+    };
+    let text = serde_json::to_string(&header).map_err(|e| Error::Format(e.to_string()))?;
+    let mut tensors = vec![Named::vector("mean", posterior.gaussian.mean())];
+    tensors.extend(posterior.gaussian.covariance().tensors());
+    let mut views = Vec::with_capacity(tensors.len());
+    for Named { name, shape, bytes } in &tensors {
+        views.push((name.clone(), TensorView::new(Dtype::F64, shape.clone(), bytes)?));
+    }
+    Ok(safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), text)])))?)
+}
+
+impl Header {
+    fn network(&self) -> Result<Mlp> {
+        let activation = match (self.activation.as_str(), self.slope) {
+            ("relu", _) => Activation::Relu,
+            ("identity", _) => Activation::Identity,
+            ("leaky_relu", Some(slope)) if slope > 0.0 && slope < 1.0 => {
+                Activation::LeakyRelu { slope }
+            }
+            ("leaky_relu", slope) => {
+                return Err(Error::Format(format!("leaky_relu with slope {slope:?}, wanted one in (0, 1)")));
+            }
+            (other, _) => {
+                return Err(Error::Format(format!(
+                    "activation `{other}`, wanted relu, leaky_relu or identity"
+                )));
+            }
+        };
+        if self.widths.len() < 2 || self.widths.contains(&0) {
+            let widths = &self.widths;
+            return Err(Error::Format(format!("widths {widths:?}, wanted two or more, each at least 1")));
+        }
+        Ok(Mlp { widths: self.widths.clone(), activation, bias: self.bias })
+    }
+}
+
+/// A file to take tensors out of.
+struct File<'a>(SafeTensors<'a>);
+
+impl File<'_> {
+    fn numbers(&self, name: &str, rank: usize) -> Result<(Vec<usize>, &[u8])> {
+        let tensor = self
+            .0
+            .tensor(name)
+            .map_err(|_| Error::Format(format!("the tensor `{name}` is missing")))?;
+        if tensor.dtype() != Dtype::F64 {
+            let found = tensor.dtype();
+            return Err(Error::Format(format!("tensor `{name}` holds {found:?}, wanted F64")));
+        }
+        if tensor.shape().len() != rank {
+            let found = tensor.shape();
+            return Err(Error::Format(format!("tensor `{name}` has shape {found:?}, wanted {rank} axes")));
+        }
+        Ok((tensor.shape().to_vec(), tensor.data()))
+    }
+
+    fn vector(&self, name: &str) -> Result<Vec<f64>> {
+        Ok(f64s(self.numbers(name, 1)?.1).collect())
+    }
+
+    fn matrix(&self, name: &str) -> Result<Mat<f64>> {
+        let (shape, bytes) = self.numbers(name, 2)?;
+        let (rows, cols) = (shape[0], shape[1]);
+        let mut matrix = Mat::zeros(rows, cols);
+        for (k, value) in f64s(bytes).enumerate() {
+            matrix[(k / cols, k % cols)] = value;
+        }
+        Ok(matrix)
+    }
+
+    /// A matrix whose rows may be read as its columns; one that is not symmetric is refused later as being so.
+    fn symmetric(&self, name: &str) -> Result<Mat<f64>> {
+        let (shape, bytes) = self.numbers(name, 2)?;
+        let n = shape[0];
+        if shape[1] != n {
+            return Err(Error::Format(format!("tensor `{name}` has shape {shape:?}, wanted a square")));
+        }
+        let mut matrix = Mat::zeros(n, n);
+        for (column, row) in matrix.col_iter_mut().zip(bytes.chunks_exact(8 * n.max(1))) {
+            column.iter_mut().zip(f64s(row)).for_each(|(to, from)| *to = from);
+        }
+        Ok(matrix)
+    }
+
+    fn blocks(&self, group: Option<Group>) -> Result<BlockDiagonal> {
+        let group = group.ok_or_else(|| {
+            Error::Format("structure `block` wants `blocks`: \"layer\" or \"unit\"".into())
+        })?;
+        let n = self.0.names().iter().filter(|name| name.starts_with("block.")).count();
+        let blocks = (0..n).map(|i| self.symmetric(&format!("block.{i}"))).collect::<Result<_>>()?;
+        BlockDiagonal::new(group, blocks)
+    }
+
+    fn factors(&self, t: usize) -> Result<Factors> {
+        let rows = self.symmetric(&format!("rows.{t}"))?;
+        Factors::new(rows, self.symmetric(&format!("columns.{t}"))?)
+    }
+}
+
+fn f64s(bytes: &[u8]) -> impl Iterator<Item = f64> {
+    bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+}

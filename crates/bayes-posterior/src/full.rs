@@ -1,0 +1,179 @@
+//! Any covariance: Ψ as a dense matrix.
+
+use std::sync::OnceLock;
+
+use core_tensors::linalg::{self, Cholesky, gather, product_vector};
+use core_tensors::{Layout, Rng, Slice};
+use faer::{Mat, MatMut, MatRef};
+
+use crate::diagonal::same_length;
+use crate::error::{Error, Result};
+use crate::gaussian::permuted_positions;
+use crate::structure::{Conditioned, Pin, Structure};
+
+/// Ψ, symmetric and positive definite, (p, p).
+///
+/// The verbs of the inverse factor Ψ once, at the first call; edits factor the pinned part alone.
+#[derive(Clone, Debug)]
+pub struct Full {
+    covariance: Mat<f64>,
+    factor: OnceLock<Cholesky>,
+}
+
+impl Full {
+    /// From a symmetric matrix, (p, p), of finite numbers. Whether it is positive definite shows at the first use of
+    /// its inverse: the test costs p³/3 operations and a second matrix.
+    pub fn new(covariance: Mat<f64>) -> Result<Self> {
+        let (p, n_cols) = (covariance.nrows(), covariance.ncols());
+        if p != n_cols {
+            return Err(Error::mismatch("columns of a covariance", p, n_cols));
+        }
+        for j in 0..p {
+            for i in 0..=j {
+                let (a, b) = (covariance[(i, j)], covariance[(j, i)]);
+                let size = (covariance[(i, i)] * covariance[(j, j)]).abs().sqrt();
+                if !((a - b).abs() <= ASYMMETRY * size.max(a.abs())) {
+                    let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
+                    return Err(Error::mismatch("a covariance", wanted, format!("{a} and {b}")));
+                }
+            }
+        }
+        Ok(Self::trusted(covariance))
+    }
+
+    /// Ψ, (p, p).
+    pub fn matrix(&self) -> MatRef<'_, f64> {
+        self.covariance.as_ref()
+    }
+
+    /// From a matrix that is symmetric by construction.
+    pub(crate) fn trusted(covariance: Mat<f64>) -> Self {
+        Self { covariance, factor: OnceLock::new() }
+    }
+
+    /// Ψ = L Lᵀ.
+    pub(crate) fn factor(&self) -> Result<&Cholesky> {
+        if let Some(factor) = self.factor.get() {
+            return Ok(factor);
+        }
+        let factor = Cholesky::new(self.covariance.as_ref())?;
+        Ok(self.factor.get_or_init(|| factor))
+    }
+
+    /// Conditions on positions instead of a slice.
+    pub(crate) fn condition_on(
+        &self,
+        kept: &[usize],
+        pinned: &[usize],
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
+        let schur = linalg::condition(self.covariance.as_ref(), kept, pinned, residual)?;
+        let pin = Pin { n: pinned.len(), quadratic: schur.quadratic, log_det: schur.log_det };
+        Ok(Conditioned { covariance: Self::trusted(schur.covariance), shift: schur.shift, pin })
+    }
+
+    /// The covariance of some positions, in their order.
+    pub(crate) fn select(&self, kept: &[usize]) -> Self {
+        Self::trusted(gather(self.covariance.as_ref(), kept, kept))
+    }
+
+    /// The density of some positions.
+    pub(crate) fn pin_on(&self, pinned: &[usize], residual: &[f64]) -> Result<Pin> {
+        let factor = Cholesky::in_place(gather(self.covariance.as_ref(), pinned, pinned))?;
+        let (quadratic, log_det) = (factor.quadratic(residual), factor.log_det());
+        Ok(Pin { n: pinned.len(), quadratic, log_det })
+    }
+}
+
+/// Entries that mirror one another may differ by so much of the deviations' product: rounding of whoever wrote them.
+const ASYMMETRY: f64 = 1e-9;
+
+impl Structure for Full {
+    const NAME: &'static str = "full";
+
+    fn n_parameters(&self) -> usize {
+        self.covariance.nrows()
+    }
+
+    fn check(&self, layout: &Layout) -> Result<()> {
+        same_length(layout, self.n_parameters())
+    }
+
+    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+        let (pinned, kept) = layout.split(slice)?;
+        self.condition_on(&kept, &pinned, residual)
+    }
+
+    fn condition_and_drop(
+        &self,
+        layout: &Layout,
+        pinned: &Slice,
+        residual: &[f64],
+        dropped: &Slice,
+    ) -> Result<Conditioned<Self>> {
+        let ((pinned, rest), (dropped, _)) = (layout.split(pinned)?, layout.split(dropped)?);
+        let stays = |i: &usize| dropped.binary_search(i).is_err();
+        let kept: Vec<usize> = rest.into_iter().filter(stays).collect();
+        self.condition_on(&kept, &pinned, residual)
+    }
+
+    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        let (_, kept) = layout.split(slice)?;
+        Ok(self.select(&kept))
+    }
+
+    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        let (pinned, _) = layout.split(slice)?;
+        self.pin_on(&pinned, residual)
+    }
+
+    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+        Ok(self.select(&permuted_positions(layout, block, order)))
+    }
+
+    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+        let (shape, start) = (layout.blocks[block], layout.ranges()[block].start);
+        let mut mean = Mat::zeros(shape.cols, shape.cols);
+        for row in 0..shape.rows {
+            let at = start + row * shape.cols;
+            mean += self.covariance.submatrix(at, at, shape.cols, shape.cols);
+        }
+        Ok(mean * faer::Scale(1.0 / shape.rows as f64))
+    }
+
+    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+        Ok(product_vector(self.covariance.as_ref(), x))
+    }
+
+    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+        Ok(self.factor()?.solve_vector(x))
+    }
+
+    fn precision_diagonal(&self) -> Result<Vec<f64>> {
+        Ok(self.factor()?.inverse_diagonal())
+    }
+
+    fn log_det(&self) -> Result<f64> {
+        Ok(self.factor()?.log_det())
+    }
+
+    fn diagonal(&self) -> Result<Vec<f64>> {
+        Ok((0..self.n_parameters()).map(|i| self.covariance[(i, i)]).collect())
+    }
+
+    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
+        Ok(self.factor()?.quadratic(x))
+    }
+
+    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let noise: Vec<f64> = (0..self.n_parameters()).map(|_| rng.normal()).collect();
+        Ok(product_vector(self.factor()?.lower(), &noise))
+    }
+
+    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+        // tr(Ψ⁻¹ Φ) = ‖L⁻¹ K‖² with Ψ = L Lᵀ and Φ = K Kᵀ.
+        let mut half = other.factor()?.lower().to_owned();
+        self.factor()?.half_solve(MatMut::from(half.as_mut()));
+        Ok(half.squared_norm_l2())
+    }
+}

@@ -1,0 +1,148 @@
+//! A Gaussian over the parameters of a network, with any covariance structure.
+
+use core_tensors::{Layout, Rng, Slice};
+
+use crate::error::{Error, Result};
+use crate::structure::{Pin, Structure};
+
+/// N(m, Ψ) over vec(·) of a layout; S is the structure of Ψ and no edit changes it.
+#[derive(Clone, Debug)]
+pub struct Gaussian<S> {
+    layout: Layout,
+    mean: Vec<f64>,
+    covariance: S,
+}
+
+impl<S: Structure> Gaussian<S> {
+    /// A Gaussian from its mean, (p,), and its covariance, over the parameters of a layout.
+    pub fn new(layout: Layout, mean: Vec<f64>, covariance: S) -> Result<Self> {
+        let p = layout.n_parameters();
+        if mean.len() != p {
+            return Err(Error::mismatch("numbers of a posterior mean", p, mean.len()));
+        }
+        if let Some(index) = mean.iter().position(|m| !m.is_finite()) {
+            let (name, value) = (format!("mean of parameter {index}"), mean[index]);
+            return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
+        }
+        covariance.check(&layout)?;
+        Ok(Self { layout, mean, covariance })
+    }
+
+    /// Order and shapes of the blocks.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// m, (p,).
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Ψ.
+    pub fn covariance(&self) -> &S {
+        &self.covariance
+    }
+
+    /// The distribution of the rest given the values ν of a slice (positions ascending), and what the values cost.
+    ///
+    /// m_k + Ψ_kd Ψ_dd⁻¹ (ν − m_d),  Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk
+    ///
+    /// With Ψ the inverse of a Hessian the mean is the optimal brain surgeon's update of several weights at once.
+    pub fn condition(&self, slice: &Slice, values: &[f64]) -> Result<(Self, Pin)> {
+        let (pinned, kept) = self.layout.split(slice)?;
+        let residual = self.residual(&pinned, values)?;
+        let result = self.covariance.condition(&self.layout, slice, &residual)?;
+        let moved = kept.iter().zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift);
+        let (layout, mean) = (self.layout.without(slice)?, moved.collect());
+        Ok((Self { layout, mean, covariance: result.covariance }, result.pin))
+    }
+
+    /// [`Gaussian::condition`] on one slice with a slice of another block integrated out.
+    pub fn condition_and_drop(
+        &self,
+        slice: &Slice,
+        values: &[f64],
+        dropped: &Slice,
+    ) -> Result<(Self, Pin)> {
+        if slice.block() == dropped.block() {
+            let wanted = format!("another than {}", slice.block());
+            return Err(Error::mismatch("block of the parameters integrated out", wanted, slice.block()));
+        }
+        let (pinned, rest) = self.layout.split(slice)?;
+        let (gone, _) = self.layout.split(dropped)?;
+        let residual = self.residual(&pinned, values)?;
+        let result = self.covariance.condition_and_drop(&self.layout, slice, &residual, dropped)?;
+        let kept = rest.iter().filter(|i| gone.binary_search(i).is_err());
+        let mean = kept.zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift).collect();
+        let layout = self.layout.without(dropped)?.without(slice)?;
+        Ok((Self { layout, mean, covariance: result.covariance }, result.pin))
+    }
+
+    /// The distribution of the rest with a slice integrated out: m_k, Ψ_kk.
+    pub fn marginalize(&self, slice: &Slice) -> Result<Self> {
+        let (_, kept) = self.layout.split(slice)?;
+        let covariance = self.covariance.marginalize(&self.layout, slice)?;
+        let mean = kept.iter().map(|&i| self.mean[i]).collect();
+        Ok(Self { layout: self.layout.without(slice)?, mean, covariance })
+    }
+
+    /// The joint density of a slice at the values ν, the rest integrated out.
+    pub fn pin(&self, slice: &Slice, values: &[f64]) -> Result<Pin> {
+        let (pinned, _) = self.layout.split(slice)?;
+        self.covariance.pin(&self.layout, slice, &self.residual(&pinned, values)?)
+    }
+
+    /// The same distribution with the columns of a block in another order: new column j was column `order[j]`.
+    pub fn permute_columns(&self, block: usize, order: &[usize]) -> Result<Self> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        let cols = self.layout.blocks.get(block).map_or(0, |b| b.cols);
+        if order.len() > cols || sorted.iter().enumerate().any(|(i, &j)| i != j) {
+            let wanted = format!("a permutation of at most {cols} columns");
+            return Err(Error::mismatch("order of columns", wanted, format!("{order:?}")));
+        }
+        let covariance = self.covariance.permute_columns(&self.layout, block, order)?;
+        let from = permuted_positions(&self.layout, block, order);
+        let mean = from.iter().map(|&i| self.mean[i]).collect();
+        Ok(Self { layout: self.layout.clone(), mean, covariance })
+    }
+
+    /// log N(w; m, Ψ) = −½ { p log 2π + log |Ψ| + (w − m)ᵀ Ψ⁻¹ (w − m) }
+    pub fn log_density(&self, w: &[f64]) -> Result<f64> {
+        if w.len() != self.mean.len() {
+            return Err(Error::mismatch("numbers of a point", self.mean.len(), w.len()));
+        }
+        let residual: Vec<f64> = w.iter().zip(&self.mean).map(|(w, m)| w - m).collect();
+        let quadratic = self.covariance.precision_quadratic(&residual)?;
+        let pin = Pin { n: w.len(), quadratic, log_det: self.covariance.log_det()? };
+        Ok(pin.log_density())
+    }
+
+    /// One draw, (p,).
+    pub fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let mut w = self.covariance.sample(rng)?;
+        w.iter_mut().zip(&self.mean).for_each(|(w, m)| *w += m);
+        Ok(w)
+    }
+
+    fn residual(&self, pinned: &[usize], values: &[f64]) -> Result<Vec<f64>> {
+        if pinned.len() != values.len() {
+            return Err(Error::mismatch("values of a slice", pinned.len(), values.len()));
+        }
+        Ok(pinned.iter().zip(values).map(|(&i, v)| v - self.mean[i]).collect())
+    }
+}
+
+/// For every position after a change of columns, the position before it.
+pub(crate) fn permuted_positions(layout: &Layout, block: usize, order: &[usize]) -> Vec<usize> {
+    let mut from: Vec<usize> = (0..layout.n_parameters()).collect();
+    if let (Some(range), Some(shape)) = (layout.ranges().get(block), layout.blocks.get(block)) {
+        for row in 0..shape.rows {
+            let start = range.start + row * shape.cols;
+            for (j, &i) in order.iter().enumerate() {
+                from[start + j] = start + i;
+            }
+        }
+    }
+    from
+}

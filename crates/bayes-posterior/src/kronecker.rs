@@ -1,0 +1,309 @@
+//! Matrix-normal layers: Ψ_t = R_t ⊗ C_t, nothing between layers.
+
+use core_tensors::linalg::{Cholesky, gather, product};
+use core_tensors::{Layout, Rng, Slice};
+use faer::{Mat, MatMut, MatRef};
+
+use crate::error::{Error, Result};
+use crate::full::Full;
+use crate::structure::{Conditioned, Pin, Structure};
+
+/// One layer: cov(U_ia, U_jb) = R_ij C_ab.
+#[derive(Clone, Debug)]
+pub struct Factors {
+    /// R, (n_t, n_t): between units.
+    pub rows: Full,
+    /// C, (cols, cols): between inputs, the bias last.
+    pub columns: Full,
+}
+
+/// Ψ = diag(R_1 ⊗ C_1, …), row-major vec.
+///
+/// Removing units leaves it Kronecker: rows of U are rows of R, columns of U are rows of C.
+#[derive(Clone, Debug)]
+pub struct Kronecker {
+    layers: Vec<Factors>,
+}
+
+impl Factors {
+    /// From R and C, each symmetric and positive definite.
+    pub fn new(rows: Mat<f64>, columns: Mat<f64>) -> Result<Self> {
+        Ok(Self { rows: Full::new(rows)?, columns: Full::new(columns)? })
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.rows.n_parameters() * self.columns.n_parameters()
+    }
+
+    /// A matrix over the layer, (n_t, cols), of numbers in row-major vec.
+    fn matrix<'a>(&self, x: &'a [f64]) -> MatRef<'a, f64> {
+        MatRef::from_row_major_slice(x, self.rows.n_parameters(), self.columns.n_parameters())
+    }
+
+    /// Pins all rows of some columns.
+    fn condition_columns(&self, cols: &[usize], residual: &[f64]) -> Result<Conditioned<Self>> {
+        let kept = complement(cols, self.columns.n_parameters());
+        let residual = MatRef::from_row_major_slice(residual, self.rows.n_parameters(), cols.len());
+        let half = half_condition(&self.columns, &self.rows, cols, &kept, residual)?;
+        let covariance = Self { rows: self.rows.clone(), columns: half.covariance };
+        Ok(Conditioned { covariance, shift: row_major(half.shift.as_ref()), pin: half.pin })
+    }
+
+    /// Pins all columns of some rows: the same with the roles exchanged.
+    fn condition_rows(&self, rows: &[usize], residual: &[f64]) -> Result<Conditioned<Self>> {
+        let kept = complement(rows, self.rows.n_parameters());
+        let n_cols = self.columns.n_parameters();
+        let residual = MatRef::from_row_major_slice(residual, rows.len(), n_cols).transpose();
+        let half = half_condition(&self.rows, &self.columns, rows, &kept, residual)?;
+        let covariance = Self { rows: half.covariance, columns: self.columns.clone() };
+        Ok(Conditioned { covariance, shift: row_major(half.shift.transpose()), pin: half.pin })
+    }
+
+    /// The density of the rows and columns that two factors span.
+    fn pin(rows: &Cholesky, columns: &Cholesky, residual: MatRef<f64>) -> Pin {
+        let (n, c) = (residual.nrows(), residual.ncols());
+        let mut half = residual.to_owned();
+        rows.half_solve(half.as_mut());
+        let mut half = half.transpose().to_owned();
+        columns.half_solve(half.as_mut());
+        let log_det = c as f64 * rows.log_det() + n as f64 * columns.log_det();
+        Pin { n: n * c, quadratic: half.squared_norm_l2(), log_det }
+    }
+}
+
+struct Half {
+    covariance: Full,
+    shift: Mat<f64>,
+    pin: Pin,
+}
+
+/// Conditions `along` on the indices `pinned`; `across` is the other factor, `residual` (across, pinned).
+fn half_condition(
+    along: &Full,
+    across: &Full,
+    pinned: &[usize],
+    kept: &[usize],
+    residual: MatRef<f64>,
+) -> Result<Half> {
+    let factor = Cholesky::in_place(gather(along.matrix(), pinned, pinned))?;
+    let pin = Factors::pin(across.factor()?, &factor, residual);
+    let cross = gather(along.matrix(), pinned, kept); // (d, k)
+    let mut solved = residual.transpose().to_owned(); // (d, across)
+    factor.solve(solved.as_mut());
+    let shift = product(solved.transpose(), cross.as_ref()); // (across, k)
+    // The covariance alone: its mean moved above, for all rows at once.
+    let covariance = along.condition_on(kept, pinned, &vec![0.0; pinned.len()])?.covariance;
+    Ok(Half { covariance, shift, pin })
+}
+
+fn complement(indices: &[usize], n: usize) -> Vec<usize> {
+    (0..n).filter(|i| !indices.contains(i)).collect()
+}
+
+fn sorted(indices: &[usize]) -> Vec<usize> {
+    let mut sorted = indices.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn row_major(a: MatRef<f64>) -> Vec<f64> {
+    (0..a.nrows()).flat_map(|i| (0..a.ncols()).map(move |j| a[(i, j)])).collect()
+}
+
+impl Kronecker {
+    /// From the factors of each layer, input side first.
+    pub fn new(layers: Vec<Factors>) -> Self {
+        Self { layers }
+    }
+
+    /// The factors of each layer.
+    pub fn layers(&self) -> &[Factors] {
+        &self.layers
+    }
+
+    /// Numbers computed layer by layer.
+    fn each(&self, x: &[f64], of: impl Fn(&Factors, MatRef<f64>) -> Result<Mat<f64>>) -> Result<Vec<f64>> {
+        let (mut all, mut start) = (Vec::with_capacity(x.len()), 0);
+        for layer in &self.layers {
+            let end = start + layer.n_parameters();
+            all.extend(row_major(of(layer, layer.matrix(&x[start..end]))?.as_ref()));
+            start = end;
+        }
+        Ok(all)
+    }
+
+    /// Outer products of a number for each row and a number for each column.
+    fn outer(&self, of: impl Fn(&Full) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+        let mut all = Vec::with_capacity(self.n_parameters());
+        for layer in &self.layers {
+            let (rows, columns) = (of(&layer.rows)?, of(&layer.columns)?);
+            all.extend(rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)));
+        }
+        Ok(all)
+    }
+
+    fn replaced(&self, block: usize, factors: Factors) -> Self {
+        let mut layers = self.layers.clone();
+        layers[block] = factors;
+        Self { layers }
+    }
+}
+
+impl Structure for Kronecker {
+    const NAME: &'static str = "kronecker";
+
+    fn n_parameters(&self) -> usize {
+        self.layers.iter().map(Factors::n_parameters).sum()
+    }
+
+    fn check(&self, layout: &Layout) -> Result<()> {
+        let found: Vec<_> = self
+            .layers
+            .iter()
+            .map(|l| (l.rows.n_parameters(), l.columns.n_parameters()))
+            .collect();
+        let wanted: Vec<_> = layout.blocks.iter().map(|b| (b.rows, b.cols)).collect();
+        if wanted == found {
+            return Ok(());
+        }
+        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+        Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
+    }
+
+    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+        let (pinned, kept) = layout.split(slice)?;
+        let block = slice.block();
+        let layer = &self.layers[block];
+        let part = match slice {
+            Slice::Rows { rows, .. } => layer.condition_rows(&sorted(rows), residual)?,
+            Slice::Cols { cols, .. } => layer.condition_columns(&sorted(cols), residual)?,
+            Slice::Block { .. } => {
+                let covariance = self.marginalize(layout, slice)?;
+                let pin = self.pin(layout, slice, residual)?;
+                return Ok(Conditioned { covariance, shift: vec![0.0; kept.len()], pin });
+            }
+        };
+        // The other layers are independent of this one and do not move.
+        let before = layout.ranges()[block].start;
+        let behind = kept.len() - before - part.shift.len();
+        let zeros = |n| std::iter::repeat_n(0.0, n);
+        let shift = zeros(before).chain(part.shift).chain(zeros(behind)).collect();
+        debug_assert_eq!(part.pin.n, pinned.len());
+        Ok(Conditioned { covariance: self.replaced(block, part.covariance), shift, pin: part.pin })
+    }
+
+    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        layout.split(slice)?;
+        let block = slice.block();
+        let Factors { rows: r, columns: c } = &self.layers[block];
+        let part = match slice {
+            Slice::Rows { rows, .. } => {
+                let kept = complement(rows, r.n_parameters());
+                Factors { rows: r.select(&kept), columns: c.clone() }
+            }
+            Slice::Cols { cols, .. } => {
+                let kept = complement(cols, c.n_parameters());
+                Factors { rows: r.clone(), columns: c.select(&kept) }
+            }
+            Slice::Block { .. } => {
+                let mut layers = self.layers.clone();
+                layers.remove(block);
+                return Ok(Self { layers });
+            }
+        };
+        Ok(self.replaced(block, part))
+    }
+
+    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        layout.split(slice)?;
+        let Factors { rows: r, columns: c } = &self.layers[slice.block()];
+        let (n_rows, n_cols) = (r.n_parameters(), c.n_parameters());
+        let part = |full: &Full, indices: &[usize]| {
+            let indices = sorted(indices);
+            Cholesky::in_place(gather(full.matrix(), &indices, &indices))
+        };
+        let matrix = |n, c| MatRef::from_row_major_slice(residual, n, c);
+        Ok(match slice {
+            Slice::Rows { rows, .. } => {
+                Factors::pin(&part(r, rows)?, c.factor()?, matrix(rows.len(), n_cols))
+            }
+            Slice::Cols { cols, .. } => {
+                Factors::pin(r.factor()?, &part(c, cols)?, matrix(n_rows, cols.len()))
+            }
+            Slice::Block { .. } => Factors::pin(r.factor()?, c.factor()?, matrix(n_rows, n_cols)),
+        })
+    }
+
+    fn permute_columns(&self, _: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+        let Factors { rows, columns } = &self.layers[block];
+        let stay = order.len()..columns.n_parameters();
+        let from: Vec<usize> = order.iter().copied().chain(stay).collect();
+        let factors = Factors { rows: rows.clone(), columns: columns.select(&from) };
+        Ok(self.replaced(block, factors))
+    }
+
+    fn column_covariance(&self, _: &Layout, block: usize) -> Result<Mat<f64>> {
+        let Factors { rows, columns } = &self.layers[block];
+        let scale = rows.diagonal()?.iter().sum::<f64>() / rows.n_parameters() as f64;
+        Ok(columns.matrix() * faer::Scale(scale))
+    }
+
+    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(x, |layer, x| {
+            let half = product(layer.rows.matrix(), x);
+            Ok(product(half.as_ref(), layer.columns.matrix()))
+        })
+    }
+
+    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(x, |layer, x| {
+            let mut half = x.to_owned();
+            layer.rows.factor()?.solve(half.as_mut());
+            let mut whole = half.transpose().to_owned();
+            layer.columns.factor()?.solve(MatMut::from(whole.as_mut()));
+            Ok(whole.transpose().to_owned())
+        })
+    }
+
+    fn precision_diagonal(&self) -> Result<Vec<f64>> {
+        self.outer(Structure::precision_diagonal)
+    }
+
+    fn log_det(&self) -> Result<f64> {
+        let of = |layer: &Factors| {
+            let (n, c) = (layer.rows.n_parameters() as f64, layer.columns.n_parameters() as f64);
+            Ok(c * layer.rows.log_det()? + n * layer.columns.log_det()?)
+        };
+        self.layers.iter().map(of).sum()
+    }
+
+    fn diagonal(&self) -> Result<Vec<f64>> {
+        self.outer(Structure::diagonal)
+    }
+
+    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
+        let (mut sum, mut start) = (0.0, 0);
+        for layer in &self.layers {
+            let end = start + layer.n_parameters();
+            let x = layer.matrix(&x[start..end]);
+            sum += Factors::pin(layer.rows.factor()?, layer.columns.factor()?, x).quadratic;
+            start = end;
+        }
+        Ok(sum)
+    }
+
+    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let noise: Vec<f64> = (0..self.n_parameters()).map(|_| rng.normal()).collect();
+        self.each(&noise, |layer, z| {
+            let half = product(layer.rows.factor()?.lower(), z);
+            Ok(product(half.as_ref(), layer.columns.factor()?.lower().transpose()))
+        })
+    }
+
+    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+        let of = |(p, q): (&Factors, &Factors)| {
+            Ok(p.rows.trace_ratio(&q.rows)? * p.columns.trace_ratio(&q.columns)?)
+        };
+        self.layers.iter().zip(&other.layers).map(of).sum()
+    }
+}

@@ -1,0 +1,229 @@
+//! Algebra of symmetric positive definite matrices in f64: the Cholesky factor, and conditioning by Schur complements.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::triangular_solve::{
+    solve_lower_triangular_in_place, solve_upper_triangular_in_place,
+};
+use faer::prelude::default;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+
+use crate::error::{Error, Result};
+
+/// Matrices of fewer rows are not worth a second thread.
+const SMALLEST_PARALLEL: usize = 256;
+
+/// A = L Lᵀ with L lower triangular.
+#[derive(Clone, Debug)]
+pub struct Cholesky {
+    lower: Mat<f64>,
+}
+
+/// The Gaussian of some parameters once others are pinned.
+#[derive(Clone, Debug)]
+pub struct Schur {
+    /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk, (k, k).
+    pub covariance: Mat<f64>,
+    /// Ψ_kd Ψ_dd⁻¹ r, (k,): what the mean moves by.
+    pub shift: Vec<f64>,
+    /// rᵀ Ψ_dd⁻¹ r.
+    pub quadratic: f64,
+    /// log |Ψ_dd|.
+    pub log_det: f64,
+}
+
+impl Cholesky {
+    /// The factor of a symmetric matrix, whose lower triangle alone is read; (n, n).
+    pub fn new(a: MatRef<f64>) -> Result<Self> {
+        let mut lower = Mat::zeros(a.nrows(), a.ncols());
+        lower.copy_from_triangular_lower(a);
+        Self::in_place(lower)
+    }
+
+    /// The factor in the memory of its matrix.
+    pub fn in_place(mut a: Mat<f64>) -> Result<Self> {
+        let (size, n_cols) = (a.nrows(), a.ncols());
+        if size != n_cols {
+            return Err(Error::mismatch("columns of a covariance", size, n_cols));
+        }
+        let par = parallelism(size);
+        let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(size, par, default()));
+        let stack = MemStack::new(&mut memory);
+        // NaN passes the pivots of a blocked factorisation, so the diagonal is looked at as well.
+        let factored = cholesky_in_place(a.as_mut(), default(), par, stack, default());
+        if let Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) = factored
+        {
+            return Err(Error::NotPositiveDefinite { index, size });
+        }
+        for j in 0..size {
+            if !(a[(j, j)] > 0.0 && a[(j, j)].is_finite()) {
+                return Err(Error::NotPositiveDefinite { index: j, size });
+            }
+            a.as_mut().col_mut(j).subrows_mut(0, j).fill(0.0);
+        }
+        Ok(Self { lower: a })
+    }
+
+    /// L, (n, n).
+    pub fn lower(&self) -> MatRef<'_, f64> {
+        self.lower.as_ref()
+    }
+
+    /// log |A| = 2 Σ log Lᵢᵢ
+    pub fn log_det(&self) -> f64 {
+        (0..self.lower.nrows()).map(|i| 2.0 * self.lower[(i, i)].ln()).sum()
+    }
+
+    /// B ← L⁻¹ B, (n, any).
+    pub fn half_solve(&self, b: MatMut<f64>) {
+        let par = parallelism(b.ncols().min(b.nrows()));
+        solve_lower_triangular_in_place(self.lower.as_ref(), b, par);
+    }
+
+    /// B ← L⁻ᵀ B, (n, any): the second half of a solution.
+    pub fn half_solve_transposed(&self, b: MatMut<f64>) {
+        let par = parallelism(b.ncols().min(b.nrows()));
+        solve_upper_triangular_in_place(self.lower.transpose(), b, par);
+    }
+
+    /// B ← A⁻¹ B, (n, any).
+    pub fn solve(&self, mut b: MatMut<f64>) {
+        self.half_solve(b.as_mut());
+        self.half_solve_transposed(b);
+    }
+
+    /// A⁻¹ b, (n,).
+    pub fn solve_vector(&self, b: &[f64]) -> Vec<f64> {
+        let mut x = b.to_vec();
+        self.solve(MatMut::from_column_major_slice_mut(&mut x, b.len(), 1));
+        x
+    }
+
+    /// bᵀ A⁻¹ b = ‖L⁻¹ b‖²
+    pub fn quadratic(&self, b: &[f64]) -> f64 {
+        let mut x = b.to_vec();
+        self.half_solve(MatMut::from_column_major_slice_mut(&mut x, b.len(), 1));
+        dot(&x, &x)
+    }
+
+    /// A⁻¹, (n, n); where the whole of a precision is wanted and not its product with something.
+    pub fn inverse(&self) -> Mat<f64> {
+        let n = self.lower.nrows();
+        let mut inverse = Mat::identity(n, n);
+        self.solve(inverse.as_mut());
+        inverse
+    }
+
+    /// (A⁻¹)ᵢᵢ, (n,): squared lengths of the columns of L⁻¹.
+    pub fn inverse_diagonal(&self) -> Vec<f64> {
+        let n = self.lower.nrows();
+        let mut half = Mat::identity(n, n);
+        self.half_solve(half.as_mut());
+        (0..n).map(|j| half.col(j).squared_norm_l2()).collect()
+    }
+}
+
+/// Conditions N(·, Ψ) on its `pinned` parameters lying `residual` = ν − m_d away from their mean.
+///
+/// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk,  Ψ_kd Ψ_dd⁻¹ (ν − m_d)
+///
+/// `covariance` is symmetric, (p, p); the parameters of `kept` come back in its order, those that neither
+/// list names are integrated out.
+pub fn condition(
+    covariance: MatRef<f64>,
+    kept: &[usize],
+    pinned: &[usize],
+    residual: &[f64],
+) -> Result<Schur> {
+    if residual.len() != pinned.len() {
+        return Err(Error::mismatch("values of pinned parameters", pinned.len(), residual.len()));
+    }
+    let factor = Cholesky::in_place(gather(covariance, pinned, pinned))?; // (d, d)
+    let mut half = gather(covariance, pinned, kept); // (d, k)
+    factor.half_solve(half.as_mut()); // L⁻¹ Ψ_dk
+    let mut deviation = residual.to_vec();
+    factor.half_solve(column(&mut deviation));
+    let mut remainder = gather(covariance, kept, kept); // (k, k)
+    let par = parallelism(kept.len());
+    triangular::matmul(
+        remainder.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Add,
+        half.transpose(),
+        BlockStructure::Rectangular,
+        half.as_ref(),
+        BlockStructure::Rectangular,
+        -1.0,
+        par,
+    );
+    mirror(remainder.as_mut());
+    let mut shift = vec![0.0; kept.len()];
+    let rhs = MatRef::from_column_major_slice(&deviation, pinned.len(), 1);
+    matmul(column(&mut shift), Accum::Replace, half.transpose(), rhs, 1.0, par);
+    let (quadratic, log_det) = (dot(&deviation, &deviation), factor.log_det());
+    Ok(Schur { covariance: remainder, shift, quadratic, log_det })
+}
+
+/// The rows and columns of a matrix that two lists name, (rows, cols).
+pub fn gather(a: MatRef<f64>, rows: &[usize], cols: &[usize]) -> Mat<f64> {
+    let mut picked = Mat::zeros(rows.len(), cols.len());
+    for (mut to, &col) in picked.col_iter_mut().zip(cols) {
+        let from = a.col(col);
+        match (from.try_as_col_major(), to.as_mut().try_as_col_major_mut()) {
+            (Some(from), Some(to)) => {
+                let (from, to) = (from.as_slice(), to.as_slice_mut());
+                to.iter_mut().zip(rows).for_each(|(to, &row)| *to = from[row]);
+            }
+            _ => rows.iter().enumerate().for_each(|(i, &row)| to[i] = from[row]),
+        }
+    }
+    picked
+}
+
+/// A B, (n, m).
+pub fn product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+    let mut c = Mat::zeros(a.nrows(), b.ncols());
+    matmul(c.as_mut(), Accum::Replace, a, b, 1.0, parallelism(a.nrows().min(b.ncols())));
+    c
+}
+
+/// A x, (n,).
+pub fn product_vector(a: MatRef<f64>, x: &[f64]) -> Vec<f64> {
+    let mut y = vec![0.0; a.nrows()];
+    let x = MatRef::from_column_major_slice(x, x.len(), 1);
+    matmul(column(&mut y), Accum::Replace, a, x, 1.0, Par::Seq);
+    y
+}
+
+/// Σᵢ aᵢ bᵢ
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn column(values: &mut [f64]) -> MatMut<'_, f64> {
+    let n = values.len();
+    MatMut::from_column_major_slice_mut(values, n, 1)
+}
+
+/// Copies the lower triangle to the upper one, in tiles that fit the cache.
+fn mirror(mut a: MatMut<f64>) {
+    const TILE: usize = 64;
+    let n = a.nrows();
+    for j0 in (0..n).step_by(TILE) {
+        for i0 in (j0..n).step_by(TILE) {
+            for j in j0..n.min(j0 + TILE) {
+                for i in i0.max(j + 1)..n.min(i0 + TILE) {
+                    a[(j, i)] = a[(i, j)];
+                }
+            }
+        }
+    }
+}
+
+/// All threads of the caller's pool where the work is worth them. Products are split by output only, so the
+/// number of threads changes no bit (a test holds this).
+fn parallelism(size: usize) -> Par {
+    if size < SMALLEST_PARALLEL { Par::Seq } else { Par::rayon(0) }
+}

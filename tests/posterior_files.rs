@@ -1,0 +1,155 @@
+//! Posteriors on disk: what this program writes it reads, and what another writes by the documented format as well.
+
+mod dense;
+
+use bayes_posterior::{AnyPosterior, Form, Gaussian, Origin, Posterior, Task, with_posterior};
+use core_tensors::Rng;
+use core_tensors::kernels::Activation;
+use dense::{TestResult, distance, network, normals, to_dense};
+use models::{Architecture, Mlp};
+
+/// A safetensors file put together by hand: length of the header, header, numbers.
+fn by_hand(metadata: &str, tensors: &[(&str, &[usize], &[f64])]) -> Vec<u8> {
+    let quoted = metadata.replace('"', "\\\"");
+    let (mut header, mut data) = (format!("{{\"__metadata__\":{{\"distill\":\"{quoted}\"}}"), Vec::new());
+    for (name, shape, values) in tensors {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        let end = data.len();
+        header += &format!(
+            ",\"{name}\":{{\"dtype\":\"F64\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}"
+        );
+    }
+    header.push('}');
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn every_structure_comes_back_bit_for_bit() -> TestResult {
+    let mut rng = Rng::new(0);
+    let teacher = Mlp { activation: Activation::LeakyRelu { slope: 0.01 }, ..network(&[2, 3, 1], true) };
+    let layout = teacher.layout();
+    let origin = Origin {
+        task: Some(Task::Regression),
+        noise_variance: Some(0.01),
+        prior_precision: Some(2.5),
+        n_objects: Some(900),
+        log_likelihood: Some(-17.25),
+        parent: Some("ab".into()),
+    };
+    let mean = normals(layout.n_parameters(), &mut rng);
+    macro_rules! posterior {
+        ($covariance:expr) => {
+            Posterior::with_history(
+                teacher.clone(),
+                Gaussian::new(layout.clone(), mean.clone(), $covariance)?,
+                vec![vec![0, 1], vec![4, 7, 9], vec![0]],
+                true,
+            )?
+        };
+    }
+    let r = &mut rng;
+    let all = [
+        AnyPosterior::Diagonal(posterior!(dense::diagonal(&layout, r))),
+        AnyPosterior::Block(posterior!(dense::by_layer(&layout, r))),
+        AnyPosterior::Block(posterior!(dense::by_unit(&layout, r))),
+        AnyPosterior::Kronecker(posterior!(dense::kronecker(&layout, r))),
+        AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Covariance, &layout, r))),
+        AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Precision, &layout, r))),
+        AnyPosterior::Full(posterior!(dense::full(&layout, r))),
+    ];
+    for before in all {
+        let bytes = before.to_bytes(&origin)?;
+        let (after, read) = AnyPosterior::from_bytes(&bytes)?;
+        assert_eq!(read, origin);
+        assert_eq!((after.network(), after.structure()), (&teacher, before.structure()));
+        assert_eq!(after.to_bytes(&origin)?, bytes);
+        let [a, b] = [&before, &after].map(|any| {
+            with_posterior!(any, p => (to_dense(p.gaussian.covariance()), p.gaussian.mean().to_vec(), p.kept.clone(), p.inexact))
+        });
+        assert_eq!(a, b);
+    }
+    Ok(())
+}
+
+#[test]
+fn files_of_another_program_are_read_as_documented() -> TestResult {
+    // p = 2 and r = 2: a square factor is not symmetric. Optional keys are left out.
+    let metadata = r#"{"format":1,"widths":[2,1],"bias":false,"activation":"relu","structure":"low_rank","parent":null}"#;
+    let bytes = by_hand(
+        metadata,
+        &[
+            ("factor", &[2, 2], &[1.0, 2.0, 3.0, 4.0]),
+            ("mean", &[2], &[0.5, -1.0]),
+            ("variance", &[2], &[0.25, 0.75]),
+        ],
+    );
+    let (AnyPosterior::LowRank(posterior), origin) = AnyPosterior::from_bytes(&bytes)? else {
+        return Err("another structure".into());
+    };
+    let wanted = vec![vec![5.25, 11.0], vec![11.0, 25.75]];
+    assert!(distance(&wanted, &to_dense(posterior.gaussian.covariance())) < 1e-15);
+    assert_eq!((posterior.gaussian.mean(), origin), (&[0.5, -1.0][..], Origin::default()));
+    assert_eq!((posterior.kept.clone(), posterior.inexact), (vec![vec![0, 1], vec![0]], false));
+
+    let metadata = r#"{"format":1,"widths":[1,2],"bias":false,"activation":"identity","structure":"kronecker","kept":[[3],[0,8]]}"#;
+    let tensors: [(&str, &[usize], &[f64]); 3] = [
+        ("columns.1", &[1, 1], &[3.0]),
+        ("mean", &[2], &[0.0, 0.0]),
+        ("rows.1", &[2, 2], &[2.0, 1.0, 1.0, 2.0]),
+    ];
+    let (any, _) = AnyPosterior::from_bytes(&by_hand(metadata, &tensors))?;
+    let dense = with_posterior!(&any, p => to_dense(p.gaussian.covariance()));
+    assert_eq!(dense, [[6.0, 3.0], [3.0, 6.0]]);
+    Ok(())
+}
+
+#[test]
+fn bad_files_are_refused_with_what_is_wrong() {
+    let header = |structure: &str, more: &str| {
+        format!(r#"{{"format":1,"widths":[2,1],"bias":false,"activation":"relu","structure":"{structure}"{more}}}"#)
+    };
+    let mean: (&str, &[usize], &[f64]) = ("mean", &[2], &[0.0, 0.0]);
+    let message = |metadata: &str, tensors: &[(&str, &[usize], &[f64])]| {
+        AnyPosterior::from_bytes(&by_hand(metadata, tensors)).unwrap_err().to_string()
+    };
+    let cases = [
+        (header("diagonal", ""), vec![mean], "the tensor `variance` is missing"),
+        (header("round", ""), vec![mean], "structure `round`, wanted diagonal"),
+        (header("diagonal", r#","format":1"#).replace("[2,1]", "[2]"), vec![mean], "duplicate field"),
+        (header("full", "").replace("[2,1]", "[2,0]"), vec![mean], "widths [2, 0]"),
+        (header("full", "").replace("relu", "tanh"), vec![mean], "activation `tanh`"),
+        (header("block", ""), vec![mean], "wants `blocks`"),
+        (header("full", "").replace("\"format\":1", "\"format\":2"), vec![mean], "format 2, this version reads 1"),
+        (
+            header("full", ""),
+            vec![("covariance", &[2, 2], &[1.0, 0.5, 0.4, 1.0]), mean],
+            "entry (0, 1) equal to (1, 0)",
+        ),
+        (header("full", ""), vec![("covariance", &[2, 1], &[1.0, 0.5]), mean], "wanted a square"),
+        (
+            header("diagonal", ""),
+            vec![mean, ("variance", &[2], &[1.0, -1.0])],
+            "variance of parameter 1 must lie in (0, ∞), got -1",
+        ),
+        (
+            header("diagonal", r#","kept":[[0],[0]]"#),
+            vec![mean, ("variance", &[2], &[1.0, 1.0])],
+            "ids of kept units: wanted [2, 1], found [1, 1]",
+        ),
+        (
+            header("diagonal", "").replace("[2,1]", "[3,1]"),
+            vec![mean, ("variance", &[2], &[1.0, 1.0])],
+            "numbers of a posterior mean: wanted 3, found 2",
+        ),
+    ];
+    for (metadata, tensors, part) in cases {
+        let text = message(&metadata, &tensors);
+        assert!(text.contains(part), "{text} / {part}");
+    }
+    let plain = safetensors::serialize::<String, safetensors::tensor::TensorView, _>(vec![], None).unwrap();
+    let text = AnyPosterior::from_bytes(&plain).unwrap_err().to_string();
+    assert!(text.contains("lack the key `distill`"), "{text}");
+    assert!(AnyPosterior::from_bytes(b"nothing").is_err());
+}
