@@ -11,7 +11,8 @@ use models::{Architecture, Mlp};
 /// A safetensors file put together by hand: length of the header, header, numbers.
 fn by_hand(metadata: &str, tensors: &[(&str, &[usize], &[f64])]) -> Vec<u8> {
     let quoted = metadata.replace('"', "\\\"");
-    let (mut header, mut data) = (format!("{{\"__metadata__\":{{\"distill\":\"{quoted}\"}}"), Vec::new());
+    let (mut header, mut data) =
+        (format!("{{\"__metadata__\":{{\"distill\":\"{quoted}\"}}"), Vec::new());
     for (name, shape, values) in tensors {
         let start = data.len();
         data.extend(values.iter().flat_map(|v| v.to_le_bytes()));
@@ -28,7 +29,8 @@ fn by_hand(metadata: &str, tensors: &[(&str, &[usize], &[f64])]) -> Vec<u8> {
 #[test]
 fn every_structure_comes_back_bit_for_bit() -> TestResult {
     let mut rng = Rng::new(0);
-    let teacher = Mlp { activation: Activation::LeakyRelu { slope: 0.01 }, ..network(&[2, 3, 1], true) };
+    let teacher =
+        Mlp { activation: Activation::LeakyRelu { slope: 0.01 }, ..network(&[2, 3, 1], true) };
     let layout = teacher.layout();
     let origin = Origin {
         task: Some(Task::Regression),
@@ -108,7 +110,9 @@ fn files_of_another_program_are_read_as_documented() -> TestResult {
 #[test]
 fn bad_files_are_refused_with_what_is_wrong() {
     let header = |structure: &str, more: &str| {
-        format!(r#"{{"format":1,"widths":[2,1],"bias":false,"activation":"relu","structure":"{structure}"{more}}}"#)
+        format!(
+            r#"{{"format":1,"widths":[2,1],"bias":false,"activation":"relu","structure":"{structure}"{more}}}"#
+        )
     };
     let mean: (&str, &[usize], &[f64]) = ("mean", &[2], &[0.0, 0.0]);
     let message = |metadata: &str, tensors: &[(&str, &[usize], &[f64])]| {
@@ -117,11 +121,19 @@ fn bad_files_are_refused_with_what_is_wrong() {
     let cases = [
         (header("diagonal", ""), vec![mean], "the tensor `variance` is missing"),
         (header("round", ""), vec![mean], "structure `round`, wanted diagonal"),
-        (header("diagonal", r#","format":1"#).replace("[2,1]", "[2]"), vec![mean], "duplicate field"),
+        (
+            header("diagonal", r#","format":1"#).replace("[2,1]", "[2]"),
+            vec![mean],
+            "duplicate field",
+        ),
         (header("full", "").replace("[2,1]", "[2,0]"), vec![mean], "widths [2, 0]"),
         (header("full", "").replace("relu", "tanh"), vec![mean], "activation `tanh`"),
         (header("block", ""), vec![mean], "wants `blocks`"),
-        (header("full", "").replace("\"format\":1", "\"format\":2"), vec![mean], "format 2, this version reads 1"),
+        (
+            header("full", "").replace("\"format\":1", "\"format\":2"),
+            vec![mean],
+            "format 2, this version reads 1",
+        ),
         (
             header("full", ""),
             vec![("covariance", &[2, 2], &[1.0, 0.5, 0.4, 1.0]), mean],
@@ -148,7 +160,8 @@ fn bad_files_are_refused_with_what_is_wrong() {
         let text = message(&metadata, &tensors);
         assert!(text.contains(part), "{text} / {part}");
     }
-    let plain = safetensors::serialize::<String, safetensors::tensor::TensorView, _>(vec![], None).unwrap();
+    let plain =
+        safetensors::serialize::<String, safetensors::tensor::TensorView, _>(vec![], None).unwrap();
     let text = AnyPosterior::from_bytes(&plain).unwrap_err().to_string();
     assert!(text.contains("lack the key `distill`"), "{text}");
     assert!(AnyPosterior::from_bytes(b"nothing").is_err());

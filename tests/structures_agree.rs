@@ -59,7 +59,8 @@ fn verbs_equal_the_dense_matrix() -> TestResult {
             let (shape, start) = (layout.blocks[block], layout.ranges()[block].start);
             let ours = s.column_covariance(layout, block)?;
             for (i, j) in [(0, 0), (0, 1), (1, 0), (shape.cols - 1, 0)] {
-                let at = |row: usize| psi[start + row * shape.cols + i][start + row * shape.cols + j];
+                let at =
+                    |row: usize| psi[start + row * shape.cols + i][start + row * shape.cols + j];
                 let wanted = (0..shape.rows).map(at).sum::<f64>() / shape.rows as f64;
                 close("column covariance", S::NAME, &[ours[(i, j)] + 10.0], &[wanted + 10.0]);
             }
@@ -92,17 +93,29 @@ fn divergences_equal_the_dense_formula() -> TestResult {
 
         // The gradient against central differences, which carry ε² of the third derivative.
         let (step, v) = (1e-4, q.covariance().variance().to_vec());
-        let value = |m: &[f64], v: &[f64]| Ok::<_, bayes_posterior::Error>(Prior::new(&prior)?.divergence(m, v)?.value);
+        let value = |m: &[f64], v: &[f64]| {
+            Ok::<_, bayes_posterior::Error>(Prior::new(&prior)?.divergence(m, v)?.value)
+        };
         for i in [0, p / 2, p - 1] {
             let moved = |of: &[f64], by: f64| {
                 let mut of = of.to_vec();
                 of[i] += by;
                 of
             };
-            let by_mean = (value(&moved(q.mean(), step), &v)? - value(&moved(q.mean(), -step), &v)?) / (2.0 * step);
-            let by_variance = (value(q.mean(), &moved(&v, step))? - value(q.mean(), &moved(&v, -step))?) / (2.0 * step);
-            assert!((by_mean - ours.mean_gradient[i]).abs() < 1e-5 * (1.0 + by_mean.abs()), "{}", S::NAME);
-            assert!((by_variance - ours.variance_gradient[i]).abs() < 1e-4 * (1.0 + by_variance.abs()));
+            let by_mean = (value(&moved(q.mean(), step), &v)?
+                - value(&moved(q.mean(), -step), &v)?)
+                / (2.0 * step);
+            let by_variance = (value(q.mean(), &moved(&v, step))?
+                - value(q.mean(), &moved(&v, -step))?)
+                / (2.0 * step);
+            assert!(
+                (by_mean - ours.mean_gradient[i]).abs() < 1e-5 * (1.0 + by_mean.abs()),
+                "{}",
+                S::NAME
+            );
+            assert!(
+                (by_variance - ours.variance_gradient[i]).abs() < 1e-4 * (1.0 + by_variance.abs())
+            );
         }
         Ok(())
     }
@@ -156,12 +169,14 @@ fn pins_are_marginal_densities() -> TestResult {
         ] {
             let (at, _) = layout.split(&slice)?;
             let values = normals(at.len(), rng);
-            let part: Matrix = at.iter().map(|&i| at.iter().map(|&j| psi[i][j]).collect()).collect();
+            let part: Matrix =
+                at.iter().map(|&i| at.iter().map(|&j| psi[i][j]).collect()).collect();
             let precision = inverse(&part);
             let r: Vec<f64> = at.iter().zip(&values).map(|(&i, v)| v - g.mean()[i]).collect();
             let pairs = (0..r.len()).flat_map(|i| (0..r.len()).map(move |j| (i, j)));
             let quadratic: f64 = pairs.map(|(i, j)| r[i] * precision[i][j] * r[j]).sum();
-            let wanted = -0.5 * (r.len() as f64 * std::f64::consts::TAU.ln() + log_det(&part) + quadratic);
+            let wanted =
+                -0.5 * (r.len() as f64 * std::f64::consts::TAU.ln() + log_det(&part) + quadratic);
             for pin in [g.pin(&slice, &values)?, g.condition(&slice, &values)?.1] {
                 close("pin", S::NAME, &[pin.log_density()], &[wanted]);
                 close("cost", S::NAME, &[pin.cost()], &[0.5 * quadratic]);
@@ -174,7 +189,13 @@ fn pins_are_marginal_densities() -> TestResult {
 }
 
 /// A sequence with unsorted units, both edits, both sides of a layer.
-fn check_sequence<S: Structure>(name: &str, s: S, mean: Vec<f64>, bias: bool, reading: Reading) -> TestResult {
+fn check_sequence<S: Structure>(
+    name: &str,
+    s: S,
+    mean: Vec<f64>,
+    bias: bool,
+    reading: Reading,
+) -> TestResult {
     let teacher = network(&[2, 3, 3, 2], bias);
     let mut dense = twin(&teacher, &mean, &s);
     let gaussian = Gaussian::new(teacher.layout(), mean, s)?;
@@ -233,7 +254,8 @@ fn the_remainder_is_the_inverse_of_a_part_of_the_precision() -> TestResult {
         for slice in [Slice::Cols { block: 1, cols: vec![0, 2] }, Slice::Block { block: 2 }] {
             let (pinned, kept) = layout.split(&slice)?;
             let left = s.condition(layout, &slice, &vec![0.0; pinned.len()])?.covariance;
-            let part = kept.iter().map(|&i| kept.iter().map(|&j| precision[i][j]).collect()).collect();
+            let part =
+                kept.iter().map(|&i| kept.iter().map(|&j| precision[i][j]).collect()).collect();
             let gap = distance(&inverse(&part), &to_dense(&left));
             assert!(gap < TOLERANCE, "{}: {gap:e}", S::NAME);
         }
@@ -329,12 +351,15 @@ fn what_is_no_covariance_is_refused() -> TestResult {
     let indefinite = Full::new(matrix(2.0))?;
     let text = message(indefinite.log_det().unwrap_err());
     assert!(text.contains("positive definite: pivot 1 of its 2"), "{text}");
-    assert!(message(Full::new(matrix(f64::NAN)).unwrap_err()).contains("entry (0, 1) equal to (1, 0)"));
+    assert!(
+        message(Full::new(matrix(f64::NAN)).unwrap_err()).contains("entry (0, 1) equal to (1, 0)")
+    );
     let skew = Mat::from_fn(2, 2, |i, j| [[1.0, 0.5], [0.4, 1.0]][i][j]);
     assert!(message(Full::new(skew).unwrap_err()).contains("found 0.5 and 0.4"));
     let zero = Diagonal::new(vec![1.0, 0.0]).unwrap_err();
     assert_eq!(message(zero), "variance of parameter 1 must lie in (0, ∞), got 0");
-    let short = Gaussian::new(network(&[1, 2], false).layout(), vec![0.0; 2], Diagonal::new(vec![1.0])?);
+    let short =
+        Gaussian::new(network(&[1, 2], false).layout(), vec![0.0; 2], Diagonal::new(vec![1.0])?);
     assert_eq!(message(short.unwrap_err()), "parameters of a covariance: wanted 2, found 1");
     Ok(())
 }

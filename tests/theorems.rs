@@ -15,7 +15,10 @@ use models::{Architecture, Mlp};
 /// Relative error of f64 algebra on matrices of condition below 1e3.
 const TOLERANCE: f64 = 1e-10;
 
-fn random_posterior(network: &Mlp, rng: &mut Rng) -> Result<Posterior<Full>, bayes_posterior::Error> {
+fn random_posterior(
+    network: &Mlp,
+    rng: &mut Rng,
+) -> Result<Posterior<Full>, bayes_posterior::Error> {
     let layout = network.layout();
     let mean = normals(layout.n_parameters(), rng);
     let covariance = dense::full(&layout, rng);
@@ -45,7 +48,8 @@ fn the_worked_example_in_both_readings() -> TestResult {
     let after = |reading| -> Result<_, Box<dyn std::error::Error>> {
         let covariance = Full::new(Mat::from_fn(6, 6, |i, j| rows[i][j]))?;
         let mean = vec![1.0, 2.0, 3.0, 4.0, 0.5, -1.0];
-        let posterior = Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
+        let posterior =
+            Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
         let rules = Rules { reading, ..Rules::strict() };
         Ok(transform(posterior, &[units(1, &[1])], &rules)?.posterior)
     };
@@ -68,7 +72,11 @@ fn the_worked_example_in_both_readings() -> TestResult {
     close(
         &all,
         [1.0, 19.0 * seventh, 8.5 * seventh],
-        [[2.0, 0.0, 1.0], [0.0, 11.0 * seventh, -3.0 * seventh], [1.0, -3.0 * seventh, 11.0 * seventh]],
+        [
+            [2.0, 0.0, 1.0],
+            [0.0, 11.0 * seventh, -3.0 * seventh],
+            [1.0, -3.0 * seventh, 11.0 * seventh],
+        ],
     );
     Ok(())
 }
@@ -95,8 +103,10 @@ fn the_conditional_mean_is_the_optimal_brain_surgeons_update() -> TestResult {
         }
         let hw = (0..p).map(|i| (0..p).map(|j| h[i][j] * w[j]).sum::<f64>());
         let right: Vec<f64> = hw.chain(vec![0.0; d]).collect();
-        let solution: Vec<f64> =
-            inverse(&kkt).iter().map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum()).collect();
+        let solution: Vec<f64> = inverse(&kkt)
+            .iter()
+            .map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum())
+            .collect();
         let (ours, pin) = posterior.gaussian.condition(&slice, &vec![0.0; d])?;
         let wanted: Vec<f64> = kept.iter().map(|&i| solution[i]).collect();
         assert!(vector_distance(&wanted, ours.mean()) < 1e-9);
@@ -115,7 +125,8 @@ fn scores(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Vec<f64>, Box<dyn std:
     let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
         Tensor::from_slice(&w[range], (shape.rows, shape.cols), &Device::Cpu)
     };
-    let blocks = layout.ranges().into_iter().zip(&layout.blocks).map(block).collect::<Result<_, _>>()?;
+    let blocks =
+        layout.ranges().into_iter().zip(&layout.blocks).map(block).collect::<Result<_, _>>()?;
     let w = Params::new(layout.clone(), blocks)?;
     Ok(network.forward(&w, x)?.flatten_all()?.to_vec1::<f64>()?)
 }
@@ -128,7 +139,8 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
         let teacher = network(&[3, 4, 4, 2], bias);
         let layout = teacher.layout();
         let w = normals(layout.n_parameters(), &mut rng);
-        let x = Tensor::from_vec(normals(15, &mut rng), (5, 3), &Device::Cpu)?.to_dtype(DType::F64)?;
+        let x =
+            Tensor::from_vec(normals(15, &mut rng), (5, 3), &Device::Cpu)?.to_dtype(DType::F64)?;
 
         let outgoing = core_tensors::Slice::Cols { block: 1, cols: vec![0, 3] };
         let incoming = core_tensors::Slice::Rows { block: 0, rows: vec![0, 3] };
@@ -151,7 +163,8 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
             }
         }
         let narrow = bayes_posterior::Diagonal::new(vec![1e-6; w.len()])?;
-        let posterior = Posterior::new(teacher.clone(), Gaussian::new(layout, pinned.clone(), narrow)?)?;
+        let posterior =
+            Posterior::new(teacher.clone(), Gaussian::new(layout, pinned.clone(), narrow)?)?;
         let plan = [whole_layer(2, Pairing::Density)];
         let result = transform(posterior, &plan, &Rules::strict())?;
         assert!(result.pins[0].density.cost() < 1e-9, "the pairing was not found");
@@ -190,11 +203,20 @@ fn units_of_one_layer_go_in_any_order_with_the_same_result() -> TestResult {
 #[test]
 fn the_side_that_goes_first_matters_under_correlation_only() -> TestResult {
     let teacher = network(&[2, 3, 3, 1], false);
-    let (from_output, from_input) = ([units(2, &[1]), units(1, &[0])], [units(1, &[0]), units(2, &[1])]);
-    fn gap<S: Structure>(p: &Posterior<S>, a: &[Edit], b: &[Edit]) -> Result<f64, bayes_posterior::Error> {
-        let [a, b] = [transform(p.clone(), a, &Rules::strict())?, transform(p.clone(), b, &Rules::strict())?];
+    let (from_output, from_input) =
+        ([units(2, &[1]), units(1, &[0])], [units(1, &[0]), units(2, &[1])]);
+    fn gap<S: Structure>(
+        p: &Posterior<S>,
+        a: &[Edit],
+        b: &[Edit],
+    ) -> Result<f64, bayes_posterior::Error> {
+        let [a, b] = [
+            transform(p.clone(), a, &Rules::strict())?,
+            transform(p.clone(), b, &Rules::strict())?,
+        ];
         assert_eq!(a.posterior.kept, b.posterior.kept);
-        let dense = |t: &bayes_posterior::Transformed<S>| to_dense(t.posterior.gaussian.covariance());
+        let dense =
+            |t: &bayes_posterior::Transformed<S>| to_dense(t.posterior.gaussian.covariance());
         Ok(distance(&dense(&a), &dense(&b)))
     }
     let mut rng = Rng::new(4);
@@ -202,7 +224,8 @@ fn the_side_that_goes_first_matters_under_correlation_only() -> TestResult {
     assert!(gap(&correlated, &from_output, &from_input)? > 1e-3);
     let diagonal = dense::diagonal(&teacher.layout(), &mut rng);
     let mean = normals(teacher.layout().n_parameters(), &mut rng);
-    let independent = Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, diagonal)?)?;
+    let independent =
+        Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, diagonal)?)?;
     assert!(gap(&independent, &from_output, &from_input)? == 0.0);
     Ok(())
 }
@@ -237,8 +260,10 @@ fn a_pairing_on_independent_parameters_is_the_best_of_all() -> TestResult {
         let (mut rng, teacher) = (Rng::new(seed), network(&[2, 3, 3, 1], true));
         let mean = normals(teacher.layout().n_parameters(), &mut rng);
         let covariance = dense::diagonal(&teacher.layout(), &mut rng);
-        let posterior = Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
-        let naive = dense::twin(&teacher, posterior.gaussian.mean(), posterior.gaussian.covariance());
+        let posterior =
+            Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
+        let naive =
+            dense::twin(&teacher, posterior.gaussian.mean(), posterior.gaussian.covariance());
         let plan = [whole_layer(2, Pairing::Density)];
         let result = transform(posterior.clone(), &plan, &Rules::strict())?;
         let cost = |order: &[usize; 3]| -> f64 {
@@ -265,7 +290,9 @@ fn alignment_pins_least_and_reaches_the_student() -> TestResult {
     let first = |n: usize| move |_| Ok((0..n).collect());
     let ids = |layer: usize| Ok((0..[10, 100, 50, 1][layer]).rev().collect());
     let plan = align(&teacher, &network(&[10, 10, 10, 1], false), &[], ids)?;
-    let [Edit::RemoveUnits { layer: 2, units: two }, Edit::RemoveUnits { layer: 1, units: one }] = &plan[..] else {
+    let [Edit::RemoveUnits { layer: 2, units: two }, Edit::RemoveUnits { layer: 1, units: one }] =
+        &plan[..]
+    else {
         return Err(format!("{plan:?}").into());
     };
     assert_eq!((two.len(), one.len(), one[0]), (40, 90, 99));
@@ -276,7 +303,10 @@ fn alignment_pins_least_and_reaches_the_student() -> TestResult {
     let message = |student: &[usize], drop: &[usize]| {
         align(&teacher, &network(student, false), drop, first(100)).unwrap_err().to_string()
     };
-    assert!(message(&[10, 120, 50, 1], &[]).contains("layer 1 would need 120 units of the teacher's 100"));
+    assert!(
+        message(&[10, 120, 50, 1], &[])
+            .contains("layer 1 would need 120 units of the teacher's 100")
+    );
     assert!(message(&[10, 50, 1], &[]).contains("name 1 of the hidden layers 1 to 2 to drop"));
     assert!(message(&[10, 5, 5, 5, 1], &[]).contains("deeper than the teacher"));
     assert!(message(&[9, 50, 1], &[2]).contains("the inputs must be the same 10"));

@@ -4,7 +4,9 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use bayes_posterior::{BlockDiagonal, Diagonal, Factors, Form, Full, Group, Kronecker, LowRank, Structure};
+use bayes_posterior::{
+    BlockDiagonal, Diagonal, Factors, Form, Full, Group, Kronecker, LowRank, Structure,
+};
 use core_tensors::kernels::Activation;
 use core_tensors::{Layout, Rng};
 use faer::Mat;
@@ -44,7 +46,12 @@ impl Dense {
     }
 
     /// Pins some positions and drops others; the rest keeps its order.
-    pub(crate) fn condition(&self, pinned: &[usize], values: &[f64], dropped: &[usize]) -> (Vec<f64>, Matrix) {
+    pub(crate) fn condition(
+        &self,
+        pinned: &[usize],
+        values: &[f64],
+        dropped: &[usize],
+    ) -> (Vec<f64>, Matrix) {
         let gone = |i: &usize| pinned.contains(i) || dropped.contains(i);
         let kept: Vec<usize> = (0..self.mean.len()).filter(|i| !gone(i)).collect();
         let part = |rows: &[usize], cols: &[usize]| -> Matrix {
@@ -115,7 +122,8 @@ pub(crate) fn inverse(a: &Matrix) -> Matrix {
     let mut work: Matrix = a.clone();
     let mut result: Matrix = (0..n).map(|i| (0..n).map(|j| f64::from(i == j)).collect()).collect();
     for col in 0..n {
-        let pivot = (col..n).max_by(|&i, &j| work[i][col].abs().total_cmp(&work[j][col].abs())).unwrap();
+        let pivot =
+            (col..n).max_by(|&i, &j| work[i][col].abs().total_cmp(&work[j][col].abs())).unwrap();
         work.swap(col, pivot);
         result.swap(col, pivot);
         let scale = work[col][col];
@@ -149,7 +157,8 @@ pub(crate) fn log_det(a: &Matrix) -> f64 {
 /// Ψ by its action on the unit vectors.
 pub(crate) fn to_dense(covariance: &impl Structure) -> Matrix {
     let p = covariance.n_parameters();
-    let column = |i: usize| covariance.apply(&(0..p).map(|j| f64::from(i == j)).collect::<Vec<_>>());
+    let column =
+        |i: usize| covariance.apply(&(0..p).map(|j| f64::from(i == j)).collect::<Vec<_>>());
     (0..p).map(|i| column(i).unwrap()).collect()
 }
 

@@ -67,7 +67,9 @@ fn targets(teacher: &Mlp, student: &Mlp, drop_layers: &[usize]) -> Result<Vec<us
         return refuse(match drop {
             None => "the student is deeper than the teacher".into(),
             Some(0) => "no layer may be dropped, the depths are equal".into(),
-            Some(n) => format!("name {n} of the hidden layers 1 to {} to drop, each once", depth - 1),
+            Some(n) => {
+                format!("name {n} of the hidden layers 1 to {} to drop, each once", depth - 1)
+            }
         });
     }
     for (layer, (&n, &target)) in teacher.widths.iter().zip(&targets).enumerate() {

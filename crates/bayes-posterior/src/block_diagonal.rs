@@ -98,7 +98,12 @@ impl Structure for BlockDiagonal {
         }
     }
 
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
         let (pinned, kept) = layout.split(slice)?;
         let (mut blocks, mut shift, mut pin) = (Vec::new(), Vec::new(), Pin::default());
         for (range, block) in self.ranges() {

@@ -40,7 +40,12 @@ impl Structure for Diagonal {
         same_length(layout, self.variance.len())
     }
 
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
         // Independent parameters learn nothing from one another: conditioning only drops.
         let covariance = self.marginalize(layout, slice)?;
         let shift = vec![0.0; covariance.variance.len()];

@@ -161,7 +161,9 @@ fn remove_units<S: Structure>(
         Ok(vec![0.0; gaussian.layout().split(slice)?.0.len()])
     };
     let (left, density) = match reading {
-        Reading::Marginal => gaussian.condition_and_drop(&outgoing, &zeros(&outgoing)?, &incoming)?,
+        Reading::Marginal => {
+            gaussian.condition_and_drop(&outgoing, &zeros(&outgoing)?, &incoming)?
+        }
         Reading::ConditionAll => {
             let (half, first) = gaussian.condition(&outgoing, &zeros(&outgoing)?)?;
             let (whole, second) = half.condition(&incoming, &zeros(&incoming)?)?;

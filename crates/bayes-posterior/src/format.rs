@@ -167,7 +167,8 @@ impl Tensors for Diagonal {
 
 impl Tensors for BlockDiagonal {
     fn tensors(&self) -> Vec<Named> {
-        let named = |(i, block): (usize, &Full)| Named::matrix(format!("block.{i}"), block.matrix());
+        let named =
+            |(i, block): (usize, &Full)| Named::matrix(format!("block.{i}"), block.matrix());
         self.blocks().iter().enumerate().map(named).collect()
     }
 }
@@ -232,7 +233,9 @@ impl AnyPosterior {
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Origin)> {
         let (_, metadata) = SafeTensors::read_metadata(bytes)?;
         let text = metadata.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or_else(|| {
-            Error::Format(format!("the metadata lack the key `{METADATA}`; `distill posterior` makes one from a model"))
+            Error::Format(format!(
+                "the metadata lack the key `{METADATA}`; `distill posterior` makes one from a model"
+            ))
         })?;
         let header: Header = serde_json::from_str(text)
             .map_err(|e| Error::Format(format!("the metadata `{METADATA}`: {e}")))?;
@@ -286,7 +289,11 @@ impl AnyPosterior {
     }
 }
 
-fn write<S: Tensors>(posterior: &Posterior<S>, blocks: Option<Group>, origin: &Origin) -> Result<Vec<u8>> {
+fn write<S: Tensors>(
+    posterior: &Posterior<S>,
+    blocks: Option<Group>,
+    origin: &Origin,
+) -> Result<Vec<u8>> {
     let network = &posterior.network;
     let (activation, slope) = match network.activation {
         Activation::Identity => ("identity", None),
@@ -324,7 +331,9 @@ impl Header {
                 Activation::LeakyRelu { slope }
             }
             ("leaky_relu", slope) => {
-                return Err(Error::Format(format!("leaky_relu with slope {slope:?}, wanted one in (0, 1)")));
+                return Err(Error::Format(format!(
+                    "leaky_relu with slope {slope:?}, wanted one in (0, 1)"
+                )));
             }
             (other, _) => {
                 return Err(Error::Format(format!(
@@ -334,7 +343,9 @@ impl Header {
         };
         if self.widths.len() < 2 || self.widths.contains(&0) {
             let widths = &self.widths;
-            return Err(Error::Format(format!("widths {widths:?}, wanted two or more, each at least 1")));
+            return Err(Error::Format(format!(
+                "widths {widths:?}, wanted two or more, each at least 1"
+            )));
         }
         Ok(Mlp { widths: self.widths.clone(), activation, bias: self.bias })
     }
@@ -355,7 +366,9 @@ impl File<'_> {
         }
         if tensor.shape().len() != rank {
             let found = tensor.shape();
-            return Err(Error::Format(format!("tensor `{name}` has shape {found:?}, wanted {rank} axes")));
+            return Err(Error::Format(format!(
+                "tensor `{name}` has shape {found:?}, wanted {rank} axes"
+            )));
         }
         Ok((tensor.shape().to_vec(), tensor.data()))
     }
@@ -379,7 +392,9 @@ impl File<'_> {
         let (shape, bytes) = self.numbers(name, 2)?;
         let n = shape[0];
         if shape[1] != n {
-            return Err(Error::Format(format!("tensor `{name}` has shape {shape:?}, wanted a square")));
+            return Err(Error::Format(format!(
+                "tensor `{name}` has shape {shape:?}, wanted a square"
+            )));
         }
         let mut matrix = Mat::zeros(n, n);
         for (column, row) in matrix.col_iter_mut().zip(bytes.chunks_exact(8 * n.max(1))) {
@@ -393,7 +408,8 @@ impl File<'_> {
             Error::Format("structure `block` wants `blocks`: \"layer\" or \"unit\"".into())
         })?;
         let n = self.0.names().iter().filter(|name| name.starts_with("block.")).count();
-        let blocks = (0..n).map(|i| self.symmetric(&format!("block.{i}"))).collect::<Result<_>>()?;
+        let blocks =
+            (0..n).map(|i| self.symmetric(&format!("block.{i}"))).collect::<Result<_>>()?;
         BlockDiagonal::new(group, blocks)
     }
 
@@ -404,5 +420,7 @@ impl File<'_> {
 }
 
 fn f64s(bytes: &[u8]) -> impl Iterator<Item = f64> {
-    bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+    bytes
+        .chunks_exact(8)
+        .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
 }

@@ -99,7 +99,12 @@ impl Structure for Full {
         same_length(layout, self.n_parameters())
     }
 
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
         let (pinned, kept) = layout.split(slice)?;
         self.condition_on(&kept, &pinned, residual)
     }

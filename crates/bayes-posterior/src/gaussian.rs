@@ -66,7 +66,11 @@ impl<S: Structure> Gaussian<S> {
     ) -> Result<(Self, Pin)> {
         if slice.block() == dropped.block() {
             let wanted = format!("another than {}", slice.block());
-            return Err(Error::mismatch("block of the parameters integrated out", wanted, slice.block()));
+            return Err(Error::mismatch(
+                "block of the parameters integrated out",
+                wanted,
+                slice.block(),
+            ));
         }
         let (pinned, rest) = self.layout.split(slice)?;
         let (gone, _) = self.layout.split(dropped)?;

@@ -122,7 +122,11 @@ impl Kronecker {
     }
 
     /// Numbers computed layer by layer.
-    fn each(&self, x: &[f64], of: impl Fn(&Factors, MatRef<f64>) -> Result<Mat<f64>>) -> Result<Vec<f64>> {
+    fn each(
+        &self,
+        x: &[f64],
+        of: impl Fn(&Factors, MatRef<f64>) -> Result<Mat<f64>>,
+    ) -> Result<Vec<f64>> {
         let (mut all, mut start) = (Vec::with_capacity(x.len()), 0);
         for layer in &self.layers {
             let end = start + layer.n_parameters();
@@ -157,11 +161,8 @@ impl Structure for Kronecker {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        let found: Vec<_> = self
-            .layers
-            .iter()
-            .map(|l| (l.rows.n_parameters(), l.columns.n_parameters()))
-            .collect();
+        let found: Vec<_> =
+            self.layers.iter().map(|l| (l.rows.n_parameters(), l.columns.n_parameters())).collect();
         let wanted: Vec<_> = layout.blocks.iter().map(|b| (b.rows, b.cols)).collect();
         if wanted == found {
             return Ok(());
@@ -170,7 +171,12 @@ impl Structure for Kronecker {
         Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
     }
 
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
         let (pinned, kept) = layout.split(slice)?;
         let block = slice.block();
         let layer = &self.layers[block];

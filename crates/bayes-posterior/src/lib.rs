@@ -24,16 +24,21 @@
 
 mod align;
 mod block_diagonal;
+mod curvature;
 mod diagonal;
 mod divergence;
 mod edit;
 mod error;
+mod evidence;
 pub mod format;
 mod full;
 mod gaussian;
 mod kronecker;
+mod laplace;
 mod low_rank;
+mod order;
 mod pairing;
+mod predictive;
 mod structure;
 
 pub use align::align;
@@ -42,10 +47,14 @@ pub use diagonal::Diagonal;
 pub use divergence::{Divergence, Prior};
 pub use edit::{Edit, Pinned, Posterior, Reading, Rules, Transformed, transform};
 pub use error::{Error, Result};
+pub use evidence::{PathStep, log_evidence_change, removal_path};
 pub use format::{AnyPosterior, Origin, Task};
 pub use full::Full;
 pub use gaussian::Gaussian;
 pub use kronecker::{Factors, Kronecker};
+pub use laplace::{Curvature, Laplace, laplace};
 pub use low_rank::{Form, LowRank};
+pub use order::{Order, Ranked, Subject, rank};
 pub use pairing::Pairing;
+pub use predictive::{Predictive, monte_carlo, probit, to_params};
 pub use structure::{Conditioned, Pin, Structure};

@@ -147,7 +147,12 @@ impl Structure for LowRank {
         same_length(layout, self.diagonal.len())
     }
 
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>> {
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
         let (pinned, kept) = layout.split(slice)?;
         let gone = self.select(&pinned);
         let (covariance, shift) = match self.form {

@@ -22,7 +22,12 @@ pub trait Structure: Clone + sealed::Sealed + Sized {
 
     /// What is left once a slice is pinned `residual` away from its mean:
     /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk, and the move of the mean Ψ_kd Ψ_dd⁻¹ r.
-    fn condition(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Conditioned<Self>>;
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>>;
 
     /// The same with another slice, of another block, integrated out: one pass where the family allows it.
     fn condition_and_drop(

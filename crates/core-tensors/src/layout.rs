@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn slices_split_the_vector_and_leave_a_layout() {
         // Blocks (2, 3) and (1, 2): positions 0 1 2 / 3 4 5 and 6 7.
-        let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
+        let layout =
+            Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
         let split = |slice: &Slice| {
             let (inside, outside) = layout.split(slice).unwrap();
             let left = layout.without(slice).unwrap();

@@ -53,7 +53,8 @@ impl Cholesky {
         let stack = MemStack::new(&mut memory);
         // NaN passes the pivots of a blocked factorisation, so the diagonal is looked at as well.
         let factored = cholesky_in_place(a.as_mut(), default(), par, stack, default());
-        if let Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) = factored
+        if let Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) =
+            factored
         {
             return Err(Error::NotPositiveDefinite { index, size });
         }
@@ -113,6 +114,7 @@ impl Cholesky {
         let n = self.lower.nrows();
         let mut inverse = Mat::identity(n, n);
         self.solve(inverse.as_mut());
+        mirror(inverse.as_mut());
         inverse
     }
 

@@ -15,6 +15,7 @@ mod calibration;
 mod distillation;
 mod error;
 mod kernel;
+mod likelihood;
 mod metrics;
 
 pub use calibration::{N_BINS, expected_calibration_error};
@@ -23,4 +24,5 @@ pub use distillation::{
     distillation_side_by_side,
 };
 pub use error::{Error, Result};
+pub use likelihood::Likelihood;
 pub use metrics::Predictions;

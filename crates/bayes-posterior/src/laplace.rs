@@ -1,0 +1,291 @@
+//! The Laplace approximation of any trained perceptron: a Gaussian at its weights, with the curvature of its loss.
+
+use core_tensors::linalg::{Cholesky, product};
+use core_tensors::{Dataset, Params};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, Par, Side};
+use losses::Likelihood;
+use models::{Architecture, Mlp};
+
+use crate::curvature::{Chunk, Directions, Pass};
+use crate::diagonal::Diagonal;
+use crate::edit::Posterior;
+use crate::error::{Error, Result};
+use crate::format::AnyPosterior;
+use crate::full::Full;
+use crate::gaussian::Gaussian;
+use crate::kronecker::{Factors, Kronecker};
+use crate::low_rank::{Form, LowRank};
+use crate::structure::Structure;
+
+/// How much of the Gauss–Newton matrix H = Σᵢ Jᵢᵀ Λᵢ Jᵢ is kept; a is the prior precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curvature {
+    /// Its diagonal: Ψ = (diag H + a I)⁻¹.
+    Diagonal,
+    /// For each layer G ⊗ A with G = Σᵢ g gᵀ and A = n⁻¹ Σᵢ z zᵀ; the damping is factored,
+    /// Ψ_t = (G + √a π I)⁻¹ ⊗ (A + √a π⁻¹ I)⁻¹ with π² the ratio of the mean eigenvalues of G and A.
+    ///
+    /// Source: Martens & Grosse (2015), sections 3 and 6.3; Ritter et al. (2018).
+    Kronecker,
+    /// Its leading directions F and the diagonal of the rest: Ψ⁻¹ = F Fᵀ + diag(H − F Fᵀ) + a I.
+    LowRank {
+        /// r ≥ 1: directions.
+        rank: usize,
+    },
+    /// All of it: Ψ = (H + a I)⁻¹; p² numbers and p³ operations.
+    Full,
+}
+
+/// N(w, Ψ) and what it was computed from.
+#[derive(Clone, Debug)]
+pub struct Laplace {
+    /// The Gaussian over the network.
+    pub posterior: AnyPosterior,
+    /// Σᵢ log p(yᵢ | xᵢ, w).
+    pub log_likelihood: f64,
+    /// log p(D) ≈ Σ log p(y | x, w) + log N(w; 0, I/a) + ½ (p log 2π + log |Ψ|)
+    pub log_evidence: f64,
+}
+
+/// The Laplace approximation at trained weights under the prior N(0, I/a).
+///
+/// The weights need not be the exact maximum: the approximation takes the curvature there and no slope.
+///
+/// Source: MacKay (1992); Daxberger et al. (2021).
+pub fn laplace(
+    network: &Mlp,
+    weights: &Params,
+    data: &Dataset,
+    likelihood: &Likelihood,
+    prior_precision: f64,
+    curvature: Curvature,
+) -> Result<Laplace> {
+    in_range("prior precision", prior_precision)?;
+    if let Likelihood::Normal { variance } = likelihood {
+        in_range("noise variance", *variance)?;
+    }
+    if data.n_objects() == 0 {
+        return Err(Error::mismatch("objects", "at least 1", 0));
+    }
+    let w = weights.to_vec()?;
+    let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
+    let layout = network.layout();
+    macro_rules! posterior {
+        ($covariance:expr) => {
+            Posterior::new(network.clone(), Gaussian::new(layout, w.clone(), $covariance)?)?
+        };
+    }
+    let (posterior, log_likelihood) = match curvature {
+        Curvature::Diagonal => {
+            let (h, fit) = run.diagonal()?;
+            let variance = h.iter().map(|h| 1.0 / (h + prior_precision)).collect();
+            (AnyPosterior::Diagonal(posterior!(Diagonal::new(variance)?)), fit)
+        }
+        Curvature::Kronecker => {
+            let (factors, fit) = run.kronecker(prior_precision)?;
+            (AnyPosterior::Kronecker(posterior!(factors)), fit)
+        }
+        Curvature::LowRank { rank } => {
+            let (low_rank, fit) = run.low_rank(rank, prior_precision)?;
+            (AnyPosterior::LowRank(posterior!(low_rank)), fit)
+        }
+        Curvature::Full => {
+            let (mut h, fit) = run.full()?;
+            (0..w.len()).for_each(|i| h[(i, i)] += prior_precision);
+            let covariance = Full::trusted(Cholesky::in_place(h)?.inverse());
+            (AnyPosterior::Full(posterior!(covariance)), fit)
+        }
+    };
+    let log_det = crate::with_posterior!(&posterior, p => p.gaussian.covariance().log_det()?);
+    let n = w.len() as f64;
+    let square: f64 = w.iter().map(|w| w * w).sum();
+    // log N(w; 0, I/a) + ½ p log 2π: the powers of 2π cancel.
+    let log_prior = 0.5 * (n * prior_precision.ln() - prior_precision * square);
+    let log_evidence = log_likelihood + log_prior + 0.5 * log_det;
+    Ok(Laplace { posterior, log_likelihood, log_evidence })
+}
+
+/// diag H at some weights, (p,).
+pub(crate) fn curvature_diagonal(
+    network: &Mlp,
+    w: &[f64],
+    data: &Dataset,
+    likelihood: &Likelihood,
+) -> Result<Vec<f64>> {
+    let run = Run { network, pass: Pass::new(network, w)?, data, likelihood: *likelihood };
+    Ok(run.diagonal()?.0)
+}
+
+struct Run<'a> {
+    network: &'a Mlp,
+    pass: Pass<'a>,
+    data: &'a Dataset,
+    likelihood: Likelihood,
+}
+
+impl Run<'_> {
+    /// Visits every chunk; the sum of the log-likelihoods.
+    fn visit(&self, mut with: impl FnMut(&Chunk) -> Result<()>) -> Result<f64> {
+        let mut sum = 0.0;
+        self.pass.visit(self.data, Directions::Curvature(self.likelihood), |chunk| {
+            sum += chunk.log_likelihood(self.data.y(), self.likelihood)?;
+            with(chunk)
+        })?;
+        Ok(sum)
+    }
+
+    /// diag H, (p,): Σᵢ Σ_c g² z² for each weight.
+    fn diagonal(&self) -> Result<(Vec<f64>, f64)> {
+        let mut blocks: Vec<Mat<f64>> =
+            self.network.layout().blocks.iter().map(|b| Mat::zeros(b.rows, b.cols)).collect();
+        let fit = self.visit(|chunk| {
+            add_diagonal(chunk, &mut blocks);
+            Ok(())
+        })?;
+        Ok((row_major(&blocks), fit))
+    }
+
+    fn kronecker(&self, prior_precision: f64) -> Result<(Kronecker, f64)> {
+        let shapes = self.network.layout().blocks;
+        let mut left: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.rows, b.rows)).collect();
+        let mut right: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.cols, b.cols)).collect();
+        let fit = self.visit(|chunk| {
+            for (sum, z) in right.iter_mut().zip(&chunk.inputs) {
+                *sum += product(z.transpose(), z.as_ref());
+            }
+            for gradients in &chunk.gradients {
+                for (sum, g) in left.iter_mut().zip(gradients) {
+                    *sum += product(g.transpose(), g.as_ref());
+                }
+            }
+            Ok(())
+        })?;
+        let m = self.data.n_objects() as f64;
+        let damping = prior_precision.sqrt();
+        let layers = left.into_iter().zip(right).map(|(g, a)| {
+            let a = a * faer::Scale(1.0 / m);
+            let ratio = (mean_eigenvalue(&g) / mean_eigenvalue(&a)).sqrt();
+            // A layer that no object reaches has no curvature to balance.
+            let pi = if ratio > 0.0 && ratio.is_finite() { ratio } else { 1.0 };
+            Ok(Factors {
+                rows: Full::trusted(damped_inverse(g, damping * pi)?),
+                columns: Full::trusted(damped_inverse(a, damping / pi)?),
+            })
+        });
+        Ok((Kronecker::new(layers.collect::<Result<_>>()?), fit))
+    }
+
+    fn full(&self) -> Result<(Mat<f64>, f64)> {
+        let p = self.network.layout().n_parameters();
+        let mut h = Mat::zeros(p, p);
+        let fit = self.visit(|chunk| {
+            let rows = jacobian(chunk, p);
+            triangular::matmul(
+                h.as_mut(),
+                BlockStructure::TriangularLower,
+                Accum::Add,
+                rows.as_ref(),
+                BlockStructure::Rectangular,
+                rows.transpose(),
+                BlockStructure::Rectangular,
+                1.0,
+                Par::rayon(0),
+            );
+            Ok(())
+        })?;
+        // The factorisation reads the lower triangle alone.
+        Ok((h, fit))
+    }
+
+    /// Keeps the leading directions of all rows seen so far, chunk by chunk.
+    fn low_rank(&self, rank: usize, prior_precision: f64) -> Result<(LowRank, f64)> {
+        let p = self.network.layout().n_parameters();
+        if rank == 0 || rank > p {
+            let value = rank as f64;
+            return Err(Error::OutOfRange { name: "rank".into(), value, range: "[1, p]" });
+        }
+        let shapes = self.network.layout().blocks;
+        let mut exact: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.rows, b.cols)).collect();
+        let mut factor = Mat::<f64>::zeros(p, 0);
+        let fit = self.visit(|chunk| {
+            add_diagonal(chunk, &mut exact);
+            let rows = jacobian(chunk, p); // (p, m k)
+            for start in (0..rows.ncols()).step_by(rank.max(MERGE)) {
+                let n = (rows.ncols() - start).min(rank.max(MERGE));
+                factor = leading(&factor, rows.subcols(start, n), rank)?;
+            }
+            Ok(())
+        })?;
+        let kept: Vec<f64> = (0..p).map(|i| factor.row(i).squared_norm_l2()).collect();
+        // F Fᵀ never exceeds H but by rounding.
+        let rest = row_major(&exact)
+            .iter()
+            .zip(kept)
+            .map(|(h, k)| (h - k).max(0.0) + prior_precision)
+            .collect();
+        Ok((LowRank::new(Form::Precision, factor, rest)?, fit))
+    }
+}
+
+/// Rows that are merged into the leading directions at once.
+const MERGE: usize = 64;
+
+/// The `rank` leading directions of F Fᵀ + R Rᵀ, as columns scaled by the roots of their eigenvalues.
+fn leading(factor: &Mat<f64>, rows: faer::MatRef<f64>, rank: usize) -> Result<Mat<f64>> {
+    let (p, r, n) = (factor.nrows(), factor.ncols(), rows.ncols());
+    let all = Mat::from_fn(p, r + n, |i, j| if j < r { factor[(i, j)] } else { rows[(i, j - r)] });
+    if r + n <= rank {
+        return Ok(all);
+    }
+    let gram = product(all.transpose(), all.as_ref());
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|e| {
+        Error::mismatch("eigenvectors of a Gram matrix", "convergence", format!("{e:?}"))
+    })?;
+    // Eigenvalues ascend.
+    Ok(product(all.as_ref(), eigen.U().subcols(r + n - rank, rank)))
+}
+
+/// Adds Σᵢ Σ_c g² z² to each block.
+fn add_diagonal(chunk: &Chunk, blocks: &mut [Mat<f64>]) {
+    for (t, (sum, z)) in blocks.iter_mut().zip(&chunk.inputs).enumerate() {
+        let mut squares = Mat::<f64>::zeros(z.nrows(), sum.nrows());
+        for gradients in &chunk.gradients {
+            squares += gradients[t].as_ref().map(|g| g * g);
+        }
+        *sum += product(squares.transpose(), z.as_ref().map(|z| z * z).as_ref());
+    }
+}
+
+/// Gradients of every direction of every object as columns, (p, m k).
+fn jacobian(chunk: &Chunk, p: usize) -> Mat<f64> {
+    let (m, k) = (chunk.scores.nrows(), chunk.gradients.len());
+    let mut columns = vec![0.0; p * m * k];
+    for (a, out) in columns.chunks_exact_mut(p).enumerate() {
+        chunk.row(a % k, a / k, out);
+    }
+    faer::MatRef::from_column_major_slice(&columns, p, m * k).to_owned()
+}
+
+fn damped_inverse(mut a: Mat<f64>, damping: f64) -> Result<Mat<f64>> {
+    (0..a.nrows()).for_each(|i| a[(i, i)] += damping);
+    Ok(Cholesky::in_place(a)?.inverse())
+}
+
+fn mean_eigenvalue(a: &Mat<f64>) -> f64 {
+    (0..a.nrows()).map(|i| a[(i, i)]).sum::<f64>() / a.nrows() as f64
+}
+
+fn row_major(blocks: &[Mat<f64>]) -> Vec<f64> {
+    let of = |b: &Mat<f64>| -> Vec<f64> {
+        (0..b.nrows()).flat_map(|i| (0..b.ncols()).map(move |j| b[(i, j)])).collect()
+    };
+    blocks.iter().flat_map(of).collect()
+}
+
+fn in_range(name: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::OutOfRange { name: name.into(), value, range: "(0, ∞)" })
+}

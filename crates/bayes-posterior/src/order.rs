@@ -1,0 +1,266 @@
+//! In which order the units of a layer should go.
+
+use core_tensors::{Dataset, Rng, Slice};
+use faer::Side;
+use losses::Likelihood;
+use models::{Architecture, Mlp};
+
+use crate::curvature::{Directions, Pass};
+use crate::edit::check_units;
+use crate::error::{Error, Result};
+use crate::gaussian::Gaussian;
+use crate::structure::Structure;
+
+/// A rule that says which unit of a layer is worth least.
+///
+/// Unless a rule says otherwise, a unit's score is the sum over its outgoing weights w (column j of U_{t+1}), and the
+/// unit of the smallest score goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Uniformly at random, as the papers did; the score is the place in the order.
+    Random,
+    /// ½ hᵢᵢ wᵢ² with h the Gauss–Newton curvature on the data, or where there are none the posterior's precision
+    /// (Ψ⁻¹)ᵢᵢ. Source: LeCun et al. (1990), optimal brain damage.
+    OptimalBrainDamage,
+    /// log N(mᵢ; mᵢ, vᵢ) − log N(0; mᵢ, vᵢ) = mᵢ² / 2 vᵢ: marginal density at the mean against at zero.
+    /// Source: Graves (2011), section 5.
+    Density,
+    /// |mᵢ| / σᵢ. Source: Blundell et al. (2015), section 5.1.
+    SignalToNoise,
+    /// Not a sum: eigenvectors e_k of the covariance of a unit's outgoing weights with those of the others, averaged
+    /// over the receiving units, in falling order of their condition index λ_max / λ_k. Each names the unit with the
+    /// largest share e_jk² λ_k / Σ_l e_jl² λ_l among those that none has named yet; the score is the negative
+    /// condition index. Source: Belsley, Kuh & Welsch (1980), chapter 3; Grabovoy et al. (2019).
+    Belsley,
+    /// |wᵢ|
+    Magnitude,
+    /// Not about weights: mean |z_j| over the data.
+    Activation,
+    /// The exact joint cost ½ mᵀ Ψ⁻¹ m of pinning the outgoing weights at 0, given that those of the units before it
+    /// are pinned: the next unit is always the cheapest. The score is what it adds.
+    Greedy,
+}
+
+/// A network to be made smaller: its weights, and what is known about them.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a, S> {
+    /// f(x, w).
+    pub network: &'a Mlp,
+    /// w in vec order, (p,): trained weights, or the mean of the posterior.
+    pub weights: &'a [f64],
+    /// p(w | D) of a Bayesian network.
+    pub posterior: Option<&'a Gaussian<S>>,
+    /// Objects for the rules that need activations or curvature.
+    pub data: Option<(&'a Dataset, &'a Likelihood)>,
+}
+
+/// A unit and its score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranked {
+    /// Index of the unit in its layer, from 0.
+    pub unit: usize,
+    /// What the rule gives it; units come in rising order.
+    pub score: f64,
+}
+
+impl Order {
+    /// Every rule.
+    pub const ALL: [Self; 8] = [
+        Self::Random,
+        Self::OptimalBrainDamage,
+        Self::Density,
+        Self::SignalToNoise,
+        Self::Belsley,
+        Self::Magnitude,
+        Self::Activation,
+        Self::Greedy,
+    ];
+
+    /// Name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::OptimalBrainDamage => "optimal-brain-damage",
+            Self::Density => "density",
+            Self::SignalToNoise => "signal-to-noise",
+            Self::Belsley => "belsley",
+            Self::Magnitude => "magnitude",
+            Self::Activation => "activation",
+            Self::Greedy => "greedy",
+        }
+    }
+}
+
+impl<S: Structure> Subject<'_, S> {
+    fn posterior(&self, order: Order) -> Result<&Gaussian<S>> {
+        let rule = order.name();
+        self.posterior
+            .ok_or(Error::Missing { rule, needs: "a posterior; make one from the trained network" })
+    }
+
+    fn data(&self, order: Order) -> Result<(&Dataset, &Likelihood)> {
+        let rule = order.name();
+        self.data.ok_or(Error::Missing { rule, needs: "data to run the network on" })
+    }
+
+    /// Positions in vec(·) of the outgoing weights of each unit of a layer.
+    fn outgoing(&self, layer: usize) -> Vec<Vec<usize>> {
+        let layout = self.network.layout();
+        let (start, shape) = (layout.ranges()[layer].start, layout.blocks[layer]);
+        let column = |j: usize| (0..shape.rows).map(|i| start + i * shape.cols + j).collect();
+        (0..self.network.widths[layer]).map(column).collect()
+    }
+
+    /// Sums a number for each weight over the outgoing weights of each unit.
+    fn summed(&self, layer: usize, of: impl Fn(usize) -> f64) -> Vec<f64> {
+        self.outgoing(layer).iter().map(|at| at.iter().map(|&i| of(i)).sum()).collect()
+    }
+}
+
+/// The units of a hidden layer (from 1), the one to go first in front. `rng` is drawn from by [`Order::Random`] alone.
+pub fn rank<S: Structure>(
+    order: Order,
+    subject: &Subject<S>,
+    layer: usize,
+    rng: &mut Rng,
+) -> Result<Vec<Ranked>> {
+    check_units(subject.network, layer, &[])?;
+    let p = subject.network.layout().n_parameters();
+    if subject.weights.len() != p {
+        return Err(Error::mismatch("weights of a network", p, subject.weights.len()));
+    }
+    if let Some(posterior) = subject.posterior
+        && *posterior.layout() != subject.network.layout()
+    {
+        let found = posterior.layout().n_parameters();
+        return Err(Error::mismatch("parameters of a posterior", p, found));
+    }
+    let w = subject.weights;
+    let scores = match order {
+        Order::Random => {
+            let places = rng.permutation(subject.network.widths[layer]).into_iter().enumerate();
+            return Ok(places.map(|(place, unit)| Ranked { unit, score: place as f64 }).collect());
+        }
+        Order::Magnitude => subject.summed(layer, |i| w[i].abs()),
+        Order::OptimalBrainDamage => {
+            let h = curvature(subject)?;
+            subject.summed(layer, |i| 0.5 * h[i] * w[i] * w[i])
+        }
+        Order::Density => {
+            let v = subject.posterior(order)?.covariance().diagonal()?;
+            subject.summed(layer, |i| 0.5 * w[i] * w[i] / v[i])
+        }
+        Order::SignalToNoise => {
+            let v = subject.posterior(order)?.covariance().diagonal()?;
+            subject.summed(layer, |i| w[i].abs() / v[i].sqrt())
+        }
+        Order::Activation => activations(subject, layer)?,
+        Order::Belsley => {
+            return belsley(subject.posterior(order)?, layer, subject.network.widths[layer]);
+        }
+        Order::Greedy => {
+            return greedy(subject.posterior(order)?, layer, subject.network.widths[layer]);
+        }
+    };
+    if let Some(unit) = scores.iter().position(|s| !s.is_finite()) {
+        let (name, value) = (format!("score of unit {unit}"), scores[unit]);
+        return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
+    }
+    let mut ranked: Vec<Ranked> =
+        scores.into_iter().enumerate().map(|(unit, score)| Ranked { unit, score }).collect();
+    // A stable sort: equal scores keep the order of the units.
+    ranked.sort_by(|a, b| a.score.total_cmp(&b.score));
+    Ok(ranked)
+}
+
+/// diag H on the data, or the diagonal of the posterior's precision.
+fn curvature<S: Structure>(subject: &Subject<S>) -> Result<Vec<f64>> {
+    if let Some((data, likelihood)) = subject.data {
+        return crate::laplace::curvature_diagonal(
+            subject.network,
+            subject.weights,
+            data,
+            likelihood,
+        );
+    }
+    match subject.posterior {
+        Some(posterior) => posterior.covariance().precision_diagonal(),
+        None => {
+            let rule = Order::OptimalBrainDamage.name();
+            Err(Error::Missing { rule, needs: "data to compute the curvature on, or a posterior" })
+        }
+    }
+}
+
+/// Mean |z_j| over the objects.
+fn activations<S: Structure>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
+    let (data, _) = subject.data(Order::Activation)?;
+    let mut sums = vec![0.0; subject.network.widths[layer]];
+    Pass::new(subject.network, subject.weights)?.visit(data, Directions::None, |chunk| {
+        let z = chunk.inputs[layer].as_ref();
+        sums.iter_mut().zip(z.col_iter()).for_each(|(sum, z)| *sum += z.norm_l1());
+        Ok(())
+    })?;
+    let m = data.n_objects() as f64;
+    Ok(sums.into_iter().map(|sum| sum / m).collect())
+}
+
+fn belsley<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Result<Vec<Ranked>> {
+    let covariance = posterior.covariance().column_covariance(posterior.layout(), layer)?;
+    let units = covariance.submatrix(0, 0, n, n);
+    let eigen = units.self_adjoint_eigen(Side::Lower).map_err(|e| {
+        Error::mismatch("eigenvectors of a covariance", "convergence", format!("{e:?}"))
+    })?;
+    let (vectors, values) = (eigen.U(), eigen.S().column_vector());
+    let largest = values[n - 1];
+    if !(values[0] > 0.0) {
+        return Err(core_tensors::Error::NotPositiveDefinite { index: 0, size: n }.into());
+    }
+    let mut left: Vec<usize> = (0..n).collect();
+    let mut ranked = Vec::with_capacity(n);
+    // Eigenvalues ascend, so condition indices fall.
+    for k in 0..n {
+        let share = |j: usize| vectors[(j, k)].powi(2) * values[k] / units[(j, j)];
+        let mut best = 0;
+        for (place, &j) in left.iter().enumerate() {
+            if share(j) > share(left[best]) {
+                best = place;
+            }
+        }
+        ranked.push(Ranked { unit: left.remove(best), score: -largest / values[k] });
+    }
+    Ok(ranked)
+}
+
+fn greedy<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Result<Vec<Ranked>> {
+    // Only the block of outgoing weights takes part: the rest is integrated out.
+    let mut outgoing = posterior.clone();
+    for _ in layer + 1..posterior.layout().blocks.len() {
+        outgoing = outgoing.marginalize(&Slice::Block { block: layer + 1 })?;
+    }
+    for _ in 0..layer {
+        outgoing = outgoing.marginalize(&Slice::Block { block: 0 })?;
+    }
+    let mut left: Vec<usize> = (0..n).collect();
+    let mut ranked = Vec::with_capacity(n);
+    let zeros = vec![0.0; outgoing.layout().blocks[0].rows];
+    let column = |place: usize| Slice::Cols { block: 0, cols: vec![place] };
+    while !left.is_empty() {
+        let mut best = (0, f64::INFINITY);
+        for place in 0..left.len() {
+            let cost = match outgoing.layout().blocks[0].cols {
+                // The last unit of a layer without biases is all that is left.
+                1 => 0.5 * outgoing.covariance().precision_quadratic(outgoing.mean())?,
+                _ => outgoing.pin(&column(place), &zeros)?.cost(),
+            };
+            if cost < best.1 {
+                best = (place, cost);
+            }
+        }
+        ranked.push(Ranked { unit: left.remove(best.0), score: best.1 });
+        if !left.is_empty() {
+            outgoing = outgoing.condition(&column(best.0), &zeros)?.0;
+        }
+    }
+    Ok(ranked)
+}

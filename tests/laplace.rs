@@ -1,0 +1,354 @@
+//! Laplace posteriors, predictives and evidence against closed forms and finite differences.
+
+mod dense;
+
+use bayes_posterior::{
+    AnyPosterior, Curvature, Edit, Gaussian, Order, Pinned, Posterior, Prior, Rules, laplace,
+    log_evidence_change, monte_carlo, probit, removal_path, transform, with_posterior,
+};
+use candle_core::{DType, Device, Tensor};
+use core_tensors::kernels::Activation;
+use core_tensors::{Dataset, Params, Rng, Slice, Targets};
+use dense::{
+    Matrix, TestResult, distance, inverse, log_det, network, normals, to_dense, vector_distance,
+};
+use losses::Likelihood;
+use models::{Architecture, Mlp};
+
+const NOISE: f64 = 0.3;
+const PRECISION: f64 = 0.7;
+
+/// Objects of n features with values, and their rows with a last 1.
+fn regression(
+    m: usize,
+    n: usize,
+    rng: &mut Rng,
+) -> Result<(Dataset, Matrix, Vec<f64>), Box<dyn std::error::Error>> {
+    let (x, y) = (normals(m * n, rng), normals(m, rng));
+    let rows = x.chunks(n).map(|row| [row, &[1.0]].concat()).collect();
+    let data = Dataset::new(
+        Tensor::from_slice(&x, (m, n), &Device::Cpu)?,
+        Targets::Values(Tensor::from_slice(&y, (m, 1), &Device::Cpu)?),
+    )?;
+    Ok((data, rows, y))
+}
+
+fn f64_params(network: &Mlp, w: &[f64]) -> Result<Params, Box<dyn std::error::Error>> {
+    let layout = network.layout();
+    let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
+        Tensor::from_slice(&w[range], (shape.rows, shape.cols), &Device::Cpu)
+    };
+    let blocks =
+        layout.ranges().into_iter().zip(&layout.blocks).map(block).collect::<Result<_, _>>()?;
+    Ok(Params::new(layout.clone(), blocks)?)
+}
+
+/// XᵀX/σ² + a I, and the posterior mean.
+fn conjugate(rows: &Matrix, y: &[f64]) -> (Matrix, Vec<f64>) {
+    let p = rows[0].len();
+    let entry = |i: usize, j: usize| rows.iter().map(|r| r[i] * r[j]).sum::<f64>() / NOISE;
+    let precision: Matrix = (0..p)
+        .map(|i| (0..p).map(|j| entry(i, j) + if i == j { PRECISION } else { 0.0 }).collect())
+        .collect();
+    let right: Vec<f64> =
+        (0..p).map(|i| rows.iter().zip(y).map(|(r, y)| r[i] * y).sum::<f64>() / NOISE).collect();
+    let mean =
+        inverse(&precision).into_iter().map(|row| row.iter().zip(&right).map(|(a, b)| a * b).sum());
+    (precision.clone(), mean.collect())
+}
+
+/// log N(y; 0, X Xᵀ/a + σ² I)
+fn exact_log_evidence(rows: &Matrix, y: &[f64]) -> f64 {
+    let m = y.len();
+    let entry = |i: usize, j: usize| {
+        let dot: f64 = rows[i].iter().zip(&rows[j]).map(|(a, b)| a * b).sum();
+        dot / PRECISION + if i == j { NOISE } else { 0.0 }
+    };
+    let covariance: Matrix = (0..m).map(|i| (0..m).map(|j| entry(i, j)).collect()).collect();
+    let precision = inverse(&covariance);
+    let pairs = (0..m).flat_map(|i| (0..m).map(move |j| (i, j)));
+    let quadratic: f64 = pairs.map(|(i, j)| y[i] * precision[i][j] * y[j]).sum();
+    -0.5 * (quadratic + log_det(&covariance) + m as f64 * std::f64::consts::TAU.ln())
+}
+
+#[test]
+fn a_linear_regression_has_its_conjugate_posterior_and_evidence() -> TestResult {
+    let mut rng = Rng::new(0);
+    let model = network(&[3, 1], true);
+    let (data, rows, y) = regression(20, 3, &mut rng)?;
+    let (precision, mean) = conjugate(&rows, &y);
+    let covariance = inverse(&precision);
+    let w = f64_params(&model, &mean)?;
+    let normal = Likelihood::Normal { variance: NOISE };
+    let run = |curvature| laplace(&model, &w, &data, &normal, PRECISION, curvature);
+
+    let full = run(Curvature::Full)?;
+    let dense = with_posterior!(&full.posterior, p => to_dense(p.gaussian.covariance()));
+    assert!(distance(&covariance, &dense) < 1e-12);
+    let evidence = exact_log_evidence(&rows, &y);
+    assert!((full.log_evidence - evidence).abs() < 1e-10 * evidence.abs(), "{}", full.log_evidence);
+
+    // Four directions hold all of H; the rest of the precision is a I.
+    let low_rank = run(Curvature::LowRank { rank: 4 })?;
+    let dense = with_posterior!(&low_rank.posterior, p => to_dense(p.gaussian.covariance()));
+    assert!(distance(&covariance, &dense) < 1e-10);
+    // Fewer keep the diagonal of the precision exact.
+    for curvature in [Curvature::LowRank { rank: 2 }, Curvature::Diagonal] {
+        let posterior = run(curvature)?.posterior;
+        let ours = with_posterior!(&posterior, p => {
+            bayes_posterior::Structure::precision_diagonal(p.gaussian.covariance())?
+        });
+        let wanted: Vec<f64> = (0..4).map(|i| precision[i][i]).collect();
+        assert!(vector_distance(&wanted, &ours) < 1e-12, "{curvature:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn savage_dickey_is_the_exact_change_of_evidence() -> TestResult {
+    let mut rng = Rng::new(1);
+    let model = network(&[3, 1], true);
+    let (data, rows, y) = regression(15, 3, &mut rng)?;
+    let w = f64_params(&model, &conjugate(&rows, &y).1)?;
+    let normal = Likelihood::Normal { variance: NOISE };
+    let AnyPosterior::Full(full) =
+        laplace(&model, &w, &data, &normal, PRECISION, Curvature::Full)?.posterior
+    else {
+        return Err("another structure".into());
+    };
+    let pin = full.gaussian.pin(&Slice::Cols { block: 0, cols: vec![1] }, &[0.0])?;
+    let change = log_evidence_change(&Pinned { density: pin, squared_values: 0.0 }, PRECISION)?;
+    let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
+    let wanted = exact_log_evidence(&without, &y) - exact_log_evidence(&rows, &y);
+    assert!((change - wanted).abs() < 1e-10, "{change} {wanted}");
+    Ok(())
+}
+
+/// J by central differences of the network in f64, (m k) rows of p.
+fn jacobian(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Matrix, Box<dyn std::error::Error>> {
+    let step = 1e-6;
+    let scores = |w: &[f64]| -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+        Ok(network.forward(&f64_params(network, w)?, x)?.flatten_all()?.to_vec1()?)
+    };
+    let mut columns = Vec::new();
+    for i in 0..w.len() {
+        let (mut up, mut down) = (w.to_vec(), w.to_vec());
+        up[i] += step;
+        down[i] -= step;
+        let pairs = scores(&up)?.into_iter().zip(scores(&down)?);
+        columns.push(pairs.map(|(a, b)| (a - b) / (2.0 * step)).collect::<Vec<_>>());
+    }
+    Ok((0..columns[0].len()).map(|r| columns.iter().map(|c| c[r]).collect()).collect())
+}
+
+#[test]
+fn the_curvature_of_a_classifier_equals_finite_differences() -> TestResult {
+    for (seed, activation) in [(0, Activation::Relu), (1, Activation::LeakyRelu { slope: 0.1 })] {
+        let mut rng = Rng::new(seed);
+        let model = Mlp { activation, ..network(&[2, 4, 3, 3], true) };
+        let (m, k, p) = (300, 3, model.layout().n_parameters()); // two chunks
+        let x = Tensor::from_vec(normals(2 * m, &mut rng), (m, 2), &Device::Cpu)?;
+        let labels = Tensor::from_vec((0..m as u32).map(|i| i % 3).collect(), m, &Device::Cpu)?;
+        let data = Dataset::new(x.clone(), Targets::Classes { labels, n_classes: 3 })?;
+        let w = normals(p, &mut rng);
+        let params = f64_params(&model, &w)?;
+        let j = jacobian(&model, &w, &x)?;
+        let scores: Vec<f64> = model.forward(&params, &x)?.flatten_all()?.to_vec1()?;
+        let mut h = vec![vec![0.0; p]; p];
+        let mut log_likelihood = 0.0;
+        for i in 0..m {
+            let e: Vec<f64> = scores[i * k..(i + 1) * k].iter().map(|s| s.exp()).collect();
+            let total: f64 = e.iter().sum();
+            let prob: Vec<f64> = e.iter().map(|e| e / total).collect();
+            log_likelihood += prob[i % 3].ln();
+            for (a, b) in (0..k).flat_map(|a| (0..k).map(move |b| (a, b))) {
+                let curvature = prob[a] * (f64::from(a == b) - prob[b]);
+                for r in 0..p {
+                    for c in 0..p {
+                        h[r][c] += curvature * j[i * k + a][r] * j[i * k + b][c];
+                    }
+                }
+            }
+        }
+        (0..p).for_each(|i| h[i][i] += PRECISION);
+        let run = |curvature| {
+            laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, curvature)
+        };
+        // Differences of a ReLU network are exact between kinks but for rounding of size 1e-16 / 1e-6.
+        let full = run(Curvature::Full)?;
+        let AnyPosterior::Full(posterior) = &full.posterior else { return Err("structure".into()) };
+        let precision = inverse(&to_dense(posterior.gaussian.covariance()));
+        assert!(distance(&h, &precision) < 1e-6, "{:e}", distance(&h, &precision));
+        assert!((full.log_likelihood - log_likelihood).abs() < 1e-9 * log_likelihood.abs());
+        let low_rank = run(Curvature::LowRank { rank: p })?;
+        let precision =
+            with_posterior!(&low_rank.posterior, q => inverse(&to_dense(q.gaussian.covariance())));
+        assert!(distance(&h, &precision) < 1e-6);
+
+        // The leading direction of a rank-1 approximation carries the largest eigenvalue but for what merging loses.
+        let AnyPosterior::LowRank(one) = run(Curvature::LowRank { rank: 1 })?.posterior else {
+            return Err("structure".into());
+        };
+        let direction: Vec<f64> =
+            one.gaussian.covariance().factor().col(0).iter().copied().collect();
+        let size: f64 = direction.iter().map(|d| d * d).sum();
+        let mut v = direction.clone();
+        let mut largest = 0.0;
+        for _ in 0..500 {
+            v = h.iter().map(|row| row.iter().zip(&v).map(|(a, b)| a * b).sum()).collect();
+            largest = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            v.iter_mut().for_each(|v| *v /= largest);
+        }
+        let largest = largest - PRECISION;
+        assert!(size <= largest * 1.0001 && size > 0.9 * largest, "{size} {largest}");
+    }
+    Ok(())
+}
+
+#[test]
+fn kronecker_factors_equal_naive_sums() -> TestResult {
+    let mut rng = Rng::new(4);
+    let model = network(&[2, 3, 2], true);
+    let m = 30;
+    let x = Tensor::from_vec(normals(2 * m, &mut rng), (m, 2), &Device::Cpu)?;
+    let labels = Tensor::from_vec((0..m as u32).map(|i| i % 2).collect(), m, &Device::Cpu)?;
+    let data = Dataset::new(x.clone(), Targets::Classes { labels, n_classes: 2 })?;
+    let w = normals(model.layout().n_parameters(), &mut rng);
+    let params = f64_params(&model, &w)?;
+    let AnyPosterior::Kronecker(posterior) =
+        laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, Curvature::Kronecker)?
+            .posterior
+    else {
+        return Err("structure".into());
+    };
+    // The last layer: inputs are relu(U₁x + b) and 1; G is the sum of softmax Hessians.
+    let hidden = Mlp { widths: vec![2, 3], activation: Activation::Identity, bias: true };
+    let sums = hidden.forward(&f64_params(&hidden, &w[..9])?, &x)?.relu()?.to_vec2::<f64>()?;
+    let scores = model.forward(&params, &x)?.to_vec2::<f64>()?;
+    let (mut a, mut g) = (vec![vec![0.0; 4]; 4], vec![vec![0.0; 2]; 2]);
+    for i in 0..m {
+        let z = [&sums[i][..], &[1.0]].concat();
+        (0..4).for_each(|r| (0..4).for_each(|c| a[r][c] += z[r] * z[c] / m as f64));
+        let p = 1.0 / (1.0 + (scores[i][1] - scores[i][0]).exp());
+        let h = p * (1.0 - p);
+        (0..2).for_each(|r| (0..2).for_each(|c| g[r][c] += if r == c { h } else { -h }));
+    }
+    let trace = |m: &Matrix| (0..m.len()).map(|i| m[i][i]).sum::<f64>() / m.len() as f64;
+    let pi = (trace(&g) / trace(&a)).sqrt();
+    (0..4).for_each(|i| a[i][i] += PRECISION.sqrt() / pi);
+    (0..2).for_each(|i| g[i][i] += PRECISION.sqrt() * pi);
+    let factors = &posterior.gaussian.covariance().layers()[1];
+    let dense = |f: &bayes_posterior::Full| to_dense(f);
+    assert!(distance(&inverse(&a), &dense(&factors.columns)) < 1e-10);
+    assert!(distance(&inverse(&g), &dense(&factors.rows)) < 1e-10);
+    Ok(())
+}
+
+#[test]
+fn predictives_of_a_linear_regression_are_exact() -> TestResult {
+    let mut rng = Rng::new(5);
+    let model = network(&[3, 1], true);
+    let layout = model.layout();
+    let gaussian =
+        Gaussian::new(layout.clone(), normals(4, &mut rng), dense::full(&layout, &mut rng))?;
+    let normal = Likelihood::Normal { variance: NOISE };
+    let x = Tensor::from_vec(normals(6, &mut rng), (2, 3), &Device::Cpu)?.to_dtype(DType::F32)?;
+    let exact = probit(&model, &gaussian, &x, &normal)?;
+    let psi = to_dense(gaussian.covariance());
+    for (i, row) in x.to_vec2::<f32>()?.iter().enumerate() {
+        let row: Vec<f64> = row.iter().map(|&v| f64::from(v)).chain([1.0]).collect();
+        let mean: f64 = row.iter().zip(gaussian.mean()).map(|(a, b)| a * b).sum();
+        let pairs = (0..4).flat_map(|a| (0..4).map(move |b| (a, b)));
+        let variance: f64 = pairs.map(|(a, b)| row[a] * psi[a][b] * row[b]).sum();
+        assert!(
+            (exact.mean[i] - mean).abs() < 1e-12
+                && (exact.variance[i] - variance - NOISE).abs() < 1e-12
+        );
+        let information = 0.5 * ((variance + NOISE) / NOISE).ln();
+        assert!((exact.mutual_information[i] - information).abs() < 1e-12);
+    }
+    let n = 4000;
+    let drawn = monte_carlo(&model, &gaussian, &x, &normal, n, &mut rng)?;
+    for i in 0..2 {
+        // Five standard errors of a mean and of a variance.
+        let v = exact.variance[i] - NOISE;
+        assert!((drawn.mean[i] - exact.mean[i]).abs() < 5.0 * (v / n as f64).sqrt());
+        assert!((drawn.variance[i] - exact.variance[i]).abs() < 5.0 * v * (2.0 / n as f64).sqrt());
+    }
+    Ok(())
+}
+
+#[test]
+fn predictives_of_a_classifier_equal_quadrature() -> TestResult {
+    // Two scores w₀ x and w₁ x with x = 1: their difference is N(δ, v), and E p₁ is one integral.
+    let mut rng = Rng::new(6);
+    let model = network(&[1, 2], false);
+    let covariance = bayes_posterior::Diagonal::new(vec![1.5, 2.5])?;
+    let gaussian = Gaussian::new(model.layout(), vec![0.3, 1.2], covariance)?;
+    let x = Tensor::ones((1, 1), DType::F32, &Device::Cpu)?;
+    let (delta, v) = (0.9, 4.0f64);
+    let (mut p, mut h) = (0.0, 0.0);
+    let entropy = |q: f64| -q * q.ln() - (1.0 - q) * (1.0 - q).ln();
+    let step = 1e-3;
+    for i in -12_000..12_000 {
+        let z = f64::from(i) * step;
+        let weight = (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt() * step;
+        let q = 1.0 / (1.0 + (-(delta + v.sqrt() * z)).exp());
+        p += weight * q;
+        h += weight * entropy(q.clamp(1e-15, 1.0 - 1e-15));
+    }
+    let n = 20_000;
+    let drawn = monte_carlo(&model, &gaussian, &x, &Likelihood::Categorical, n, &mut rng)?;
+    // Probabilities and entropies deviate by less than ½ and ln 2: five standard errors.
+    let tolerance = 5.0 * 0.5 / f64::from(n as u32).sqrt();
+    assert!((drawn.mean[1] - p).abs() < tolerance, "{} {p}", drawn.mean[1]);
+    assert!((drawn.mutual_information[0] - (entropy(p) - h)).abs() < 1.5 * tolerance);
+    assert!((drawn.entropy[0] - entropy(p)).abs() < 1.5 * tolerance);
+    // Probit by its formula.
+    let scaled = |f: f64, v: f64| f / (1.0 + std::f64::consts::PI * v / 8.0).sqrt();
+    let difference = scaled(1.2, 2.5) - scaled(0.3, 1.5);
+    let wanted = 1.0 / (1.0 + (-difference).exp());
+    let approximate = probit(&model, &gaussian, &x, &Likelihood::Categorical)?;
+    assert!((approximate.mean[1] - wanted).abs() < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn a_removal_path_adds_up_to_one_edit() -> TestResult {
+    let mut rng = Rng::new(8);
+    let model = network(&[2, 6, 2], true);
+    let layout = model.layout();
+    let p = layout.n_parameters();
+    let gaussian =
+        Gaussian::new(layout.clone(), normals(p, &mut rng), dense::full(&layout, &mut rng))?;
+    let posterior = Posterior::new(model, gaussian)?;
+    let sizes = [5, 3, 3, 1];
+    let path = removal_path(&posterior, 1, Order::Greedy, None, &sizes, PRECISION, &mut rng)?;
+    let all: Vec<usize> = path.iter().flat_map(|s| s.removed.clone()).collect();
+    assert_eq!(all.len(), 5);
+    let plan = [Edit::RemoveUnits { layer: 1, units: all }];
+    let once = transform(posterior.clone(), &plan, &Rules::strict())?;
+    let wanted = log_evidence_change(&once.pins[0], PRECISION)?;
+    assert!((path[3].log_evidence - wanted).abs() < 1e-9 * wanted.abs());
+    assert!((path[3].cost - once.pins[0].density.cost()).abs() < 1e-9 * path[3].cost);
+    assert_eq!(path[1].log_evidence, path[2].log_evidence);
+    let error = removal_path(&posterior, 1, Order::Greedy, None, &[0], PRECISION, &mut rng);
+    assert!(error.unwrap_err().to_string().contains("sizes of a removal path"));
+    Ok(())
+}
+
+#[test]
+fn the_divergence_of_a_posterior_from_itself_is_the_mean_field_gap() -> TestResult {
+    // The diagonal q closest to N(m, Ψ) has the inverse precision diagonal, and its gradient vanishes there.
+    let mut rng = Rng::new(9);
+    let layout = network(&[2, 3, 1], true).layout();
+    let p = layout.n_parameters();
+    let prior =
+        Gaussian::new(layout.clone(), normals(p, &mut rng), dense::full(&layout, &mut rng))?;
+    let precision = bayes_posterior::Structure::precision_diagonal(prior.covariance())?;
+    let v: Vec<f64> = precision.iter().map(|p| 1.0 / p).collect();
+    let at = Prior::new(&prior)?.divergence(prior.mean(), &v)?;
+    assert!(at.value > 0.0);
+    assert!(at.mean_gradient.iter().chain(&at.variance_gradient).all(|g| g.abs() < 1e-9));
+    Ok(())
+}
