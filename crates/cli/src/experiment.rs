@@ -34,8 +34,19 @@ pub struct Experiment {
     pub rows: &'static [RowSpec],
     /// What the papers say about it.
     pub claims: &'static [Claim],
+    /// What one point of its curves is.
+    pub point: Point,
     /// Its figures.
     pub figures: &'static [Figure],
+}
+
+/// What one point of a curve is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// The end of an epoch, counted from 0.
+    Epoch,
+    /// So many iterations more than at the point before; the first point lies there, not at 0.
+    Iterations(usize),
 }
 
 /// A piece of an experiment that one thread runs and that is kept for the next time.
@@ -97,7 +108,7 @@ pub enum Unit {
 
 /// A figure of the report.
 pub enum Figure {
-    /// Mean over runs with a band of one population deviation, by epoch.
+    /// Mean over runs with a band of one population deviation, by epoch or iteration.
     Curves {
         /// Its caption.
         title: &'static str,
@@ -105,6 +116,17 @@ pub enum Figure {
         metric: &'static str,
         /// Of which rows.
         rows: &'static [&'static str],
+    },
+    /// One metric as a table: lines × columns, a row of results a cell; a row that is none stays empty.
+    Cross {
+        /// Its caption.
+        title: &'static str,
+        /// Which metric.
+        metric: &'static str,
+        /// Headings of the columns.
+        columns: &'static [&'static str],
+        /// Name of each line and the rows of its cells.
+        rows: &'static [(&'static str, &'static [&'static str])],
     },
     /// Probabilities as grey levels, one strip of objects × classes each.
     Strips {
@@ -132,7 +154,7 @@ pub enum Figure {
     },
 }
 
-/// One metric of one run by epoch; a metric taken once has length 1.
+/// One metric of one run by epoch, or by the experiment's [`Point`]s; a metric taken once has length 1.
 pub type Curve = Vec<f64>;
 
 /// What a part found.
@@ -172,7 +194,7 @@ pub struct Task<'a> {
     pub part: Part,
     /// What [`Part::Shared`] found, where there is one.
     pub shared: Option<&'a Outcome>,
-    /// Advances by one an epoch.
+    /// Advances by one a point of the curves.
     pub progress: ProgressBar,
 }
 
@@ -187,6 +209,24 @@ impl std::fmt::Display for Interrupted {
 }
 
 impl std::error::Error for Interrupted {}
+
+impl Point {
+    /// Name of the horizontal axis.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epoch => "epoch",
+            Self::Iterations(_) => "iteration",
+        }
+    }
+
+    /// Where the point of this index lies on it.
+    pub fn at(self, index: usize) -> usize {
+        match self {
+            Self::Epoch => index,
+            Self::Iterations(every) => every * (index + 1),
+        }
+    }
+}
 
 impl Part {
     /// Name of the part in progress bars and of its file.
@@ -208,12 +248,12 @@ impl Part {
 }
 
 impl Task<'_> {
-    /// Announces epochs to come.
+    /// Announces epochs, or other points of curves, to come.
     pub fn expect_epochs(&self, n: usize) {
         self.progress.inc_length(n as u64);
     }
 
-    /// Reports one epoch done; an error where the run was asked to stop.
+    /// Reports one of them done; an error where the run was asked to stop.
     pub fn epoch_done(&self) -> Result<()> {
         self.progress.inc(1);
         if self.session.is_interrupted() { Err(Interrupted.into()) } else { Ok(()) }

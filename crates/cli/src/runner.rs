@@ -94,7 +94,7 @@ pub fn run(
         session,
         store,
         bars: MultiProgress::new(),
-        style: ProgressStyle::with_template("{prefix:32} {bar:30} {pos}/{len} epochs, {eta} left")?,
+        style: ProgressStyle::with_template("{prefix:32} {bar:30} {pos}/{len}, {eta} left")?,
         state: Mutex::new(state),
         changed: Condvar::new(),
     };

@@ -15,6 +15,7 @@
 //!
 //! The crate is pure: no file, network, clock, output or global state.
 
+mod alternating;
 mod data;
 mod error;
 mod fit;
@@ -28,6 +29,7 @@ mod rng;
 pub mod stats;
 pub mod synthetic;
 
+pub use alternating::{Alternating, AlternatingConfig, GaussianPrior};
 pub use data::{Dataset, Soft, Targets};
 pub use error::{Error, Result};
 pub use fit::{Epoch, Fit};

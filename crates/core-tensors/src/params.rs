@@ -58,6 +58,23 @@ impl Params {
         Ok(Self { layout: layout.clone(), blocks })
     }
 
+    /// Parameters from vec(w), block by block and row by row, in f32.
+    pub fn from_vec(layout: &Layout, values: &[f64], device: &Device) -> Result<Self> {
+        let n_parameters = layout.n_parameters();
+        if values.len() != n_parameters {
+            return Err(Error::mismatch("numbers of vec(w)", n_parameters, values.len()));
+        }
+        let mut rest = values;
+        let mut take = |block: &crate::Block| {
+            let (mine, others) = rest.split_at(block.n_parameters());
+            rest = others;
+            let mine: Vec<f32> = mine.iter().map(|&v| v as f32).collect();
+            Tensor::from_vec(mine, (block.rows, block.cols), device)
+        };
+        let blocks = layout.blocks.iter().map(&mut take).collect::<candle_core::Result<_>>()?;
+        Ok(Self { layout: layout.clone(), blocks })
+    }
+
     /// Order and shapes of the blocks.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -141,7 +158,11 @@ mod tests {
         let layout =
             Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
         let params = Params::new(layout, vec![block(0.0, 2, 3), block(6.0, 1, 2)]).unwrap();
-        assert_eq!(params.to_vec().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        let values = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+        assert_eq!(params.to_vec().unwrap(), values);
+        let back = Params::from_vec(params.layout(), &values, &Device::Cpu).unwrap();
+        assert_eq!(back.to_vec().unwrap(), values);
+        assert!(Params::from_vec(params.layout(), &values[1..], &Device::Cpu).is_err());
         // Row 1 of block 0: the incoming weights of unit 1 of layer 1.
         assert_eq!(params.blocks()[0].to_vec2::<f32>().unwrap()[1], [3.0, 4.0, 5.0]);
     }

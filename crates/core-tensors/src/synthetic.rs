@@ -41,6 +41,58 @@ impl SyntheticClasses {
     }
 }
 
+/// Features of an object of [`SyntheticLinear`].
+const N_LINEAR_FEATURES: usize = 10;
+/// Its objects, the first [`N_LINEAR_TRAIN`] of them to train on.
+const N_LINEAR: usize = 1024;
+/// Its objects to train on.
+const N_LINEAR_TRAIN: usize = 900;
+/// β: the documents' "variance" is a deviation in the code.
+const NOISE_DEVIATION: f64 = 0.1;
+
+/// Synthetic regression of papers 000 and 001: x ~ N(0, I₁₀), y = x·w + 0.1 ε, w ~ N(0, I), ε ~ N(0, 1).
+#[derive(Clone, Debug)]
+pub struct SyntheticLinear {
+    /// x, (900, 10), and y, (900, 1).
+    pub train: Dataset,
+    /// x, (124, 10), and y, (124, 1).
+    pub test: Dataset,
+    /// w, (10, 1), f32.
+    pub weights: Tensor,
+}
+
+impl SyntheticLinear {
+    /// The data of the papers' code, `numpy.random.seed(0)`.
+    ///
+    /// Source: Grabovoy & Strijov (2021), synthetic experiment; order of the draws from the authors' code.
+    pub fn new(device: &Device) -> Result<Self> {
+        let mut numpy = NumpyRandom::new(0);
+        let x = numpy.normals(N_LINEAR * N_LINEAR_FEATURES);
+        let w = numpy.normals(N_LINEAR_FEATURES);
+        let y: Vec<f64> = x
+            .chunks_exact(N_LINEAR_FEATURES)
+            .map(|x| x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>())
+            .zip(numpy.normals(N_LINEAR))
+            .map(|(y, noise)| y + NOISE_DEVIATION * noise)
+            .collect();
+        let tensor = |values: &[f64], columns: usize| {
+            let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+            let n = values.len() / columns;
+            Tensor::from_vec(values, (n, columns), device)
+        };
+        let part = |range: std::ops::Range<usize>| {
+            let (first, last) = (range.start * N_LINEAR_FEATURES, range.end * N_LINEAR_FEATURES);
+            let x = tensor(&x[first..last], N_LINEAR_FEATURES)?;
+            Dataset::new(x, Targets::Values(tensor(&y[range], 1)?))
+        };
+        Ok(Self {
+            train: part(0..N_LINEAR_TRAIN)?,
+            test: part(N_LINEAR_TRAIN..N_LINEAR)?,
+            weights: tensor(&w, 1)?,
+        })
+    }
+}
+
 fn sample(numpy: &mut NumpyRandom, w: &[f64], n: usize, device: &Device) -> Result<Dataset> {
     let x = numpy.normals(n * N_FEATURES);
     let labels = x
@@ -73,6 +125,45 @@ mod tests {
             labels.to_vec1::<u32>().unwrap().iter().for_each(|&y| counts[y as usize] += 1);
         }
         counts
+    }
+
+    fn values(data: &Dataset) -> Vec<f32> {
+        match data.y() {
+            Targets::Values(y) => y.flatten_all().unwrap().to_vec1().unwrap(),
+            Targets::Classes { .. } => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_regression_has_the_printed_objects_and_variances() {
+        let data = SyntheticLinear::new(&Device::Cpu).unwrap();
+        let (y, y_test) = (values(&data.train), values(&data.test));
+        assert_eq!((y.len(), y_test.len()), (900, 124));
+        let near = |found: &[f32], wanted: &[f64], tolerance: f64| {
+            let gap = found.iter().zip(wanted).map(|(a, b)| (f64::from(*a) - b).abs());
+            assert!(gap.fold(0.0, f64::max) < tolerance, "{found:?} against {wanted:?}");
+        };
+        let x = data.train.x().to_vec2::<f32>().unwrap();
+        near(&x[0][..3], &[1.764_052_35, 0.400_157_21, 0.978_737_98], 2e-7);
+        let w = data.weights.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let printed = [
+            -0.760_677, 3.220_502, 0.220_943, -0.062_912, -0.629_887, -1.073_209, 0.001_056,
+            -1.017_721, -1.574_328, -1.635_432,
+        ];
+        near(&w, &printed, 1e-6);
+        near(&y[..3], &[-0.288_959_84, 5.144_863_53, -0.375_762_89], 1e-6);
+        let variance = |y: &[f32]| {
+            let y: Vec<f64> = y.iter().map(|&y| f64::from(y)).collect();
+            crate::stats::population_deviation(&y).powi(2)
+        };
+        assert!((variance(&y) - 18.476).abs() < 5e-4, "{}", variance(&y));
+        assert!((variance(&y_test) - 18.001).abs() < 5e-4, "{}", variance(&y_test));
+        let exact = data.test.x().matmul(&data.weights).unwrap().flatten_all().unwrap();
+        let exact = exact.to_vec1::<f32>().unwrap();
+        let squares: Vec<f64> =
+            exact.iter().zip(&y_test).map(|(a, b)| f64::from(b - a).powi(2)).collect();
+        let noise = crate::stats::mean(&squares);
+        assert!((noise - 0.009_376).abs() < 5e-7, "{noise}");
     }
 
     #[test]

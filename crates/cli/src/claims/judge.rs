@@ -86,7 +86,7 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
             let (a, b) = rows.pairs(row, other, metric);
             Paired::new(&a, &b).ok()
         }
-        Check::Near { .. } | Check::Exact { .. } => None,
+        Check::Near { .. } | Check::Matches { .. } | Check::Exact { .. } => None,
     });
     ClaimResult { id: claim.id, ours, difference, checks, verdict, reason }
 }
@@ -105,6 +105,11 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
         Check::Near { metric, row, value, within, .. } => {
             let finals = rows.finals(row, metric);
             let (verdict, numbers) = near(&finals, value, within);
+            (verdict, numbers, Some(finals.len()))
+        }
+        Check::Matches { metric, row, mean, deviation, n } => {
+            let finals = rows.finals(row, metric);
+            let (verdict, numbers) = matches(&finals, mean, deviation, n);
             (verdict, numbers, Some(finals.len()))
         }
         Check::Equivalent { metric, row, to, margin } => {
@@ -173,6 +178,24 @@ fn near(finals: &[f64], value: f64, within: f64) -> (Verdict, String) {
     (verdict, format!("ours {:.4} ± {half:.4} (95 %), {gap:+.4} off", estimate.mean))
 }
 
+/// |x̄ − x̄′| ≤ 3 √(s²/(n − 1) + s′²/(n′ − 1))
+fn matches(finals: &[f64], mean: f64, deviation: f64, n: usize) -> (Verdict, String) {
+    let ours = Estimate::new(finals);
+    let error = |deviation: f64, n: usize| deviation.powi(2) / (n as f64 - 1.0);
+    let within = 3.0 * (error(ours.deviation, ours.n) + error(deviation, n)).sqrt();
+    let gap = ours.mean - mean;
+    let verdict = match gap.abs() <= within {
+        _ if !(within.is_finite() && gap.is_finite()) => Verdict::Inconclusive,
+        true => Verdict::Reproduced,
+        false => Verdict::Differs,
+    };
+    let numbers = format!(
+        "ours {:.4} ± {:.4} of {} runs, {gap:+.4} off where {within:.4} is allowed",
+        ours.mean, ours.deviation, ours.n
+    );
+    (verdict, numbers)
+}
+
 fn exact(finals: &[f64], value: f64, tolerance: f64) -> (Verdict, String) {
     let worst = finals.iter().map(|v| (v - value).abs()).fold(f64::NAN, f64::max);
     if finals.is_empty() {
@@ -228,6 +251,8 @@ mod tests {
     const EQUIVALENT: Check = Check::Equivalent { metric: "m", row: "a", to: "b", margin: 0.5 };
     const NEAR: Check =
         Check::Near { metric: "m", row: "a", value: 1.0, of: Reference::Paper, within: 0.5 };
+    const MATCHES: Check =
+        Check::Matches { metric: "m", row: "a", mean: 1.0, deviation: 0.4, n: 5 };
     const EXACT: Check = Check::Exact { metric: "m", row: "a", value: 1.0, tolerance: 0.1 };
 
     #[test]
@@ -244,6 +269,9 @@ mod tests {
             (NEAR, around(1.2, 1.0), Reproduced),
             (NEAR, around(2.0, 1.0), Differs),
             (NEAR, around(1.0, 100.0), Inconclusive),
+            (MATCHES, around(1.5, 1.0), Reproduced),
+            (MATCHES, around(1.7, 1.0), Differs),
+            (MATCHES, around(1.7, 20.0), Reproduced),
             (EXACT, vec![1.05], Reproduced),
             (EXACT, vec![1.2], Differs),
         ];
@@ -254,12 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn both_sides_of_a_match_may_scatter() {
+        // 3 √(0.25/3 + 0.16/4): ours are 0, 1, 0, 1 with s² = 1/4 of 4, theirs s′² = 0.16 of 5.
+        let within = 3.0 * (0.25f64 / 3.0 + 0.16 / 4.0).sqrt();
+        for (offset, wanted) in [(-1e-9, Verdict::Reproduced), (1e-9, Verdict::Differs)] {
+            let mean = 0.5 + within + offset;
+            assert_eq!(matches(&[0.0, 1.0, 0.0, 1.0], mean, 0.4, 5).0, wanted);
+        }
+        assert_eq!(matches(&[1.0], 1.0, 0.4, 5).0, Verdict::Inconclusive);
+    }
+
+    #[test]
     fn few_seeds_smoke_and_nan_decide_nothing() {
         let (a, b) = (around(-1.0, 1.0), [0.0; 4]);
         assert_eq!(verdict_of(BELOW, &a[..2], &b[..2], Scale::Quick), Verdict::Inconclusive);
         assert_eq!(verdict_of(BELOW, &a, &b, Scale::Smoke), Verdict::Inconclusive);
         let diverged = [f64::NAN, -1.0, -1.0, -1.1];
-        for check in [BELOW, EQUIVALENT, NEAR] {
+        for check in [BELOW, EQUIVALENT, NEAR, MATCHES] {
             assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
         }
         assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::Differs);

@@ -63,6 +63,19 @@ pub enum Check {
         /// Tolerance, > 0.
         within: f64,
     },
+    /// The row's mean agrees with the mean of other people's runs, as far as both scatter.
+    Matches {
+        /// Metric.
+        metric: &'static str,
+        /// Row.
+        row: &'static str,
+        /// Mean of the re-simulated runs.
+        mean: f64,
+        /// Their population deviation, ≥ 0.
+        deviation: f64,
+        /// Their number, at least 2.
+        n: usize,
+    },
     /// Two rows differ by less than a margin.
     Equivalent {
         /// Metric.
@@ -168,7 +181,9 @@ impl Check {
             Self::Better { row, than: other, .. } | Self::Equivalent { row, to: other, .. } => {
                 vec![row, other]
             }
-            Self::Near { row, .. } | Self::Exact { row, .. } => vec![row],
+            Self::Near { row, .. } | Self::Matches { row, .. } | Self::Exact { row, .. } => {
+                vec![row]
+            }
         }
     }
 
@@ -177,6 +192,7 @@ impl Check {
         match *self {
             Self::Better { metric, .. }
             | Self::Near { metric, .. }
+            | Self::Matches { metric, .. }
             | Self::Equivalent { metric, .. }
             | Self::Exact { metric, .. } => metric,
         }
@@ -200,6 +216,11 @@ impl Check {
                 };
                 format!("{metric} of {row} within {within} of {whose} {value}")
             }
+            Self::Matches { metric, row, mean, deviation, n } => {
+                format!(
+                    "{metric} of {row} matches the re-simulated {mean} ± {deviation} of {n} runs"
+                )
+            }
             Self::Equivalent { metric, row, to, margin } => {
                 format!("{metric} of {row} within {margin} of that of {to}")
             }
@@ -218,10 +239,13 @@ pub const RULES: &[&str] = &[
      differs when on the other side, else inconclusive.",
     "near: reproduced when our mean lies within the named tolerance on either side, else differs; inconclusive when our \
      own 95 % interval reaches further from our mean than the tolerance.",
+    "matches: reproduced when our mean lies within 3 √(s²/(n − 1) + s′²/(n′ − 1)) of the re-simulated one, else differs; s \
+     and s′ are the population deviations of our n and its n′ runs. It says that two programs do the same thing as far as \
+     so few runs can tell, not that the number is known.",
     "equivalent: reproduced when the paired 95 % interval lies inside the margin, differs when it lies outside \
      altogether, else inconclusive.",
     "exact: reproduced when the value lies within its tolerance; needs no seeds.",
-    "With fewer than three seeds (or the number a claim names) the first three kinds are inconclusive, and so is every \
+    "With fewer than three seeds (or the number a claim names) the first four kinds are inconclusive, and so is every \
      check at smoke scale, which cuts epochs and objects.",
     "A claim differs if any check differs and is reproduced if all are. Else it is not run if a check could not be put \
      to the test, for want of its rows or on generated data, and inconclusive otherwise.",
@@ -242,6 +266,10 @@ impl Serialize for Check {
                     Reference::Resimulation => "resimulation",
                     Reference::Range => "range",
                 },
+            }),
+            Self::Matches { metric, row, mean, deviation, n } => serde_json::json!({
+                "kind": "matches", "row": row, "metric": metric, "mean": mean, "deviation": deviation,
+                "n": n,
             }),
             Self::Equivalent { metric, row, to, margin } => serde_json::json!({
                 "kind": "equivalent", "row": row, "metric": metric, "to": to, "margin": margin,

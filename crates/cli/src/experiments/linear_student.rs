@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Experiment, Figure, Outcome, Part, RowSpec, Task};
+use crate::experiment::{Experiment, Figure, Outcome, Part, Point, RowSpec, Task};
 use crate::schemes::{Course, Examination, LinearStudents, Record, at_most, scores, train};
 use crate::session::Scale;
 
@@ -244,6 +244,7 @@ pub(super) static LINEAR_STUDENT: Experiment = Experiment {
             }],
         },
     ],
+    point: Point::Epoch,
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy",

@@ -1,6 +1,7 @@
 //! The experiments, one module a family, and their list.
 
 mod base;
+mod bayesian_authors;
 mod linear_student;
 mod synthetic_classes;
 
@@ -8,11 +9,14 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 4] = [
+pub static ALL: [&Experiment; 6] = [
     &base::TRAIN,
     &base::SMALL,
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
+    // Its parts are the longest, so that they start before those of the next.
+    &bayesian_authors::FASHION,
+    &bayesian_authors::SYNTHETIC,
 ];
 
 /// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
@@ -28,6 +32,7 @@ fn n_seeds(scale: Scale) -> usize {
 mod tests {
     use super::*;
     use crate::claims::Check;
+    use crate::experiment::Figure;
 
     #[test]
     fn claims_and_figures_name_rows_that_exist() {
@@ -43,8 +48,11 @@ mod tests {
                 }
             }
             for figure in experiment.figures {
-                if let crate::experiment::Figure::Curves { rows: named, .. } = figure {
+                if let Figure::Curves { rows: named, .. } = figure {
                     assert!(named.iter().all(|id| rows.contains(id)));
+                }
+                if let Figure::Cross { columns, rows: lines, .. } = figure {
+                    assert!(lines.iter().all(|(_, named)| named.len() == columns.len()));
                 }
             }
         }

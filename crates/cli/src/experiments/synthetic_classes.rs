@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Part, RowSpec, Task};
+use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Part, Point, RowSpec, Task};
 use crate::schemes::{Examination, LinearStudents, Record};
 use crate::session::Scale;
 
@@ -276,6 +276,7 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
             ],
         },
     ],
+    point: Point::Epoch,
     figures: &[
         Figure::Strips {
             title: "Class probabilities of the first 20 test objects, 0 white to 1 black; rows are classes",

@@ -1,17 +1,18 @@
-//! Every curve as CSV: one line an epoch, mean, population deviation, then one column a run.
+//! Every curve as CSV: one line an epoch or point, mean, population deviation, then one column a run.
 
 use core_tensors::stats::{mean, population_deviation};
 
 use super::{Report, Row};
 use crate::datasets::Kind;
+use crate::experiment::Point;
 
-/// Path below `curves/` and text of every metric that has more than one epoch.
+/// Path below `curves/` and text of every metric that has more than one point.
 pub(super) fn curves(report: &Report) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for experiment in &report.experiments {
         for row in &experiment.rows {
             for metric in row.metrics.keys() {
-                if let Some(text) = curve(row, metric) {
+                if let Some(text) = curve(row, metric, experiment.experiment.point) {
                     let name = format!("{}/{}/{metric}.csv", experiment.experiment.id, row.id);
                     files.push((name, text));
                 }
@@ -21,9 +22,9 @@ pub(super) fn curves(report: &Report) -> Vec<(String, String)> {
     files
 }
 
-fn curve(row: &Row, metric: &str) -> Option<String> {
+fn curve(row: &Row, metric: &str, point: Point) -> Option<String> {
     let curves = row.metrics.get(metric)?;
-    let n_epochs = curves.iter().map(|curve| curve.0.len()).min().filter(|&n| n > 1)?;
+    let n_points = curves.iter().map(|curve| curve.0.len()).min().filter(|&n| n > 1)?;
     let unit = match row.unit {
         crate::experiment::Unit::Segment => "segment",
         crate::experiment::Unit::Seed | crate::experiment::Unit::Single => "seed",
@@ -33,12 +34,12 @@ fn curve(row: &Row, metric: &str) -> Option<String> {
         Kind::Generated => "generated_",
     };
     let names: Vec<String> = row.runs.iter().map(|run| format!("{mark}{unit}_{run}")).collect();
-    let mut text = format!("epoch,mean,std,{}\n", names.join(","));
-    for epoch in 0..n_epochs {
-        let values: Vec<f64> = curves.iter().map(|curve| curve.0[epoch]).collect();
+    let mut text = format!("{},mean,std,{}\n", point.name(), names.join(","));
+    for index in 0..n_points {
+        let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
         let columns: Vec<String> = values.iter().map(f64::to_string).collect();
         let (mean, deviation) = (mean(&values), population_deviation(&values));
-        text += &format!("{epoch},{mean},{deviation},{}\n", columns.join(","));
+        text += &format!("{},{mean},{deviation},{}\n", point.at(index), columns.join(","));
     }
     Some(text)
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{ExperimentReport, Report, figures, tables};
 use crate::claims::{RULES, Verdict};
+use crate::experiment::Figure;
 use crate::session::Scale;
 
 /// A report in blocks.
@@ -160,6 +161,10 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
         blocks.push(Block::Table(tables::checks(result)));
     }
     for (index, figure) in experiment.figures.iter().enumerate() {
+        if let Figure::Cross { title, metric, columns, rows } = figure {
+            blocks.push(Block::Paragraph((*title).to_owned()));
+            blocks.push(Block::Table(tables::cross(report, metric, columns, rows)));
+        }
         if let Some((caption, svg)) = figures::draw(figure, report)? {
             let name = format!("{}-{}", experiment.id, index + 1);
             let caption = if drawn { format!("{caption} (generated data)") } else { caption };

@@ -25,7 +25,7 @@ use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
 /// Metrics of the comparisons of arms.
-const COMPARED: [&str; 2] = ["cross_entropy", "accuracy"];
+const COMPARED: [&str; 4] = ["cross_entropy", "area", "divergence", "accuracy"];
 
 /// One row of results.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Row {
     pub unit: Unit,
     /// Label of each run: its seed, or the index of its segment.
     pub runs: Vec<u64>,
-    /// Metric → run → epoch.
+    /// Metric → run → point of its curve.
     pub metrics: BTreeMap<String, Vec<FiniteOrNull>>,
 }
 
@@ -269,6 +269,9 @@ fn compare(experiment: &Experiment, rows: &[Row]) -> Result<Vec<Comparison>> {
         for spec in experiment.rows {
             let Some(than) = spec.baseline else { continue };
             let (Some(row), Some(other)) = (find(spec.id), find(than)) else { continue };
+            if ![row, other].iter().all(|row| row.metrics.contains_key(metric)) {
+                continue;
+            }
             let (a, b) = row.pairs(other, metric);
             let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
             let mut rng = core_tensors::Rng::new(0).split("sign flips");

@@ -5,7 +5,8 @@ use core_tensors::stats::{mean, population_deviation};
 use plotters::prelude::*;
 use plotters::series::LineSeries;
 
-use super::{ExperimentReport, Row};
+use super::{ExperimentReport, Row, tables};
+use crate::experiment::Point;
 
 /// Size of a plot.
 const SIZE: (u32, u32) = (760, 420);
@@ -20,7 +21,7 @@ const COLOURS: [RGBColor; 5] = [
 /// The last curve of a table may be far off; the axis leaves this share above and below.
 const PADDING: f64 = 0.05;
 
-/// Mean and deviation of a metric by epoch.
+/// Mean and deviation of a metric by point.
 struct Band {
     title: String,
     mean: Vec<f64>,
@@ -41,40 +42,58 @@ pub(super) fn curves(
             band(row, metric, spec.title)
         })
         .collect();
-    let n_epochs = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0);
+    let n_points = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0);
     let finite = |f: fn(f64, f64) -> f64, sign: f64, start: f64| {
         let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.deviation));
         values.map(|(m, d)| m + sign * d).filter(|v| v.is_finite()).fold(start, f)
     };
     let (low, high) =
         (finite(f64::min, -1.0, f64::INFINITY), finite(f64::max, 1.0, f64::NEG_INFINITY));
-    if n_epochs < 2 || low > high {
+    if n_points < 2 || low > high {
         return Ok(None);
     }
     let pad = PADDING * (high - low).max(1e-6);
     let mut svg = String::new();
-    let below =
-        if report.is_generated() { "epoch, from 0; generated data" } else { "epoch, from 0" };
-    draw(&mut svg, &bands, n_epochs, (low - pad, high + pad), (below, metric))
-        .map_err(|error| anyhow!("plotting {metric}: {error}"))?;
+    let point = report.experiment.point;
+    let mut below = match point {
+        Point::Epoch => "epoch, from 0".to_owned(),
+        Point::Iterations(_) => "iteration".to_owned(),
+    };
+    if report.is_generated() {
+        below += "; generated data";
+    }
+    let axes = Axes {
+        horizontal: (point.at(0) as f64)..(point.at(n_points - 1) as f64),
+        vertical: (low - pad)..(high + pad),
+        below: &below,
+        beside: tables::heading(metric),
+    };
+    draw(&mut svg, &bands, point, axes).map_err(|error| anyhow!("plotting {metric}: {error}"))?;
     Ok(Some(svg))
 }
 
 fn band(row: &Row, metric: &str, title: &str) -> Option<Band> {
     let curves = row.metrics.get(metric)?;
-    let n_epochs = curves.iter().map(|curve| curve.0.len()).min()?;
-    let at = |epoch: usize| curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<f64>>();
+    let n_points = curves.iter().map(|curve| curve.0.len()).min()?;
+    let at = |index: usize| curves.iter().map(|curve| curve.0[index]).collect::<Vec<f64>>();
     let (mean, deviation) =
-        (0..n_epochs).map(|epoch| (mean(&at(epoch)), population_deviation(&at(epoch)))).unzip();
+        (0..n_points).map(|index| (mean(&at(index)), population_deviation(&at(index)))).unzip();
     Some(Band { title: title.to_owned(), mean, deviation })
+}
+
+/// Ranges and names of both axes.
+struct Axes<'a> {
+    horizontal: std::ops::Range<f64>,
+    vertical: std::ops::Range<f64>,
+    below: &'a str,
+    beside: &'a str,
 }
 
 fn draw(
     svg: &mut String,
     bands: &[Band],
-    n_epochs: usize,
-    range: (f64, f64),
-    (below, metric): (&str, &str),
+    point: Point,
+    axes: Axes,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -82,11 +101,11 @@ fn draw(
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..(n_epochs - 1) as f64, range.0..range.1)?;
+        .build_cartesian_2d(axes.horizontal, axes.vertical)?;
     chart
         .configure_mesh()
-        .x_desc(below)
-        .y_desc(metric.replace('_', " "))
+        .x_desc(axes.below)
+        .y_desc(axes.beside)
         .x_label_formatter(&|x| format!("{x:.0}"))
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))
@@ -97,7 +116,7 @@ fn draw(
         let points = |sign: f64| {
             let edge = band.mean.iter().zip(&band.deviation).enumerate();
             edge.filter(|(_, (m, d))| m.is_finite() && d.is_finite())
-                .map(move |(x, (m, d))| (x as f64, m + sign * d))
+                .map(move |(index, (m, d))| (point.at(index) as f64, m + sign * d))
         };
         let mut outline: Vec<(f64, f64)> = points(1.0).collect();
         outline.extend(points(-1.0).collect::<Vec<_>>().into_iter().rev());

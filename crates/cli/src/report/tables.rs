@@ -9,7 +9,13 @@ use crate::datasets::Kind;
 use crate::experiment::Unit;
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 12] = [
+const METRICS: [(&str, &str); 18] = [
+    ("log_likelihood", "test log-likelihood"),
+    ("area", "area under the log-likelihood"),
+    ("area_gain", "area gained over the plain student"),
+    ("remaining_gap", "share of the early gap left"),
+    ("divergence", "KL from the prior"),
+    ("divergence_area", "area under the KL"),
     ("accuracy", "accuracy"),
     ("cross_entropy", "cross-entropy"),
     ("integral", "integral criterion"),
@@ -35,6 +41,11 @@ pub(super) const NOTES: &[&str] = &[
     "ECE has 15 bins of equal width. Agreement is the share of test objects on which student and teacher choose the same \
      class. max − min is the mean over test objects of the largest minus the smallest class probability; the paper's ± \
      is over objects, ours over runs.",
+    "Test log-likelihood is minus the mean test loss at the mean weights, without constants: minus the mean squared error of \
+     a regression, minus the cross-entropy of a classifier. Its area is the trapezoid over the iterations from the first \
+     point of the curve to the last; higher is better. KL is that of the weights' Gaussian from the prior as both stand, \
+     in nats. The share of the early gap is the distance of a distilled student's test log-likelihood from the plain \
+     one's at the end, over that at iteration 1000.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
@@ -126,6 +137,24 @@ fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
     cell
 }
 
+/// One metric by line and column.
+pub(super) fn cross(
+    report: &ExperimentReport,
+    metric: &str,
+    columns: &[&str],
+    lines: &[(&str, &[&str])],
+) -> Table {
+    let cell = |id: &&str| {
+        let row = report.rows.iter().find(|row| row.id == *id);
+        row.map_or_else(|| Cell::text("–"), |row| value(report, row, metric))
+    };
+    let line = |(name, ids): &(&str, &[&str])| {
+        std::iter::once(Cell::text(*name)).chain(ids.iter().map(cell)).collect()
+    };
+    let head = std::iter::once("").chain(columns.iter().copied());
+    Table { head: head.map(str::to_owned).collect(), rows: lines.iter().map(line).collect() }
+}
+
 /// The papers' ± of the integral criterion: the trapezoid of the deviations by epoch.
 fn integral_deviation(row: &Row) -> f64 {
     let Some(curves) = row.metrics.get("cross_entropy") else { return f64::NAN };
@@ -156,8 +185,8 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
             heading(c.metric).to_owned(),
             c.row.to_owned(),
             c.than.to_owned(),
-            format!("{:+.4}", d.mean),
-            format!("{:+.4} to {:+.4}", d.ci95.0, d.ci95.1),
+            plus(d.mean),
+            format!("{} to {}", plus(d.ci95.0), plus(d.ci95.1)),
             d.n.to_string(),
             probability(c.paired.p),
             probability(c.p_holm),
@@ -230,7 +259,7 @@ pub(super) fn settings(settings: &serde_json::Value) -> String {
     parts.join(", ")
 }
 
-fn heading(metric: &str) -> &str {
+pub(super) fn heading(metric: &str) -> &str {
     METRICS.iter().find(|(name, _)| *name == metric).map_or(metric, |(_, heading)| heading)
 }
 
@@ -261,7 +290,17 @@ fn interval(estimate: &Estimate) -> String {
 }
 
 fn signed(d: &Estimate) -> String {
-    format!("{:+.4} [{:+.4}, {:+.4}]", d.mean, d.ci95.0, d.ci95.1)
+    format!("{} [{}, {}]", plus(d.mean), plus(d.ci95.0), plus(d.ci95.1))
+}
+
+/// A difference: like [`number`], always with its sign.
+fn plus(value: f64) -> String {
+    match value.abs() {
+        v if !v.is_finite() => "not finite".into(),
+        v if v >= 100.0 => format!("{value:+.1}"),
+        v if v >= 3.0 => format!("{value:+.3}"),
+        _ => format!("{value:+.4}"),
+    }
 }
 
 fn probability(p: f64) -> String {

@@ -1,5 +1,6 @@
 //! Short functions that put several pieces of the lower crates together: training with a record.
 
+mod authors_bayes;
 mod side_by_side;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use models::Architecture;
 
 use crate::experiment::{Curve, Task};
 
+pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
 pub use side_by_side::LinearStudents;
 
 /// Objects a forward pass outside training takes at once: activations then stay in the cache.

@@ -39,6 +39,19 @@ impl Update {
         }
     }
 
+    /// The constants of the fused step.
+    pub(super) fn constants(&self) -> Constants {
+        Constants {
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            rest1: (1.0 - self.beta1) as f32,
+            rest2: (1.0 - self.beta2) as f32,
+            rate: self.rate as f32,
+            epsilon: self.epsilon as f32,
+            correction: (1.0 / self.root_correction) as f32,
+        }
+    }
+
     /// Moments and block in one pass, f32 on the CPU.
     pub(crate) fn fused(
         &self,
@@ -64,6 +77,31 @@ impl Update {
         let root = ((second.sqrt()? / self.root_correction)? + self.epsilon)?;
         let updated = (block.detach() - ((&*first / root)? * self.rate)?)?;
         block.slice_set(&updated.contiguous()?, 0, 0)
+    }
+}
+
+/// [`Update`] in f32.
+#[derive(Clone, Copy)]
+pub(super) struct Constants {
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    rate: f32,
+    epsilon: f32,
+    correction: f32,
+}
+
+impl Constants {
+    /// One number's new value; its moments are updated.
+    #[inline(always)]
+    pub(super) fn step(&self, w: f32, gradient: f32, first: &mut f32, second: &mut f32) -> f32 {
+        let g = at_least(gradient, SMALLEST_GRADIENT);
+        let m = at_least(self.beta1 * *first + self.rest1 * g, SMALLEST_FIRST);
+        let v = at_least(self.beta2 * *second + self.rest2 * g * g, SMALLEST_SECOND);
+        *first = m;
+        *second = v;
+        w - self.rate * m / (v.sqrt() * self.correction + self.epsilon)
     }
 }
 
@@ -96,20 +134,11 @@ impl InplaceOp2 for Fused<'_> {
         if gradient.len() != n || first.len() != n || second.len() != n {
             bail!("adam wanted {n} gradients and moments, found {}", gradient.len());
         }
-        let update = self.update;
-        let (beta1, beta2) = (update.beta1 as f32, update.beta2 as f32);
-        let (rest1, rest2) = ((1.0 - update.beta1) as f32, (1.0 - update.beta2) as f32);
-        let (rate, epsilon) = (update.rate as f32, update.epsilon as f32);
-        let correction = (1.0 / update.root_correction) as f32;
+        let constants = self.update.constants();
         let (first, second) = (&mut first[..n], &mut second[..n]);
         vectorised(|| {
             for i in 0..n {
-                let g = at_least(gradient[i], SMALLEST_GRADIENT);
-                let m = at_least(beta1 * first[i] + rest1 * g, SMALLEST_FIRST);
-                let v = at_least(beta2 * second[i] + rest2 * g * g, SMALLEST_SECOND);
-                first[i] = m;
-                second[i] = v;
-                block[i] -= rate * m / (v.sqrt() * correction + epsilon);
+                block[i] = constants.step(block[i], gradient[i], &mut first[i], &mut second[i]);
             }
         });
         Ok(())

@@ -44,10 +44,51 @@ pub fn exp_nonpositive(values: &mut [f64]) {
     });
 }
 
+/// Beyond these 2ⁿ leaves the normal range of f32; eˣ − 1 keeps the value it has there.
+const F32_RANGE: (f32, f32) = (-87.0, 88.0);
+/// ln 2 in two parts, the first short enough that its product with an exponent is exact.
+const F32_LN2_HIGH: f32 = 0.693_359_4;
+const F32_LN2_LOW: f32 = -2.121_944_4e-4;
+/// Adding 1.5 · 2²³ rounds to an integer, which then fills the low bits.
+const F32_ROUNDER: f32 = 12_582_912.0;
+/// 1/7!, 1/6!, …, 1/1!: the next term is below 2⁻²⁵ of the sum on |r| ≤ ½ ln 2.
+const F32_TAYLOR: [f32; 7] =
+    [1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0];
+
+/// eˣ − 1 to a relative error of a few 2⁻²⁴, also near 0; NaN stays NaN. Many at once are vectorised by the caller.
+///
+/// eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1) with n = round(x / ln 2) and r = x − n ln 2.
+#[inline(always)]
+pub(super) fn exp_m1(x: f32) -> f32 {
+    let x = x.clamp(F32_RANGE.0, F32_RANGE.1);
+    let shifted = x * std::f32::consts::LOG2_E + F32_ROUNDER;
+    let n = shifted - F32_ROUNDER;
+    let r = (x - n * F32_LN2_HIGH) - n * F32_LN2_LOW;
+    let rest = r * F32_TAYLOR.iter().fold(0.0, |sum, c| sum * r + c);
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    power * rest + (power - 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Rng;
+
+    #[test]
+    fn a_small_power_less_one_keeps_its_digits() {
+        // Five roundings of 2⁻²⁴, and a sum of two parts of opposite sign, at most four times as large.
+        const TOLERANCE: f64 = 20.0 * 6e-8;
+        let mut rng = Rng::new(1);
+        let near: Vec<f32> = (0..10_000).map(|_| (rng.normal() * 1e-4) as f32).collect();
+        let far: Vec<f32> = (0..10_000).map(|_| (rng.normal() * 15.0) as f32).collect();
+        for x in near.into_iter().chain(far).filter(|x| (-87.0..88.0).contains(x)) {
+            let (found, wanted) = (f64::from(exp_m1(x)), f64::from(x).exp_m1());
+            assert!(((found - wanted) / wanted).abs() < TOLERANCE, "{x}: {found} {wanted}");
+        }
+        assert_eq!(exp_m1(0.0), 0.0);
+        assert_eq!(exp_m1(f32::NEG_INFINITY), -1.0);
+        assert!(exp_m1(f32::NAN).is_nan() && exp_m1(f32::INFINITY) > 1e38);
+    }
 
     #[test]
     fn equals_the_standard_library() {

@@ -6,6 +6,7 @@
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 
 pub(crate) mod adam;
+pub(crate) mod alternating;
 mod convolution;
 mod exponential;
 mod grey;

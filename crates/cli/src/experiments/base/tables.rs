@@ -2,7 +2,7 @@
 
 use super::{Objects, run};
 use crate::claims::{Check, Claim, Published, Reference, Side};
-use crate::experiment::{Experiment, Figure, Part, RowSpec};
+use crate::experiment::{Experiment, Figure, Part, Point, RowSpec};
 use crate::experiments::n_seeds;
 use crate::session::Scale;
 
@@ -54,6 +54,7 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
             near("accuracy", TRAIN_NONE, 0.879, ACCURACY_WITHIN),
         ],
     }],
+    point: Point::Epoch,
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy, consecutive segments as in the source (figure 1)",
@@ -151,6 +152,7 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
             ],
         },
     ],
+    point: Point::Epoch,
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy, consecutive segments as in the source (figure 2)",

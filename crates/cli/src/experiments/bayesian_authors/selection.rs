@@ -1,0 +1,178 @@
+//! Which weights of a teacher its student gets: random units, their right weights or the authors' scrambled ones.
+
+use anyhow::{Result, ensure};
+use core_tensors::legacy::NumpyRandom;
+
+/// How a student comes from its teacher.
+pub(super) struct Cut {
+    /// Widths of the student.
+    pub(super) student: &'static [usize],
+    /// The hidden layer of the teacher that is removed, counted from 1; the others keep as many units as the student has.
+    pub(super) removed: Option<usize>,
+}
+
+/// Which weights are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// Those between kept units.
+    Correct,
+    /// The authors' index bug: the mask of a block, laid out (in, out), is flattened and read as if it were (out, in),
+    /// the layout of the weights. The right number of weights of the right block, at the wrong positions; biases are right.
+    Scrambled,
+}
+
+impl Cut {
+    /// Layers of the teacher that stay, inputs first.
+    fn layers(&self, teacher: &[usize]) -> Vec<usize> {
+        (0..teacher.len()).filter(|&layer| Some(layer) != self.removed).collect()
+    }
+
+    /// Kept units of each layer that stays, ascending: uniform subsets, drawn layer by layer after `numpy.random.seed`.
+    pub(super) fn kept_units(&self, teacher: &[usize], seed: u32) -> Result<Vec<Vec<usize>>> {
+        let layers = self.layers(teacher);
+        ensure!(
+            layers.len() == self.student.len(),
+            "a student of {} layers wanted as many of its teacher, found {}",
+            self.student.len(),
+            layers.len()
+        );
+        let mut numpy = NumpyRandom::new(seed);
+        let draw = |(&layer, &n): (&usize, &usize)| {
+            // Inputs and outputs are drawn too, all of them.
+            let mut units = numpy.choice_without_replacement(teacher[layer] as u32, n);
+            units.sort_unstable();
+            units.into_iter().map(|unit| unit as usize).collect()
+        };
+        Ok(layers.iter().zip(self.student).map(draw).collect())
+    }
+
+    /// vec(·) of the student out of the teacher's, for networks with biases.
+    ///
+    /// Behind a removed layer kept unit k of the layer before it takes the place of unit k.
+    pub(super) fn select(
+        &self,
+        teacher: &[usize],
+        kept: &[Vec<usize>],
+        selection: Selection,
+        values: &[f64],
+    ) -> Result<Vec<f64>> {
+        let layers = self.layers(teacher);
+        let starts: Vec<usize> = teacher
+            .windows(2)
+            .scan(0, |start, pair| {
+                let own = *start;
+                *start += pair[1] * (pair[0] + 1);
+                Some(own)
+            })
+            .collect();
+        let mut selected = Vec::new();
+        for (pair, rows) in layers.windows(2).zip(&kept[1..]) {
+            let (before, layer) = (pair[0], pair[1]);
+            let (n_in, n_out) = (teacher[layer - 1], teacher[layer]);
+            let cols: Vec<usize> = if before + 1 == layer {
+                kept[layers.iter().position(|&l| l == before).unwrap_or(0)].clone()
+            } else {
+                (0..n_in).collect()
+            };
+            // Block t leads to layer t + 1; a row holds the weights of one unit and its bias.
+            let at = |out: usize, input: usize| starts[layer - 1] + out * (n_in + 1) + input;
+            let weights: Vec<usize> = match selection {
+                Selection::Correct => {
+                    rows.iter().flat_map(|&out| cols.iter().map(move |&i| at(out, i))).collect()
+                }
+                Selection::Scrambled => {
+                    let mask =
+                        cols.iter().flat_map(|i| rows.iter().map(move |out| i * n_out + out));
+                    mask.map(|position| at(position / n_in, position % n_in)).collect()
+                }
+            };
+            for (weights, &out) in weights.chunks_exact(cols.len().max(1)).zip(rows) {
+                selected.extend(weights.iter().map(|&i| values[i]));
+                selected.push(values[at(out, n_in)]);
+            }
+        }
+        Ok(selected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY_LAYER: Cut = Cut { student: &[10, 50, 1], removed: Some(2) };
+
+    #[test]
+    fn seed_0_keeps_the_published_units() {
+        let kept = BY_LAYER.kept_units(&[10, 100, 50, 1], 0).unwrap();
+        let published = [
+            1, 2, 3, 4, 6, 7, 8, 10, 13, 15, 16, 17, 18, 21, 22, 24, 26, 27, 30, 33, 41, 42, 43,
+            44, 45, 48, 51, 52, 54, 59, 60, 61, 63, 66, 67, 68, 71, 73, 75, 76, 78, 79, 83, 84, 85,
+            86, 89, 90, 93, 94,
+        ];
+        assert_eq!(kept, [(0..10).collect(), published.to_vec(), vec![0]]);
+    }
+
+    /// Numbers that tell where they come from: 100 · block + 10 · row + column, the bias last.
+    fn places(teacher: &[usize]) -> Vec<f64> {
+        let mut values = Vec::new();
+        for (block, pair) in teacher.windows(2).enumerate() {
+            for row in 0..pair[1] {
+                values.extend((0..=pair[0]).map(|col| (100 * block + 10 * row + col) as f64));
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn units_keep_the_weights_between_them() {
+        let teacher = [2, 3, 1];
+        let cut = Cut { student: &[2, 2, 1], removed: None };
+        let kept = [vec![0, 1], vec![0, 2], vec![0]];
+        let found = cut.select(&teacher, &kept, Selection::Correct, &places(&teacher)).unwrap();
+        assert_eq!(found, [0.0, 1.0, 2.0, 20.0, 21.0, 22.0, 100.0, 102.0, 103.0]);
+    }
+
+    #[test]
+    fn the_scrambled_mask_takes_as_many_weights_from_elsewhere() {
+        // numpy: mask = np.zeros((2, 3), bool); mask[:, [0, 2]] = True
+        // np.arange(6)[mask.reshape(-1)] is [0, 2, 3, 5]; of weights (3, 2) these are (0,0), (1,0), (1,1), (2,1).
+        let teacher = [2, 3, 1];
+        let cut = Cut { student: &[2, 2, 1], removed: None };
+        let kept = [vec![0, 1], vec![0, 2], vec![0]];
+        let found = cut.select(&teacher, &kept, Selection::Scrambled, &places(&teacher)).unwrap();
+        assert_eq!(found, [0.0, 10.0, 2.0, 11.0, 21.0, 22.0, 100.0, 102.0, 103.0]);
+    }
+
+    #[test]
+    fn behind_a_removed_layer_unit_k_takes_the_place_of_unit_k() {
+        let teacher = [1, 3, 2, 1];
+        let cut = Cut { student: &[1, 2, 1], removed: Some(2) };
+        let kept = [vec![0], vec![1, 2], vec![0]];
+        for selection in [Selection::Correct, Selection::Scrambled] {
+            // One input: both layouts of the first mask are the same.
+            let found = cut.select(&teacher, &kept, selection, &places(&teacher)).unwrap();
+            assert_eq!(found, [10.0, 11.0, 20.0, 21.0, 200.0, 201.0, 202.0]);
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_logs() {
+        // 2121, 601 and 39 760 numbers in the authors' logs.
+        let by_units = Cut { student: &[10, 100, 10, 1], removed: None };
+        let of_pictures = Cut { student: &[784, 50, 10], removed: Some(2) };
+        for (teacher, cut, n) in [
+            ([10, 100, 50, 1], by_units, 2121),
+            ([10, 100, 50, 1], BY_LAYER, 601),
+            ([784, 800, 50, 10], of_pictures, 39_760),
+        ] {
+            let teacher = &teacher;
+            let kept = cut.kept_units(teacher, 0).unwrap();
+            let values = places(teacher);
+            for selection in [Selection::Correct, Selection::Scrambled] {
+                assert_eq!(cut.select(teacher, &kept, selection, &values).unwrap().len(), n);
+            }
+        }
+        let cut = Cut { student: &[10, 50, 1], removed: None };
+        assert!(cut.kept_units(&[10, 100, 50, 1], 0).is_err());
+    }
+}
