@@ -20,7 +20,7 @@ macro_rules! row {
             concat!($id, "/distil-all/scrambled"),
             concat!(
                 $name,
-                ": distil-all, variances of the teacher's prior (bug), scrambled (as run)"
+                ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)"
             ),
         )
         .against(concat!($id, "/student"))
@@ -32,7 +32,7 @@ macro_rules! row {
     ($id:literal, $name:literal, all_correct) => {
         RowSpec::seeds(
             concat!($id, "/distil-all/correct"),
-            concat!($name, ": distil-all, variances of the teacher's prior (bug), right weights"),
+            concat!($name, ": distil-all (variances of the teacher's prior: a bug), right weights"),
         )
         .against(concat!($id, "/student"))
     };

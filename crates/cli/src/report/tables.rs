@@ -38,7 +38,7 @@ const METRICS: [(&str, &str); 24] = [
 
 /// What the columns mean.
 pub(super) const NOTES: &[&str] = &[
-    "Values are means at the last epoch ± population standard deviation over the runs, as the papers print them; \
+    "Values are means at the last epoch or iteration ± population standard deviation over the runs, as the papers print them; \
      square brackets hold the 95 % Student interval of the mean. A line beginning with \"paper\" is what the paper printed.",
     "Cross-entropy is the mean negative log-likelihood on the test set's hard labels at T = 1, in nats; no test object \
      chooses an epoch. Least cross-entropy and its epoch (from 1) look at the whole test curve and describe it only.",
