@@ -159,6 +159,8 @@ struct Protocol<'a> {
     every: usize,
     /// Objects that a Laplace posterior is computed on.
     most_curvature: usize,
+    /// Structures of each student that are run.
+    n_structures: usize,
     train: &'a Dataset,
     test: &'a Dataset,
 }
@@ -227,7 +229,7 @@ impl Protocol<'_> {
         let teacher = network(self.teacher);
         let course = self.course(&teacher, self.fits[0], standard);
         let n = self.train.n_objects();
-        let n_arms = |s: &Student| FACTORS.len() + 2 * s.structures.len();
+        let n_arms = |s: &Student| FACTORS.len() + 2 * s.structures.len().min(self.n_structures);
         let points = self.course(&teacher, self.fits[1], standard).n_points(n);
         let n_runs: usize = self.students.iter().map(n_arms).sum();
         task.expect_epochs(course.n_points(n) + n_runs * points);
@@ -286,7 +288,7 @@ impl Protocol<'_> {
             };
             arm(name, mean, prior)?;
         }
-        for &(name, curvature) in student.structures {
+        for &(name, curvature) in student.structures.iter().take(self.n_structures) {
             let data = at_most(self.train, self.most_curvature)?;
             let mean = teacher.gaussian.mean();
             let weights = Params::from_vec(teacher.gaussian.layout(), mean, &task.session.device)?;

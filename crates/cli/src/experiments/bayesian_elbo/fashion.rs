@@ -79,6 +79,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
                 .map(|(epochs, batch_size)| Fit { epochs, batch_size }),
             every: EVERY.min(at_most(&pictures.train, most_train)?.n_objects() / 256),
             most_curvature,
+            n_structures: usize::MAX,
             train: &at_most(&pictures.train, most_train)?,
             test: &at_most(&pictures.test, most_test)?,
         };
