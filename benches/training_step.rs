@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 
+use bayes_posterior::{Estimator, Inference, VariationalPrior};
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Adam, AdamConfig, Dataset, Rng};
+use core_tensors::{Adam, AdamConfig, Dataset, MeanField, Rng, Targets};
 use criterion::Criterion;
-use losses::{Distillation, distillation};
+use losses::{Distillation, Likelihood, distillation};
 use models::{Architecture, Mlp};
 
 #[global_allocator]
@@ -53,7 +54,49 @@ fn step(
     failure.map_or(Ok(()), Err)
 }
 
-fn main() -> losses::Result<()> {
+/// Registers the step of a mean-field inference on one batch, as the reference script has it: no biases, one draw a
+/// step, the prior N(0, I), 60 000 objects; one output is a regression with variance ½, so that its log-likelihood is
+/// the mean squared error and a constant.
+fn bayesian_step(
+    c: &mut Criterion,
+    id: &str,
+    widths: &[usize],
+    m: usize,
+) -> bayes_posterior::Result<()> {
+    let mut rng = Rng::new(0);
+    let network = Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: false };
+    let start = network.init(&mut rng, &Device::Cpu)?;
+    // softplus(−5) of the reference.
+    let mut q = MeanField::new(AdamConfig::pytorch(1e-3), &start, (-5f64).exp().ln_1p().ln())?;
+    let data = if widths.last() == Some(&1) {
+        let mut draws = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
+        let x = Tensor::from_vec(draws(m * widths[0]), (m, widths[0]), &Device::Cpu)?;
+        Dataset::new(x, Targets::Values(Tensor::from_vec(draws(m), (m, 1), &Device::Cpu)?))?
+    } else {
+        batch(m, widths[0], &mut rng)?
+    };
+    let likelihood = match data.y() {
+        Targets::Classes { .. } => Likelihood::Categorical,
+        Targets::Values(_) => Likelihood::Normal { variance: 0.5 },
+    };
+    let inference = Inference {
+        network: &network,
+        likelihood,
+        prior: VariationalPrior::Isotropic { precision: 1.0 },
+        n_objects: 60_000,
+        divergence_weight: 1.0,
+        estimator: Estimator::Reparametrisation,
+    };
+    let mut update = || inference.step(&mut q, &data, &mut rng);
+    update()?;
+    let mut failure = None;
+    c.bench_function(&format!("training_step/{id}"), |b| {
+        b.iter(|| black_box(update()).map_err(|error| failure = Some(error)));
+    });
+    failure.map_or(Ok(()), Err)
+}
+
+fn main() -> bayes_posterior::Result<()> {
     let at_two = Distillation {
         teacher_temperature: 2.0,
         student_temperature: 2.0,
@@ -67,6 +110,15 @@ fn main() -> losses::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     for (id, widths, m, config) in cases {
         step(&mut criterion, id, widths, m, config)?;
+    }
+    let bayesian = [
+        ("bayes_teacher", &[784, 800, 50, 10][..], 256),
+        ("bayes_student", &[784, 50, 10], 256),
+        ("bayes_synthetic", &[10, 100, 50, 1], 900),
+        ("bayes_small", &[10, 10, 10, 1], 900),
+    ];
+    for (id, widths, m) in bayesian {
+        bayesian_step(&mut criterion, id, widths, m)?;
     }
     criterion.final_summary();
     Ok(())

@@ -31,6 +31,7 @@ impl Diagonal {
 
 impl Structure for Diagonal {
     const NAME: &'static str = "diagonal";
+    const IS_INDEPENDENT: bool = true;
 
     fn n_parameters(&self) -> usize {
         self.variance.len()

@@ -24,13 +24,25 @@ pub struct Prior<'a, S> {
     gaussian: &'a Gaussian<S>,
     precision_diagonal: Vec<f64>,
     log_det: f64,
+    /// Mean and precision of independent parameters, as a step of variational inference reads them.
+    independent: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl<'a, S: Structure> Prior<'a, S> {
     /// Prepares divergences from a Gaussian, which must be positive definite.
     pub fn new(gaussian: &'a Gaussian<S>) -> Result<Self> {
         let precision_diagonal = gaussian.covariance().precision_diagonal()?;
-        Ok(Self { gaussian, precision_diagonal, log_det: gaussian.covariance().log_det()? })
+        let independent = S::IS_INDEPENDENT.then(|| {
+            let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
+            (narrow(gaussian.mean()), narrow(&precision_diagonal))
+        });
+        let log_det = gaussian.covariance().log_det()?;
+        Ok(Self { gaussian, precision_diagonal, log_det, independent })
+    }
+
+    /// Mean and precision in f32 where parameters are independent.
+    pub(crate) fn in_f32(&self) -> Option<(&[f32], &[f32])> {
+        self.independent.as_ref().map(|(mean, precision)| (&mean[..], &precision[..]))
     }
 
     /// KL(N(μ, diag v) ‖ N(m, Ψ)) with its gradient; μ and v are (p,), v > 0.

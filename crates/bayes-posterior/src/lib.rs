@@ -40,6 +40,7 @@ mod order;
 mod pairing;
 mod predictive;
 mod structure;
+mod variational;
 
 pub use align::align;
 pub use block_diagonal::{BlockDiagonal, Group};
@@ -56,5 +57,6 @@ pub use laplace::{Curvature, Laplace, laplace};
 pub use low_rank::{Form, LowRank};
 pub use order::{Order, Ranked, Subject, rank};
 pub use pairing::Pairing;
-pub use predictive::{Predictive, monte_carlo, probit, to_params};
+pub use predictive::{Predictive, monte_carlo, probit};
 pub use structure::{Conditioned, Pin, Structure};
+pub use variational::{Bound, DivergenceFrom, Estimator, Inference, VariationalPrior, to_gaussian};

@@ -1,6 +1,6 @@
 //! What a posterior over weights says about new objects.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use core_tensors::linalg::dot;
 use core_tensors::{Dataset, Params, Rng, Targets};
 use losses::Likelihood;
@@ -51,7 +51,7 @@ pub fn monte_carlo<S: Structure>(
     let (mut sums, mut squares, mut entropies) = (Vec::new(), Vec::new(), Vec::new());
     let (mut m, mut k) = (0, 0);
     for _ in 0..n_samples {
-        let w = to_params(network, &gaussian.sample(rng)?, x.device())?;
+        let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
         let scores = network.forward(&w, x)?.to_dtype(DType::F64)?;
         (m, k) = scores.dims2()?;
         let mut values: Vec<f64> = scores.flatten_all()?.to_vec1()?;
@@ -144,20 +144,6 @@ pub fn probit<S: Structure>(
         entropy: whole,
         mutual_information,
     })
-}
-
-/// Weights in vec order as f32 tensors of a network.
-pub fn to_params(network: &Mlp, w: &[f64], device: &Device) -> Result<Params> {
-    let layout = network.layout();
-    if w.len() != layout.n_parameters() {
-        return Err(Error::mismatch("weights of a network", layout.n_parameters(), w.len()));
-    }
-    let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
-        let values: Vec<f32> = w[range].iter().map(|&w| w as f32).collect();
-        Tensor::from_vec(values, (shape.rows, shape.cols), device)
-    };
-    let blocks = layout.ranges().into_iter().zip(&layout.blocks).map(block);
-    Ok(Params::new(layout.clone(), blocks.collect::<candle_core::Result<_>>()?)?)
 }
 
 fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predictive {

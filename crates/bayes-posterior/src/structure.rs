@@ -14,6 +14,9 @@ pub trait Structure: Clone + sealed::Sealed + Sized {
     /// Name of the family in files and on the command line.
     const NAME: &'static str;
 
+    /// Whether Ψ is diagonal, so that each parameter's divergence is its own.
+    const IS_INDEPENDENT: bool = false;
+
     /// p: number of parameters.
     fn n_parameters(&self) -> usize;
 

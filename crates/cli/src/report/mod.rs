@@ -25,7 +25,7 @@ use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
 /// Metrics of the comparisons of arms.
-const COMPARED: [&str; 4] = ["cross_entropy", "area", "divergence", "accuracy"];
+const COMPARED: [&str; 6] = ["cross_entropy", "area", "divergence", "accuracy", "risk", "density"];
 
 /// One row of results.
 #[derive(Clone, Debug)]

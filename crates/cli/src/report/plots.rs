@@ -21,6 +21,10 @@ const COLOURS: [RGBColor; 5] = [
 /// The last curve of a table may be far off; the axis leaves this share above and below.
 const PADDING: f64 = 0.05;
 
+/// Share of a plot that its legend may take; where curves are in its way, that much room is added.
+const LEGEND_WIDTH: f64 = 0.8;
+const LEGEND_HEIGHT: f64 = 0.3;
+
 /// Mean and deviation of a metric by point.
 struct Band {
     title: String,
@@ -52,21 +56,28 @@ pub(super) fn curves(
     if n_points < 2 || low > high {
         return Ok(None);
     }
+    let (legend, is_taken) = corner(&bands, (low, high));
     let pad = PADDING * (high - low).max(1e-6);
+    let room = if is_taken { LEGEND_HEIGHT * (high - low) } else { 0.0 };
+    let (above, below) = match legend {
+        SeriesLabelPosition::UpperRight => (room, 0.0),
+        _ => (0.0, room),
+    };
     let mut svg = String::new();
     let point = report.experiment.point;
-    let mut below = match point {
+    let mut name = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
         Point::Iterations(_) => "iteration".to_owned(),
     };
     if report.is_generated() {
-        below += "; generated data";
+        name += "; generated data";
     }
     let axes = Axes {
         horizontal: (point.at(0) as f64)..(point.at(n_points - 1) as f64),
-        vertical: (low - pad)..(high + pad),
-        below: &below,
+        vertical: (low - pad - below)..(high + pad + above),
+        below: &name,
         beside: tables::heading(metric),
+        legend,
     };
     draw(&mut svg, &bands, point, axes).map_err(|error| anyhow!("plotting {metric}: {error}"))?;
     Ok(Some(svg))
@@ -87,6 +98,7 @@ struct Axes<'a> {
     vertical: std::ops::Range<f64>,
     below: &'a str,
     beside: &'a str,
+    legend: SeriesLabelPosition,
 }
 
 fn draw(
@@ -131,18 +143,47 @@ fn draw(
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 13))
-        .position(corner(bands))
+        .position(axes.legend)
         .draw()?;
     area.present()?;
     Ok(())
 }
 
-/// The corner that curves leave free: they fall like an error or rise like an accuracy.
-fn corner(bands: &[Band]) -> SeriesLabelPosition {
-    let rise = |band: &Band| band.mean.last().zip(band.mean.first()).map_or(0.0, |(b, a)| b - a);
-    if bands.iter().map(rise).sum::<f64>() > 0.0 {
-        SeriesLabelPosition::LowerRight
-    } else {
-        SeriesLabelPosition::UpperRight
+/// Where the legend goes: the corner that fewest points lie in, and whether one lies there.
+fn corner(bands: &[Band], (low, high): (f64, f64)) -> (SeriesLabelPosition, bool) {
+    let n_points = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0) as f64;
+    let (mut upper, mut lower) = (0, 0);
+    for band in bands {
+        for (index, mean) in band.mean.iter().enumerate() {
+            let is_right = index as f64 >= (1.0 - LEGEND_WIDTH) * n_points;
+            let height = (mean - low) / (high - low);
+            upper += usize::from(is_right && height > 1.0 - LEGEND_HEIGHT);
+            lower += usize::from(is_right && height < LEGEND_HEIGHT);
+        }
+    }
+    match upper <= lower {
+        true => (SeriesLabelPosition::UpperRight, upper > 0),
+        false => (SeriesLabelPosition::LowerRight, lower > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn band(mean: Vec<f64>) -> Band {
+        Band { title: String::new(), deviation: vec![0.0; mean.len()], mean }
+    }
+
+    #[test]
+    fn the_legend_goes_where_no_curve_is() {
+        let falling = band((0..20).map(|i| 1.0 / f64::from(1 + i)).collect());
+        let rising = band((0..20).map(|i| -1.0 / f64::from(1 + i)).collect());
+        let is_upper = |p: SeriesLabelPosition| matches!(p, SeriesLabelPosition::UpperRight);
+        let (place, is_taken) = corner(std::slice::from_ref(&falling), (0.0, 1.0));
+        assert!(is_upper(place) && !is_taken);
+        let (place, is_taken) = corner(std::slice::from_ref(&rising), (-1.0, 0.0));
+        assert!(!is_upper(place) && !is_taken);
+        assert!(corner(&[falling, rising, band(vec![1.0; 20])], (-1.0, 1.0)).1);
     }
 }

@@ -9,13 +9,19 @@ use crate::datasets::Kind;
 use crate::experiment::Unit;
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 18] = [
+const METRICS: [(&str, &str); 24] = [
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
     ("area_gain", "area gained over the plain student"),
     ("remaining_gap", "share of the early gap left"),
     ("divergence", "KL from the prior"),
     ("divergence_area", "area under the KL"),
+    ("fit", "log-likelihood of a draw, training"),
+    ("risk", "risk"),
+    ("risk_gain", "risk below the plain student's"),
+    ("density", "log density"),
+    ("density_gain", "log density above the plain student's"),
+    ("start_log_likelihood", "test log-likelihood at the start"),
     ("accuracy", "accuracy"),
     ("cross_entropy", "cross-entropy"),
     ("integral", "integral criterion"),
@@ -32,7 +38,7 @@ const METRICS: [(&str, &str); 18] = [
 
 /// What the columns mean.
 pub(super) const NOTES: &[&str] = &[
-    "Values are means at the last epoch ± population standard deviation over the runs, as the papers print them; \
+    "Values are means at the last epoch or iteration ± population standard deviation over the runs, as the papers print them; \
      square brackets hold the 95 % Student interval of the mean. A line beginning with \"paper\" is what the paper printed.",
     "Cross-entropy is the mean negative log-likelihood on the test set's hard labels at T = 1, in nats; no test object \
      chooses an epoch. Least cross-entropy and its epoch (from 1) look at the whole test curve and describe it only.",

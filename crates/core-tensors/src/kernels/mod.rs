@@ -12,6 +12,8 @@ mod exponential;
 mod grey;
 mod linear;
 mod matmul;
+pub(crate) mod mean_field;
+pub(crate) mod normal;
 mod pooling;
 
 pub use convolution::convolve;
@@ -31,7 +33,10 @@ fn vectorised<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// The numbers of a contiguous tensor whose storage was borrowed.
-fn numbers<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+pub(crate) fn numbers<'a, T: WithDType>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
         None => bail!("a fused kernel wanted a contiguous tensor, found {layout:?}"),
@@ -39,7 +44,7 @@ fn numbers<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result
 }
 
 /// The CPU storage behind a borrowed one.
-fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
+pub(crate) fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
     match storage {
         Storage::Cpu(storage) => Ok(storage),
         _ => bail!("a fused kernel wanted a tensor on the CPU, found one on another device"),
