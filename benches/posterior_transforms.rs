@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bayes_posterior::{
-    BlockDiagonal, Diagonal, Edit, Factors, Form, Full, Gaussian, Group, Kronecker, LowRank, Pairing,
-    Posterior, Prior, Rules, Structure, transform,
+    BlockDiagonal, Diagonal, Edit, Factors, Form, Full, Gaussian, Group, Kronecker, LowRank,
+    Pairing, Posterior, Prior, Rules, Structure, transform,
 };
 use core_tensors::kernels::Activation;
 use core_tensors::{Layout, Rng};
@@ -40,7 +40,8 @@ fn network(widths: &[usize]) -> Mlp {
 fn covariance(n: usize) -> Mat<f64> {
     Mat::from_fn(n, n, |i, j| {
         let near = 0.3 / (1.0 + (i as f64 - j as f64).abs()).powi(2);
-        near + 1e-3 * (i as f64 * 0.1).sin() * (j as f64 * 0.1).sin() + if i == j { 1.0 } else { 0.0 }
+        near + 1e-3 * (i as f64 * 0.1).sin() * (j as f64 * 0.1).sin()
+            + if i == j { 1.0 } else { 0.0 }
     })
 }
 
@@ -77,14 +78,22 @@ fn main() -> BenchResult {
     let mut group = criterion.benchmark_group("posterior_transforms");
     for Size { network, removed, is_dense } in &sizes {
         let edit = Edit::RemoveUnits { layer: 1, units: (0..*removed).collect() };
-        each_structure(network, *is_dense, Bench { group: &mut group, verb: "remove_units", edit: Some(&edit) })?;
+        each_structure(
+            network,
+            *is_dense,
+            Bench { group: &mut group, verb: "remove_units", edit: Some(&edit) },
+        )?;
         for verb in ["kl", "sample"] {
             each_structure(network, *is_dense, Bench { group: &mut group, verb, edit: None })?;
         }
     }
     let edit = Edit::RemoveLayer { layer: 2, pairing: Pairing::Identity };
     let square = network(&[10, 50, 50, 1]);
-    each_structure(&square, true, Bench { group: &mut group, verb: "remove_layer", edit: Some(&edit) })?;
+    each_structure(
+        &square,
+        true,
+        Bench { group: &mut group, verb: "remove_layer", edit: Some(&edit) },
+    )?;
     group.finish();
     criterion.final_summary();
     Ok(())
@@ -134,7 +143,9 @@ impl Bench<'_, '_> {
                     // The copy that an edit consumes is not part of its time.
                     b.iter_batched(
                         || posterior.clone(),
-                        |copy| black_box(transform(copy, plan, &rules)).map_err(|e| failure = Some(e)),
+                        |copy| {
+                            black_box(transform(copy, plan, &rules)).map_err(|e| failure = Some(e))
+                        },
                         BatchSize::PerIteration,
                     );
                 });
@@ -146,7 +157,8 @@ impl Bench<'_, '_> {
                     b.iter_batched(
                         || gaussian.clone(),
                         |prior| {
-                            let divergence = Prior::new(&prior).and_then(|p| p.divergence(mean, &variance));
+                            let divergence =
+                                Prior::new(&prior).and_then(|p| p.divergence(mean, &variance));
                             black_box(divergence).map_err(|e| failure = Some(e))
                         },
                         BatchSize::PerIteration,

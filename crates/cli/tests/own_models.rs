@@ -66,8 +66,8 @@ fn layers_are_chained_by_shape_or_by_natural_order_of_names() -> TestResult {
         ],
     )?;
     let out = folder.path().join("p.safetensors");
-    let run = |model: &Path| {
-        let arguments = ["posterior", word(model), "--data", word(&data), "--out", word(&out)];
+    let run = |model: &Path, data: &Path| {
+        let arguments = ["posterior", word(model), "--data", word(data), "--out", word(&out)];
         let more = ["--task", "regression", "--method", "laplace", "--structure", "diagonal"];
         success(&[&arguments[..], &more].concat())
     };
@@ -79,34 +79,34 @@ fn layers_are_chained_by_shape_or_by_natural_order_of_names() -> TestResult {
         .collect();
     tensors.sort_by_key(|(name, ..)| *name);
     let model = written(folder.path(), "model.safetensors", &tensors)?;
-    let told = run(&model)?;
+    let told = run(&model, &data)?;
     assert!(told.contains("layer1, layer2, layer3") && told.contains("layer10, layer11"), "{told}");
     let mean = &posterior(&out)?.1["mean"];
     let wanted: Vec<f64> = (1..=11).flat_map(|t| [f64::from(0.1 * t as f32); 4]).collect();
     close(mean, &wanted);
     assert!(success(&["inspect", word(&model)])?.contains("in this order: layer1, layer2, layer3"));
 
+    let one_target = folder.path().join("data.csv");
+    std::fs::write(&one_target, "1,0,0\n0.5,1,0\n")?;
     // Shapes overrule names: a takes what b gives. All float types; the bias ends its row.
-    let one = |kind| Numbers::Half(kind, vec![if kind == "F16" { 0x3c00 } else { 0x3f80 }; 6]);
     let model = written(
         folder.path(),
         "model.safetensors",
         &[
-            ("a.bias", &[2], Numbers::F64(vec![5.0, 6.0])),
-            ("a.weight", &[2, 3], one("BF16")),
+            ("a.bias", &[1], Numbers::F64(vec![5.0])),
+            ("a.weight", &[1, 3], Numbers::Half("BF16", vec![0x3f80; 3])),
             ("b.bias", &[3], Numbers::F32(vec![7.0, 8.0, 9.0])),
-            ("b.weight", &[3, 2], one("F16")),
+            ("b.weight", &[3, 2], Numbers::Half("F16", vec![0x3c00; 6])),
         ],
     )?;
-    assert!(run(&model)?.contains("b, a"));
-    let wanted =
-        [1.0, 1.0, 7.0, 1.0, 1.0, 8.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 6.0];
+    assert!(run(&model, &one_target)?.contains("b, a"));
+    let wanted = [1.0, 1.0, 7.0, 1.0, 1.0, 8.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 5.0];
     close(&posterior(&out)?.1["mean"], &wanted);
 
     // This program's blocks, where one block needs the data to tell its bias.
     let block = [("block.0", &[2, 3][..], Numbers::F32((0..6).map(|i| i as f32).collect()))];
     let model = written(folder.path(), "model.safetensors", &block)?;
-    run(&model)?;
+    run(&model, &data)?;
     assert_eq!(posterior(&out)?.0["bias"], true);
     close(&posterior(&out)?.1["mean"], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     Ok(())

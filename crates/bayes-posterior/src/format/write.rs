@@ -67,7 +67,7 @@ pub(super) fn write<S: Tensors>(
 }
 
 /// Numbers under a name, to be written.
-struct Named<'a> {
+pub(super) struct Named<'a> {
     name: String,
     numbers: Numbers<'a>,
 }

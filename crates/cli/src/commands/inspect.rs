@@ -79,8 +79,7 @@ fn model(path: &Path, file: &SafeTensors) -> Result<String> {
             );
         }
         Ok(None) => {
-            text +=
-                "perceptron of one layer; only data can tell whether its last column is a bias\n"
+            text += "perceptron of one layer; only data tell whether its last column is a bias\n";
         }
         Err(error) => {
             let _ = writeln!(text, "no perceptron that `distill posterior` takes: {error}");

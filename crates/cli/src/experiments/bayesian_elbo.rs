@@ -5,7 +5,10 @@
 macro_rules! factors {
     ($id:literal, $name:literal) => {
         [
-            RowSpec::seeds(concat!($id, "/cold/standard"), concat!($name, ": random start, prior N(0, I)")),
+            RowSpec::seeds(
+                concat!($id, "/cold/standard"),
+                concat!($name, ": random start, prior N(0, I)"),
+            ),
             RowSpec::seeds(
                 concat!($id, "/cold/teacher-mean"),
                 concat!($name, ": random start, prior around the teacher, variance 1"),
@@ -41,12 +44,22 @@ macro_rules! structured {
         [
             RowSpec::seeds(
                 concat!($id, "/", $structure, "/start"),
-                concat!($name, ": start at the mean of a ", $structure, " posterior, prior N(0, I)"),
+                concat!(
+                    $name,
+                    ": start at the mean of a ",
+                    $structure,
+                    " posterior, prior N(0, I)"
+                ),
             )
             .against(concat!($id, "/warm/standard")),
             RowSpec::seeds(
                 concat!($id, "/", $structure, "/start-and-prior"),
-                concat!($name, ": start at the mean of a ", $structure, " posterior, and that as prior"),
+                concat!(
+                    $name,
+                    ": start at the mean of a ",
+                    $structure,
+                    " posterior, and that as prior"
+                ),
             )
             .against(concat!($id, "/warm/standard")),
         ]
@@ -209,7 +222,12 @@ fn network(widths: &[usize]) -> Mlp {
 }
 
 impl Protocol<'_> {
-    fn course<'a>(&self, network: &'a Mlp, fit: Fit, prior: VariationalPrior<'a>) -> VariationalCourse<'a> {
+    fn course<'a>(
+        &self,
+        network: &'a Mlp,
+        fit: Fit,
+        prior: VariationalPrior<'a>,
+    ) -> VariationalCourse<'a> {
         let inference = Inference {
             network,
             likelihood: self.likelihood,
@@ -260,16 +278,20 @@ impl Protocol<'_> {
         let random_units = |layer: usize| Ok(order.permutation(teacher.network.widths[layer]));
         let plan = align(&teacher.network, &network, student.drop_layers, random_units)?;
         let carried = carry(teacher.clone(), &plan)?;
-        let random = network.init(&mut rng.split(student.id).split("start"), &task.session.device)?.to_vec()?;
+        let random = network
+            .init(&mut rng.split(student.id).split("start"), &task.session.device)?
+            .to_vec()?;
         let p = random.len();
-        let around = Gaussian::new(network.layout(), carried.mean().to_vec(), Diagonal::new(vec![1.0; p])?)?;
+        let around =
+            Gaussian::new(network.layout(), carried.mean().to_vec(), Diagonal::new(vec![1.0; p])?)?;
         let (around, own) = (Prior::new(&around)?, Prior::new(&carried)?);
 
         let mut plain: Option<BTreeMap<String, Curve>> = None;
         let mut arm = |name: &str, mean: &[f64], prior: VariationalPrior| -> Result<()> {
             let course = self.course(&network, self.fits[1], prior);
             let start = VariationalStart { mean, log_deviation: LOG_DEVIATION };
-            let end = course.train(task, start, self.train, self.test, &rng.split("student run"))?;
+            let end =
+                course.train(task, start, self.train, self.test, &rng.split("student run"))?;
             let curves = with_area(end.curves, &end.at_start, plain.as_ref(), self.every);
             outcome.add(&format!("{}/{name}", student.id), curves.clone());
             plain.get_or_insert(curves);
@@ -293,7 +315,8 @@ impl Protocol<'_> {
             let mean = teacher.gaussian.mean();
             let weights = Params::from_vec(teacher.gaussian.layout(), mean, &task.session.device)?;
             let likelihood = &self.likelihood;
-            let big = laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
+            let big =
+                laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
             with_posterior!(big.posterior, posterior => {
                 let carried = carry(posterior, &plan)?;
                 let prior = Prior::new(&carried)?;
@@ -340,7 +363,8 @@ mod tests {
                 let factors = FACTORS.iter().map(|(.., name)| (*name).to_owned());
                 let arms = ["start", "start-and-prior"];
                 let structured = student.structures.iter();
-                let structured = structured.flat_map(|(name, _)| arms.map(|arm| format!("{name}/{arm}")));
+                let structured =
+                    structured.flat_map(|(name, _)| arms.map(|arm| format!("{name}/{arm}")));
                 run.extend(factors.chain(structured).map(|name| format!("{}/{name}", student.id)));
             }
             let mut listed: Vec<&str> = experiment.rows.iter().map(|row| row.id).collect();
@@ -354,7 +378,8 @@ mod tests {
 
     #[test]
     fn gains_are_over_the_plain_students_area() {
-        let curve = |values: &[f64]| BTreeMap::from([("log_likelihood".to_owned(), values.to_vec())]);
+        let curve =
+            |values: &[f64]| BTreeMap::from([("log_likelihood".to_owned(), values.to_vec())]);
         let plain = with_area(curve(&[-2.0, -1.0]), &[("log_likelihood", -9.0)], None, 100);
         assert_eq!(plain["area"], [-150.0]);
         assert_eq!(plain["start_log_likelihood"], [-9.0]);

@@ -5,11 +5,11 @@ use std::error::Error;
 use std::path::Path;
 use std::process::{Command, Output};
 
-pub type TestResult = Result<(), Box<dyn Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
 /// Numbers of a tensor, little-endian.
 #[allow(dead_code, reason = "each test file takes what it needs")]
-pub enum Numbers {
+pub(crate) enum Numbers {
     F64(Vec<f64>),
     F32(Vec<f32>),
     I64(Vec<i64>),
@@ -29,7 +29,7 @@ impl Numbers {
 }
 
 /// A file put together by hand: length of the header, header, numbers.
-pub fn file(metadata: Option<&str>, tensors: &[(&str, &[usize], Numbers)]) -> Vec<u8> {
+pub(crate) fn file(metadata: Option<&str>, tensors: &[(&str, &[usize], Numbers)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
     if let Some(metadata) = metadata {
         header.insert("__metadata__".into(), serde_json::json!({ "distill": metadata }));
@@ -48,10 +48,11 @@ pub fn file(metadata: Option<&str>, tensors: &[(&str, &[usize], Numbers)]) -> Ve
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
+/// Tensors by name.
+type Tensors = BTreeMap<String, Vec<f64>>;
+
 /// Header and tensors of a posterior's file.
-pub fn posterior(
-    path: &Path,
-) -> Result<(serde_json::Value, BTreeMap<String, Vec<f64>>), Box<dyn Error>> {
+pub(crate) fn posterior(path: &Path) -> Result<(serde_json::Value, Tensors), Box<dyn Error>> {
     let bytes = std::fs::read(path)?;
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes)?;
     let text = metadata.metadata().as_ref().and_then(|m| m.get("distill")).ok_or("no header")?;
@@ -67,19 +68,19 @@ pub fn posterior(
 }
 
 /// `distill` with no data but what the test gives it.
-pub fn distill(arguments: &[&str]) -> std::io::Result<Output> {
+pub(crate) fn distill(arguments: &[&str]) -> std::io::Result<Output> {
     Command::new(env!("CARGO_BIN_EXE_distill")).args(arguments).env_remove("DISTILL_DATA").output()
 }
 
 /// What a command that must succeed prints.
-pub fn success(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
+pub(crate) fn success(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     let output = distill(arguments)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Exit status and the one line on standard error.
-pub fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
+pub(crate) fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
     let output = distill(arguments)?;
     let text = String::from_utf8(output.stderr)?;
     assert_eq!(text.lines().count(), 1, "wanted one line, found: {text}");
@@ -87,7 +88,7 @@ pub fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
     Ok((output.status.code().ok_or("killed")?, text))
 }
 
-pub fn word(path: &Path) -> &str {
+pub(crate) fn word(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
 
@@ -95,7 +96,7 @@ pub fn word(path: &Path) -> &str {
 const ROUNDING: f64 = 1e-9;
 
 #[track_caller]
-pub fn close(found: &[f64], wanted: &[f64]) {
+pub(crate) fn close(found: &[f64], wanted: &[f64]) {
     assert_eq!(found.len(), wanted.len(), "{found:?}");
     let near = |(a, b): (&f64, &f64)| (a - b).abs() <= ROUNDING * b.abs().max(1.0);
     assert!(found.iter().zip(wanted).all(near), "wanted {wanted:?}, found {found:?}");

@@ -5,14 +5,26 @@ macro_rules! arms {
     ($id:literal, $name:literal) => {
         [
             RowSpec::seeds(concat!($id, "/standard"), concat!($name, ": N(0, I)")),
-            RowSpec::seeds(concat!($id, "/start"), concat!($name, ": N(0, I), start at the teacher"))
-                .against(concat!($id, "/standard")),
-            RowSpec::seeds(concat!($id, "/center"), concat!($name, ": around the teacher, variance 1"))
-                .against(concat!($id, "/standard")),
-            RowSpec::seeds(concat!($id, "/diagonal"), concat!($name, ": the teacher's variational posterior"))
-                .against(concat!($id, "/standard")),
-            RowSpec::seeds(concat!($id, "/tempered"), concat!($name, ": the same, tempered by 0.1"))
-                .against(concat!($id, "/standard")),
+            RowSpec::seeds(
+                concat!($id, "/start"),
+                concat!($name, ": N(0, I), start at the teacher"),
+            )
+            .against(concat!($id, "/standard")),
+            RowSpec::seeds(
+                concat!($id, "/center"),
+                concat!($name, ": around the teacher, variance 1"),
+            )
+            .against(concat!($id, "/standard")),
+            RowSpec::seeds(
+                concat!($id, "/diagonal"),
+                concat!($name, ": the teacher's variational posterior"),
+            )
+            .against(concat!($id, "/standard")),
+            RowSpec::seeds(
+                concat!($id, "/tempered"),
+                concat!($name, ": the same, tempered by 0.1"),
+            )
+            .against(concat!($id, "/standard")),
             RowSpec::seeds(concat!($id, "/kronecker"), concat!($name, ": its Kronecker posterior"))
                 .against(concat!($id, "/standard")),
             RowSpec::seeds(concat!($id, "/full"), concat!($name, ": its full posterior"))
@@ -139,7 +151,11 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     figures: &[
         table!("Risk, noise of deviation 0.1", "risk", "0.1"),
         table!("Risk below that under N(0, I), noise of deviation 0.1", "risk_gain", "0.1"),
-        table!("Log density above that under N(0, I), noise of deviation 0.1", "density_gain", "0.1"),
+        table!(
+            "Log density above that under N(0, I), noise of deviation 0.1",
+            "density_gain",
+            "0.1"
+        ),
         table!("Risk, noise of deviation 1", "risk", "1"),
         table!("Risk below that under N(0, I), noise of deviation 1", "risk_gain", "1"),
         table!("Log density above that under N(0, I), noise of deviation 1", "density_gain", "1"),
@@ -173,7 +189,12 @@ struct Cell<'a> {
 }
 
 impl Cell<'_> {
-    fn infer(&self, start: &[f64], prior: VariationalPrior, weight: f64) -> Result<Gaussian<Diagonal>> {
+    fn infer(
+        &self,
+        start: &[f64],
+        prior: VariationalPrior,
+        weight: f64,
+    ) -> Result<Gaussian<Diagonal>> {
         let inference = Inference {
             network: self.network,
             likelihood: self.likelihood,
@@ -189,7 +210,8 @@ impl Cell<'_> {
         let mut noise = self.rng.split("noise");
         let n_batches = self.data.n_objects().div_ceil(BATCH);
         let fit = Fit { epochs: self.n_steps.div_ceil(n_batches), batch_size: BATCH };
-        let step = |batch: &Dataset| Ok::<_, anyhow::Error>(inference.step(&mut q, batch, &mut noise)?);
+        let step =
+            |batch: &Dataset| Ok::<_, anyhow::Error>(inference.step(&mut q, batch, &mut noise)?);
         let on_epoch = |_| Ok(std::ops::ControlFlow::Continue(()));
         fit.run(self.data, &mut self.rng.split("batches"), step, on_epoch)?;
         Ok(to_gaussian(&q)?)
@@ -234,7 +256,13 @@ impl Noise {
         let network = network(&TEACHER);
         let rng = self.rng.split("teacher");
         let start = network.init(&mut rng.split("start"), &Device::Cpu)?.to_vec()?;
-        let cell = Cell { network: &network, data, likelihood: self.likelihood(), n_steps: self.n_steps, rng };
+        let cell = Cell {
+            network: &network,
+            data,
+            likelihood: self.likelihood(),
+            n_steps: self.n_steps,
+            rng,
+        };
         let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
         let gaussian = cell.infer(&start, standard, 1.0)?;
         Ok(Posterior::new(network, gaussian)?)
@@ -256,25 +284,32 @@ impl Noise {
         let random = |layer: usize| Ok(order.permutation(TEACHER[layer]));
         let plan = align(&teacher.network, &student, &[], random)?;
         let start = student.init(&mut rng.split("start"), &Device::Cpu)?.to_vec()?;
-        let cell = Cell { network: &student, data, likelihood: self.likelihood(), n_steps: self.n_steps, rng };
+        let cell = Cell {
+            network: &student,
+            data,
+            likelihood: self.likelihood(),
+            n_steps: self.n_steps,
+            rng,
+        };
 
         let mut plain: Option<[f64; 2]> = None;
-        let mut arm = |name: &str, start: &[f64], prior: VariationalPrior, weight: f64| -> Result<()> {
-            let posterior = cell.infer(start, prior, weight)?;
-            let mut draws = cell.rng.split("predictive");
-            let found = self.judge(&student, &posterior, test, &mut draws)?;
-            let first = *plain.get_or_insert(found);
-            let mut metrics = BTreeMap::from([
-                ("risk".to_owned(), vec![found[0]]),
-                ("density".to_owned(), vec![found[1]]),
-            ]);
-            if name != "standard" {
-                metrics.insert("risk_gain".into(), vec![first[0] - found[0]]);
-                metrics.insert("density_gain".into(), vec![found[1] - first[1]]);
-            }
-            outcome.add(&format!("{id}/{name}"), metrics);
-            Ok(())
-        };
+        let mut arm =
+            |name: &str, start: &[f64], prior: VariationalPrior, weight: f64| -> Result<()> {
+                let posterior = cell.infer(start, prior, weight)?;
+                let mut draws = cell.rng.split("predictive");
+                let found = self.judge(&student, &posterior, test, &mut draws)?;
+                let first = *plain.get_or_insert(found);
+                let mut metrics = BTreeMap::from([
+                    ("risk".to_owned(), vec![found[0]]),
+                    ("density".to_owned(), vec![found[1]]),
+                ]);
+                if name != "standard" {
+                    metrics.insert("risk_gain".into(), vec![first[0] - found[0]]);
+                    metrics.insert("density_gain".into(), vec![found[1] - first[1]]);
+                }
+                outcome.add(&format!("{id}/{name}"), metrics);
+                Ok(())
+            };
         let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
         let carried = carry(teacher.clone(), &plan)?;
         let n = carried.mean().len();
@@ -286,10 +321,12 @@ impl Noise {
         arm("center", &start, VariationalPrior::Gaussian(&around), 1.0)?;
         arm("diagonal", &start, VariationalPrior::Gaussian(&own), 1.0)?;
         arm("tempered", &start, VariationalPrior::Gaussian(&own), TEMPERED)?;
-        let weights = Params::from_vec(teacher.gaussian.layout(), teacher.gaussian.mean(), &Device::Cpu)?;
+        let weights =
+            Params::from_vec(teacher.gaussian.layout(), teacher.gaussian.mean(), &Device::Cpu)?;
         for (name, curvature) in [("kronecker", Curvature::Kronecker), ("full", Curvature::Full)] {
             let likelihood = self.likelihood();
-            let big = laplace(&teacher.network, &weights, big, &likelihood, PRIOR_PRECISION, curvature)?;
+            let big =
+                laplace(&teacher.network, &weights, big, &likelihood, PRIOR_PRECISION, curvature)?;
             with_posterior!(big.posterior, posterior => {
                 let carried = carry(posterior, &plan)?;
                 let prior = Prior::new(&carried)?;
@@ -316,7 +353,8 @@ impl Noise {
         };
         let y = y.flatten_all()?.to_vec1::<f32>()?;
         let n = test.truth.len() as f64;
-        let risk = found.mean.iter().zip(&test.truth).map(|(m, f)| (m - f).powi(2)).sum::<f64>() / n;
+        let risk =
+            found.mean.iter().zip(&test.truth).map(|(m, f)| (m - f).powi(2)).sum::<f64>() / n;
         let term = |((m, v), y): ((&f64, &f64), &f32)| {
             -0.5 * ((f64::from(*y) - m).powi(2) / v + (std::f64::consts::TAU * v).ln())
         };
@@ -371,7 +409,16 @@ mod tests {
         let mut wanted = Vec::new();
         for (_, noise) in NOISES {
             for n in SIZES {
-                for arm in ["standard", "start", "center", "diagonal", "tempered", "kronecker", "full", "same-data"] {
+                for arm in [
+                    "standard",
+                    "start",
+                    "center",
+                    "diagonal",
+                    "tempered",
+                    "kronecker",
+                    "full",
+                    "same-data",
+                ] {
                     wanted.push(format!("prior/sd-{noise}/n-{n}/{arm}"));
                 }
             }

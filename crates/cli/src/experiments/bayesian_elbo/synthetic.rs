@@ -129,7 +129,11 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 ("[10, 50, 1]", cross!("elbo/10-50-1")),
             ],
         },
-        curves("Test likelihood of [10, 50, 1] (minus mean squared error)", "log_likelihood", curves!("elbo/10-50-1")),
+        curves(
+            "Test likelihood of [10, 50, 1] (minus mean squared error)",
+            "log_likelihood",
+            curves!("elbo/10-50-1"),
+        ),
         curves(
             "Test likelihood of [10, 10, 10, 1] (minus mean squared error)",
             "log_likelihood",
@@ -147,7 +151,11 @@ const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {
     Check::Equivalent { metric: "area", row, to, margin }
 }
 
-const fn curves(title: &'static str, metric: &'static str, rows: &'static [&'static str]) -> Figure {
+const fn curves(
+    title: &'static str,
+    metric: &'static str,
+    rows: &'static [&'static str],
+) -> Figure {
     Figure::Curves { title, metric, rows }
 }
 
