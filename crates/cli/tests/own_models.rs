@@ -161,6 +161,37 @@ fn every_structure_of_a_classifier_goes_through_all_commands() -> TestResult {
 }
 
 #[test]
+fn variational_inference_of_a_linear_regression_finds_the_independent_optimum() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let weights = [("weight", &[1, 2][..], Numbers::F32(vec![0.9, -0.4]))];
+    let model = written(folder.path(), "model.safetensors", &weights)?;
+    let data = folder.path().join("data.csv");
+    std::fs::write(&data, "1,0,1\n0,2,-1\n2,1,1.5\n-1,1,-1.5\n")?;
+    let (out, twice) = (folder.path().join("p.safetensors"), folder.path().join("q.safetensors"));
+    let run = |out: &Path| {
+        let arguments = ["posterior", word(&model), "--data", word(&data), "--out", word(out)];
+        let more = "--task regression --method vi --structure diagonal --noise-variance 0.1 --prior-precision 2 \
+                    --epochs 6000 --batch-size 4 --learning-rate 0.003 --seed 5";
+        let more: Vec<&str> = more.split_whitespace().collect();
+        success(&[&arguments[..], &more].concat())
+    };
+    assert!(run(&out)?.contains("evidence bound"));
+    let (header, tensors) = posterior(&out)?;
+    // Precision XᵀX / σ² + a I = (62, 10; 10, 62), Xᵀy / σ² = (55, -20): the mean is (3610, -1790) / 3744, and the
+    // best independent variances are 1 / 62.
+    for (i, wanted) in [3610.0 / 3744.0, -1790.0 / 3744.0].into_iter().enumerate() {
+        let gap = (tensors["mean"][i] - wanted).abs() * 62_f64.sqrt();
+        assert!(gap < 0.3, "{gap} deviations");
+        let ratio = tensors["variance"][i] * 62.0;
+        assert!((0.7..1.4).contains(&ratio), "{ratio}");
+    }
+    assert_eq!((&header["structure"], &header["n_objects"]), (&"diagonal".into(), &4.into()));
+    run(&twice)?;
+    assert_eq!(std::fs::read(&out)?, std::fs::read(&twice)?, "same seed, same bits");
+    Ok(())
+}
+
+#[test]
 fn a_pickle_is_refused_with_the_two_lines_that_convert_it() -> TestResult {
     let folder = tempfile::tempdir()?;
     for (name, bytes) in [
