@@ -52,6 +52,9 @@ pub const METADATA: &str = "distill";
 /// Version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
+/// Parameters whose count times a number's size is still a number; memory ends long before.
+const MOST_PARAMETERS: usize = 1 << 48;
+
 /// A posterior of any structure.
 #[derive(Clone, Debug)]
 pub enum AnyPosterior {
@@ -253,6 +256,15 @@ impl Header {
             let widths = &self.widths;
             return Err(Error::Format(format!(
                 "widths {widths:?}, wanted two or more, each at least 1"
+            )));
+        }
+        let bias = usize::from(self.bias);
+        let block = |n: &[usize]| n[0].checked_add(bias)?.checked_mul(n[1]);
+        let total = self.widths.windows(2).try_fold(0_usize, |sum, n| sum.checked_add(block(n)?));
+        if total.is_none_or(|p| p > MOST_PARAMETERS) {
+            let widths = &self.widths;
+            return Err(Error::Format(format!(
+                "widths {widths:?}, no file holds so many parameters"
             )));
         }
         Ok(Mlp { widths: self.widths.clone(), activation, bias: self.bias })
