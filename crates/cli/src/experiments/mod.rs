@@ -2,6 +2,7 @@
 
 mod base;
 mod bayesian_authors;
+mod bayesian_orders;
 mod linear_student;
 mod synthetic_classes;
 
@@ -9,7 +10,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 6] = [
+pub static ALL: [&Experiment; 7] = [
     &base::TRAIN,
     &base::SMALL,
     &linear_student::LINEAR_STUDENT,
@@ -17,6 +18,7 @@ pub static ALL: [&Experiment; 6] = [
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,
+    &bayesian_orders::ORDERS,
 ];
 
 /// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
@@ -48,7 +50,9 @@ mod tests {
                 }
             }
             for figure in experiment.figures {
-                if let Figure::Curves { rows: named, .. } = figure {
+                if let Figure::Curves { rows: named, .. } | Figure::Points { rows: named, .. } =
+                    figure
+                {
                     assert!(named.iter().all(|id| rows.contains(id)));
                 }
                 if let Figure::Cross { columns, rows: lines, .. } = figure {

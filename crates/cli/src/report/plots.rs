@@ -11,12 +11,15 @@ use crate::experiment::Point;
 /// Size of a plot.
 const SIZE: (u32, u32) = (760, 420);
 /// Colours that people with any colour vision tell apart (Okabe & Ito).
-const COLOURS: [RGBColor; 5] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+    RGBColor(240, 228, 66),
 ];
 /// The last curve of a table may be far off; the axis leaves this share above and below.
 const PADDING: f64 = 0.05;
@@ -24,6 +27,8 @@ const PADDING: f64 = 0.05;
 /// Mean and deviation of a metric by point.
 struct Band {
     title: String,
+    /// Places on the axis: logarithms to base 2 of counts of units.
+    at: Vec<f64>,
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
@@ -39,17 +44,20 @@ pub(super) fn curves(
         .filter_map(|id| {
             let row = report.rows.iter().find(|row| row.id == *id)?;
             let spec = report.experiment.rows.iter().find(|spec| spec.id == *id)?;
-            band(row, metric, spec.title)
+            band(row, metric, spec.title, report.experiment.point)
         })
         .collect();
-    let n_points = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0);
     let finite = |f: fn(f64, f64) -> f64, sign: f64, start: f64| {
         let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.deviation));
         values.map(|(m, d)| m + sign * d).filter(|v| v.is_finite()).fold(start, f)
     };
     let (low, high) =
         (finite(f64::min, -1.0, f64::INFINITY), finite(f64::max, 1.0, f64::NEG_INFINITY));
-    if n_points < 2 || low > high {
+    let (left, right) = bands
+        .iter()
+        .flat_map(|band| &band.at)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(left, right), &x| (left.min(x), right.max(x)));
+    if left >= right || low > high {
         return Ok(None);
     }
     let pad = PADDING * (high - low).max(1e-6);
@@ -57,13 +65,13 @@ pub(super) fn curves(
     let point = report.experiment.point;
     let mut below = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
-        Point::Iterations(_) => "iteration".to_owned(),
+        Point::Iterations(_) | Point::Units => point.name().to_owned(),
     };
     if report.is_generated() {
         below += "; generated data";
     }
     let axes = Axes {
-        horizontal: (point.at(0) as f64)..(point.at(n_points - 1) as f64),
+        horizontal: left..right,
         vertical: (low - pad)..(high + pad),
         below: &below,
         beside: tables::heading(metric),
@@ -72,13 +80,17 @@ pub(super) fn curves(
     Ok(Some(svg))
 }
 
-fn band(row: &Row, metric: &str, title: &str) -> Option<Band> {
+fn band(row: &Row, metric: &str, title: &str, point: Point) -> Option<Band> {
     let curves = row.metrics.get(metric)?;
     let n_points = curves.iter().map(|curve| curve.0.len()).min()?;
     let at = |index: usize| curves.iter().map(|curve| curve.0[index]).collect::<Vec<f64>>();
     let (mean, deviation) =
         (0..n_points).map(|index| (mean(&at(index)), population_deviation(&at(index)))).unzip();
-    Some(Band { title: title.to_owned(), mean, deviation })
+    let mut at = row.positions(point, n_points);
+    if point == Point::Units {
+        at.iter_mut().for_each(|n| *n = n.log2());
+    }
+    Some(Band { title: title.to_owned(), at, mean, deviation })
 }
 
 /// Ranges and names of both axes.
@@ -106,7 +118,10 @@ fn draw(
         .configure_mesh()
         .x_desc(axes.below)
         .y_desc(axes.beside)
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| match point {
+            Point::Epoch | Point::Iterations(_) => format!("{x:.0}"),
+            Point::Units => format!("{:.0}", x.exp2()),
+        })
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))
         .label_style(("sans-serif", 13))
@@ -114,9 +129,9 @@ fn draw(
         .draw()?;
     for (band, colour) in bands.iter().zip(COLOURS.iter().cycle()) {
         let points = |sign: f64| {
-            let edge = band.mean.iter().zip(&band.deviation).enumerate();
+            let edge = band.at.iter().zip(band.mean.iter().zip(&band.deviation));
             edge.filter(|(_, (m, d))| m.is_finite() && d.is_finite())
-                .map(move |(index, (m, d))| (point.at(index) as f64, m + sign * d))
+                .map(move |(&x, (m, d))| (x, m + sign * d))
         };
         let mut outline: Vec<(f64, f64)> = points(1.0).collect();
         outline.extend(points(-1.0).collect::<Vec<_>>().into_iter().rev());
@@ -139,7 +154,11 @@ fn draw(
 
 /// The corner that curves leave free: they fall like an error or rise like an accuracy.
 fn corner(bands: &[Band]) -> SeriesLabelPosition {
-    let rise = |band: &Band| band.mean.last().zip(band.mean.first()).map_or(0.0, |(b, a)| b - a);
+    let rise = |band: &Band| {
+        // Counts of units fall along a curve.
+        let sign = if band.at.first() > band.at.last() { -1.0 } else { 1.0 };
+        band.mean.last().zip(band.mean.first()).map_or(0.0, |(b, a)| sign * (b - a))
+    };
     if bands.iter().map(rise).sum::<f64>() > 0.0 {
         SeriesLabelPosition::LowerRight
     } else {

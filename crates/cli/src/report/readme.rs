@@ -31,8 +31,7 @@ fn section(report: &Report) -> String {
     parts.push(markdown::render_table(&tables::claims(report)));
     for experiment in &report.experiments {
         let Table { head, rows } = tables::results(experiment);
-        let title =
-            format!("{} (paper {})", experiment.experiment.title, experiment.experiment.source);
+        let title = format!("{} ({})", experiment.experiment.title, experiment.experiment.origin());
         parts.push(format!("**{title}**"));
         parts.push(markdown::render_table(&Table { head, rows }));
     }
