@@ -138,7 +138,7 @@ impl Structure for BlockDiagonal {
     }
 
     fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let (pinned, _) = layout.split(slice)?;
+        let pinned = layout.positions(slice)?;
         let mut pin = Pin::default();
         for (range, block) in self.ranges() {
             let d = local(&pinned, &range);

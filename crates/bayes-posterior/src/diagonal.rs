@@ -59,7 +59,7 @@ impl Structure for Diagonal {
     }
 
     fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let (pinned, _) = layout.split(slice)?;
+        let pinned = layout.positions(slice)?;
         let quadratic = pinned.iter().zip(residual).map(|(&i, r)| r * r / self.variance[i]).sum();
         let log_det = pinned.iter().map(|&i| self.variance[i].ln()).sum();
         Ok(Pin { n: pinned.len(), quadratic, log_det })

@@ -2,9 +2,9 @@
 
 use core_tensors::Rng;
 
-use crate::edit::{Edit, Pinned, Posterior, Rules, transform};
+use crate::edit::{Edit, Pinned, Posterior, Rules, check_units, transform};
 use crate::error::{Error, Result};
-use crate::order::{Order, Subject, rank};
+use crate::order::{Order, Ranked, Subject, rank};
 use crate::structure::Structure;
 
 /// log p(D | smaller) − log p(D | bigger) of an edit, under the prior N(0, I/a) of the bigger network.
@@ -58,22 +58,42 @@ pub fn removal_path<S: Structure>(
         data,
     };
     let ranked = rank(order, &subject, layer, rng)?;
-    let (n, start) = (ranked.len(), posterior.kept[layer].clone());
-    let (mut current, mut steps) = (posterior.clone(), Vec::new());
+    let mut steps = Vec::new();
+    let collect = |_: &Posterior<S>, step| -> Result<()> {
+        steps.push(step);
+        Ok(())
+    };
+    follow_path(posterior.clone(), layer, &ranked, sizes, prior_precision, collect)?;
+    Ok(steps)
+}
+
+/// [`removal_path`] in an order that is known already; `visit` sees what is left at each size.
+pub fn follow_path<S: Structure, E: From<Error>>(
+    posterior: Posterior<S>,
+    layer: usize,
+    ranked: &[Ranked],
+    sizes: &[usize],
+    prior_precision: f64,
+    mut visit: impl FnMut(&Posterior<S>, PathStep) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    check_units(&posterior.network, layer, &[])?;
+    let (n, start) = (posterior.network.widths[layer], posterior.kept[layer].clone());
+    if ranked.len() != n {
+        return Err(Error::mismatch("ranked units of a layer", n, ranked.len()).into());
+    }
+    let mut current = posterior;
     let (mut log_evidence, mut cost, mut gone) = (0.0, 0.0, 0);
     for &size in sizes {
         if size == 0 || size + gone > n {
             let wanted = format!("1 to {}, each smaller than the one before", n - gone);
-            return Err(Error::mismatch("sizes of a removal path", wanted, size));
+            return Err(Error::mismatch("sizes of a removal path", wanted, size).into());
         }
         let removed: Vec<usize> = ranked[gone..n - size].iter().map(|r| r.unit).collect();
         gone = n - size;
-        let has_left = |unit: &usize| removed.contains(unit);
         // Units are renumbered by every step; `kept` still knows them.
         let ids: Vec<usize> = removed.iter().map(|&unit| start[unit]).collect();
         let places = current.kept[layer].iter().enumerate().filter(|(_, id)| ids.contains(id));
         let units: Vec<usize> = places.map(|(place, _)| place).collect();
-        debug_assert_eq!(units.len(), (0..n).filter(has_left).count());
         if !units.is_empty() {
             let plan = [Edit::RemoveUnits { layer, units }];
             let result = transform(current, &plan, &Rules::strict())?;
@@ -83,7 +103,7 @@ pub fn removal_path<S: Structure>(
             }
             current = result.posterior;
         }
-        steps.push(PathStep { n_units: size, removed, log_evidence, cost });
+        visit(&current, PathStep { n_units: size, removed, log_evidence, cost })?;
     }
-    Ok(steps)
+    Ok(())
 }

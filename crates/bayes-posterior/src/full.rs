@@ -128,7 +128,7 @@ impl Structure for Full {
     }
 
     fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let (pinned, _) = layout.split(slice)?;
+        let pinned = layout.positions(slice)?;
         self.pin_on(&pinned, residual)
     }
 

@@ -92,7 +92,7 @@ impl<S: Structure> Gaussian<S> {
 
     /// The joint density of a slice at the values ν, the rest integrated out.
     pub fn pin(&self, slice: &Slice, values: &[f64]) -> Result<Pin> {
-        let (pinned, _) = self.layout.split(slice)?;
+        let pinned = self.layout.positions(slice)?;
         self.covariance.pin(&self.layout, slice, &self.residual(&pinned, values)?)
     }
 

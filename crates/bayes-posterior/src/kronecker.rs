@@ -221,7 +221,7 @@ impl Structure for Kronecker {
     }
 
     fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        layout.split(slice)?;
+        layout.positions(slice)?;
         let Factors { rows: r, columns: c } = &self.layers[slice.block()];
         let (n_rows, n_cols) = (r.n_parameters(), c.n_parameters());
         let part = |full: &Full, indices: &[usize]| {

@@ -76,6 +76,7 @@ pub fn laplace(
             Posterior::new(network.clone(), Gaussian::new(layout, w.clone(), $covariance)?)?
         };
     }
+    let mut known_log_det = None;
     let (posterior, log_likelihood) = match curvature {
         Curvature::Diagonal => {
             let (h, fit) = run.diagonal()?;
@@ -93,11 +94,17 @@ pub fn laplace(
         Curvature::Full => {
             let (mut h, fit) = run.full()?;
             (0..w.len()).for_each(|i| h[(i, i)] += prior_precision);
-            let covariance = Full::trusted(Cholesky::in_place(h)?.inverse());
+            let precision = Cholesky::in_place(h)?;
+            // Ψ itself then needs no factor, as costly and as large as itself.
+            known_log_det = Some(-precision.log_det());
+            let covariance = Full::trusted(precision.inverse());
             (AnyPosterior::Full(posterior!(covariance)), fit)
         }
     };
-    let log_det = crate::with_posterior!(&posterior, p => p.gaussian.covariance().log_det()?);
+    let log_det = match known_log_det {
+        Some(log_det) => log_det,
+        None => crate::with_posterior!(&posterior, p => p.gaussian.covariance().log_det()?),
+    };
     let n = w.len() as f64;
     let square: f64 = w.iter().map(|w| w * w).sum();
     // log N(w; 0, I/a) + ½ p log 2π: the powers of 2π cancel.

@@ -72,7 +72,7 @@ pub use diagonal::Diagonal;
 pub use divergence::{Divergence, Prior};
 pub use edit::{Edit, Pinned, Posterior, Reading, Rules, Transformed, transform};
 pub use error::{Error, Result};
-pub use evidence::{PathStep, log_evidence_change, removal_path};
+pub use evidence::{PathStep, follow_path, log_evidence_change, removal_path};
 pub use format::{AnyPosterior, Origin, Task};
 pub use full::Full;
 pub use gaussian::Gaussian;

@@ -16,7 +16,7 @@ pub struct Experiment {
     pub id: &'static str,
     /// Name in the report.
     pub title: &'static str,
-    /// Short name of the paper.
+    /// Short name of the paper; empty where there is none.
     pub source: &'static str,
     /// What is run, and what is not as in the source.
     pub summary: &'static str,
@@ -47,7 +47,12 @@ pub enum Point {
     Epoch,
     /// So many iterations more than at the point before; the first point lies there, not at 0.
     Iterations(usize),
+    /// Units that a layer has left: the row's own metric [`N_UNITS`], on a logarithmic axis.
+    Units,
 }
+
+/// The metric that holds the positions of [`Point::Units`].
+pub const N_UNITS: &str = "n_units";
 
 /// A piece of an experiment that one thread runs and that is kept for the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +113,7 @@ pub enum Unit {
 
 /// A figure of the report.
 pub enum Figure {
-    /// Mean over runs with a band of one population deviation, by epoch or iteration.
+    /// Mean over runs with a band of one population deviation, by [`Point`].
     Curves {
         /// Its caption.
         title: &'static str,
@@ -127,6 +132,15 @@ pub enum Figure {
         columns: &'static [&'static str],
         /// Name of each line and the rows of its cells.
         rows: &'static [(&'static str, &'static [&'static str])],
+    },
+    /// One metric as a table of rows × points of their curves.
+    Points {
+        /// Its caption.
+        title: &'static str,
+        /// Which metric.
+        metric: &'static str,
+        /// Of which rows, all with the same points.
+        rows: &'static [&'static str],
     },
     /// Probabilities as grey levels, one strip of objects × classes each.
     Strips {
@@ -216,15 +230,15 @@ impl Point {
         match self {
             Self::Epoch => "epoch",
             Self::Iterations(_) => "iteration",
+            Self::Units => "units kept",
         }
     }
+}
 
-    /// Where the point of this index lies on it.
-    pub fn at(self, index: usize) -> usize {
-        match self {
-            Self::Epoch => index,
-            Self::Iterations(every) => every * (index + 1),
-        }
+impl Experiment {
+    /// Where it comes from, in words.
+    pub fn origin(&self) -> String {
+        if self.source.is_empty() { "in no paper".into() } else { format!("paper {}", self.source) }
     }
 }
 

@@ -91,6 +91,24 @@ impl Layout {
         Ok((0..self.n_parameters()).partition(is_inside))
     }
 
+    /// Positions of a slice in vec(·), ascending: the first half of [`Layout::split`], at the cost of the slice alone.
+    pub fn positions(&self, slice: &Slice) -> Result<Vec<usize>> {
+        let block = self.check(slice)?;
+        let start = self.ranges()[slice.block()].start;
+        let in_order = |indices: &[usize]| {
+            let mut sorted = indices.to_vec();
+            sorted.sort_unstable();
+            sorted
+        };
+        let (rows, cols) = match slice {
+            Slice::Rows { rows, .. } => (in_order(rows), (0..block.cols).collect()),
+            Slice::Cols { cols, .. } => ((0..block.rows).collect(), in_order(cols)),
+            Slice::Block { .. } => ((0..block.rows).collect(), (0..block.cols).collect::<Vec<_>>()),
+        };
+        let row = |i: usize| cols.iter().map(move |j| start + i * block.cols + j);
+        Ok(rows.into_iter().flat_map(row).collect())
+    }
+
     /// The layout of what is left without a slice; the blocks behind a removed one move up.
     pub fn without(&self, slice: &Slice) -> Result<Self> {
         self.check(slice)?;
@@ -165,6 +183,7 @@ mod tests {
             let (inside, outside) = layout.split(slice).unwrap();
             let left = layout.without(slice).unwrap();
             assert_eq!((outside.len(), inside.len() + outside.len()), (left.n_parameters(), 8));
+            assert_eq!(layout.positions(slice).unwrap(), inside);
             inside
         };
         assert_eq!(split(&Slice::Rows { block: 0, rows: vec![1] }), [3, 4, 5]);

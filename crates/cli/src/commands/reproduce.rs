@@ -129,7 +129,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>> {
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 fn list(experiments: &[&Experiment]) {
     for experiment in experiments {
-        println!("{} (paper {}): {}", experiment.id, experiment.source, experiment.title);
+        println!("{} ({}): {}", experiment.id, experiment.origin(), experiment.title);
         for claim in experiment.claims {
             println!("    {:4} {}", claim.id, claim.text);
         }

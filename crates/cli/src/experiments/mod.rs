@@ -3,6 +3,7 @@
 mod base;
 mod bayesian_authors;
 mod bayesian_elbo;
+mod bayesian_orders;
 mod linear_student;
 mod synthetic_classes;
 
@@ -10,7 +11,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 9] = [
+pub static ALL: [&Experiment; 10] = [
     &base::TRAIN,
     &base::SMALL,
     &linear_student::LINEAR_STUDENT,
@@ -21,6 +22,7 @@ pub static ALL: [&Experiment; 9] = [
     &bayesian_elbo::SYNTHETIC,
     &bayesian_elbo::FASHION,
     &bayesian_elbo::PRIOR,
+    &bayesian_orders::ORDERS,
 ];
 
 /// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
@@ -52,7 +54,9 @@ mod tests {
                 }
             }
             for figure in experiment.figures {
-                if let Figure::Curves { rows: named, .. } = figure {
+                if let Figure::Curves { rows: named, .. } | Figure::Points { rows: named, .. } =
+                    figure
+                {
                     assert!(named.iter().all(|id| rows.contains(id)));
                 }
                 if let Figure::Cross { columns, rows: lines, .. } = figure {

@@ -35,11 +35,11 @@ fn curve(row: &Row, metric: &str, point: Point) -> Option<String> {
     };
     let names: Vec<String> = row.runs.iter().map(|run| format!("{mark}{unit}_{run}")).collect();
     let mut text = format!("{},mean,std,{}\n", point.name(), names.join(","));
-    for index in 0..n_points {
+    for (index, position) in row.positions(point, n_points).into_iter().enumerate() {
         let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
         let columns: Vec<String> = values.iter().map(f64::to_string).collect();
         let (mean, deviation) = (mean(&values), population_deviation(&values));
-        text += &format!("{},{mean},{deviation},{}\n", point.at(index), columns.join(","));
+        text += &format!("{position},{mean},{deviation},{}\n", columns.join(","));
     }
     Some(text)
 }

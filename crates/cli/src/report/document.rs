@@ -135,7 +135,10 @@ pub(super) fn scale_word(scale: Scale) -> &'static str {
 fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     let experiment = report.experiment;
     blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
-    blocks.push(Block::Paragraph(format!("Paper {}. {}", experiment.source, experiment.summary)));
+    let origin = experiment.origin();
+    let (initial, rest) = origin.split_at(1);
+    let summary = format!("{}{rest}. {}", initial.to_uppercase(), experiment.summary);
+    blocks.push(Block::Paragraph(summary));
     let drawn = report.is_generated();
     if drawn {
         blocks.push(Block::Warning("Run on generated pictures, not on the real data.".into()));
@@ -155,7 +158,9 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
         blocks.push(Block::Heading(3, "Paired comparisons".into()));
         blocks.push(Block::Table(tables::comparisons(report)));
     }
-    blocks.push(Block::Heading(3, "Claims".into()));
+    if !experiment.claims.is_empty() {
+        blocks.push(Block::Heading(3, "Claims".into()));
+    }
     for (claim, result) in experiment.claims.iter().zip(&report.claims) {
         blocks.push(Block::Paragraph(format!("{}: {}", claim.id, claim.text)));
         blocks.push(Block::Table(tables::checks(result)));
@@ -164,6 +169,11 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
         if let Figure::Cross { title, metric, columns, rows } = figure {
             blocks.push(Block::Paragraph((*title).to_owned()));
             blocks.push(Block::Table(tables::cross(report, metric, columns, rows)));
+        }
+        if let Figure::Points { title, metric, rows } = figure {
+            blocks
+                .push(Block::Paragraph(format!("{title}; mean ± population deviation over runs")));
+            blocks.push(Block::Table(tables::points(report, metric, rows)));
         }
         if let Some((caption, svg)) = figures::draw(figure, report)? {
             let name = format!("{}-{}", experiment.id, index + 1);

@@ -18,8 +18,8 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
     Ok(match figure {
         Figure::Curves { title, metric, rows } => plots::curves(report, metric, rows)?
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
-        // Not a picture: see `tables::cross`.
-        Figure::Cross { .. } => None,
+        // Not pictures: see `tables::cross` and `tables::points`.
+        Figure::Cross { .. } | Figure::Points { .. } => None,
         Figure::Strips { title, n_classes, strips: named } => {
             strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
         }

@@ -18,14 +18,15 @@ use core_tensors::stats::{Paired, holm, sign_flip_p};
 
 use crate::claims::{ClaimResult, Rows, judge};
 use crate::datasets::Kind;
-use crate::experiment::{Experiment, FiniteOrNull, Outcome, Part, Unit};
+use crate::experiment::{Experiment, FiniteOrNull, N_UNITS, Outcome, Part, Point, Unit};
 use crate::files::write_whole;
 use crate::provenance::Provenance;
 use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
 /// Metrics of the comparisons of arms.
-const COMPARED: [&str; 6] = ["cross_entropy", "area", "divergence", "accuracy", "risk", "density"];
+const COMPARED: [&str; 7] =
+    ["cross_entropy", "area", "divergence", "accuracy", "squared_error", "risk", "density"];
 
 /// One row of results.
 #[derive(Clone, Debug)]
@@ -101,6 +102,18 @@ impl Row {
     pub fn finals(&self, metric: &str) -> Vec<f64> {
         let curves = self.metrics.get(metric).map(Vec::as_slice).unwrap_or_default();
         curves.iter().map(|curve| curve.0.last().copied().unwrap_or(f64::NAN)).collect()
+    }
+
+    /// Where the first points of its curves lie on the horizontal axis.
+    fn positions(&self, point: Point, n_points: usize) -> Vec<f64> {
+        match point {
+            Point::Epoch => (0..n_points).map(|i| i as f64).collect(),
+            Point::Iterations(every) => (1..=n_points).map(|i| (every * i) as f64).collect(),
+            Point::Units => {
+                let runs = self.metrics.get(N_UNITS).and_then(|runs| runs.first());
+                runs.map_or_else(Vec::new, |run| run.0.iter().copied().take(n_points).collect())
+            }
+        }
     }
 
     /// Last values of a metric of two rows for the runs that both have, in order of the runs.

@@ -11,12 +11,15 @@ use crate::experiment::Point;
 /// Size of a plot.
 const SIZE: (u32, u32) = (760, 420);
 /// Colours that people with any colour vision tell apart (Okabe & Ito).
-const COLOURS: [RGBColor; 5] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+    RGBColor(240, 228, 66),
 ];
 /// The last curve of a table may be far off; the axis leaves this share above and below.
 const PADDING: f64 = 0.05;
@@ -28,6 +31,8 @@ const LEGEND_HEIGHT: f64 = 0.3;
 /// Mean and deviation of a metric by point.
 struct Band {
     title: String,
+    /// Places on the axis: logarithms to base 2 of counts of units.
+    at: Vec<f64>,
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
@@ -43,20 +48,23 @@ pub(super) fn curves(
         .filter_map(|id| {
             let row = report.rows.iter().find(|row| row.id == *id)?;
             let spec = report.experiment.rows.iter().find(|spec| spec.id == *id)?;
-            band(row, metric, spec.title)
+            band(row, metric, spec.title, report.experiment.point)
         })
         .collect();
-    let n_points = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0);
     let finite = |f: fn(f64, f64) -> f64, sign: f64, start: f64| {
         let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.deviation));
         values.map(|(m, d)| m + sign * d).filter(|v| v.is_finite()).fold(start, f)
     };
     let (low, high) =
         (finite(f64::min, -1.0, f64::INFINITY), finite(f64::max, 1.0, f64::NEG_INFINITY));
-    if n_points < 2 || low > high {
+    let (left, right) = bands
+        .iter()
+        .flat_map(|band| &band.at)
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(left, right), &x| (left.min(x), right.max(x)));
+    if left >= right || low > high {
         return Ok(None);
     }
-    let (legend, is_taken) = corner(&bands, (low, high));
+    let (legend, is_taken) = corner(&bands, (left, right), (low, high));
     let pad = PADDING * (high - low).max(1e-6);
     let room = if is_taken { LEGEND_HEIGHT * (high - low) } else { 0.0 };
     let (above, below) = match legend {
@@ -67,13 +75,13 @@ pub(super) fn curves(
     let point = report.experiment.point;
     let mut name = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
-        Point::Iterations(_) => "iteration".to_owned(),
+        Point::Iterations(_) | Point::Units => point.name().to_owned(),
     };
     if report.is_generated() {
         name += "; generated data";
     }
     let axes = Axes {
-        horizontal: (point.at(0) as f64)..(point.at(n_points - 1) as f64),
+        horizontal: left..right,
         vertical: (low - pad - below)..(high + pad + above),
         below: &name,
         beside: tables::heading(metric),
@@ -83,13 +91,17 @@ pub(super) fn curves(
     Ok(Some(svg))
 }
 
-fn band(row: &Row, metric: &str, title: &str) -> Option<Band> {
+fn band(row: &Row, metric: &str, title: &str, point: Point) -> Option<Band> {
     let curves = row.metrics.get(metric)?;
     let n_points = curves.iter().map(|curve| curve.0.len()).min()?;
     let at = |index: usize| curves.iter().map(|curve| curve.0[index]).collect::<Vec<f64>>();
     let (mean, deviation) =
         (0..n_points).map(|index| (mean(&at(index)), population_deviation(&at(index)))).unzip();
-    Some(Band { title: title.to_owned(), mean, deviation })
+    let mut at = row.positions(point, n_points);
+    if point == Point::Units {
+        at.iter_mut().for_each(|n| *n = n.log2());
+    }
+    Some(Band { title: title.to_owned(), at, mean, deviation })
 }
 
 /// Ranges and names of both axes.
@@ -118,7 +130,10 @@ fn draw(
         .configure_mesh()
         .x_desc(axes.below)
         .y_desc(axes.beside)
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| match point {
+            Point::Epoch | Point::Iterations(_) => format!("{x:.0}"),
+            Point::Units => format!("{:.0}", x.exp2()),
+        })
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))
         .label_style(("sans-serif", 13))
@@ -126,9 +141,9 @@ fn draw(
         .draw()?;
     for (band, colour) in bands.iter().zip(COLOURS.iter().cycle()) {
         let points = |sign: f64| {
-            let edge = band.mean.iter().zip(&band.deviation).enumerate();
+            let edge = band.at.iter().zip(band.mean.iter().zip(&band.deviation));
             edge.filter(|(_, (m, d))| m.is_finite() && d.is_finite())
-                .map(move |(index, (m, d))| (point.at(index) as f64, m + sign * d))
+                .map(move |(&x, (m, d))| (x, m + sign * d))
         };
         let mut outline: Vec<(f64, f64)> = points(1.0).collect();
         outline.extend(points(-1.0).collect::<Vec<_>>().into_iter().rev());
@@ -150,12 +165,15 @@ fn draw(
 }
 
 /// Where the legend goes: the corner that fewest points lie in, and whether one lies there.
-fn corner(bands: &[Band], (low, high): (f64, f64)) -> (SeriesLabelPosition, bool) {
-    let n_points = bands.iter().map(|band| band.mean.len()).max().unwrap_or(0) as f64;
+fn corner(
+    bands: &[Band],
+    (left, right): (f64, f64),
+    (low, high): (f64, f64),
+) -> (SeriesLabelPosition, bool) {
     let (mut upper, mut lower) = (0, 0);
     for band in bands {
-        for (index, mean) in band.mean.iter().enumerate() {
-            let is_right = index as f64 >= (1.0 - LEGEND_WIDTH) * n_points;
+        for (at, mean) in band.at.iter().zip(&band.mean) {
+            let is_right = at - left >= (1.0 - LEGEND_WIDTH) * (right - left);
             let height = (mean - low) / (high - low);
             upper += usize::from(is_right && height > 1.0 - LEGEND_HEIGHT);
             lower += usize::from(is_right && height < LEGEND_HEIGHT);
@@ -172,7 +190,8 @@ mod tests {
     use super::*;
 
     fn band(mean: Vec<f64>) -> Band {
-        Band { title: String::new(), deviation: vec![0.0; mean.len()], mean }
+        let at = (0..mean.len()).map(|i| i as f64).collect();
+        Band { title: String::new(), at, deviation: vec![0.0; mean.len()], mean }
     }
 
     #[test]
@@ -180,10 +199,10 @@ mod tests {
         let falling = band((0..20).map(|i| 1.0 / f64::from(1 + i)).collect());
         let rising = band((0..20).map(|i| -1.0 / f64::from(1 + i)).collect());
         let is_upper = |p: SeriesLabelPosition| matches!(p, SeriesLabelPosition::UpperRight);
-        let (place, is_taken) = corner(std::slice::from_ref(&falling), (0.0, 1.0));
+        let (place, is_taken) = corner(std::slice::from_ref(&falling), (0.0, 19.0), (0.0, 1.0));
         assert!(is_upper(place) && !is_taken);
-        let (place, is_taken) = corner(std::slice::from_ref(&rising), (-1.0, 0.0));
+        let (place, is_taken) = corner(std::slice::from_ref(&rising), (0.0, 19.0), (-1.0, 0.0));
         assert!(!is_upper(place) && !is_taken);
-        assert!(corner(&[band(vec![1.0; 20]), band(vec![-1.0; 20])], (-1.0, 1.0)).1);
+        assert!(corner(&[band(vec![1.0; 20]), band(vec![-1.0; 20])], (0.0, 19.0), (-1.0, 1.0)).1);
     }
 }

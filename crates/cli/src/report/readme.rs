@@ -30,8 +30,7 @@ fn section(report: &Report) -> String {
     )];
     parts.push(markdown::render_table(&tables::claims(report)));
     for experiment in &report.experiments {
-        let title =
-            format!("{} (paper {})", experiment.experiment.title, experiment.experiment.source);
+        let title = format!("{} ({})", experiment.experiment.title, experiment.experiment.origin());
         parts.push(format!("**{title}**"));
         let before = parts.len();
         for figure in experiment.experiment.figures {

@@ -1,15 +1,16 @@
 //! The tables of the report.
 
-use core_tensors::stats::{Estimate, population_deviation, trapezoid};
+use core_tensors::stats::{Estimate, mean, population_deviation, trapezoid};
 
 use super::document::{Cell, Table, scale_word};
 use super::{Comparison, ExperimentReport, Report, Row};
 use crate::claims::{CheckResult, ClaimResult, Published};
 use crate::datasets::Kind;
-use crate::experiment::Unit;
+use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 24] = [
+const METRICS: [(&str, &str); 29] = [
+    (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
     ("area_gain", "area gained over the plain student"),
@@ -34,6 +35,10 @@ const METRICS: [(&str, &str); 24] = [
     ("cross_entropy_true", "cross-entropy to truth"),
     ("divergence_true", "KL from truth"),
     ("max_min", "max − min"),
+    ("squared_error", "test MSE"),
+    ("evidence_change", "change of log evidence"),
+    ("evidence_size", "units of the largest evidence"),
+    ("loss_size", "units at a loss of over 1 point"),
 ];
 
 /// What the columns mean.
@@ -55,6 +60,10 @@ pub(super) const NOTES: &[&str] = &[
     "Log-likelihood of a draw is the mean over the training batches since the last point, at one draw of the weights each, in \
      nats with constants. Risk is the mean squared distance of a predictive mean from the noise-free function, log density \
      that of noisy test targets under the predictive distribution; gains are over the plain student of the same seed.",
+    "Where units are removed, a value stands at the smallest number of units kept. Test MSE is the mean squared error on the \
+     test set. The change of log evidence is that from the network before the removal (Savage–Dickey under the Laplace \
+     posterior); the units of its largest value are the best of the sizes tried, that before the removal included, and the \
+     units at a loss are the largest size tried whose test accuracy lies more than 0.01 below that before the removal.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
@@ -162,6 +171,31 @@ pub(super) fn cross(
     };
     let head = std::iter::once("").chain(columns.iter().copied());
     Table { head: head.map(str::to_owned).collect(), rows: lines.iter().map(line).collect() }
+}
+
+/// One metric by row and point of the curves.
+pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> Table {
+    let point = report.experiment.point;
+    let (mut head, mut body) = (Vec::new(), Vec::new());
+    for id in ids {
+        let row = report.rows.iter().find(|row| row.id == *id);
+        let spec = report.experiment.rows.iter().find(|spec| spec.id == *id);
+        let (Some(row), Some(spec)) = (row, spec) else { continue };
+        let Some(curves) = row.metrics.get(metric) else { continue };
+        let n_points = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);
+        let positions = row.positions(point, n_points);
+        if head.is_empty() {
+            head.push(point.name().to_owned());
+            head.extend(positions.iter().map(f64::to_string));
+        }
+        let at = |index: usize| {
+            let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
+            let (mean, deviation) = (mean(&values), population_deviation(&values));
+            Cell::text(format!("{} ± {}", number(mean), number(deviation)))
+        };
+        body.push(std::iter::once(Cell::text(spec.title)).chain((0..n_points).map(at)).collect());
+    }
+    Table { head, rows: body }
 }
 
 /// The papers' ± of the integral criterion: the trapezoid of the deviations by epoch.

@@ -1,0 +1,68 @@
+//! FashionMNIST: all orders under a diagonal and a Kronecker posterior.
+
+use anyhow::Result;
+use bayes_posterior::{Curvature, Order, laplace, with_posterior};
+use core_tensors::{Fit, Rng};
+use losses::Likelihood;
+
+use super::{Curves, Settings, Walks, network, push, trained};
+use crate::experiment::{Outcome, Task};
+use crate::schemes::{Examination, at_most};
+
+pub(super) const TEACHER_ROW: &str = "orders/teacher";
+const POSTERIORS: [(&str, Curvature); 2] =
+    [("diagonal", Curvature::Diagonal), ("kronecker", Curvature::Kronecker)];
+
+fn row(posterior: &str, order: Order) -> String {
+    format!("orders/{posterior}/{}", order.name())
+}
+
+/// Epochs and walks.
+pub(super) fn n_steps(settings: &Settings) -> usize {
+    settings.fashion_epochs + POSTERIORS.len() * Order::ALL.len()
+}
+
+/// The teacher of one seed and every order under both posteriors.
+pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Result<()> {
+    let rng = Rng::new(task.part.seed()).split("bayes-orders");
+    let pictures = task.session.pictures("fashion-mnist")?;
+    let [most_train, most_test] = settings.fashion_most_objects.unwrap_or([usize::MAX; 2]);
+    let train = at_most(&pictures.train, most_train)?;
+    let exam = Examination::new(&at_most(&pictures.test, most_test)?)?;
+    let network = network(settings.fashion_teacher);
+    let fit = Fit { epochs: settings.fashion_epochs, batch_size: settings.fashion_batch };
+    let weights = trained(task, &network, Likelihood::Categorical, fit, &train, &rng)?;
+
+    let mut part = rng.split("curvature").permutation(train.n_objects());
+    part.truncate(settings.fashion_curvature_objects);
+    let data = train.rows(&part)?;
+    let walks = Walks {
+        data: &data,
+        likelihood: Likelihood::Categorical,
+        sizes: settings.fashion_sizes,
+        prior_precision: settings.fashion_prior_precision,
+        rng: &rng,
+        device: &task.session.device,
+        measure: &|network, w| exam.once(&exam.predictions(network, w)?),
+    };
+    let mut teacher: Curves = (walks.measure)(&network, &weights)?;
+    for (name, curvature) in POSTERIORS {
+        let a = settings.fashion_prior_precision;
+        let found = laplace(&network, &weights, &data, &Likelihood::Categorical, a, curvature)?;
+        push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
+        for order in Order::ALL {
+            let curves = with_posterior!(&found.posterior, p => walks.walk(p, order, |_| Ok(()))?);
+            outcome.add(&row(name, order), curves);
+            task.epoch_done()?;
+        }
+    }
+    outcome.add(TEACHER_ROW, teacher);
+    Ok(())
+}
+
+/// Names of all rows that a run fills.
+#[cfg(test)]
+pub(super) fn rows() -> impl Iterator<Item = String> {
+    let of = |(name, _): (&'static str, Curvature)| Order::ALL.map(|order| row(name, order));
+    POSTERIORS.into_iter().flat_map(of).chain([TEACHER_ROW.to_owned()])
+}

@@ -1,0 +1,144 @@
+//! The synthetic regression of paper 001: a few orders, and a removed layer, under posteriors of four structures.
+
+use anyhow::{Result, bail};
+use bayes_posterior::{
+    Curvature, Edit, Order, Pairing, Posterior, Rules, Structure, laplace, transform,
+    with_posterior,
+};
+use candle_core::{DType, Tensor};
+use core_tensors::synthetic::SyntheticLinear;
+use core_tensors::{Dataset, Fit, Params, Rng, Targets};
+use losses::Likelihood;
+use models::Mlp;
+
+use super::{Curves, LAYER, Settings, Walks, network, push, trained};
+use crate::experiment::{Outcome, Task};
+use crate::schemes::scores;
+
+pub(super) const TEACHER_ROW: &str = "orders-synthetic/teacher";
+/// σ²: the generator's.
+const NOISE: Likelihood = Likelihood::Normal { variance: 0.01 };
+const ORDERS: [Order; 4] = [Order::Random, Order::Magnitude, Order::SignalToNoise, Order::Greedy];
+/// The path on which the next layer goes as well: its units are the same under every posterior.
+const COMMON: Order = Order::Magnitude;
+const PAIRINGS: [(&str, Pairing); 2] =
+    [("identity", Pairing::Identity), ("density", Pairing::Density)];
+
+fn structures(rank: usize) -> [(&'static str, Curvature); 4] {
+    [
+        ("diagonal", Curvature::Diagonal),
+        ("kronecker", Curvature::Kronecker),
+        ("low-rank", Curvature::LowRank { rank }),
+        ("full", Curvature::Full),
+    ]
+}
+
+fn row(structure: &str, end: &str) -> String {
+    format!("orders-synthetic/{structure}/{end}")
+}
+
+/// Epochs and walks.
+pub(super) fn n_steps(settings: &Settings) -> usize {
+    settings.synthetic_epochs + structures(1).len() * ORDERS.len()
+}
+
+/// The teacher of one seed and its walks under every structure, one posterior at a time.
+pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Result<()> {
+    let rng = Rng::new(task.part.seed()).split("bayes-orders regression");
+    let SyntheticLinear { train, test, .. } = SyntheticLinear::new(&task.session.device)?;
+    let network = network(settings.synthetic_teacher);
+    let fit = Fit { epochs: settings.synthetic_epochs, batch_size: settings.synthetic_batch };
+    let weights = trained(task, &network, NOISE, fit, &train, &rng)?;
+    let a = settings.synthetic_prior_precision;
+    let walks = Walks {
+        data: &train,
+        likelihood: NOISE,
+        sizes: settings.synthetic_sizes,
+        prior_precision: a,
+        rng: &rng,
+        device: &task.session.device,
+        measure: &|network, w| measure(network, w, &test),
+    };
+    let mut teacher = measure(&network, &weights, &test)?;
+    for (name, curvature) in structures(settings.synthetic_rank) {
+        let found = laplace(&network, &weights, &train, &NOISE, a, curvature)?;
+        push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
+        with_posterior!(&found.posterior, p => under(task, &walks, name, p, outcome)?);
+    }
+    outcome.add(TEACHER_ROW, teacher);
+    Ok(())
+}
+
+/// Every order under one posterior.
+fn under<S: Structure>(
+    task: &Task,
+    walks: &Walks,
+    name: &str,
+    posterior: &Posterior<S>,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    for order in ORDERS {
+        let mut without_layer = Vec::new();
+        let curves = walks.walk(posterior, order, |left| {
+            let widths = &left.network.widths;
+            if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
+                for (end, pairing) in PAIRINGS {
+                    without_layer.push((end, remove_next(walks, left, pairing)?));
+                }
+            }
+            Ok(())
+        })?;
+        outcome.add(&row(name, order.name()), curves);
+        for (end, metrics) in without_layer {
+            outcome.add(&row(name, &format!("layer/{end}")), metrics);
+        }
+        task.epoch_done()?;
+    }
+    Ok(())
+}
+
+/// Metrics once the layer behind [`LAYER`] is gone.
+fn remove_next<S: Structure>(
+    walks: &Walks,
+    left: &Posterior<S>,
+    pairing: Pairing,
+) -> Result<Curves> {
+    let plan = [Edit::RemoveLayer { layer: LAYER + 1, pairing }];
+    walks.look(&transform(left.clone(), &plan, &Rules::strict())?.posterior)
+}
+
+/// The mean squared error on a test set.
+fn measure(network: &Mlp, w: &Params, test: &Dataset) -> Result<Curves> {
+    let Targets::Values(y) = test.y() else { bail!("wanted values, found classes") };
+    let error = mean_squared_error(&scores(network, w, test.x())?, y)?;
+    Ok([("squared_error".to_owned(), vec![error])].into())
+}
+
+/// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖² of one output.
+fn mean_squared_error(scores: &Tensor, y: &Tensor) -> Result<f64> {
+    let difference = (scores.to_dtype(DType::F64)? - y.to_dtype(DType::F64)?)?;
+    Ok(difference.sqr()?.mean_all()?.to_scalar::<f64>()?)
+}
+
+/// Names of all rows that a run fills.
+#[cfg(test)]
+pub(super) fn rows() -> impl Iterator<Item = String> {
+    let of = |(name, _): (&'static str, Curvature)| {
+        let orders = ORDERS.map(|order| row(name, order.name()));
+        orders.into_iter().chain(PAIRINGS.map(|(end, _)| row(name, &format!("layer/{end}"))))
+    };
+    structures(1).into_iter().flat_map(of).chain([TEACHER_ROW.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn a_mean_squared_error_by_hand() {
+        let scores = Tensor::new(&[[1f32], [4.0]], &Device::Cpu).unwrap();
+        let y = Tensor::new(&[[3f32], [3.0]], &Device::Cpu).unwrap();
+        assert_eq!(mean_squared_error(&scores, &y).unwrap(), 2.5);
+    }
+}
