@@ -128,7 +128,7 @@ fn settings(scale: Scale) -> Settings {
 pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     id: "bayes-prior",
     title: "When a teacher's posterior helps as a prior",
-    source: "–",
+    source: "",
     summary: "Not in the papers. y = x·w + noise with ten features; w, objects and noise are drawn anew for every seed. The \
         teacher [10, 30, 10, 1] sees 1000 objects, the student [10, 10, 10, 1] another 20 to 1000 (in the rows \"same \
         objects\" a teacher sees those of the student alone, and its posterior as the prior counts them twice). Every arm \
