@@ -184,6 +184,7 @@ mod tests {
         assert!(is_upper(place) && !is_taken);
         let (place, is_taken) = corner(std::slice::from_ref(&rising), (-1.0, 0.0));
         assert!(!is_upper(place) && !is_taken);
-        assert!(corner(&[falling, rising, band(vec![1.0; 20])], (-1.0, 1.0)).1);
+        let edges = [1.0, -1.0].map(|edge| band(vec![edge; 20]));
+        assert!(corner(&edges, (-1.0, 1.0)).1);
     }
 }
