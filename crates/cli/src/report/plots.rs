@@ -184,7 +184,6 @@ mod tests {
         assert!(is_upper(place) && !is_taken);
         let (place, is_taken) = corner(std::slice::from_ref(&rising), (-1.0, 0.0));
         assert!(!is_upper(place) && !is_taken);
-        let edges = [1.0, -1.0].map(|edge| band(vec![edge; 20]));
-        assert!(corner(&edges, (-1.0, 1.0)).1);
+        assert!(corner(&[band(vec![1.0; 20]), band(vec![-1.0; 20])], (-1.0, 1.0)).1);
     }
 }

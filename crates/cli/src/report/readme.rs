@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::document::Table;
 use super::{Report, markdown, tables};
+use crate::experiment::Figure;
 
 const BEGIN: &str = "<!-- results: begin -->";
 const END: &str = "<!-- results: end -->";
@@ -30,11 +30,21 @@ fn section(report: &Report) -> String {
     )];
     parts.push(markdown::render_table(&tables::claims(report)));
     for experiment in &report.experiments {
-        let Table { head, rows } = tables::results(experiment);
         let title =
             format!("{} (paper {})", experiment.experiment.title, experiment.experiment.source);
         parts.push(format!("**{title}**"));
-        parts.push(markdown::render_table(&Table { head, rows }));
+        let before = parts.len();
+        for figure in experiment.experiment.figures {
+            if let Figure::Cross { title, metric, columns, rows } = figure {
+                parts.push(format!("{title}:"));
+                let table = tables::cross(experiment, metric, columns, rows);
+                parts.push(markdown::render_table(&table));
+            }
+        }
+        // Many rows are for the report; a README shows them only where no smaller table sums them up.
+        if parts.len() == before {
+            parts.push(markdown::render_table(&tables::results(experiment)));
+        }
     }
     parts.join("\n\n")
 }

@@ -52,6 +52,9 @@ pub(super) const NOTES: &[&str] = &[
      point of the curve to the last; higher is better. KL is that of the weights' Gaussian from the prior as both stand, \
      in nats. The share of the early gap is the distance of a distilled student's test log-likelihood from the plain \
      one's at the end, over that at iteration 1000.",
+    "Log-likelihood of a draw is the mean over the training batches since the last point, at one draw of the weights each, in \
+     nats with constants. Risk is the mean squared distance of a predictive mean from the noise-free function, log density \
+     that of noisy test targets under the predictive distribution; gains are over the plain student of the same seed.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
