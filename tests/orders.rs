@@ -21,7 +21,7 @@ fn units(ranked: &[Ranked]) -> Vec<usize> {
 }
 
 fn score(ranked: &[Ranked], unit: usize) -> f64 {
-    ranked.iter().find(|r| r.unit == unit).unwrap().score
+    ranked.iter().find(|r| r.unit == unit).map_or(f64::NAN, |r| r.score)
 }
 
 #[test]
