@@ -15,6 +15,9 @@ use models::{Architecture, Mlp};
 const NOISE: f64 = 0.5;
 const M: usize = 40;
 
+/// q at the end; mean and variances, averaged.
+type Inferred = (MeanField, Vec<f64>, Vec<f64>);
+
 struct Regression {
     model: Mlp,
     data: Dataset,
@@ -59,7 +62,7 @@ impl Regression {
         &self,
         prior: VariationalPrior,
         estimator: Estimator,
-    ) -> Result<(MeanField, Vec<f64>, Vec<f64>), Box<dyn std::error::Error>> {
+    ) -> Result<Inferred, Box<dyn std::error::Error>> {
         let inference = Inference {
             network: &self.model,
             likelihood: Likelihood::Normal { variance: NOISE },
