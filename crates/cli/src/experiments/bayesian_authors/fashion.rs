@@ -101,7 +101,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             id: "C5",
             text: "FashionMNIST, units removed, [784, 30, 10, 10]: the distilled student, with scrambled weights, loses area \
                 against the plain one. (Ours, not the paper's: the numbers are the authors' unreported run. Inconclusive \
-                means that the sign changes from seed to seed.)",
+                means that the seeds do not tell the sign.)",
             published: &[
                 published("bayes/784-30-10-10/distil/scrambled", "area_gain", -1663.0),
                 published("bayes/784-30-10-10/distil-all/scrambled", "area_gain", -1660.7),
