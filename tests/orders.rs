@@ -21,7 +21,7 @@ fn units(ranked: &[Ranked]) -> Vec<usize> {
 }
 
 fn score(ranked: &[Ranked], unit: usize) -> f64 {
-    ranked.iter().find(|r| r.unit == unit).unwrap().score
+    ranked.iter().find(|r| r.unit == unit).map_or(f64::NAN, |r| r.score)
 }
 
 #[test]
@@ -167,6 +167,28 @@ fn belsley_names_the_unit_of_the_best_determined_direction_first() -> TestResult
     assert_eq!(units(&ranked), [0, 2, 1]);
     assert!((ranked[0].score + 5.0 / smallest).abs() < 1e-9 * 5.0 / smallest);
     assert!((ranked[2].score + 1.0).abs() < 1e-12);
+    // Shares, not entries: 0.1 and 0.995 are the entries of the last direction, but the first unit has hardly any
+    // variance of its own, so that the direction is a larger share of it.
+    let mut covariance = faer::Mat::<f64>::identity(6, 6);
+    let (cos, sin) = (0.995f64.sqrt(), 0.005f64.sqrt());
+    let values = [1.0, 1e-4];
+    for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let e = [[cos, sin], [-sin, cos]];
+        covariance[(3 + i, 3 + j)] = (0..2).map(|k| e[k][i] * e[k][j] * values[k]).sum();
+    }
+    let naive = |j: usize| {
+        let e = [-sin, cos][j];
+        e * e * values[1] / covariance[(3 + j, 3 + j)]
+    };
+    let wanted = if naive(0) > naive(1) { 0 } else { 1 };
+    let gaussian = Gaussian::new(
+        model.layout(),
+        vec![1.0; 6],
+        bayes_posterior::Full::new(covariance.clone())?,
+    )?;
+    let subject = Subject { posterior: Some(&gaussian), ..subject };
+    let ranked = rank(Order::Belsley, &subject, 1, &mut Rng::new(0))?;
+    assert_eq!(ranked[0].unit, wanted);
     assert_eq!(to_dense(gaussian.covariance()).len(), 6);
     Ok(())
 }

@@ -22,13 +22,13 @@ macro_rules! for_every_structure {
             let mut rng = Rng::new(seed);
             for bias in [false, true] {
                 let layout = network(&[2, 3, 3, 2], bias).layout();
-                $law(&layout, dense::diagonal(&layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::by_layer(&layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::by_unit(&layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::kronecker(&layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::low_rank(Form::Covariance, &layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::low_rank(Form::Precision, &layout, &mut rng), &mut rng)?;
-                $law(&layout, dense::full(&layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::diagonal(&layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::by_layer(&layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::by_unit(&layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::kronecker(&layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::low_rank(Form::Covariance, &layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::low_rank(Form::Precision, &layout, &mut rng), &mut rng)?;
+                $law(&layout, &dense::full(&layout, &mut rng), &mut rng)?;
             }
         }
     };
@@ -41,8 +41,8 @@ fn close(what: &str, name: &str, ours: &[f64], wanted: &[f64]) {
 
 #[test]
 fn verbs_equal_the_dense_matrix() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, rng: &mut Rng) -> TestResult {
-        let (psi, p) = (to_dense(&s), layout.n_parameters());
+    fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
+        let (psi, p) = (to_dense(s), layout.n_parameters());
         let precision = inverse(&psi);
         let x = normals(p, rng);
         let times = |m: &Matrix| -> Vec<f64> {
@@ -73,11 +73,11 @@ fn verbs_equal_the_dense_matrix() -> TestResult {
 
 #[test]
 fn divergences_equal_the_dense_formula() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, rng: &mut Rng) -> TestResult {
+    fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
         let p = layout.n_parameters();
         let prior = Gaussian::new(layout.clone(), normals(p, rng), s.clone())?;
         let q = Gaussian::new(layout.clone(), normals(p, rng), dense::diagonal(layout, rng))?;
-        let (psi, precision) = (to_dense(&s), inverse(&to_dense(&s)));
+        let (psi, precision) = (to_dense(s), inverse(&to_dense(s)));
         let gap: Vec<f64> = q.mean().iter().zip(prior.mean()).map(|(a, b)| a - b).collect();
         let dense_value = |phi: &Matrix| {
             let trace: f64 = (0..p).map(|i| product(&precision, phi)[i][i]).sum();
@@ -159,8 +159,8 @@ fn divergences_within_a_structure_equal_the_dense_one() -> TestResult {
 
 #[test]
 fn pins_are_marginal_densities() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, rng: &mut Rng) -> TestResult {
-        let g = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s)?;
+    fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
+        let g = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s.clone())?;
         let psi = to_dense(g.covariance());
         for slice in [
             Slice::Rows { block: 0, rows: vec![2, 0] },
@@ -191,14 +191,14 @@ fn pins_are_marginal_densities() -> TestResult {
 /// A sequence with unsorted units, both edits, both sides of a layer.
 fn check_sequence<S: Structure>(
     name: &str,
-    s: S,
+    s: &S,
     mean: Vec<f64>,
     bias: bool,
     reading: Reading,
 ) -> TestResult {
     let teacher = network(&[2, 3, 3, 2], bias);
-    let mut dense = twin(&teacher, &mean, &s);
-    let gaussian = Gaussian::new(teacher.layout(), mean, s)?;
+    let mut dense = twin(&teacher, &mean, s);
+    let gaussian = Gaussian::new(teacher.layout(), mean, s.clone())?;
     let rules = Rules { reading, nonnegative_inputs: true, ..Rules::strict() };
     let mut posterior = Posterior::new(teacher, gaussian)?;
     let all = reading == Reading::ConditionAll;
@@ -235,11 +235,11 @@ fn check_sequence<S: Structure>(
 
 #[test]
 fn edits_equal_dense_edits_in_sequence() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, rng: &mut Rng) -> TestResult {
+    fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
         let bias = layout.blocks[0].cols > 2;
         for reading in [Reading::Marginal, Reading::ConditionAll] {
             let mean = normals(layout.n_parameters(), rng);
-            check_sequence(S::NAME, s.clone(), mean, bias, reading)?;
+            check_sequence(S::NAME, s, mean, bias, reading)?;
         }
         Ok(())
     }
@@ -249,8 +249,8 @@ fn edits_equal_dense_edits_in_sequence() -> TestResult {
 
 #[test]
 fn the_remainder_is_the_inverse_of_a_part_of_the_precision() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, _: &mut Rng) -> TestResult {
-        let precision = inverse(&to_dense(&s));
+    fn law<S: Structure>(layout: &Layout, s: &S, _: &mut Rng) -> TestResult {
+        let precision = inverse(&to_dense(s));
         for slice in [Slice::Cols { block: 1, cols: vec![0, 2] }, Slice::Block { block: 2 }] {
             let (pinned, kept) = layout.split(&slice)?;
             let left = s.condition(layout, &slice, &vec![0.0; pinned.len()])?.covariance;
@@ -267,9 +267,9 @@ fn the_remainder_is_the_inverse_of_a_part_of_the_precision() -> TestResult {
 
 #[test]
 fn samples_have_the_mean_and_covariance() -> TestResult {
-    fn law<S: Structure>(layout: &Layout, s: S, rng: &mut Rng) -> TestResult {
-        let psi = to_dense(&s);
-        let g = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s)?;
+    fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
+        let psi = to_dense(s);
+        let g = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s.clone())?;
         let n = 20_000;
         let pairs = [(0, 0), (0, 1), (3, 3), (2, layout.n_parameters() - 1)];
         let (mut sums, mut means) = ([0.0; 4], [0.0; 4]);
@@ -292,13 +292,13 @@ fn samples_have_the_mean_and_covariance() -> TestResult {
     let mut rng = Rng::new(11);
     let layout = network(&[2, 2, 1], true).layout();
     let (l, r) = (&layout, &mut rng);
-    law(l, dense::diagonal(l, r), r)?;
-    law(l, dense::by_layer(l, r), r)?;
-    law(l, dense::by_unit(l, r), r)?;
-    law(l, dense::kronecker(l, r), r)?;
-    law(l, dense::low_rank(Form::Covariance, l, r), r)?;
-    law(l, dense::low_rank(Form::Precision, l, r), r)?;
-    law(l, dense::full(l, r), r)?;
+    law(l, &dense::diagonal(l, r), r)?;
+    law(l, &dense::by_layer(l, r), r)?;
+    law(l, &dense::by_unit(l, r), r)?;
+    law(l, &dense::kronecker(l, r), r)?;
+    law(l, &dense::low_rank(Form::Covariance, l, r), r)?;
+    law(l, &dense::low_rank(Form::Precision, l, r), r)?;
+    law(l, &dense::full(l, r), r)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here uses the crate's own index lists, factorisations or matrix library.
 
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
 use bayes_posterior::{
     BlockDiagonal, Diagonal, Factors, Form, Full, Group, Kronecker, LowRank, Structure,

@@ -52,6 +52,9 @@ pub enum Error {
     /// A failure of candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// Whoever takes the bytes of a file refused them.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// Bytes that are no safetensors file.
     #[error(transparent)]
     SafeTensors(#[from] safetensors::SafeTensorError),

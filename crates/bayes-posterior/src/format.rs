@@ -27,12 +27,13 @@
 //! | `low_rank` | `factor` (p, r) and `variance` (p,): Ψ = F Fᵀ + diag v; or `precision_factor` and `precision_diagonal` for Ψ⁻¹ |
 //! | `full` | `covariance` (p, p) |
 
-use std::collections::HashMap;
+mod write;
+
+use std::io::Write;
 
 use core_tensors::kernels::Activation;
-use faer::{Mat, MatRef};
+use faer::Mat;
 use models::{Architecture, Mlp};
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ use crate::structure::Structure;
 pub const METADATA: &str = "distill";
 /// Version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
+
+/// Parameters whose count times a number's size is still a number; memory ends long before.
+const MOST_PARAMETERS: usize = 1 << 48;
 
 /// A posterior of any structure.
 #[derive(Clone, Debug)]
@@ -132,73 +136,6 @@ struct Header {
     origin: Origin,
 }
 
-/// Numbers with their shape, to be written.
-struct Named {
-    name: String,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Named {
-    fn vector(name: &str, values: &[f64]) -> Self {
-        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Self { name: name.into(), shape: vec![values.len()], bytes }
-    }
-
-    fn matrix(name: impl Into<String>, a: MatRef<f64>) -> Self {
-        let mut bytes = Vec::with_capacity(8 * a.nrows() * a.ncols());
-        for i in 0..a.nrows() {
-            a.row(i).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
-        }
-        Self { name: name.into(), shape: vec![a.nrows(), a.ncols()], bytes }
-    }
-}
-
-/// A structure that bytes can hold.
-trait Tensors: Structure {
-    fn tensors(&self) -> Vec<Named>;
-}
-
-impl Tensors for Diagonal {
-    fn tensors(&self) -> Vec<Named> {
-        vec![Named::vector("variance", self.variance())]
-    }
-}
-
-impl Tensors for BlockDiagonal {
-    fn tensors(&self) -> Vec<Named> {
-        let named =
-            |(i, block): (usize, &Full)| Named::matrix(format!("block.{i}"), block.matrix());
-        self.blocks().iter().enumerate().map(named).collect()
-    }
-}
-
-impl Tensors for Kronecker {
-    fn tensors(&self) -> Vec<Named> {
-        let named = |(i, layer): (usize, &Factors)| {
-            let t = i + 1;
-            [
-                Named::matrix(format!("rows.{t}"), layer.rows.matrix()),
-                Named::matrix(format!("columns.{t}"), layer.columns.matrix()),
-            ]
-        };
-        self.layers().iter().enumerate().flat_map(named).collect()
-    }
-}
-
-impl Tensors for LowRank {
-    fn tensors(&self) -> Vec<Named> {
-        let (factor, diagonal) = names_of(self.form());
-        vec![Named::matrix(factor, self.factor()), Named::vector(diagonal, self.own_diagonal())]
-    }
-}
-
-impl Tensors for Full {
-    fn tensors(&self) -> Vec<Named> {
-        vec![Named::matrix("covariance", self.matrix())]
-    }
-}
-
 fn names_of(form: Form) -> (&'static str, &'static str) {
     match form {
         Form::Covariance => ("factor", "variance"),
@@ -222,11 +159,18 @@ impl AnyPosterior {
 
     /// The posterior as a safetensors file, in the format that [`crate::format`] documents.
     pub fn to_bytes(&self, origin: &Origin) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.write(origin, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The bytes of [`AnyPosterior::to_bytes`] without a copy of the numbers.
+    pub fn write(&self, origin: &Origin, to: &mut dyn Write) -> Result<()> {
         let blocks = match self {
             Self::Block(posterior) => Some(posterior.gaussian.covariance().group()),
             _ => None,
         };
-        with_posterior!(self, p => write(p, blocks, origin))
+        with_posterior!(self, p => write::write(p, blocks, origin, to))
     }
 
     /// Reads what [`AnyPosterior::to_bytes`], or another program by the same format, wrote.
@@ -289,39 +233,6 @@ impl AnyPosterior {
     }
 }
 
-fn write<S: Tensors>(
-    posterior: &Posterior<S>,
-    blocks: Option<Group>,
-    origin: &Origin,
-) -> Result<Vec<u8>> {
-    let network = &posterior.network;
-    let (activation, slope) = match network.activation {
-        Activation::Identity => ("identity", None),
-        Activation::Relu => ("relu", None),
-        Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
-    };
-    let header = Header {
-        format: VERSION,
-        widths: network.widths.clone(),
-        bias: network.bias,
-        activation: activation.into(),
-        slope,
-        structure: S::NAME.into(),
-        blocks,
-        kept: Some(posterior.kept.clone()),
-        inexact: posterior.inexact,
-        origin: origin.clone(),
-    };
-    let text = serde_json::to_string(&header).map_err(|e| Error::Format(e.to_string()))?;
-    let mut tensors = vec![Named::vector("mean", posterior.gaussian.mean())];
-    tensors.extend(posterior.gaussian.covariance().tensors());
-    let mut views = Vec::with_capacity(tensors.len());
-    for Named { name, shape, bytes } in &tensors {
-        views.push((name.clone(), TensorView::new(Dtype::F64, shape.clone(), bytes)?));
-    }
-    Ok(safetensors::serialize(views, Some(HashMap::from([(METADATA.to_owned(), text)])))?)
-}
-
 impl Header {
     fn network(&self) -> Result<Mlp> {
         let activation = match (self.activation.as_str(), self.slope) {
@@ -345,6 +256,15 @@ impl Header {
             let widths = &self.widths;
             return Err(Error::Format(format!(
                 "widths {widths:?}, wanted two or more, each at least 1"
+            )));
+        }
+        let bias = usize::from(self.bias);
+        let block = |n: &[usize]| n[0].checked_add(bias)?.checked_mul(n[1]);
+        let total = self.widths.windows(2).try_fold(0_usize, |sum, n| sum.checked_add(block(n)?));
+        if total.is_none_or(|p| p > MOST_PARAMETERS) {
+            let widths = &self.widths;
+            return Err(Error::Format(format!(
+                "widths {widths:?}, no file holds so many parameters"
             )));
         }
         Ok(Mlp { widths: self.widths.clone(), activation, bias: self.bias })

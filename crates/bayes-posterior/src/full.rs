@@ -32,7 +32,8 @@ impl Full {
             for i in 0..=j {
                 let (a, b) = (covariance[(i, j)], covariance[(j, i)]);
                 let size = (covariance[(i, i)] * covariance[(j, j)]).abs().sqrt();
-                if !((a - b).abs() <= ASYMMETRY * size.max(a.abs())) {
+                let is_mirrored = (a - b).abs() <= ASYMMETRY * size.max(a.abs());
+                if !is_mirrored {
                     let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
                     return Err(Error::mismatch("a covariance", wanted, format!("{a} and {b}")));
                 }

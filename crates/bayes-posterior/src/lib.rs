@@ -21,6 +21,30 @@
 //!   theorem 2 only where layers are correlated ([`LowRank`], [`Full`]).
 //! - With Ψ the inverse of a Hessian, the conditional mean is the optimal brain surgeon's update of several weights.
 //! - A teacher's posterior as the student's prior on the *same* data counts these data twice.
+//!
+//! ```
+//! use bayes_posterior::{Diagonal, Gaussian, Posterior, Rules, align, transform};
+//! use core_tensors::kernels::Activation;
+//! use models::{Architecture, Mlp};
+//! # fn main() -> bayes_posterior::Result<()> {
+//! let network = |widths: &[usize]| Mlp {
+//!     widths: widths.to_vec(),
+//!     activation: Activation::Relu,
+//!     bias: true,
+//! };
+//! let (teacher, student) = (network(&[4, 6, 3, 2]), network(&[4, 3, 2]));
+//! let n = teacher.layout().n_parameters();
+//! let gaussian = Gaussian::new(teacher.layout(), vec![0.1; n], Diagonal::new(vec![0.5; n])?)?;
+//!
+//! // Cut layer 1 to the width of layer 2, the last units first, then drop layer 2.
+//! let plan = align(&teacher, &student, &[2], |layer| Ok((0..teacher.widths[layer]).rev().collect()))?;
+//! let carried = transform(Posterior::new(teacher, gaussian)?, &plan, &Rules::strict())?;
+//! assert_eq!(carried.posterior.network, student);
+//! assert_eq!(carried.posterior.kept, [vec![0, 1, 2, 3], vec![0, 1, 2], vec![0, 1]]);
+//! // carried.posterior.gaussian is now a prior for the student.
+//! # Ok(())
+//! # }
+//! ```
 
 mod align;
 mod block_diagonal;

@@ -213,7 +213,8 @@ fn belsley<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Res
     })?;
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
     let largest = values[n - 1];
-    if !(values[0] > 0.0) {
+    let is_positive = values[0] > 0.0;
+    if !is_positive {
         return Err(core_tensors::Error::NotPositiveDefinite { index: 0, size: n }.into());
     }
     let mut left: Vec<usize> = (0..n).collect();

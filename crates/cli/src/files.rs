@@ -1,17 +1,31 @@
 //! Files that appear under their name only when they are whole.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+
 /// Writes beside the final name and renames; makes the folders above it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    stream_whole(path, |file| Ok(file.write_all(bytes)?))
+}
+
+/// [`write_whole`] for bytes that need not be in memory at once.
+pub(crate) fn stream_whole(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> Result<()> {
         std::fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
+        let mut buffer = BufWriter::with_capacity(BUFFER, file.as_file_mut());
+        content(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
         // A temporary file is private; a report is for whoever may read its folder.
         #[cfg(unix)]
         {

@@ -1,16 +1,20 @@
 //! Data on disk, experiments, claims and their report: everything of this workspace that touches the world.
 
+mod checkpoint;
 pub mod claims;
 pub mod commands;
 pub mod datasets;
 pub mod experiment;
 mod experiments;
 mod files;
+mod posterior_file;
 mod provenance;
 pub mod report;
 pub mod runner;
 pub mod schemes;
 pub mod session;
+mod text_table;
+mod user_data;
 
 pub use experiments::ALL as EXPERIMENTS;
 pub use provenance::{DataSum, Provenance, Start};

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many threads candle's products use; seeds run in parallel instead.
+/// How many threads candle's products use; seeds run in parallel instead, and commands that train nothing take all cores.
 const THREADS: &str = "RAYON_NUM_THREADS";
 
 fn main() -> ExitCode {
-    if std::env::var_os(THREADS).is_none() {
+    let is_open = std::env::var_os(THREADS).is_none();
+    if is_open {
         #[expect(
             unsafe_code,
             reason = "setting a variable of the environment is unsafe in this edition"
@@ -20,5 +21,5 @@ fn main() -> ExitCode {
             std::env::set_var(THREADS, "1");
         }
     }
-    cli::commands::main()
+    cli::commands::main(is_open)
 }

@@ -23,9 +23,9 @@ const N_BIG: usize = 59_000;
 pub enum Scale {
     /// Every code path in under a minute; epochs and objects are cut, so no claim can be decided.
     Smoke,
-    /// The source's sizes and epochs with ten seeds (three where one takes long), minutes on two cores.
+    /// The source's sizes and epochs with about ten seeds (three where one takes long), minutes on two cores.
     Quick,
-    /// The source's sizes and epochs with twenty seeds.
+    /// The source's sizes and epochs with twenty seeds (ten where one takes long).
     Paper,
 }
 

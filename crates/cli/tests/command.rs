@@ -241,7 +241,17 @@ fn help_and_list_tell_a_stranger_what_there_is() -> TestResult {
         assert!(help.contains(option), "{option}");
     }
     let list = String::from_utf8(distill(&["reproduce", "--list"])?.stdout)?;
-    for id in ["base-train", "base-small", "linear-student", "synthetic-classes", "C18", "C12"] {
+    for id in [
+        "base-train",
+        "base-small",
+        "linear-student",
+        "synthetic-classes",
+        "bayes-authors-synthetic",
+        "bayes-authors-fashion",
+        "C18",
+        "C12",
+        "C8",
+    ] {
         assert!(list.contains(id), "{id}");
     }
     Ok(())

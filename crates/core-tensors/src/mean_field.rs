@@ -220,3 +220,105 @@ impl Pull<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Block;
+
+    fn layout() -> Layout {
+        Layout { blocks: vec![Block { rows: 3, cols: 40 }, Block { rows: 2, cols: 3 }] }
+    }
+
+    /// Means and variances after some steps down Σ (w − ½)² / 2 at a draw.
+    fn moved(pull: impl Fn(&[f64], &[f64]) -> [Vec<f64>; 2], kind: usize) -> [Vec<f64>; 2] {
+        let start =
+            Params::uniform(&layout(), &[1.0, 1.0], &mut Rng::new(0), &Device::Cpu).unwrap();
+        let mut q = MeanField::new(AdamConfig::pytorch(1e-2), &start, -1.5).unwrap();
+        let mut rng = Rng::new(1);
+        let (center, precision): (Vec<f32>, Vec<f32>) =
+            (0..126).map(|i| (0.01 * i as f32, 1.0 + 0.1 * i as f32)).unzip();
+        for _ in 0..20 {
+            let w = q.sample(&mut rng).unwrap();
+            let parts = w.blocks().iter().map(|b| (b - 0.5)?.sqr()?.sum_all());
+            let parts = parts.collect::<candle_core::Result<Vec<_>>>().unwrap();
+            let loss = ((&parts[0] + &parts[1]).unwrap() * 0.5).unwrap();
+            let [by_mean, by_variance] = pull(&q.mean(), &q.variance());
+            let pull = match kind {
+                0 => Pull::Isotropic { precision: 3.0, scale: 0.2 },
+                1 => Pull::Diagonal { mean: &center, precision: &precision, scale: 0.2 },
+                _ => Pull::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.2 },
+            };
+            q.step_at(&w, &loss.backward().unwrap(), &pull).unwrap();
+        }
+        [q.mean(), q.variance()]
+    }
+
+    #[test]
+    fn every_form_of_a_prior_pulls_alike_in_every_block() {
+        // The gradients of KL by m and v in f64, for a prior with center c and precision a for each parameter.
+        let by_hand = |c: fn(usize) -> f64, a: fn(usize) -> f64| {
+            move |mean: &[f64], v: &[f64]| {
+                let by_mean = (0..126).map(|i| a(i) * (mean[i] - c(i))).collect();
+                [by_mean, (0..126).map(|i| 0.5 * (a(i) - 1.0 / v[i])).collect()]
+            }
+        };
+        let cases: [(usize, [Vec<f64>; 2]); 2] = [
+            (0, moved(by_hand(|_| 0.0, |_| 3.0), 2)),
+            (1, moved(by_hand(|i| 0.01 * i as f64, |i| 1.0 + 0.1 * i as f64), 2)),
+        ];
+        for (kind, wanted) in cases {
+            let found = moved(|_, _| [vec![], vec![]], kind);
+            for (found, wanted) in found.iter().zip(&wanted) {
+                for (i, (a, b)) in found.iter().zip(wanted).enumerate() {
+                    // Twenty steps of f32 rounding; Adam's first steps only know signs.
+                    assert!((a - b).abs() < 2e-4, "prior {kind}, parameter {i}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn draws_have_the_means_and_deviations() {
+        let start =
+            Params::uniform(&layout(), &[1.0, 1.0], &mut Rng::new(2), &Device::Cpu).unwrap();
+        let variance: Vec<f64> = (0..126).map(|i| 0.1 + 0.01 * f64::from(i)).collect();
+        let mean = start.to_vec().unwrap();
+        let config = AdamConfig::pytorch(1e-3);
+        let q = MeanField::from_vectors(config, &layout(), &mean, &variance, &Device::Cpu).unwrap();
+        let (mut rng, n) = (Rng::new(3), 4000);
+        let (mut sums, mut squares) = (vec![0.0; 126], vec![0.0; 126]);
+        for _ in 0..n {
+            for (i, w) in q.sample(&mut rng).unwrap().to_vec().unwrap().into_iter().enumerate() {
+                sums[i] += (w - mean[i]) / f64::from(n);
+                squares[i] += (w - mean[i]).powi(2) / f64::from(n);
+            }
+        }
+        for i in 0..126 {
+            // Five standard errors.
+            assert!(sums[i].abs() < 5.0 * (variance[i] / f64::from(n)).sqrt(), "{i}");
+            let error = variance[i] * (2.0 / f64::from(n)).sqrt();
+            assert!((squares[i] - variance[i]).abs() < 5.0 * error, "{i}");
+        }
+    }
+
+    #[test]
+    fn bad_input_is_refused() {
+        let start =
+            Params::uniform(&layout(), &[1.0, 1.0], &mut Rng::new(4), &Device::Cpu).unwrap();
+        let config = AdamConfig::pytorch(1e-3);
+        let made = |variance: &[f64]| {
+            MeanField::from_vectors(config, &layout(), &[0.0; 126], variance, &Device::Cpu)
+        };
+        let text = made(&[0.0; 126]).unwrap_err().to_string();
+        assert_eq!(text, "variance of a parameter must lie in (0, ∞), got 0");
+        assert_eq!(made(&[1.0; 2]).unwrap_err().to_string(), "variances: wanted 126, found 2");
+        assert!(MeanField::new(AdamConfig::pytorch(-1.0), &start, 0.0).is_err());
+        let mut q = MeanField::new(config, &start, 0.0).unwrap();
+        let w = q.sample(&mut Rng::new(5)).unwrap();
+        let loss = w.blocks()[0].sum_all().unwrap().backward().unwrap();
+        let short = Pull::Diagonal { mean: &[0.0], precision: &[1.0], scale: 1.0 };
+        let text = q.step_at(&w, &loss, &short).unwrap_err().to_string();
+        assert_eq!(text, "numbers of a prior: wanted 126, found 1");
+    }
+}

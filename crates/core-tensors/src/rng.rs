@@ -159,9 +159,10 @@ mod tests {
         assert!(sorted.iter().all(|z| z.abs() < 5.9));
         let moment = |k: i32| sorted.iter().map(|z| z.powi(k)).sum::<f64>() / n as f64;
         // Five standard errors: the variances of z, z², z³, z⁴ are 1, 2, 15, 96.
-        for (k, wanted, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)]
+        for (k, wanted, variance) in
+            [(1, 0.0, 1.0f64), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)]
         {
-            let error = (f64::from(variance) / n as f64).sqrt();
+            let error: f64 = (variance / n as f64).sqrt();
             assert!((moment(k) - wanted).abs() < 5.0 * error, "moment {k}: {}", moment(k));
         }
         // Halves of a group come from one radius: they must be uncorrelated with it and among themselves.

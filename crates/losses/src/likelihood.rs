@@ -58,7 +58,7 @@ mod tests {
     use candle_core::{Device, Var};
 
     fn values(y: &[[f64; 2]]) -> Dataset {
-        let y = Tensor::new(y, &Device::Cpu).unwrap();
+        let y = Tensor::from_slice(&y.concat(), (y.len(), 2), &Device::Cpu).unwrap();
         Dataset::new(y.zeros_like().unwrap(), Targets::Values(y)).unwrap()
     }
 

@@ -1,10 +1,18 @@
 //! The subcommands of `distill`, and how their errors end the program.
 
+mod edits;
 mod fetch;
+mod inspect;
+mod order;
+mod posterior;
 mod reproduce;
+mod transform;
 
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -25,6 +33,14 @@ enum Command {
     Reproduce(reproduce::Arguments),
     /// Download data sets into the cache and check them.
     Fetch(fetch::Arguments),
+    /// Make a Gaussian posterior of a trained perceptron.
+    Posterior(posterior::Arguments),
+    /// Say in which order the units of a layer should go.
+    Order(order::Arguments),
+    /// Remove units and layers from a network together with its posterior.
+    Transform(transform::Arguments),
+    /// Say what a model or a posterior file holds.
+    Inspect(inspect::Arguments),
 }
 
 /// Wrong words on the command line, found after they were parsed.
@@ -40,8 +56,10 @@ impl std::fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// Runs the command line: status 0, 2 where its words are wrong, 130 where it was interrupted, else 1.
+///
+/// `is_open`: whether the user left the number of threads open.
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "this is where the program speaks")]
-pub fn main() -> ExitCode {
+pub fn main(is_open: bool) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
@@ -58,9 +76,23 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    let trains = match &arguments.command {
+        Command::Reproduce(_) => true,
+        Command::Posterior(arguments) => arguments.trains(),
+        Command::Fetch(_) | Command::Order(_) | Command::Transform(_) | Command::Inspect(_) => {
+            false
+        }
+    };
+    if is_open && !trains {
+        use_all_cores();
+    }
     let result = match arguments.command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::Posterior(arguments) => posterior::run(&arguments),
+        Command::Order(arguments) => order::run(&arguments),
+        Command::Transform(arguments) => transform::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -68,6 +100,51 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
         }
+    }
+}
+
+/// Products of covariances run on every core, whatever the environment says of networks.
+fn use_all_cores() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // An error means that a pool exists already, which serves as well.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
+}
+
+/// Prints the answer of a command; a reader who has seen enough is no error.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to write over the file that is read.
+fn check_out(out: &Path, input: &Path, name: &str) -> Result<()> {
+    let is_same = match (out.canonicalize(), input.canonicalize()) {
+        (Ok(out), Ok(input)) => out == input,
+        _ => false,
+    };
+    if is_same {
+        let found = out.display();
+        return Err(
+            UsageError(format!("--out: wanted another file than {name}, found {found}")).into()
+        );
+    }
+    if out.is_dir() {
+        let found = out.display();
+        return Err(UsageError(format!("--out: wanted a file, found the folder {found}")).into());
+    }
+    Ok(())
+}
+
+/// A number in (0, ∞).
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("wanted a number above 0".into()),
     }
 }
 

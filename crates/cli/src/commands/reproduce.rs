@@ -11,7 +11,7 @@ use candle_core::Device;
 
 use super::UsageError;
 use crate::EXPERIMENTS;
-use crate::datasets::{Pictures, Places};
+use crate::datasets::{DATA_VARIABLE, Pictures, Places};
 use crate::experiment::{Experiment, Interrupted, Part};
 use crate::files::write_whole;
 use crate::provenance::{Provenance, Start};
@@ -21,8 +21,6 @@ use crate::session::{Scale, Session};
 
 /// Exit status after Ctrl-C, by custom 128 + SIGINT.
 const INTERRUPTED: u8 = 130;
-/// Names an explicit folder of data where `--data` does not.
-const DATA_VARIABLE: &str = "DISTILL_DATA";
 
 /// What to run, and where to put the report.
 #[derive(clap::Args)]

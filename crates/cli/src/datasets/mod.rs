@@ -16,6 +16,8 @@ use sha2::Digest;
 
 pub use manifest::{File, Files, Hub, IDS, Manifest};
 
+/// Names an explicit folder of data where the command line does not.
+pub(crate) const DATA_VARIABLE: &str = "DISTILL_DATA";
 /// Height and width of a picture.
 const SIDE: usize = 28;
 /// Seed of the drawn pictures.

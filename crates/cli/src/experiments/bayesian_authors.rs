@@ -20,7 +20,7 @@ macro_rules! row {
             concat!($id, "/distil-all/scrambled"),
             concat!(
                 $name,
-                ": distil-all, variances of the teacher's prior (bug), scrambled (as run)"
+                ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)"
             ),
         )
         .against(concat!($id, "/student"))
@@ -32,7 +32,7 @@ macro_rules! row {
     ($id:literal, $name:literal, all_correct) => {
         RowSpec::seeds(
             concat!($id, "/distil-all/correct"),
-            concat!($name, ": distil-all, variances of the teacher's prior (bug), right weights"),
+            concat!($name, ": distil-all (variances of the teacher's prior: a bug), right weights"),
         )
         .against(concat!($id, "/student"))
     };
@@ -244,13 +244,22 @@ impl Protocol<'_> {
         outcome: &mut Outcome,
     ) -> Result<()> {
         let cut = &student.cut;
-        let network = network(cut.student);
+        let (teacher, network) = (network(self.teacher), network(cut.student));
         let course = self.course(&network);
         let random = network.init(&mut rng.split(student.id), &task.session.device)?;
         let kept = cut.kept_units(self.teacher, task.part.seed() as u32)?;
-        let select = |params: &Params, selection| -> Result<Params> {
-            let values = cut.select(self.teacher, &kept, selection, &params.to_vec()?)?;
-            Ok(Params::from_vec(&network.layout(), &values, &task.session.device)?)
+        // The code takes the variances of the teacher's prior; those of its posterior are never used.
+        let taught = (taught.weights.to_vec()?, taught.prior.log_variance.to_vec()?);
+        let select = |selection, with_variances: bool| -> Result<BayesStart> {
+            let both = (&taught.0[..], &taught.1[..]);
+            let (mean, log_variance) = cut.select((&teacher, &network), &kept, selection, both)?;
+            let params =
+                |values: &[f64]| Params::from_vec(&network.layout(), values, &task.session.device);
+            let mut start = own_prior(params(&mean)?)?;
+            if with_variances {
+                start.prior.log_variance = params(&log_variance)?;
+            }
+            Ok(start)
         };
         let mut plain: Option<BTreeMap<String, Curve>> = None;
         for &arm in student.arms {
@@ -261,13 +270,8 @@ impl Protocol<'_> {
                     let mean = constant(&random, 0.0)?;
                     BayesStart { prior: GaussianPrior { mean, ..own.prior }, ..own }
                 }
-                Arm::Distilled(selection) => own_prior(select(&taught.weights, selection)?)?,
-                Arm::DistilledAll(selection) => {
-                    let own = own_prior(select(&taught.weights, selection)?)?;
-                    // The code takes the variances of the teacher's prior; those of its posterior are never used.
-                    let log_variance = select(&taught.prior.log_variance, selection)?;
-                    BayesStart { prior: GaussianPrior { log_variance, ..own.prior }, ..own }
-                }
+                Arm::Distilled(selection) => select(selection, false)?,
+                Arm::DistilledAll(selection) => select(selection, true)?,
             };
             let mut batches = rng.split("student batches");
             let end = course.train(task, &start, self.train, self.test, &mut batches)?;

@@ -2,6 +2,7 @@
 
 mod base;
 mod bayesian_authors;
+mod bayesian_elbo;
 mod bayesian_orders;
 mod linear_student;
 mod synthetic_classes;
@@ -10,7 +11,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 7] = [
+pub static ALL: [&Experiment; 10] = [
     &base::TRAIN,
     &base::SMALL,
     &linear_student::LINEAR_STUDENT,
@@ -18,6 +19,9 @@ pub static ALL: [&Experiment; 7] = [
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,
+    &bayesian_elbo::SYNTHETIC,
+    &bayesian_elbo::FASHION,
+    &bayesian_elbo::PRIOR,
     &bayesian_orders::ORDERS,
 ];
 

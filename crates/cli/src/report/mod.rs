@@ -25,7 +25,8 @@ use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
 /// Metrics of the comparisons of arms.
-const COMPARED: [&str; 5] = ["cross_entropy", "area", "divergence", "accuracy", "squared_error"];
+const COMPARED: [&str; 7] =
+    ["cross_entropy", "area", "divergence", "accuracy", "squared_error", "risk", "density"];
 
 /// One row of results.
 #[derive(Clone, Debug)]

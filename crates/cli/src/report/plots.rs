@@ -24,6 +24,10 @@ const COLOURS: [RGBColor; 8] = [
 /// The last curve of a table may be far off; the axis leaves this share above and below.
 const PADDING: f64 = 0.05;
 
+/// Share of a plot that its legend may take; where curves are in its way, that much room is added.
+const LEGEND_WIDTH: f64 = 0.8;
+const LEGEND_HEIGHT: f64 = 0.3;
+
 /// Mean and deviation of a metric by point.
 struct Band {
     title: String,
@@ -60,21 +64,28 @@ pub(super) fn curves(
     if left >= right || low > high {
         return Ok(None);
     }
+    let (legend, is_taken) = corner(&bands, (left, right), (low, high));
     let pad = PADDING * (high - low).max(1e-6);
+    let room = if is_taken { LEGEND_HEIGHT * (high - low) } else { 0.0 };
+    let (above, below) = match legend {
+        SeriesLabelPosition::UpperRight => (room, 0.0),
+        _ => (0.0, room),
+    };
     let mut svg = String::new();
     let point = report.experiment.point;
-    let mut below = match point {
+    let mut name = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
         Point::Iterations(_) | Point::Units => point.name().to_owned(),
     };
     if report.is_generated() {
-        below += "; generated data";
+        name += "; generated data";
     }
     let axes = Axes {
         horizontal: left..right,
-        vertical: (low - pad)..(high + pad),
-        below: &below,
+        vertical: (low - pad - below)..(high + pad + above),
+        below: &name,
         beside: tables::heading(metric),
+        legend,
     };
     draw(&mut svg, &bands, point, axes).map_err(|error| anyhow!("plotting {metric}: {error}"))?;
     Ok(Some(svg))
@@ -99,6 +110,7 @@ struct Axes<'a> {
     vertical: std::ops::Range<f64>,
     below: &'a str,
     beside: &'a str,
+    legend: SeriesLabelPosition,
 }
 
 fn draw(
@@ -146,22 +158,51 @@ fn draw(
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(200, 200, 200))
         .label_font(("sans-serif", 13))
-        .position(corner(bands))
+        .position(axes.legend)
         .draw()?;
     area.present()?;
     Ok(())
 }
 
-/// The corner that curves leave free: they fall like an error or rise like an accuracy.
-fn corner(bands: &[Band]) -> SeriesLabelPosition {
-    let rise = |band: &Band| {
-        // Counts of units fall along a curve.
-        let sign = if band.at.first() > band.at.last() { -1.0 } else { 1.0 };
-        band.mean.last().zip(band.mean.first()).map_or(0.0, |(b, a)| sign * (b - a))
-    };
-    if bands.iter().map(rise).sum::<f64>() > 0.0 {
-        SeriesLabelPosition::LowerRight
-    } else {
-        SeriesLabelPosition::UpperRight
+/// Where the legend goes: the corner that fewest points lie in, and whether one lies there.
+fn corner(
+    bands: &[Band],
+    (left, right): (f64, f64),
+    (low, high): (f64, f64),
+) -> (SeriesLabelPosition, bool) {
+    let (mut upper, mut lower) = (0, 0);
+    for band in bands {
+        for (at, mean) in band.at.iter().zip(&band.mean) {
+            let is_right = at - left >= (1.0 - LEGEND_WIDTH) * (right - left);
+            let height = (mean - low) / (high - low);
+            upper += usize::from(is_right && height > 1.0 - LEGEND_HEIGHT);
+            lower += usize::from(is_right && height < LEGEND_HEIGHT);
+        }
+    }
+    match upper <= lower {
+        true => (SeriesLabelPosition::UpperRight, upper > 0),
+        false => (SeriesLabelPosition::LowerRight, lower > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn band(mean: Vec<f64>) -> Band {
+        let at = (0..mean.len()).map(|i| i as f64).collect();
+        Band { title: String::new(), at, deviation: vec![0.0; mean.len()], mean }
+    }
+
+    #[test]
+    fn the_legend_goes_where_no_curve_is() {
+        let falling = band((0..20).map(|i| 1.0 / f64::from(1 + i)).collect());
+        let rising = band((0..20).map(|i| -1.0 / f64::from(1 + i)).collect());
+        let is_upper = |p: SeriesLabelPosition| matches!(p, SeriesLabelPosition::UpperRight);
+        let (place, is_taken) = corner(std::slice::from_ref(&falling), (0.0, 19.0), (0.0, 1.0));
+        assert!(is_upper(place) && !is_taken);
+        let (place, is_taken) = corner(std::slice::from_ref(&rising), (0.0, 19.0), (-1.0, 0.0));
+        assert!(!is_upper(place) && !is_taken);
+        assert!(corner(&[band(vec![1.0; 20]), band(vec![-1.0; 20])], (0.0, 19.0), (-1.0, 1.0)).1);
     }
 }

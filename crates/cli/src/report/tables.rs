@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 23] = [
+const METRICS: [(&str, &str); 29] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -17,6 +17,12 @@ const METRICS: [(&str, &str); 23] = [
     ("remaining_gap", "share of the early gap left"),
     ("divergence", "KL from the prior"),
     ("divergence_area", "area under the KL"),
+    ("fit", "log-likelihood of a draw, training"),
+    ("risk", "risk"),
+    ("risk_gain", "risk below the plain student's"),
+    ("density", "log density"),
+    ("density_gain", "log density above the plain student's"),
+    ("start_log_likelihood", "test log-likelihood at the start"),
     ("accuracy", "accuracy"),
     ("cross_entropy", "cross-entropy"),
     ("integral", "integral criterion"),
@@ -37,7 +43,7 @@ const METRICS: [(&str, &str); 23] = [
 
 /// What the columns mean.
 pub(super) const NOTES: &[&str] = &[
-    "Values are means at the last epoch ± population standard deviation over the runs, as the papers print them; \
+    "Values are means at the last epoch or iteration ± population standard deviation over the runs, as the papers print them; \
      square brackets hold the 95 % Student interval of the mean. A line beginning with \"paper\" is what the paper printed.",
     "Cross-entropy is the mean negative log-likelihood on the test set's hard labels at T = 1, in nats; no test object \
      chooses an epoch. Least cross-entropy and its epoch (from 1) look at the whole test curve and describe it only.",
@@ -51,6 +57,9 @@ pub(super) const NOTES: &[&str] = &[
      point of the curve to the last; higher is better. KL is that of the weights' Gaussian from the prior as both stand, \
      in nats. The share of the early gap is the distance of a distilled student's test log-likelihood from the plain \
      one's at the end, over that at iteration 1000.",
+    "Log-likelihood of a draw is the mean over the training batches since the last point, at one draw of the weights each, in \
+     nats with constants. Risk is the mean squared distance of a predictive mean from the noise-free function, log density \
+     that of noisy test targets under the predictive distribution; gains are over the plain student of the same seed.",
     "Where units are removed, a value stands at the smallest number of units kept. Test MSE is the mean squared error on the \
      test set. The change of log evidence is that from the network before the removal (Savage–Dickey under the Laplace \
      posterior); the units of its largest value are the best of the sizes tried, that before the removal included, and the \

@@ -110,7 +110,11 @@ fn mean_loss(answers: &Tensor, batch: &Dataset) -> Result<Tensor> {
 }
 
 /// Quality on the test objects.
-fn measure(network: &Mlp, w: &Params, test: &Dataset) -> Result<Vec<(&'static str, f64)>> {
+pub(super) fn measure(
+    network: &Mlp,
+    w: &Params,
+    test: &Dataset,
+) -> Result<Vec<(&'static str, f64)>> {
     let answers = scores(network, w, test.x())?;
     Ok(match test.y() {
         Targets::Values(_) => {

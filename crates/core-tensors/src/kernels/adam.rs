@@ -136,11 +136,15 @@ impl InplaceOp2 for Fused<'_> {
         }
         let constants = self.update.constants();
         let (first, second) = (&mut first[..n], &mut second[..n]);
-        vectorised(|| {
-            for i in 0..n {
-                block[i] = constants.step(block[i], gradient[i], &mut first[i], &mut second[i]);
-            }
-        });
+        // A closure that is not inlined leaves the wide instruction set.
+        vectorised(
+            #[inline(always)]
+            || {
+                for i in 0..n {
+                    block[i] = constants.step(block[i], gradient[i], &mut first[i], &mut second[i]);
+                }
+            },
+        );
         Ok(())
     }
 }

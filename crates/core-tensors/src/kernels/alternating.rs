@@ -96,14 +96,18 @@ impl InplaceOp2 for Fused<'_> {
         if gradient.len() != block.len() || chunks.len() != block.len().div_ceil(LANES) {
             bail!("alternating Adam wanted {} gradients, found {}", block.len(), gradient.len());
         }
-        vectorised(|| {
-            let parts = block.chunks_mut(LANES).zip(gradient.chunks(LANES));
-            for (chunk, (block, gradient)) in chunks.iter_mut().zip(parts) {
-                let mut w = padded(block);
-                self.update(chunk, &mut w, &padded(gradient));
-                block.copy_from_slice(&w[..block.len()]);
-            }
-        });
+        // So long a closure would not be inlined of itself, and a call leaves the wide instruction set.
+        vectorised(
+            #[inline(always)]
+            || {
+                let parts = block.chunks_mut(LANES).zip(gradient.chunks(LANES));
+                for (chunk, (block, gradient)) in chunks.iter_mut().zip(parts) {
+                    let mut w = padded(block);
+                    self.update(chunk, &mut w, &padded(gradient));
+                    block.copy_from_slice(&w[..block.len()]);
+                }
+            },
+        );
         Ok(())
     }
 }

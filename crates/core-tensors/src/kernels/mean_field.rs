@@ -41,35 +41,53 @@ impl State {
         for (w, (mean, log_deviation)) in w.chunks_mut(LANES).zip(parts) {
             rng.fill_words(&mut words);
             normals(&words, &mut noise);
-            vectorised(|| {
-                for i in 0..w.len().min(LANES) {
-                    w[i] = mean[i] + (1.0 + exp_m1(log_deviation[i])) * noise[i];
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..w.len().min(LANES) {
+                        w[i] = mean[i] + (1.0 + exp_m1(log_deviation[i])) * noise[i];
+                    }
+                },
+            );
         }
         w
     }
 
     /// e^{2ρ}
     pub(crate) fn variance(&self) -> Vec<f32> {
-        vectorised(|| self.log_deviation.iter().map(|&rho| 1.0 + exp_m1(2.0 * rho)).collect())
+        vectorised(
+            #[inline(always)]
+            || self.log_deviation.iter().map(|&rho| 1.0 + exp_m1(2.0 * rho)).collect(),
+        )
     }
 
     /// One step of Adam; `pull` begins at this block.
     pub(crate) fn step(&mut self, update: &Update, slope: Slope, pull: &Pull) {
         let (constants, n) = (update.constants(), self.mean.len());
-        vectorised(|| match slope {
-            Slope::AtDraw { w, gradient } => {
-                let (w, gradient) = (&w[..n], &gradient[..n]);
-                let data = |i: usize, mean, _| (gradient[i], gradient[i] * (w[i] - mean));
-                self.with_prior(&constants, pull, data);
-            }
-            Slope::Apart { by_mean, by_variance } => {
-                let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
-                let data = |i: usize, _, variance| (by_mean[i], 2.0 * variance * by_variance[i]);
-                self.with_prior(&constants, pull, data);
-            }
-        });
+        // A closure that is not inlined leaves the wide instruction set.
+        vectorised(
+            #[inline(always)]
+            || match slope {
+                Slope::AtDraw { w, gradient } => {
+                    let (w, gradient) = (&w[..n], &gradient[..n]);
+                    self.with_prior(
+                        &constants,
+                        pull,
+                        #[inline(always)]
+                        |i: usize, mean, _| (gradient[i], gradient[i] * (w[i] - mean)),
+                    );
+                }
+                Slope::Apart { by_mean, by_variance } => {
+                    let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
+                    self.with_prior(
+                        &constants,
+                        pull,
+                        #[inline(always)]
+                        |i: usize, _, variance| (by_mean[i], 2.0 * variance * by_variance[i]),
+                    );
+                }
+            },
+        );
     }
 
     #[inline(always)]
@@ -83,20 +101,36 @@ impl State {
         match *pull {
             Pull::Isotropic { precision, scale } => {
                 let (a, scale) = (precision as f32, scale as f32);
-                self.each(constants, data, |_, mean, v| (scale * a * mean, scale * (a * v - 1.0)));
+                self.each(
+                    constants,
+                    data,
+                    #[inline(always)]
+                    |_, mean, v| (scale * a * mean, scale * (a * v - 1.0)),
+                );
             }
             Pull::Diagonal { mean: center, precision, scale } => {
                 let (center, precision, scale) = (&center[..n], &precision[..n], scale as f32);
-                self.each(constants, data, |i, mean, v| {
-                    (scale * precision[i] * (mean - center[i]), scale * (precision[i] * v - 1.0))
-                });
+                self.each(
+                    constants,
+                    data,
+                    #[inline(always)]
+                    |i, mean, v| {
+                        let gap = mean - center[i];
+                        (scale * precision[i] * gap, scale * (precision[i] * v - 1.0))
+                    },
+                );
             }
             Pull::Given { by_mean, by_variance, scale } => {
                 let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
-                self.each(constants, data, |i, _, v| {
-                    let by_rho = 2.0 * f64::from(v) * by_variance[i];
-                    ((scale * by_mean[i]) as f32, (scale * by_rho) as f32)
-                });
+                self.each(
+                    constants,
+                    data,
+                    #[inline(always)]
+                    |i, _, v| {
+                        let by_rho = 2.0 * f64::from(v) * by_variance[i];
+                        ((scale * by_mean[i]) as f32, (scale * by_rho) as f32)
+                    },
+                );
             }
         }
     }

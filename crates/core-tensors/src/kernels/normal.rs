@@ -22,15 +22,18 @@ pub(crate) const LANES: usize = 64;
 /// has a probability of 4e-9. Only sums, products and roots are used, each rounded as IEEE 754 says: the same words
 /// give the same bits everywhere.
 pub(crate) fn normals(words: &[u32; LANES], out: &mut [f32; LANES]) {
-    vectorised(|| {
-        const HALF: usize = LANES / 2;
-        for i in 0..HALF {
-            let radius = (-2.0 * log((words[i] >> 8) as f32 * STEP + 0.5 * STEP)).sqrt();
-            let (sine, cosine) = sine_and_cosine(words[HALF + i]);
-            out[i] = radius * cosine;
-            out[HALF + i] = radius * sine;
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            const HALF: usize = LANES / 2;
+            for i in 0..HALF {
+                let radius = (-2.0 * log((words[i] >> 8) as f32 * STEP + 0.5 * STEP)).sqrt();
+                let (sine, cosine) = sine_and_cosine(words[HALF + i]);
+                out[i] = radius * cosine;
+                out[HALF + i] = radius * sine;
+            }
+        },
+    );
 }
 
 /// ln x for a positive normal number.

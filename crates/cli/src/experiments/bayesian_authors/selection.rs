@@ -1,7 +1,9 @@
 //! Which weights of a teacher its student gets: random units, their right weights or the authors' scrambled ones.
 
 use anyhow::{Result, ensure};
+use bayes_posterior::{Diagonal, Gaussian, Posterior, Rules, align, transform};
 use core_tensors::legacy::NumpyRandom;
+use models::{Architecture, Mlp};
 
 /// How a student comes from its teacher.
 pub(super) struct Cut {
@@ -46,16 +48,55 @@ impl Cut {
         Ok(layers.iter().zip(self.student).map(draw).collect())
     }
 
-    /// vec(·) of the student out of the teacher's, for networks with biases.
+    /// Means and logarithms of variances of the student's parameters out of those of the teacher's.
     ///
     /// Behind a removed layer kept unit k of the layer before it takes the place of unit k.
     pub(super) fn select(
         &self,
-        teacher: &[usize],
+        (teacher, student): (&Mlp, &Mlp),
         kept: &[Vec<usize>],
         selection: Selection,
-        values: &[f64],
-    ) -> Result<Vec<f64>> {
+        (mean, log_variance): (&[f64], &[f64]),
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        match selection {
+            Selection::Correct => self.correct((teacher, student), kept, (mean, log_variance)),
+            Selection::Scrambled => {
+                let indices = self.scrambled(&teacher.widths, kept);
+                let pick = |values: &[f64]| indices.iter().map(|&i| values[i]).collect();
+                Ok((pick(mean), pick(log_variance)))
+            }
+        }
+    }
+
+    /// Theorems 1 and 2 on the teacher's Gaussian.
+    fn correct(
+        &self,
+        (teacher, student): (&Mlp, &Mlp),
+        kept: &[Vec<usize>],
+        (mean, log_variance): (&[f64], &[f64]),
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        let covariance = Diagonal::new(log_variance.iter().map(|v| v.exp()).collect())?;
+        let gaussian = Gaussian::new(teacher.layout(), mean.to_vec(), covariance)?;
+        let layers = self.layers(&teacher.widths);
+        let dropped: Vec<usize> = self.removed.into_iter().collect();
+        let plan = align(teacher, student, &dropped, |layer| {
+            let units = layers.iter().position(|&l| l == layer).map(|index| &kept[index]);
+            let stays = |unit: &usize| units.is_none_or(|units| units.contains(unit));
+            let (last, mut first): (Vec<usize>, Vec<usize>) =
+                (0..teacher.widths[layer]).partition(stays);
+            first.extend(last);
+            Ok(first)
+        })?;
+        // LeakyReLU twice is not LeakyReLU once; the authors remove the layer all the same.
+        let rules = Rules { allow_inexact: true, ..Rules::strict() };
+        let edited = transform(Posterior::new(teacher.clone(), gaussian)?, &plan, &rules)?;
+        let gaussian = edited.posterior.gaussian;
+        let log_variance = gaussian.covariance().variance().iter().map(|v| v.ln()).collect();
+        Ok((gaussian.mean().to_vec(), log_variance))
+    }
+
+    /// Indices into the teacher's vec(·), for networks with biases.
+    fn scrambled(&self, teacher: &[usize], kept: &[Vec<usize>]) -> Vec<usize> {
         let layers = self.layers(teacher);
         let starts: Vec<usize> = teacher
             .windows(2)
@@ -65,39 +106,31 @@ impl Cut {
                 Some(own)
             })
             .collect();
-        let mut selected = Vec::new();
-        for (pair, rows) in layers.windows(2).zip(&kept[1..]) {
+        let mut indices = Vec::new();
+        for (index, pair) in layers.windows(2).enumerate() {
             let (before, layer) = (pair[0], pair[1]);
             let (n_in, n_out) = (teacher[layer - 1], teacher[layer]);
-            let cols: Vec<usize> = if before + 1 == layer {
-                kept[layers.iter().position(|&l| l == before).unwrap_or(0)].clone()
-            } else {
-                (0..n_in).collect()
-            };
+            let rows = &kept[index + 1];
+            // Of a block behind a removed layer every column stays.
+            let all: Vec<usize> = (0..n_in).collect();
+            let cols = if before + 1 == layer { &kept[index] } else { &all };
             // Block t leads to layer t + 1; a row holds the weights of one unit and its bias.
             let at = |out: usize, input: usize| starts[layer - 1] + out * (n_in + 1) + input;
-            let weights: Vec<usize> = match selection {
-                Selection::Correct => {
-                    rows.iter().flat_map(|&out| cols.iter().map(move |&i| at(out, i))).collect()
-                }
-                Selection::Scrambled => {
-                    let mask =
-                        cols.iter().flat_map(|i| rows.iter().map(move |out| i * n_out + out));
-                    mask.map(|position| at(position / n_in, position % n_in)).collect()
-                }
-            };
+            let mask = cols.iter().flat_map(|i| rows.iter().map(move |out| i * n_out + out));
+            let weights: Vec<usize> = mask.map(|at_in| at(at_in / n_in, at_in % n_in)).collect();
             for (weights, &out) in weights.chunks_exact(cols.len().max(1)).zip(rows) {
-                selected.extend(weights.iter().map(|&i| values[i]));
-                selected.push(values[at(out, n_in)]);
+                indices.extend(weights);
+                indices.push(at(out, n_in));
             }
         }
-        Ok(selected)
+        indices
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiments::bayesian_authors::network;
 
     const BY_LAYER: Cut = Cut { student: &[10, 50, 1], removed: Some(2) };
 
@@ -123,34 +156,44 @@ mod tests {
         values
     }
 
+    fn select(cut: &Cut, teacher: &[usize], kept: &[Vec<usize>], selection: Selection) -> Vec<f64> {
+        let (teacher, student) = (network(teacher), network(cut.student));
+        let mean = places(&teacher.widths);
+        // Variances that tell where they come from, too.
+        let log_variance: Vec<f64> = mean.iter().map(|place| place / 1000.0).collect();
+        let (mean, log_variance) =
+            cut.select((&teacher, &student), kept, selection, (&mean, &log_variance)).unwrap();
+        for (place, v) in mean.iter().zip(&log_variance) {
+            assert!((v - place / 1000.0).abs() < 1e-12, "a mean and a variance of two places");
+        }
+        mean
+    }
+
     #[test]
     fn units_keep_the_weights_between_them() {
-        let teacher = [2, 3, 1];
         let cut = Cut { student: &[2, 2, 1], removed: None };
         let kept = [vec![0, 1], vec![0, 2], vec![0]];
-        let found = cut.select(&teacher, &kept, Selection::Correct, &places(&teacher)).unwrap();
+        let found = select(&cut, &[2, 3, 1], &kept, Selection::Correct);
         assert_eq!(found, [0.0, 1.0, 2.0, 20.0, 21.0, 22.0, 100.0, 102.0, 103.0]);
     }
 
     #[test]
     fn the_scrambled_mask_takes_as_many_weights_from_elsewhere() {
         // numpy: mask = np.zeros((2, 3), bool); mask[:, [0, 2]] = True
-        // np.arange(6)[mask.reshape(-1)] is [0, 2, 3, 5]; of weights (3, 2) these are (0,0), (1,0), (1,1), (2,1).
-        let teacher = [2, 3, 1];
+        // np.flatnonzero(mask) is [0, 2, 3, 5]; of weights (3, 2) these are (0, 0), (1, 0), (1, 1), (2, 1).
         let cut = Cut { student: &[2, 2, 1], removed: None };
         let kept = [vec![0, 1], vec![0, 2], vec![0]];
-        let found = cut.select(&teacher, &kept, Selection::Scrambled, &places(&teacher)).unwrap();
+        let found = select(&cut, &[2, 3, 1], &kept, Selection::Scrambled);
         assert_eq!(found, [0.0, 10.0, 2.0, 11.0, 21.0, 22.0, 100.0, 102.0, 103.0]);
     }
 
     #[test]
     fn behind_a_removed_layer_unit_k_takes_the_place_of_unit_k() {
-        let teacher = [1, 3, 2, 1];
         let cut = Cut { student: &[1, 2, 1], removed: Some(2) };
         let kept = [vec![0], vec![1, 2], vec![0]];
         for selection in [Selection::Correct, Selection::Scrambled] {
             // One input: both layouts of the first mask are the same.
-            let found = cut.select(&teacher, &kept, selection, &places(&teacher)).unwrap();
+            let found = select(&cut, &[1, 3, 2, 1], &kept, selection);
             assert_eq!(found, [10.0, 11.0, 20.0, 21.0, 200.0, 201.0, 202.0]);
         }
     }
@@ -165,11 +208,9 @@ mod tests {
             ([10, 100, 50, 1], BY_LAYER, 601),
             ([784, 800, 50, 10], of_pictures, 39_760),
         ] {
-            let teacher = &teacher;
-            let kept = cut.kept_units(teacher, 0).unwrap();
-            let values = places(teacher);
+            let kept = cut.kept_units(&teacher, 0).unwrap();
             for selection in [Selection::Correct, Selection::Scrambled] {
-                assert_eq!(cut.select(teacher, &kept, selection, &values).unwrap().len(), n);
+                assert_eq!(select(&cut, &teacher, &kept, selection).len(), n);
             }
         }
         let cut = Cut { student: &[10, 50, 1], removed: None };

@@ -1,0 +1,155 @@
+//! The writing half of the file format: tensors go out number by number, so that no copy of them is made.
+
+use std::io::Write;
+
+use core_tensors::kernels::Activation;
+use faer::MatRef;
+
+use super::{Header, METADATA, Origin, VERSION, names_of};
+use crate::block_diagonal::{BlockDiagonal, Group};
+use crate::diagonal::Diagonal;
+use crate::edit::Posterior;
+use crate::error::{Error, Result};
+use crate::full::Full;
+use crate::kronecker::Kronecker;
+use crate::low_rank::LowRank;
+use crate::structure::Structure;
+
+/// Writes a posterior as a safetensors file.
+pub(super) fn write<S: Tensors>(
+    posterior: &Posterior<S>,
+    blocks: Option<Group>,
+    origin: &Origin,
+    to: &mut dyn Write,
+) -> Result<()> {
+    let network = &posterior.network;
+    let (activation, slope) = match network.activation {
+        Activation::Identity => ("identity", None),
+        Activation::Relu => ("relu", None),
+        Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
+    };
+    let header = Header {
+        format: VERSION,
+        widths: network.widths.clone(),
+        bias: network.bias,
+        activation: activation.into(),
+        slope,
+        structure: S::NAME.into(),
+        blocks,
+        kept: Some(posterior.kept.clone()),
+        inexact: posterior.inexact,
+        origin: origin.clone(),
+    };
+    let json = |e: serde_json::Error| Error::Format(e.to_string());
+    let text = serde_json::to_string(&header).map_err(json)?;
+    let mut tensors = vec![Named::vector("mean", posterior.gaussian.mean())];
+    tensors.extend(posterior.gaussian.covariance().tensors());
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut index = serde_json::Map::new();
+    index.insert("__metadata__".into(), serde_json::json!({ METADATA: text }));
+    let mut start = 0;
+    for Named { name, numbers } in &tensors {
+        let shape = numbers.shape();
+        let end = start + 8 * shape.iter().product::<usize>();
+        let entry = serde_json::json!({
+            "dtype": "F64", "shape": shape, "data_offsets": [start, end]
+        });
+        index.insert(name.clone(), entry);
+        start = end;
+    }
+    let mut head = serde_json::to_vec(&index).map_err(json)?;
+    // Numbers start at a multiple of their size.
+    head.resize(head.len().next_multiple_of(8), b' ');
+    to.write_all(&(head.len() as u64).to_le_bytes())?;
+    to.write_all(&head)?;
+    tensors.iter().try_for_each(|named| named.numbers.write(to))?;
+    Ok(())
+}
+
+/// Numbers under a name, to be written.
+pub(super) struct Named<'a> {
+    name: String,
+    numbers: Numbers<'a>,
+}
+
+enum Numbers<'a> {
+    Vector(&'a [f64]),
+    Matrix(MatRef<'a, f64>),
+}
+
+impl<'a> Named<'a> {
+    fn vector(name: &str, values: &'a [f64]) -> Self {
+        Self { name: name.into(), numbers: Numbers::Vector(values) }
+    }
+
+    fn matrix(name: impl Into<String>, a: MatRef<'a, f64>) -> Self {
+        Self { name: name.into(), numbers: Numbers::Matrix(a) }
+    }
+}
+
+impl Numbers<'_> {
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Vector(values) => vec![values.len()],
+            Self::Matrix(a) => vec![a.nrows(), a.ncols()],
+        }
+    }
+
+    /// Row by row, little-endian.
+    fn write(&self, to: &mut dyn Write) -> std::io::Result<()> {
+        match self {
+            Self::Vector(values) => values.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
+            Self::Matrix(a) => {
+                let mut bytes = Vec::with_capacity(8 * a.ncols());
+                for i in 0..a.nrows() {
+                    bytes.clear();
+                    a.row(i).iter().for_each(|v| bytes.extend_from_slice(&v.to_le_bytes()));
+                    to.write_all(&bytes)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A structure that bytes can hold.
+pub(super) trait Tensors: Structure {
+    fn tensors(&self) -> Vec<Named<'_>>;
+}
+
+impl Tensors for Diagonal {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        vec![Named::vector("variance", self.variance())]
+    }
+}
+
+impl Tensors for BlockDiagonal {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        let blocks = self.blocks().iter().enumerate();
+        blocks.map(|(i, block)| Named::matrix(format!("block.{i}"), block.matrix())).collect()
+    }
+}
+
+impl Tensors for Kronecker {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        let mut named = Vec::new();
+        for (i, layer) in self.layers().iter().enumerate() {
+            named.push(Named::matrix(format!("rows.{}", i + 1), layer.rows.matrix()));
+            named.push(Named::matrix(format!("columns.{}", i + 1), layer.columns.matrix()));
+        }
+        named
+    }
+}
+
+impl Tensors for LowRank {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        let (factor, diagonal) = names_of(self.form());
+        vec![Named::matrix(factor, self.factor()), Named::vector(diagonal, self.own_diagonal())]
+    }
+}
+
+impl Tensors for Full {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        vec![Named::matrix("covariance", self.matrix())]
+    }
+}

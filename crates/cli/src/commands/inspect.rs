@@ -1,0 +1,191 @@
+//! `distill inspect`: what a file of this program, or a model, holds.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bayes_posterior::format::METADATA;
+use bayes_posterior::{AnyPosterior, Origin, Structure, with_posterior};
+use core_tensors::kernels::Activation;
+use models::Architecture;
+use safetensors::SafeTensors;
+
+use super::say;
+use crate::checkpoint::{Layers, natural, parse, read, refuse_pickle};
+use crate::posterior_file::{PosteriorFile, log_det, n_parameters, n_products};
+use crate::text_table::{cells, text_list, text_table};
+
+/// Say what a safetensors file holds: a posterior, a trained perceptron, or other tensors.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  distill inspect teacher.safetensors
+
+Of a posterior: its network, structure, origin, and for each layer the mean |m| of the weights and the median and
+range of their deviations. Of a model: its tensors, and the layers in the order in which `distill posterior` takes
+them.")]
+pub(super) struct Arguments {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Parameters whose dense covariance is factored at once.
+const MOST_FACTORED: usize = 2000;
+/// Ids of units that are listed before the table says how many there are.
+const MOST_NAMED: usize = 12;
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let path = &arguments.file;
+    let bytes = read(path)?;
+    refuse_pickle(path, &bytes)?;
+    let text = told(path, bytes).with_context(|| path.display().to_string())?;
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    let file = parse(&bytes)?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
+    let is_posterior = metadata.metadata().as_ref().is_some_and(|m| m.contains_key(METADATA));
+    if !is_posterior {
+        return model(path, &file);
+    }
+    let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::from_bytes(&bytes)?;
+    drop(bytes);
+    summary(path, &posterior, &origin, &sha256)
+}
+
+/// A file without our metadata: a perceptron, if its layers chain, or other tensors.
+fn model(path: &Path, file: &SafeTensors) -> Result<String> {
+    let mut names = file.names();
+    names.sort_by(|a, b| natural(a, b));
+    let mut rows = vec![cells!["tensor", "shape", "type"]];
+    for name in names {
+        let view = file.tensor(name)?;
+        rows.push(cells![name, format!("{:?}", view.shape()), format!("{:?}", view.dtype())]);
+    }
+    let mut text =
+        format!("{}: {} tensors\n\n{}\n", path.display(), rows.len() - 1, text_table(&rows));
+    match Layers::find(file, None) {
+        Ok(Some(layers)) => {
+            let order: Vec<&str> = layers.layers.iter().map(|l| l.name.as_str()).collect();
+            let biases = if layers.bias { "with biases" } else { "without biases" };
+            let widths = layers.widths();
+            let _ = writeln!(
+                text,
+                "perceptron {widths:?} {biases}, layers in this order: {}",
+                order.join(", ")
+            );
+        }
+        Ok(None) => {
+            text += "perceptron of one layer; only data tell whether its last column is a bias\n";
+        }
+        Err(error) => {
+            let _ = writeln!(text, "no perceptron that `distill posterior` takes: {error}");
+        }
+    }
+    Ok(text)
+}
+
+fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str) -> Result<String> {
+    let network = posterior.network();
+    let activation = match network.activation {
+        Activation::Identity => "identity".to_owned(),
+        Activation::Relu => "relu".to_owned(),
+        Activation::LeakyRelu { slope } => format!("leaky relu, slope {slope}"),
+    };
+    let structure = match posterior {
+        AnyPosterior::Block(p) => {
+            format!("block, one a {:?}", p.gaussian.covariance().group()).to_lowercase()
+        }
+        AnyPosterior::LowRank(p) => {
+            let low_rank = p.gaussian.covariance();
+            let form = format!("{:?}", low_rank.form()).to_lowercase();
+            format!("low_rank, {} directions of the {form}", low_rank.factor().ncols())
+        }
+        other => other.structure().to_owned(),
+    };
+    let p = n_parameters(network);
+    let is_dense = matches!(posterior, AnyPosterior::Full(_) | AnyPosterior::Block(_));
+    let log_det = match is_dense && p > MOST_FACTORED {
+        true => "not computed: it takes a factor of the whole covariance".to_owned(),
+        false => format!("{:.6}", log_det(posterior)?),
+    };
+    let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
+    let text = |value: Option<f64>| or_unknown(value.map(|v| v.to_string()));
+    let task = origin.task.map(|task| format!("{task:?}").to_lowercase());
+    let inexact = with_posterior!(posterior, p => p.inexact);
+    let rows = [
+        cells!["widths", format!("{:?}", network.widths)],
+        cells!["biases", if network.bias { "yes" } else { "no" }],
+        cells!["activation", activation],
+        cells!["structure", structure],
+        cells!["parameters", p],
+        cells!["MACs", n_products(network)],
+        cells!["log-determinant", log_det],
+        cells!["task", or_unknown(task)],
+        cells!["noise variance", text(origin.noise_variance)],
+        cells!["prior precision", text(origin.prior_precision)],
+        cells!["objects", or_unknown(origin.n_objects.map(|n| n.to_string()))],
+        cells!["log-likelihood", text(origin.log_likelihood)],
+        cells!["exact", if inexact { "no: a condition of a theorem was waived" } else { "yes" }],
+        cells!["made from", origin.parent.as_deref().unwrap_or("a trained network")],
+        cells!["SHA-256", sha256],
+    ];
+    let mut told = format!("{}: a posterior\n\n{}", path.display(), text_list(&rows));
+    told += "\n";
+    told += &layers(posterior)?;
+    Ok(told)
+}
+
+/// A line for every layer.
+fn layers(posterior: &AnyPosterior) -> Result<String> {
+    let network = posterior.network();
+    let (mean, diagonal, kept) = with_posterior!(posterior, p => {
+        (p.gaussian.mean(), p.gaussian.covariance().diagonal()?, &p.kept)
+    });
+    let mut rows = vec![cells![
+        "layer",
+        "shape",
+        "mean |m|",
+        "deviation: least",
+        "median",
+        "largest",
+        "kept units"
+    ]];
+    let layout = network.layout();
+    for (t, (range, block)) in layout.ranges().into_iter().zip(&layout.blocks).enumerate() {
+        let size = mean[range.clone()].iter().map(|m| m.abs()).sum::<f64>() / range.len() as f64;
+        let mut deviations: Vec<f64> = diagonal[range].iter().map(|v| v.sqrt()).collect();
+        deviations.sort_by(f64::total_cmp);
+        let n = deviations.len();
+        let median = 0.5 * (deviations[(n - 1) / 2] + deviations[n / 2]);
+        rows.push(vec![
+            (t + 1).to_string(),
+            format!("{} x {}", block.rows, block.cols),
+            number(size),
+            number(deviations[0]),
+            number(median),
+            number(deviations[n - 1]),
+            ids(&kept[t + 1]),
+        ]);
+    }
+    Ok(text_table(&rows))
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.4e}")
+}
+
+/// Which units of the network that was edited first these are.
+fn ids(kept: &[usize]) -> String {
+    if kept.iter().enumerate().all(|(i, &id)| i == id) {
+        return format!("0 to {}", kept.len().saturating_sub(1));
+    }
+    let mut named: Vec<String> = kept.iter().take(MOST_NAMED).map(usize::to_string).collect();
+    if kept.len() > MOST_NAMED {
+        named.push(format!("… ({} in all)", kept.len()));
+    }
+    named.join(",")
+}

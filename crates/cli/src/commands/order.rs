@@ -1,0 +1,198 @@
+//! `distill order`: which units of a layer are worth least.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bayes_posterior::{
+    AnyPosterior, Order, Origin, Ranked, Structure, Subject, Task, rank, with_posterior,
+};
+use clap::builder::PossibleValuesParser;
+use core_tensors::{Dataset, Rng};
+use losses::Likelihood;
+use serde::Serialize;
+
+use super::posterior::{TaskName, likelihood};
+use super::{UsageError, positive, say};
+use crate::posterior_file::PosteriorFile;
+use crate::text_table::{cells, text_table};
+use crate::user_data::Objects;
+
+/// Say in which order the units of a hidden layer should go: the one that is worth least first.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Rules (a score is summed over the outgoing weights of a unit unless said otherwise):
+  random                seeded by --seed; the score is the place
+  optimal-brain-damage  h w^2 / 2 with the curvature h on --data, or the posterior's precision where there are none
+  density               m^2 / 2v: density of the posterior at the mean against at zero
+  signal-to-noise       |m| / sqrt(v)
+  belsley               condition indices and variance proportions of the covariance, with a minus sign
+  magnitude             |m|
+  activation            mean |z| of the unit on --data
+  greedy                the exact joint cost in nats: the next unit is always the cheapest given those before it
+
+Example:
+  distill order --posterior teacher.safetensors --layer 1 --by greedy --keep 50
+ends with the --remove-units flag that leaves 50 units."
+)]
+pub(super) struct Arguments {
+    /// The posterior, a file made by `distill posterior` or `distill transform`.
+    #[arg(long, value_name = "FILE")]
+    posterior: PathBuf,
+    /// The hidden layer, from 1.
+    #[arg(long, value_name = "LAYER")]
+    layer: usize,
+    /// The rule; see below.
+    #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(Order::ALL.map(Order::name)))]
+    by: String,
+    /// Objects for activation and optimal-brain-damage: a .csv or .safetensors file, or a known data set.
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// What the outputs are, where the posterior's file does not say.
+    #[arg(long, value_enum)]
+    task: Option<TaskName>,
+    /// Variance of the noise of a regression's targets, instead of the file's.
+    #[arg(long, value_name = "V", value_parser = positive)]
+    noise_variance: Option<f64>,
+    /// Seed of the random order.
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+    /// Print the --remove-units flag that leaves so many units.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Folder of downloaded data sets.
+    #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
+    cache: PathBuf,
+}
+
+/// The answer as JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    layer: usize,
+    by: &'a str,
+    units: Vec<Unit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove_units: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Unit {
+    /// Index in the layer, from 0.
+    unit: usize,
+    /// Index in the network that was edited first.
+    original: usize,
+    score: f64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let order = Order::ALL.into_iter().find(|order| order.name() == arguments.by);
+    let Some(order) = order else { bail!("--by: found no rule {}", arguments.by) };
+    if order == Order::Activation && arguments.data.is_none() {
+        return Err(
+            UsageError("--by activation: wanted --data beside it, found none".into()).into()
+        );
+    }
+    let path = &arguments.posterior;
+    let PosteriorFile { posterior, origin, .. } = PosteriorFile::open(path)?;
+    let data = data(arguments, &posterior, &origin)?;
+    let data = data.as_ref().map(|(data, likelihood)| (data, likelihood));
+    let mut rng = Rng::new(arguments.seed);
+    let ranked = ranked(&posterior, order, arguments.layer, data, &mut rng)
+        .with_context(|| path.display().to_string())?;
+    let kept = with_posterior!(&posterior, p => &p.kept[arguments.layer]);
+    let remove_units = match arguments.keep {
+        Some(keep) => Some(flag(arguments.layer, &ranked, keep as usize)?),
+        None => None,
+    };
+    let units: Vec<Unit> = ranked
+        .iter()
+        .map(|&Ranked { unit, score }| Unit { unit, original: kept[unit], score })
+        .collect();
+    let answer = Answer { layer: arguments.layer, by: &arguments.by, units, remove_units };
+    say(&if arguments.json { serde_json::to_string(&answer)? + "\n" } else { table(&answer) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ranked(
+    posterior: &AnyPosterior,
+    order: Order,
+    layer: usize,
+    data: Option<(&Dataset, &Likelihood)>,
+    rng: &mut Rng,
+) -> bayes_posterior::Result<Vec<Ranked>> {
+    fn of<S: Structure>(
+        posterior: &bayes_posterior::Posterior<S>,
+        order: Order,
+        layer: usize,
+        data: Option<(&Dataset, &Likelihood)>,
+        rng: &mut Rng,
+    ) -> bayes_posterior::Result<Vec<Ranked>> {
+        let subject = Subject {
+            network: &posterior.network,
+            weights: posterior.gaussian.mean(),
+            posterior: Some(&posterior.gaussian),
+            data,
+        };
+        rank(order, &subject, layer, rng)
+    }
+    with_posterior!(posterior, p => of(p, order, layer, data, rng))
+}
+
+/// The objects of `--data`, with the likelihood of the command line or the file.
+fn data(
+    arguments: &Arguments,
+    posterior: &AnyPosterior,
+    origin: &Origin,
+) -> Result<Option<(Dataset, Likelihood)>> {
+    let Some(word) = &arguments.data else { return Ok(None) };
+    let of_file = origin.task.map(|task| match task {
+        Task::Classification => TaskName::Classification,
+        Task::Regression => TaskName::Regression,
+    });
+    let Some(task) = arguments.task.or(of_file) else {
+        let message =
+            "--data: wanted --task beside it, as the posterior's file does not say the task";
+        return Err(UsageError(message.into()).into());
+    };
+    let noise_variance = arguments.noise_variance.or(origin.noise_variance);
+    let (task, likelihood) = likelihood(task, noise_variance);
+    let widths = &posterior.network().widths;
+    let objects = Objects::open(word, &arguments.cache)?;
+    let data = objects.dataset(task, widths[0], widths[widths.len() - 1])?;
+    Ok(Some((data, likelihood)))
+}
+
+/// The flag of `distill transform` that leaves `keep` units.
+fn flag(layer: usize, ranked: &[Ranked], keep: usize) -> Result<String> {
+    let n = ranked.len();
+    if keep >= n {
+        let message =
+            format!("--keep: wanted fewer than the {n} units of layer {layer}, found {keep}");
+        return Err(UsageError(message).into());
+    }
+    let mut units: Vec<usize> = ranked[..n - keep].iter().map(|r| r.unit).collect();
+    units.sort_unstable();
+    let units: Vec<String> = units.iter().map(usize::to_string).collect();
+    Ok(format!("--remove-units {layer}:{}", units.join(",")))
+}
+
+fn table(answer: &Answer) -> String {
+    let is_edited = answer.units.iter().any(|unit| unit.unit != unit.original);
+    let mut rows = vec![cells!["unit", "score"]];
+    rows.extend(answer.units.iter().map(|u| cells![u.unit, format!("{:.6e}", u.score)]));
+    if is_edited {
+        rows[0].push("original unit".into());
+        rows.iter_mut()
+            .skip(1)
+            .zip(&answer.units)
+            .for_each(|(row, u)| row.push(u.original.to_string()));
+    }
+    let mut text = text_table(&rows);
+    if let Some(flag) = &answer.remove_units {
+        text += &format!("\n{flag}\n");
+    }
+    text
+}

@@ -1,0 +1,357 @@
+//! `distill posterior`: a Gaussian over the weights of any trained perceptron.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bayes_posterior::{
+    AnyPosterior, Curvature, Estimator, Inference, Origin, Posterior, Task, VariationalPrior,
+    laplace, to_gaussian,
+};
+use candle_core::{DType, Device};
+use core_tensors::kernels::Activation;
+use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng};
+use losses::Likelihood;
+use models::Architecture;
+
+use super::{UsageError, check_out, positive, say};
+use crate::checkpoint::Trained;
+use crate::posterior_file::{log_det, n_parameters, write};
+use crate::text_table::{cells, text_list};
+use crate::user_data::Objects;
+
+/// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
+///
+/// The result is a file for `distill order`, `transform` and `inspect`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  A classifier from PyTorch, one factor a layer:
+    distill posterior model.safetensors --data train.csv --task classification --method laplace --structure kronecker --out teacher.safetensors
+  A small regression network, all correlations:
+    distill posterior model.safetensors --data train.safetensors --task regression --noise-variance 0.01 --method laplace --structure full --out teacher.safetensors
+
+MODEL is a safetensors file with dense layers alone: a PyTorch state dict (x.weight of shape (out, in), x.bias) or
+blocks of this program. Layers go in the one order in which each takes what the one before gives, else by name with
+numbers as numbers. DATA is a CSV file (numbers, an optional line of names, the target last), a safetensors file with
+`x` (m, n) and `y` (m,) or (m, k), or a known data set (fashion-mnist, mnist). Features are taken as they are: scale
+them as for training. Bytes (u8) in `x` are grey levels and count as x / 255.")]
+pub(super) struct Arguments {
+    /// The trained network, a safetensors file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The objects it was trained on: a .csv or .safetensors file, or a known data set.
+    #[arg(long, value_name = "DATA")]
+    data: String,
+    /// What the outputs are: scores of classes before the softmax, or values.
+    #[arg(long, value_enum)]
+    task: TaskName,
+    /// Variance of the noise of a regression's targets [default: 1].
+    #[arg(long, value_name = "V", value_parser = positive)]
+    noise_variance: Option<f64>,
+    /// Precision a of the prior N(0, 1/a) of every weight; weight decay with the summed loss.
+    #[arg(long, value_name = "A", value_parser = positive, default_value = "1")]
+    prior_precision: f64,
+    /// Between the layers; the last layer has none.
+    #[arg(long, value_enum, default_value = "relu")]
+    activation: ActivationName,
+    /// Slope of a leaky ReLU below 0, in (0, 1) [default: 0.01].
+    #[arg(long, value_name = "S", value_parser = slope)]
+    slope: Option<f64>,
+    /// Seed of everything random (of vi alone).
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+    /// vi: fit mean and variances to the data by gradient; laplace: keep the weights, take the curvature of the loss.
+    #[arg(long, value_enum)]
+    method: Method,
+    /// What of the covariance is kept: diagonal (independent weights), kronecker (a factor for units and one for
+    /// inputs of each layer), low-rank (a diagonal and the --rank leading directions), full (all of it).
+    #[arg(long, value_enum)]
+    structure: StructureName,
+    /// Directions of a low-rank posterior [default: 20].
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rank: Option<u32>,
+    /// Passes over the data, of vi [default: 100].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    epochs: Option<u32>,
+    /// Objects in a step, of vi [default: 64].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    batch_size: Option<u32>,
+    /// Step of Adam, of vi [default: 0.001].
+    #[arg(long, value_name = "X", value_parser = positive)]
+    learning_rate: Option<f64>,
+    /// Folder of downloaded data sets.
+    #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
+    cache: PathBuf,
+    /// Where the posterior goes; a file of that name is replaced.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TaskName {
+    Classification,
+    Regression,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ActivationName {
+    Relu,
+    LeakyRelu,
+    Identity,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Method {
+    Vi,
+    Laplace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum StructureName {
+    Diagonal,
+    Kronecker,
+    LowRank,
+    Full,
+}
+
+/// Variance of a regression's noise where none is given.
+const NOISE_VARIANCE: f64 = 1.0;
+/// Slope of a leaky ReLU, as in the papers' code.
+const SLOPE: f64 = 0.01;
+/// Directions of a low-rank posterior.
+const RANK: u32 = 20;
+/// Passes of vi over the data.
+const EPOCHS: u32 = 100;
+/// Objects in a step of vi.
+const BATCH_SIZE: u32 = 64;
+/// Step of Adam of vi.
+const LEARNING_RATE: f64 = 1e-3;
+/// Deviation of every weight at the start of vi, small beside the weights of a trained network.
+const START: f64 = 0.05;
+/// Draws behind the bound that vi prints.
+const N_DRAWS: usize = 20;
+/// Parameters whose dense covariance fits an ordinary memory: 1.2 GB, and as much again while it is made.
+const MOST_DENSE: usize = 12_000;
+
+/// A posterior and its fit.
+struct Made {
+    posterior: AnyPosterior,
+    log_likelihood: f64,
+    /// log p(D), or what is known of it.
+    evidence: (&'static str, f64),
+}
+
+impl Arguments {
+    /// Whether a network is trained, which one thread does best.
+    pub(super) fn trains(&self) -> bool {
+        self.method == Method::Vi
+    }
+
+    /// Refuses words that do not go together.
+    fn check(&self) -> Result<(), UsageError> {
+        let wrong = |message: &str| Err(UsageError(message.into()));
+        if self.method == Method::Vi && self.structure != StructureName::Diagonal {
+            return wrong(
+                "--method vi: wanted --structure diagonal; other structures go with --method laplace",
+            );
+        }
+        if self.task == TaskName::Classification && self.noise_variance.is_some() {
+            return wrong("--noise-variance: wanted --task regression, found classification");
+        }
+        if self.slope.is_some() && self.activation != ActivationName::LeakyRelu {
+            return wrong("--slope: wanted --activation leaky-relu beside it");
+        }
+        if self.rank.is_some() && self.structure != StructureName::LowRank {
+            return wrong("--rank: wanted --structure low-rank beside it");
+        }
+        let of_vi = [
+            ("--epochs", self.epochs.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+            ("--learning-rate", self.learning_rate.is_some()),
+        ];
+        match of_vi.iter().find(|(_, is_given)| *is_given && self.method == Method::Laplace) {
+            Some((name, _)) => Err(UsageError(format!(
+                "{name}: wanted --method vi, found laplace, which trains nothing"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn activation(&self) -> Activation {
+        match self.activation {
+            ActivationName::Relu => Activation::Relu,
+            ActivationName::LeakyRelu => {
+                Activation::LeakyRelu { slope: self.slope.unwrap_or(SLOPE) }
+            }
+            ActivationName::Identity => Activation::Identity,
+        }
+    }
+
+    fn curvature(&self) -> Curvature {
+        match self.structure {
+            StructureName::Diagonal => Curvature::Diagonal,
+            StructureName::Kronecker => Curvature::Kronecker,
+            StructureName::LowRank => {
+                Curvature::LowRank { rank: self.rank.unwrap_or(RANK) as usize }
+            }
+            StructureName::Full => Curvature::Full,
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.check()?;
+    check_out(&arguments.out, &arguments.model, "MODEL")?;
+    check_out(&arguments.out, arguments.data.as_ref(), "--data")?;
+    let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
+    let objects = Objects::open(&arguments.data, &arguments.cache)?;
+    let n_features = objects.n_features();
+    let trained = Trained::open(&arguments.model, arguments.activation(), || Ok(n_features))?;
+    let p = n_parameters(&trained.network);
+    if arguments.structure == StructureName::Full && p > MOST_DENSE {
+        let gigabytes = (p as f64).powi(2) * 8e-9;
+        bail!(
+            "--structure full: wanted at most {MOST_DENSE} parameters, found {p}, whose covariance takes \
+             {gigabytes:.0} GB; kronecker and low-rank keep correlations too"
+        );
+    }
+    let widths = &trained.network.widths;
+    let (n_inputs, n_outputs) = (widths[0], widths[widths.len() - 1]);
+    if task == Task::Classification && n_outputs == 1 {
+        bail!(
+            "--task classification: wanted a network with an output for each class, found one output"
+        );
+    }
+    let data = objects.dataset(task, n_inputs, n_outputs)?;
+    let made = match arguments.method {
+        Method::Laplace => {
+            let (weights, a) = (&trained.weights, arguments.prior_precision);
+            let curvature = arguments.curvature();
+            let made = laplace(&trained.network, weights, &data, &likelihood, a, curvature)
+                .context("the Laplace approximation")?;
+            let evidence = ("log evidence", made.log_evidence);
+            Made { posterior: made.posterior, log_likelihood: made.log_likelihood, evidence }
+        }
+        Method::Vi => variational(arguments, &trained, &data, &likelihood)?,
+    };
+    log_det(&made.posterior)?;
+    let origin = Origin {
+        task: Some(task),
+        noise_variance: match likelihood {
+            Likelihood::Normal { variance } => Some(variance),
+            Likelihood::Categorical => None,
+        },
+        prior_precision: Some(arguments.prior_precision),
+        n_objects: Some(data.n_objects()),
+        log_likelihood: Some(made.log_likelihood),
+        parent: None,
+    };
+    write(&arguments.out, &made.posterior, &origin)?;
+    say(&told(arguments, &trained, &origin, &made))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Mean-field variational inference, started at the weights of the model.
+fn variational(
+    arguments: &Arguments,
+    trained: &Trained,
+    data: &Dataset,
+    likelihood: &Likelihood,
+) -> Result<Made> {
+    let (network, layout) = (&trained.network, trained.network.layout());
+    let data = in_f32(data)?;
+    let n_objects = data.n_objects();
+    let inference = Inference {
+        network,
+        likelihood: *likelihood,
+        prior: VariationalPrior::Isotropic { precision: arguments.prior_precision },
+        n_objects,
+        divergence_weight: 1.0,
+        estimator: Estimator::LocalReparametrisation,
+    };
+    let start = Params::from_vec(&layout, &trained.weights.to_vec()?, &Device::Cpu)?;
+    let adam = AdamConfig::pytorch(arguments.learning_rate.unwrap_or(LEARNING_RATE));
+    let mut q = MeanField::new(adam, &start, START.ln())?;
+    let rng = Rng::new(arguments.seed);
+    let mut draws = rng.split("draws");
+    let fit = Fit {
+        epochs: arguments.epochs.unwrap_or(EPOCHS) as usize,
+        batch_size: arguments.batch_size.unwrap_or(BATCH_SIZE) as usize,
+    };
+    fit.run(
+        &data,
+        &mut rng.split("order"),
+        |batch| inference.step(&mut q, batch, &mut draws),
+        |epoch| match epoch.objective.is_finite() {
+            true => Ok(ControlFlow::Continue(())),
+            false => Err(bayes_posterior::Error::OutOfRange {
+                name: format!("log-likelihood of epoch {} (lower --learning-rate)", epoch.index),
+                value: epoch.objective,
+                range: "(−∞, ∞)",
+            }),
+        },
+    )?;
+    let bound = inference.bound(&q, &data, N_DRAWS, &mut rng.split("bound"))?;
+    let scores = network.forward(&q.plug_in()?.frozen(), data.x())?;
+    let log_likelihood = likelihood.mean_log(&scores, &data)? * n_objects as f64;
+    let posterior = Posterior::new(network.clone(), to_gaussian(&q)?)?;
+    let posterior = AnyPosterior::Diagonal(posterior);
+    Ok(Made { posterior, log_likelihood, evidence: ("evidence bound", bound.log_evidence()) })
+}
+
+/// Objects as networks take them: bytes stay bytes.
+fn in_f32(data: &Dataset) -> Result<Dataset> {
+    let x = match data.x().dtype() {
+        DType::U8 => data.x().clone(),
+        _ => data.x().to_dtype(DType::F32)?,
+    };
+    Ok(Dataset::new(x, data.y().clone())?)
+}
+
+/// Task and likelihood of the words on the command line.
+pub(super) fn likelihood(task: TaskName, noise_variance: Option<f64>) -> (Task, Likelihood) {
+    match task {
+        TaskName::Classification => (Task::Classification, Likelihood::Categorical),
+        TaskName::Regression => {
+            let variance = noise_variance.unwrap_or(NOISE_VARIANCE);
+            (Task::Regression, Likelihood::Normal { variance })
+        }
+    }
+}
+
+fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) -> String {
+    let network = &trained.network;
+    let mut rows = vec![
+        cells!["widths", format!("{:?}", network.widths)],
+        cells!["layers", trained.names.join(", ")],
+        cells!["biases", if network.bias { "yes" } else { "no" }],
+        cells!["parameters", n_parameters(network)],
+        cells!["structure", made.posterior.structure()],
+        cells!["objects", origin.n_objects.unwrap_or(0)],
+    ];
+    if arguments.structure == StructureName::LowRank {
+        rows.push(cells!["rank", arguments.rank.unwrap_or(RANK)]);
+    }
+    if arguments.method == Method::Vi {
+        let epochs = arguments.epochs.unwrap_or(EPOCHS);
+        rows.push(cells!["epochs, seed", format!("{epochs}, {}", arguments.seed)]);
+    }
+    if let Some(variance) = origin.noise_variance {
+        let chosen = if arguments.noise_variance.is_none() { " (default)" } else { "" };
+        rows.push(cells!["noise variance", format!("{variance}{chosen}")]);
+    }
+    rows.push(cells!["prior precision", arguments.prior_precision]);
+    rows.push(cells!["log-likelihood", format!("{:.6}", made.log_likelihood)]);
+    rows.push(cells![made.evidence.0, format!("{:.6}", made.evidence.1)]);
+    rows.push(cells!["written", arguments.out.display()]);
+    text_list(&rows)
+}
+
+/// A number in (0, 1).
+fn slope(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("wanted a number between 0 and 1".into()),
+    }
+}

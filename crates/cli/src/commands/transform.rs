@@ -1,0 +1,215 @@
+//! `distill transform`: units and layers go, and the posterior follows.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bayes_posterior::{
+    AnyPosterior, Edit, Origin, Pairing, Pinned, Reading, Rules, log_evidence_change, transform,
+};
+use models::Mlp;
+
+use super::edits::Edits;
+use super::{UsageError, check_out, say};
+use crate::posterior_file::{PosteriorFile, log_det, n_parameters, n_products, write};
+use crate::text_table::{cells, text_table};
+
+/// Remove units and layers from a network together with its Gaussian posterior.
+///
+/// Removing a unit pins its outgoing weights at 0, which makes the smaller network equal to the pinned one, and
+/// integrates its incoming weights out. Removing a layer pins its weights at the identity. What is left is the exact
+/// conditional Gaussian of the smaller network: a prior for a student, or a pruned teacher.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  Units 3, 0 and 7 of the first hidden layer go:
+    distill transform --posterior teacher.safetensors --remove-units 1:3,0,7 --out student.safetensors
+  Layer 1 shrinks from 100 units to the 50 of layer 2, then layer 2 goes:
+    distill transform --posterior teacher.safetensors --remove-units 1:50-99 --remove-layer 2 --out student.safetensors
+
+Edits happen in the order given, and each counts layers and units of the network that the one before left.
+`distill order` says which units to take. A density is that of the numbers an edit pins, under the posterior that
+the edit met: before = at their mean, after = at the values they are pinned at; cost = before - after, in nats.")]
+pub(super) struct Arguments {
+    /// The posterior, a file made by `distill posterior` or by this command.
+    #[arg(long, value_name = "FILE")]
+    posterior: PathBuf,
+    #[command(flatten)]
+    edits: Edits,
+    /// Which unit of the layer below a unit of a removed layer stands for: the one in the same place, or the one that
+    /// the posterior finds densest.
+    #[arg(long, value_enum, default_value = "identity")]
+    pairing: PairingName,
+    /// Incoming weights of a removed unit: marginal integrates them out, as nothing depends on them any more;
+    /// condition-all pins them and the bias at 0 too, the formula of paper 001 to the letter.
+    #[arg(long, value_enum, default_value = "marginal")]
+    reading: ReadingName,
+    /// Remove a layer although its activation, applied twice, is another function (leaky ReLU); the result says so.
+    #[arg(long)]
+    allow_inexact: bool,
+    /// No input is ever below 0, so that under ReLU the first layer may go.
+    #[arg(long)]
+    nonnegative_inputs: bool,
+    /// Where the posterior of the smaller network goes; a file of that name is replaced.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PairingName {
+    Identity,
+    Density,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ReadingName {
+    Marginal,
+    ConditionAll,
+}
+
+/// What is told of an edit.
+struct Step {
+    name: String,
+    pinned: Pinned,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    check_out(&arguments.out, &arguments.posterior, "--posterior")?;
+    let pairing = match arguments.pairing {
+        PairingName::Identity => Pairing::Identity,
+        PairingName::Density if arguments.edits.removes_a_layer() => Pairing::Density,
+        PairingName::Density => {
+            let message = "--pairing density: wanted --remove-layer beside it, found none";
+            return Err(UsageError(message.into()).into());
+        }
+    };
+    let rules = Rules {
+        reading: match arguments.reading {
+            ReadingName::Marginal => Reading::Marginal,
+            ReadingName::ConditionAll => Reading::ConditionAll,
+        },
+        nonnegative_inputs: arguments.nonnegative_inputs,
+        allow_inexact: arguments.allow_inexact,
+    };
+    let plan = arguments.edits.plan(pairing);
+    let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::open(&arguments.posterior)?;
+    let before = posterior.network().clone();
+    let (posterior, pins) = apply(posterior, &plan, &rules)
+        .with_context(|| arguments.posterior.display().to_string())?;
+    log_det(&posterior).context("the posterior of the smaller network")?;
+    let origin = Origin { parent: Some(sha256), ..origin };
+    write(&arguments.out, &posterior, &origin)?;
+    let steps = plan.iter().zip(pins);
+    let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();
+    let mut text = sizes(&before, posterior.network());
+    text.push('\n');
+    text += &costs(&steps, &origin)?;
+    if is_inexact(&posterior) {
+        text +=
+            "\nThe function changed by more than rounding: a condition of a theorem was waived.\n";
+    }
+    text += &format!("\nwritten: {}\n", arguments.out.display());
+    say(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan applied to whatever structure the posterior has.
+fn apply(
+    posterior: AnyPosterior,
+    plan: &[Edit],
+    rules: &Rules,
+) -> bayes_posterior::Result<(AnyPosterior, Vec<Pinned>)> {
+    macro_rules! transformed {
+        ($structure:ident, $posterior:expr) => {{
+            let left = transform($posterior, plan, rules)?;
+            (AnyPosterior::$structure(left.posterior), left.pins)
+        }};
+    }
+    Ok(match posterior {
+        AnyPosterior::Diagonal(p) => transformed!(Diagonal, p),
+        AnyPosterior::Block(p) => transformed!(Block, p),
+        AnyPosterior::Kronecker(p) => transformed!(Kronecker, p),
+        AnyPosterior::LowRank(p) => transformed!(LowRank, p),
+        AnyPosterior::Full(p) => transformed!(Full, p),
+    })
+}
+
+fn is_inexact(posterior: &AnyPosterior) -> bool {
+    bayes_posterior::with_posterior!(posterior, p => p.inexact)
+}
+
+/// Units that are named in the table before it says how many there are.
+const MOST_NAMED: usize = 8;
+
+fn name(edit: &Edit) -> String {
+    match edit {
+        Edit::RemoveUnits { layer, units } if units.len() > MOST_NAMED => {
+            format!("remove-units {layer}: {} units", units.len())
+        }
+        Edit::RemoveUnits { layer, units } => {
+            let units: Vec<String> = units.iter().map(usize::to_string).collect();
+            format!("remove-units {layer}:{}", units.join(","))
+        }
+        Edit::RemoveLayer { layer, .. } => format!("remove-layer {layer}"),
+    }
+}
+
+fn sizes(before: &Mlp, after: &Mlp) -> String {
+    let row = |what: &str, of: &dyn Fn(&Mlp) -> String| cells![what, of(before), of(after)];
+    text_table(&[
+        cells!["", "before", "after"],
+        row("widths", &|n| format!("{:?}", n.widths)),
+        row("parameters", &|n| n_parameters(n).to_string()),
+        row("MACs", &|n| n_products(n).to_string()),
+    ])
+}
+
+fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
+    let mut rows = vec![cells!["edit", "pinned", "log-density before", "after", "cost"]];
+    let mut evidence = Vec::new();
+    for Step { name, pinned } in steps {
+        let density = &pinned.density;
+        rows.push(vec![
+            name.clone(),
+            density.n.to_string(),
+            number(density.log_density_at_mean()),
+            number(density.log_density()),
+            number(density.cost()),
+        ]);
+        if let Some(precision) = origin.prior_precision {
+            evidence.push(log_evidence_change(pinned, precision)?);
+        }
+    }
+    let n_pinned: usize = steps.iter().map(|step| step.pinned.density.n).sum();
+    let sum = |of: &dyn Fn(&Pinned) -> f64| number(steps.iter().map(|s| of(&s.pinned)).sum());
+    let total = vec![
+        "sum".into(),
+        n_pinned.to_string(),
+        sum(&|p| p.density.log_density_at_mean()),
+        sum(&|p| p.density.log_density()),
+        sum(&|p| p.density.cost()),
+    ];
+    if origin.prior_precision.is_some() {
+        rows[0].push("log evidence".into());
+        rows.iter_mut().skip(1).zip(&evidence).for_each(|(row, &e)| row.push(signed(e)));
+    }
+    rows.push(total);
+    if origin.prior_precision.is_some() {
+        let last = rows.len() - 1;
+        rows[last].push(signed(evidence.iter().sum()));
+    }
+    let mut text = text_table(&rows);
+    if let Some(precision) = origin.prior_precision {
+        text += &format!(
+            "log evidence: change by the edit, log q(v) - log p(v) under the prior N(0, 1/{precision})\n"
+        );
+    }
+    Ok(text)
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.6}")
+}
+
+fn signed(value: f64) -> String {
+    format!("{value:+.6}")
+}

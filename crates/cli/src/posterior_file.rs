@@ -1,0 +1,61 @@
+//! Posteriors on disk, as the commands read and write them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bayes_posterior::{AnyPosterior, Origin, Structure, with_posterior};
+use core_tensors::linalg::Cholesky;
+use models::Mlp;
+
+use crate::checkpoint::{read, refuse_pickle};
+use crate::datasets::sha256;
+use crate::files::stream_whole;
+
+/// A posterior and where it came from.
+pub(crate) struct PosteriorFile {
+    /// The Gaussian over its network.
+    pub(crate) posterior: AnyPosterior,
+    /// What it was computed from.
+    pub(crate) origin: Origin,
+    /// SHA-256 of the file.
+    pub(crate) sha256: String,
+}
+
+impl PosteriorFile {
+    /// Reads a file; its bytes are gone when this returns.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let bytes = read(path)?;
+        refuse_pickle(path, &bytes)?;
+        Self::from_bytes(&bytes).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Reads the bytes of a file.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (posterior, origin) = AnyPosterior::from_bytes(bytes)?;
+        Ok(Self { posterior, origin, sha256: sha256(bytes) })
+    }
+}
+
+/// Writes a posterior under its name when it is whole.
+pub(crate) fn write(path: &Path, posterior: &AnyPosterior, origin: &Origin) -> Result<()> {
+    stream_whole(path, |file| Ok(posterior.write(origin, file)?))
+}
+
+/// log |Ψ|; an error where Ψ is not positive definite. Keeps no factor of a dense Ψ: it is as large as Ψ.
+pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
+    Ok(match posterior {
+        AnyPosterior::Full(p) => Cholesky::new(p.gaussian.covariance().matrix())?.log_det(),
+        other => with_posterior!(other, p => p.gaussian.covariance().log_det()?),
+    })
+}
+
+/// p: parameters of a network.
+pub(crate) fn n_parameters(network: &Mlp) -> usize {
+    let bias = usize::from(network.bias);
+    network.widths.windows(2).map(|n| n[1] * (n[0] + bias)).sum()
+}
+
+/// Multiply-adds of one forward pass: Σ n_t n_{t−1}.
+pub(crate) fn n_products(network: &Mlp) -> usize {
+    network.widths.windows(2).map(|n| n[1] * n[0]).sum()
+}
