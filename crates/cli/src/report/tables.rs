@@ -63,7 +63,7 @@ pub(super) const NOTES: &[&str] = &[
     "Where units are removed, a value stands at the smallest number of units kept. Test MSE is the mean squared error on the \
      test set. The change of log evidence is that from the network before the removal (Savage–Dickey under the Laplace \
      posterior); the units of its largest value are the best of the sizes tried, that before the removal included, and the \
-     units at a loss are the largest size tried whose test accuracy lies more than 0.01 below that before the removal.",
+     units at a loss are the largest size tried whose test accuracy lies more than 0.01 below that before the removal, 0 where none does.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
@@ -190,8 +190,11 @@ pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> T
         }
         let at = |index: usize| {
             let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
-            let (mean, deviation) = (mean(&values), population_deviation(&values));
-            Cell::text(format!("{} ± {}", number(mean), number(deviation)))
+            let (mean, deviation) = (number(mean(&values)), population_deviation(&values));
+            Cell::text(match values.len() {
+                1 => mean,
+                _ => format!("{mean} ± {}", number(deviation)),
+            })
         };
         body.push(std::iter::once(Cell::text(spec.title)).chain((0..n_points).map(at)).collect());
     }
