@@ -8,7 +8,8 @@ use faer::linalg::triangular_solve::{
     solve_lower_triangular_in_place, solve_upper_triangular_in_place,
 };
 use faer::prelude::default;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, ColMut, Mat, MatMut, MatRef, Par};
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 
 use crate::error::{Error, Result};
 
@@ -142,12 +143,12 @@ pub fn condition(
     if residual.len() != pinned.len() {
         return Err(Error::mismatch("values of pinned parameters", pinned.len(), residual.len()));
     }
-    let factor = Cholesky::in_place(gather(covariance, pinned, pinned))?; // (d, d)
+    let factor = Cholesky::in_place(gather_lower(covariance, pinned))?; // (d, d)
     let mut half = gather(covariance, pinned, kept); // (d, k)
     factor.half_solve(half.as_mut()); // L⁻¹ Ψ_dk
     let mut deviation = residual.to_vec();
     factor.half_solve(column(&mut deviation));
-    let mut remainder = gather(covariance, kept, kept); // (k, k)
+    let mut remainder = gather_lower(covariance, kept); // (k, k)
     let par = parallelism(kept.len());
     triangular::matmul(
         remainder.as_mut(),
@@ -170,16 +171,35 @@ pub fn condition(
 
 /// The rows and columns of a matrix that two lists name, (rows, cols).
 pub fn gather(a: MatRef<f64>, rows: &[usize], cols: &[usize]) -> Mat<f64> {
+    gather_from(a, rows, cols, |_| 0)
+}
+
+/// The lower triangle of [`gather`] on one list; zeros above.
+fn gather_lower(a: MatRef<f64>, indices: &[usize]) -> Mat<f64> {
+    gather_from(a, indices, indices, |j| j)
+}
+
+/// Fills each column from its `first` row on.
+fn gather_from(
+    a: MatRef<f64>,
+    rows: &[usize],
+    cols: &[usize],
+    first: impl Fn(usize) -> usize + Sync,
+) -> Mat<f64> {
     let mut picked = Mat::zeros(rows.len(), cols.len());
-    for (mut to, &col) in picked.col_iter_mut().zip(cols) {
-        let from = a.col(col);
+    let fill = |(j, mut to): (usize, ColMut<f64>)| {
+        let (from, first) = (a.col(cols[j]), first(j));
         match (from.try_as_col_major(), to.as_mut().try_as_col_major_mut()) {
             (Some(from), Some(to)) => {
                 let (from, to) = (from.as_slice(), to.as_slice_mut());
-                to.iter_mut().zip(rows).for_each(|(to, &row)| *to = from[row]);
+                to[first..].iter_mut().zip(&rows[first..]).for_each(|(to, &row)| *to = from[row]);
             }
-            _ => rows.iter().enumerate().for_each(|(i, &row)| to[i] = from[row]),
+            _ => (first..rows.len()).for_each(|i| to[i] = from[rows[i]]),
         }
+    };
+    match parallelism(rows.len().min(cols.len())) {
+        Par::Seq => picked.col_iter_mut().enumerate().for_each(fill),
+        Par::Rayon(_) => picked.par_col_iter_mut().enumerate().for_each(fill),
     }
     picked
 }
