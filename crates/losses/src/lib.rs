@@ -11,14 +11,18 @@
 //!
 //! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
 
+mod autoencoder;
 mod calibration;
+mod discrepancy;
 mod distillation;
 mod error;
 mod kernel;
 mod likelihood;
 mod metrics;
 
+pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
+pub use discrepancy::{discrepancy, median_scale};
 pub use distillation::{
     ClassReduction, Distillation, Normalizer, TemperatureScale, distillation,
     distillation_side_by_side,

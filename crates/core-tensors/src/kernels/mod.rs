@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 
 pub(crate) mod adam;
 pub(crate) mod alternating;
+mod bernoulli;
 mod convolution;
 mod exponential;
 mod grey;
@@ -16,6 +17,7 @@ pub(crate) mod mean_field;
 pub(crate) mod normal;
 mod pooling;
 
+pub use bernoulli::bernoulli_negative_log;
 pub use convolution::convolve;
 pub use exponential::exp_nonpositive;
 pub use grey::features;

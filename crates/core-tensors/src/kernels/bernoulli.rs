@@ -1,0 +1,185 @@
+//! Log-likelihood of numbers in [0, 1] under independent Bernoulli distributions, forward and backward in one pass.
+
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use super::exponential::exp_m1;
+use super::{is_fused, numbers, vectorised};
+
+/// Numbers that are made together, and whose sum is taken in f32 before it enters that of f64.
+const LANES: usize = 64;
+/// Coefficients of ln(1 + e) = 2 artanh(e / (2 + e)) = 2 Σ s^{2i+1} / (2i + 1), for 0 ≤ s ≤ ⅓.
+const ARTANH: [f32; 7] = [1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0];
+
+/// −m⁻¹ Σᵢⱼ tᵢⱼ log pᵢⱼ + (1 − tᵢⱼ) log(1 − pᵢⱼ) in nats, with p = sigmoid(z) kept within ±`bound` of z; shape ().
+///
+/// `logits` z are (m, n), `targets` t in \[0, 1\] likewise; no gradient reaches the targets. A logit beyond the bound
+/// counts as the bound and gets no gradient, as where p is clamped to \[c, 1 − c\] with bound = log((1 − c) / c); an
+/// infinite bound clamps nothing.
+pub fn bernoulli_negative_log(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
+    let (m, _) = logits.dims2()?;
+    if targets.dims() != logits.dims() {
+        bail!("Bernoulli targets wanted {:?}, found {:?}", logits.dims(), targets.dims());
+    }
+    if bound.is_nan() || bound <= 0.0 {
+        bail!("bound of Bernoulli logits must lie in (0, ∞], got {bound}");
+    }
+    let targets = targets.detach().to_dtype(logits.dtype())?.contiguous()?;
+    if is_fused(&[logits]) && logits.dtype() == DType::F32 {
+        let targets = targets.flatten_all()?.to_vec1()?;
+        let op = Bernoulli { targets, bound: bound as f32, gradient: OnceLock::new() };
+        return logits.contiguous()?.apply_op1(op);
+    }
+    composed(logits, &targets, bound)? / m.max(1) as f64
+}
+
+fn composed(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
+    let z = logits.clamp(-bound, bound)?;
+    let rest = (z.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    (z.relu()? - (targets * &z)? + rest)?.sum_all()
+}
+
+struct Bernoulli {
+    targets: Vec<f32>,
+    bound: f32,
+    /// ∂(loss)/∂(logits), left by the forward pass.
+    gradient: OnceLock<Vec<f32>>,
+}
+
+impl CustomOp1 for Bernoulli {
+    fn name(&self) -> &'static str {
+        "bernoulli"
+    }
+
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (m, _) = layout.shape().dims2()?;
+        let logits = numbers::<f32>(logits, layout)?;
+        let share = 1.0 / m.max(1) as f32;
+        let mut gradient = vec![0.0; logits.len()];
+        let mut total = 0.0;
+        let chunks = gradient.chunks_mut(LANES);
+        for ((z, t), slopes) in logits.chunks(LANES).zip(self.targets.chunks(LANES)).zip(chunks) {
+            total += f64::from(chunk(z, t, self.bound, share, slopes));
+        }
+        // The first pass of an op is its only one, so the cell is still empty.
+        let _ = self.gradient.set(gradient);
+        let mean = (total / m.max(1) as f64) as f32;
+        Ok((CpuStorage::F32(vec![mean]), ().into()))
+    }
+
+    fn bwd(&self, logits: &Tensor, _loss: &Tensor, outer: &Tensor) -> Result<Option<Tensor>> {
+        let Some(gradient) = self.gradient.get() else {
+            bail!("the Bernoulli likelihood was asked for a gradient before its value");
+        };
+        let outer = outer.to_scalar::<f32>()?;
+        let scaled = vectorised(|| gradient.iter().map(|g| g * outer).collect::<Vec<f32>>());
+        Tensor::from_vec(scaled, logits.shape(), logits.device()).map(Some)
+    }
+}
+
+/// Sum of the terms of a chunk; writes their slopes times `share`.
+fn chunk(z: &[f32], t: &[f32], bound: f32, share: f32, slopes: &mut [f32]) -> f32 {
+    let mut terms = [0.0; LANES];
+    vectorised(
+        #[inline(always)]
+        || {
+            let pairs = z.iter().zip(t).zip(slopes.iter_mut().zip(&mut terms));
+            for ((&z, &t), (slope, term)) in pairs {
+                let inside = z.clamp(-bound, bound);
+                let e = exp_m1(-inside.abs()) + 1.0;
+                let s = e / (2.0 + e);
+                let square = s * s;
+                let log = 2.0 * s * ARTANH.iter().fold(0.0, |sum, c| sum * square + c);
+                *term = inside.max(0.0) - t * inside + log;
+                let p = if inside < 0.0 { e } else { 1.0 } / (1.0 + e);
+                *slope = if inside == z { (p - t) * share } else { 0.0 };
+                // A NaN is no member of any range, and must not vanish.
+                if z.is_nan() {
+                    *slope = f32::NAN;
+                    *term = f32::NAN;
+                }
+            }
+        },
+    );
+    terms.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+    use candle_core::{Device, Var};
+
+    fn logits_and_targets(dtype: DType) -> (Var, Tensor) {
+        let mut rng = Rng::new(0);
+        let z: Vec<f64> = (0..3 * 47).map(|_| 3.0 * rng.normal()).collect();
+        let t: Vec<f64> = (0..3 * 47).map(|_| rng.uniform()).collect();
+        let tensor =
+            |v| Tensor::from_vec(v, (3, 47), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        (Var::from_tensor(&tensor(z)).unwrap(), tensor(t))
+    }
+
+    fn flat(t: &Tensor) -> Vec<f64> {
+        t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn equals_the_formula_with_clamped_probabilities() {
+        let (z, t) = logits_and_targets(DType::F32);
+        let smallest = 0.01f64;
+        let bound = ((1.0 - smallest) / smallest).ln();
+        let loss = bernoulli_negative_log(&z, &t, bound).unwrap();
+        let (zs, ts) = (flat(&z), flat(&t));
+        let p = |z: f64| 1.0 / (1.0 + (-z).exp());
+        let term = |(&z, &t): (&f64, &f64)| {
+            let p = p(z).clamp(smallest, 1.0 - smallest);
+            -(t * p.ln() + (1.0 - t) * (1.0 - p).ln())
+        };
+        let wanted = zs.iter().zip(&ts).map(term).sum::<f64>() / 3.0;
+        // Single precision: 141 terms of about 1, each to a few 2⁻²⁴.
+        let found = f64::from(loss.to_scalar::<f32>().unwrap());
+        assert!((found - wanted).abs() < 1e-6 * wanted, "{found} {wanted}");
+        let gradient = loss.backward().unwrap();
+        let slopes = flat(gradient.get(&z).unwrap());
+        assert!(zs.iter().any(|z| z.abs() > bound), "no logit lies beyond the bound");
+        for ((z, t), slope) in zs.iter().zip(&ts).zip(slopes) {
+            let wanted = if z.abs() > bound { 0.0 } else { (p(*z) - t) / 3.0 };
+            assert!((slope - wanted).abs() < 1e-6, "{z} {t}: {slope} {wanted}");
+        }
+    }
+
+    #[test]
+    fn the_composed_form_is_the_fused_one() {
+        let ((z, t), (z64, t64)) = (logits_and_targets(DType::F32), logits_and_targets(DType::F64));
+        for bound in [2.0, f64::INFINITY] {
+            let fused = bernoulli_negative_log(&z, &t, bound).unwrap();
+            let plain = bernoulli_negative_log(&z64, &t64, bound).unwrap();
+            assert!((flat(&fused)[0] - flat(&plain)[0]).abs() < 1e-5);
+            let [a, b] = [(&fused, &z), (&plain, &z64)]
+                .map(|(loss, z)| flat(loss.backward().unwrap().get(z).unwrap()));
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn far_logits_stay_finite_and_nan_stays() {
+        let loss = |z: f32| {
+            let z = Tensor::new(&[[z, 0.0]], &Device::Cpu).unwrap();
+            let t = Tensor::new(&[[0f32, 0.5]], &Device::Cpu).unwrap();
+            bernoulli_negative_log(&z, &t, f64::INFINITY).unwrap().to_scalar::<f32>().unwrap()
+        };
+        assert!((loss(1e6) - 1e6).abs() < 1.0);
+        assert!((loss(-1e6) - 2f32.ln()).abs() < 1e-6);
+        assert!(loss(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn other_shapes_and_bounds_are_refused() {
+        let (z, t) = logits_and_targets(DType::F32);
+        let short = t.narrow(0, 0, 2).unwrap();
+        let message = bernoulli_negative_log(&z, &short, 1.0).unwrap_err().to_string();
+        assert!(message.contains("wanted [3, 47], found [2, 47]"), "{message}");
+        assert!(bernoulli_negative_log(&z, &t, 0.0).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! The two terms of a variational autoencoder's bound.
+
+use candle_core::Tensor;
+use core_tensors::kernels::bernoulli_negative_log;
+
+use crate::error::{Error, Result};
+
+/// Negative log-likelihood of pictures with levels t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
+///
+/// −m⁻¹ Σᵢⱼ tᵢⱼ log pᵢⱼ + (1 − tᵢⱼ) log(1 − pᵢⱼ),  p = sigmoid(z) clamped to \[c, 1 − c\]
+///
+/// `logits` z and `targets` are (m, n); `smallest` is c in \[0, ½), 0.01 in paper 003. A clamped pixel has no gradient.
+pub fn bernoulli_pixels(logits: &Tensor, targets: &Tensor, smallest: f64) -> Result<Tensor> {
+    if !(0.0..0.5).contains(&smallest) {
+        let name = "smallest probability of a pixel";
+        let range = "[0, 1/2)";
+        return Err(core_tensors::Error::OutOfRange { name, value: smallest, range }.into());
+    }
+    let bound = ((1.0 - smallest) / smallest).ln();
+    bernoulli_negative_log(logits, targets, bound).map_err(Error::from)
+}
+
+/// Divergence of the encoder's Gaussians from the standard one, in nats; shape ().
+///
+/// m⁻¹ Σᵢ KL(N(μᵢ, diag σᵢ²) ‖ N(0, I)) = m⁻¹ Σᵢⱼ ½ (σᵢⱼ² + μᵢⱼ² − 1) − log σᵢⱼ
+///
+/// `mean` μ and `deviation` σ > 0 are (m, d).
+pub fn latent_divergence(mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
+    let m = mean.dims2()?.0.max(1) as f64;
+    let squares = (deviation.sqr()? + mean.sqr()?)?.affine(0.5, -0.5)?; // (m, d)
+    Ok(((squares - deviation.log()?)?.sum_all()? / m)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    #[test]
+    fn a_divergence_by_hand_with_its_gradient() {
+        let mean = Var::new(&[[1.0, 0.0], [0.0, -2.0]], &Device::Cpu).unwrap();
+        let deviation = Var::new(&[[1.0, 2.0], [1.0, 0.5]], &Device::Cpu).unwrap();
+        let kl = latent_divergence(&mean, &deviation).unwrap();
+        let ln2 = 2f64.ln();
+        // ½·1, ½(4 − 1) − ln 2, 0, ½(¼ + 4 − 1) + ln 2, over two objects.
+        let wanted = (0.5 + 1.5 - ln2 + 0.5 * 3.25 + ln2) / 2.0;
+        assert!((kl.to_scalar::<f64>().unwrap() - wanted).abs() < 1e-14);
+        let gradients = kl.backward().unwrap();
+        let of = |v: &Var| gradients.get(v).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(of(&mean), [[0.5, 0.0], [0.0, -1.0]]);
+        // (σ − 1/σ) / m
+        assert_eq!(of(&deviation), [[0.0, 0.75], [0.0, -0.75]]);
+    }
+
+    #[test]
+    fn an_even_pixel_costs_one_bit() {
+        let z = Tensor::zeros((4, 3), candle_core::DType::F64, &Device::Cpu).unwrap();
+        let loss = bernoulli_pixels(&z, &z, 0.01).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 3.0 * 2f64.ln()).abs() < 1e-14);
+        let message = bernoulli_pixels(&z, &z, 0.5).unwrap_err().to_string();
+        assert_eq!(message, "smallest probability of a pixel must lie in [0, 1/2), got 0.5");
+    }
+}
