@@ -4,12 +4,14 @@
 
 mod cnn;
 mod mlp;
+mod translator;
 
 use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
 
 pub use cnn::SmallCnn;
 pub use mlp::Mlp;
+pub use translator::{Domain, Encoding, TranslatorNetwork};
 
 /// A family of functions f(x, w).
 pub trait Architecture {
@@ -26,7 +28,17 @@ pub trait Architecture {
 
     /// Random parameters: weights and biases of a block ~ U(±1/√fan_in), the start of all the papers' networks.
     fn init(&self, rng: &mut Rng, device: &Device) -> Result<Params> {
-        let bounds: Vec<f64> = self.fan_in().iter().map(|&n| 1.0 / (n as f64).sqrt()).collect();
-        Params::uniform(&self.layout(), &bounds, rng, device)
+        uniform_start(&self.layout(), &self.fan_in(), rng, device)
     }
+}
+
+/// Weights and biases of each block ~ U(±1/√fan_in).
+fn uniform_start(
+    layout: &Layout,
+    fan_in: &[usize],
+    rng: &mut Rng,
+    device: &Device,
+) -> Result<Params> {
+    let bounds: Vec<f64> = fan_in.iter().map(|&n| 1.0 / (n as f64).sqrt()).collect();
+    Params::uniform(layout, &bounds, rng, device)
 }

@@ -34,6 +34,28 @@ pub struct Mlp {
     pub bias: bool,
 }
 
+impl Mlp {
+    /// What every layer puts out, after its activation: T tensors, the t-th of shape (m, n_t), the scores last.
+    pub fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
+        if *w.layout() != self.layout() {
+            return Err(Error::mismatch(
+                "parameters of a perceptron",
+                format!("{:?}", self.layout().blocks),
+                format!("{:?}", w.layout().blocks),
+            ));
+        }
+        let mut z = features(x)?.flatten_from(1)?; // (m, n)
+        let mut outputs = Vec::with_capacity(w.blocks().len());
+        for (t, u) in w.blocks().iter().enumerate() {
+            let is_last = t + 1 == w.blocks().len();
+            let activation = if is_last { Activation::Identity } else { self.activation };
+            z = linear(&z, u, activation)?; // (m, n_t)
+            outputs.push(z.clone());
+        }
+        Ok(outputs)
+    }
+}
+
 impl Architecture for Mlp {
     fn layout(&self) -> Layout {
         let bias = usize::from(self.bias);
@@ -42,21 +64,10 @@ impl Architecture for Mlp {
     }
 
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
-        if *w.layout() != self.layout() {
-            return Err(Error::mismatch(
-                "parameters of a perceptron",
-                format!("{:?}", self.layout().blocks),
-                format!("{:?}", w.layout().blocks),
-            ));
-        }
-        let Some((last, hidden)) = w.blocks().split_last() else {
-            return Err(Error::mismatch("widths of a perceptron", "at least 2", self.widths.len()));
-        };
-        let mut z = features(x)?.flatten_from(1)?; // (m, n)
-        for u in hidden {
-            z = linear(&z, u, self.activation)?; // (m, n_t)
-        }
-        Ok(linear(&z, last, Activation::Identity)?)
+        let last = self.activations(w, x)?.pop();
+        last.ok_or_else(|| {
+            Error::mismatch("widths of a perceptron", "at least 2", self.widths.len())
+        })
     }
 
     fn fan_in(&self) -> Vec<usize> {
