@@ -1,6 +1,7 @@
-//! Maps with a formula: identity, Gaussian noise, sine.
+//! Maps with a formula: identity, Gaussian noise, sine, a choice of features.
 
 use candle_core::Tensor;
+use core_tensors::kernels::features;
 use core_tensors::{Error, Result, Rng};
 
 use crate::DomainMap;
@@ -24,6 +25,50 @@ pub struct GaussianNoise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sine;
 
+/// φ(x)ⱼ = x_{i(j)}: some of the features, in some order; (m, n) → (m, number of `indices`).
+///
+/// The controls of a learned or given φ: a map that has the shape of the teacher's input and no knowledge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// i(j) for each j, from 0, below the number of features that come in.
+    pub indices: Vec<usize>,
+}
+
+impl Pick {
+    /// `n_out` ≤ `n_in` different features in random order: a picture keeps its levels and loses its shape.
+    pub fn random(n_in: usize, n_out: usize, rng: &mut Rng) -> Result<Self> {
+        if n_out > n_in {
+            return Err(Error::mismatch("features to pick", format!("≤ {n_in}"), n_out));
+        }
+        let mut indices = rng.permutation(n_in);
+        indices.truncate(n_out);
+        Ok(Self { indices })
+    }
+
+    /// The middle of pictures of h × w: `inner` rows and columns of them.
+    pub fn middle([h, w]: [usize; 2], [inner_h, inner_w]: [usize; 2]) -> Result<Self> {
+        if inner_h > h || inner_w > w {
+            let (wanted, found) = (format!("≤ {h} × {w}"), format!("{inner_h} × {inner_w}"));
+            return Err(Error::mismatch("middle of a picture", wanted, found));
+        }
+        let (top, left) = ((h - inner_h) / 2, (w - inner_w) / 2);
+        let row = |r: usize| (0..inner_w).map(move |s| (top + r) * w + left + s);
+        Ok(Self { indices: (0..inner_h).flat_map(row).collect() })
+    }
+}
+
+impl DomainMap for Pick {
+    fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
+        let x = features(x)?.flatten_from(1)?;
+        let (n, largest) = (x.dim(1)?, self.indices.iter().max().copied());
+        if let Some(largest) = largest.filter(|&i| i >= n) {
+            return Err(Error::mismatch("features of φ's input", format!("> {largest}"), n));
+        }
+        let indices: Vec<u32> = self.indices.iter().map(|&i| i as u32).collect();
+        Ok(x.index_select(&Tensor::from_vec(indices, self.indices.len(), x.device())?, 1)?)
+    }
+}
+
 impl DomainMap for Identity {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
         Ok(x.clone())
@@ -36,16 +81,17 @@ impl DomainMap for GaussianNoise {
             let (name, value) = ("deviation of the noise", self.deviation);
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
-        let noise: Vec<f32> =
-            (0..x.elem_count()).map(|_| (self.deviation * rng.normal()) as f32).collect();
+        let x = features(x)?;
+        let mut noise = vec![0f32; x.elem_count()];
+        rng.fill_normal(&mut noise);
         let noise = Tensor::from_vec(noise, x.shape(), x.device())?.to_dtype(x.dtype())?;
-        Ok((x + noise)?.clamp(0.0, 1.0)?)
+        Ok((x + (noise * self.deviation)?)?.clamp(0.0, 1.0)?)
     }
 }
 
 impl DomainMap for Sine {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
-        Ok(x.sin()?)
+        Ok(features(x)?.sin()?)
     }
 }
 
@@ -90,6 +136,27 @@ mod tests {
         assert_eq!(sine, [[0.0, 1f32.sin()]]);
         let same = Identity.apply(&x, &mut rng).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(same, [[0.0, 1.0]]);
+    }
+
+    #[test]
+    fn the_middle_of_a_picture_and_a_random_order_by_hand() {
+        let x = Tensor::arange(0u8, 20, &Device::Cpu).unwrap().reshape((1, 20)).unwrap();
+        let levels = |map: &Pick| -> Vec<f32> {
+            let y = map.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();
+            y[0].iter().map(|v| (v * 255.0).round()).collect()
+        };
+        let middle = Pick::middle([4, 5], [2, 3]).unwrap();
+        assert_eq!(levels(&middle), [6.0, 7.0, 8.0, 11.0, 12.0, 13.0]);
+        let random = levels(&Pick::random(20, 20, &mut Rng::new(1)).unwrap());
+        let mut sorted = random.clone();
+        sorted.sort_by(f32::total_cmp);
+        assert_ne!(random, sorted);
+        assert_eq!(sorted, (0..20).map(|i| i as f32).collect::<Vec<_>>());
+        let wide = Pick { indices: vec![25] };
+        let message = wide.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
+        assert_eq!(message, "features of φ's input: wanted > 25, found 20");
+        assert!(Pick::random(3, 4, &mut Rng::new(0)).is_err());
+        assert!(Pick::middle([3, 3], [4, 1]).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A variational autoencoder with one encoder and two decoders, which carries pictures between two domains.
 
 use candle_core::{Device, Tensor};
-use core_tensors::kernels::{Activation, features, linear};
+use core_tensors::kernels::{Activation, features, linear, softplus};
 use core_tensors::{Block, Error, Layout, Params, Result, Rng};
 
 use crate::uniform_start;
@@ -60,13 +60,8 @@ impl TranslatorNetwork {
     pub fn encode(&self, w: &Params, x: &Tensor) -> Result<Encoding> {
         let [encoder, mean, deviation, ..] = self.blocks(w)?;
         let h = linear(&features(x)?.flatten_from(1)?, encoder, SLOPE)?; // (m, n_hidden)
-        let rho = linear(&h, deviation, Activation::Identity)?;
-        // softplus(ρ) = max(ρ, 0) + log(1 + e^{−|ρ|})
-        let rest = (rho.abs()?.neg()?.exp()? + 1.0)?.log()?;
-        Ok(Encoding {
-            mean: linear(&h, mean, Activation::Identity)?,
-            deviation: (rho.relu()? + rest)?,
-        })
+        let deviation = softplus(&linear(&h, deviation, Activation::Identity)?)?;
+        Ok(Encoding { mean: linear(&h, mean, Activation::Identity)?, deviation })
     }
 
     /// Logits of the pixels, (m, `n_pixels`), of latent vectors z, (m, `n_latent`).

@@ -7,21 +7,21 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 
 pub(crate) mod adam;
 pub(crate) mod alternating;
-mod bernoulli;
 mod convolution;
 mod exponential;
 mod grey;
 mod linear;
+mod logistic;
 mod matmul;
 pub(crate) mod mean_field;
 pub(crate) mod normal;
 mod pooling;
 
-pub use bernoulli::bernoulli_negative_log;
 pub use convolution::convolve;
 pub use exponential::exp_nonpositive;
 pub use grey::features;
 pub use linear::{Activation, linear};
+pub use logistic::{bernoulli_negative_log, softplus};
 pub use pooling::relu_max_pool;
 
 /// Whether the fused form covers these tensors: f32 or f64 on the CPU.

@@ -1,16 +1,73 @@
-//! Log-likelihood of numbers in [0, 1] under independent Bernoulli distributions, forward and backward in one pass.
+//! Functions around log(1 + eˣ), forward and backward in one pass: softplus, and the likelihood of Bernoulli numbers.
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::exponential::exp_m1;
-use super::{is_fused, numbers, vectorised};
+use super::{is_fused, numbers, on_cpu, vectorised};
 
 /// Numbers that are made together, and whose sum is taken in f32 before it enters that of f64.
 const LANES: usize = 64;
 /// Coefficients of ln(1 + e) = 2 artanh(e / (2 + e)) = 2 Σ s^{2i+1} / (2i + 1), for 0 ≤ s ≤ ⅓.
 const ARTANH: [f32; 7] = [1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0];
+
+/// Below this eˣ is log(1 + eˣ) to the last digit of f64.
+const FAR_BELOW: f64 = -37.0;
+
+/// log(1 + eˣ), element by element, exact also where eˣ is far below 1; the shape stays.
+pub fn softplus(x: &Tensor) -> Result<Tensor> {
+    if is_fused(&[x]) {
+        return x.contiguous()?.apply_op1(Softplus);
+    }
+    // 1 + eˣ rounds to 1 where x is far below 0, and its logarithm to 0.
+    let (near, far) = (((x.abs()?.neg()?.exp()? + 1.0)?.log()? + x.relu()?)?, x.exp()?);
+    let limit = if x.dtype() == DType::F64 { FAR_BELOW } else { 0.5 * FAR_BELOW };
+    x.lt(limit)?.where_cond(&far, &near)
+}
+
+struct Softplus;
+
+impl CustomOp1 for Softplus {
+    fn name(&self) -> &'static str {
+        "softplus"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = match x {
+            CpuStorage::F32(_) => CpuStorage::F32(map::<f32>(numbers(x, layout)?, softplus_of)),
+            _ => CpuStorage::F64(map::<f64>(numbers(x, layout)?, softplus_of)),
+        };
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let (xs, layout) = x.storage_and_layout();
+        let slopes = match x.dtype() {
+            DType::F32 => {
+                let slopes = map::<f32>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
+                Tensor::from_vec(slopes, x.shape(), x.device())
+            }
+            _ => {
+                let slopes = map::<f64>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
+                Tensor::from_vec(slopes, x.shape(), x.device())
+            }
+        };
+        (gradient * slopes?).map(Some)
+    }
+}
+
+fn map<T: WithDType>(x: &[T], f: fn(f64) -> f64) -> Vec<T> {
+    x.iter().map(|x| T::from_f64(f(x.to_f64()))).collect()
+}
+
+fn softplus_of(x: f64) -> f64 {
+    if x.is_nan() { x } else { x.max(0.0) + (-x.abs()).exp().ln_1p() }
+}
+
+fn sigmoid_of(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
 
 /// −m⁻¹ Σᵢⱼ tᵢⱼ log pᵢⱼ + (1 − tᵢⱼ) log(1 − pᵢⱼ) in nats, with p = sigmoid(z) kept within ±`bound` of z; shape ().
 ///
@@ -122,6 +179,22 @@ mod tests {
 
     fn flat(t: &Tensor) -> Vec<f64> {
         t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn softplus_keeps_its_digits_far_below_zero() {
+        for x in [-60.0, -20.0, -1.0, 0.0, 3.0, 700.0] {
+            let v = Var::new(&[x], &Device::Cpu).unwrap();
+            let y = softplus(&v).unwrap();
+            let wanted = if x < 30.0 { f64::exp(x).ln_1p() } else { x };
+            assert!((flat(&y)[0] / wanted - 1.0).abs() < 1e-15, "{x}");
+            let slope = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
+            let wanted = 1.0 / (1.0 + (-x).exp());
+            assert!((slope / wanted - 1.0).abs() < 1e-15, "{x}");
+        }
+        let single = Tensor::new(&[-60f32, f32::NAN], &Device::Cpu).unwrap();
+        let found = softplus(&single).unwrap().to_vec1::<f32>().unwrap();
+        assert!((found[0] / (-60f32).exp() - 1.0).abs() < 1e-6 && found[1].is_nan());
     }
 
     #[test]
