@@ -65,11 +65,14 @@ impl Session {
             return Ok(split);
         }
         let train = &self.pictures("fashion-mnist")?.train;
-        let order = TorchRandom::new(SPLIT_SEED).permutation(train.n_objects() as u32);
-        let order: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
-        let (big, small) = order.split_at(N_BIG.min(order.len()));
-        let split = (train.rows(big)?, train.rows(small)?);
+        let (big, small) = split(train.n_objects());
+        let split = (train.rows(&big)?, train.rows(&small)?);
         Ok(self.split.get_or_init(|| split))
+    }
+
+    /// Indices of the larger part of that split, of any data set with so many objects.
+    pub fn big_indices(n_objects: usize) -> Vec<usize> {
+        split(n_objects).0
     }
 
     /// Asks every part to stop after its current epoch.
@@ -81,4 +84,12 @@ impl Session {
     pub fn is_interrupted(&self) -> bool {
         self.is_interrupted.load(Ordering::Relaxed)
     }
+}
+
+/// The split of paper 003: indices of the larger part, of the smaller one.
+fn split(n_objects: usize) -> (Vec<usize>, Vec<usize>) {
+    let order = TorchRandom::new(SPLIT_SEED).permutation(n_objects as u32);
+    let mut big: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
+    let small = big.split_off(N_BIG.min(big.len()));
+    (big, small)
 }

@@ -1,6 +1,6 @@
 //! Statistics of repeated runs: what a table prints and what a verdict rests on.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::error::{Error, Result};
 use crate::rng::Rng;
@@ -86,6 +86,14 @@ impl Paired {
         let p_wilcoxon = has_ranks.then(|| wilcoxon_p(&differences));
         Ok(Self { difference, p: student_p(&difference), p_wilcoxon })
     }
+}
+
+/// Φ⁻¹(p): the number below which N(0, 1) lies with probability p; NaN outside \[0, 1\].
+pub fn normal_quantile(p: f64) -> f64 {
+    if !(0.0..=1.0).contains(&p) {
+        return f64::NAN;
+    }
+    Normal::new(0.0, 1.0).map_or(f64::NAN, |normal| normal.inverse_cdf(p))
 }
 
 /// Student's t with n − 1 degrees of freedom, for n ≥ 2.
@@ -277,5 +285,12 @@ mod tests {
         }
         assert_near(Paired::new(&[1.0, 2.0], &[1.0, 2.0]).unwrap().p, 1.0);
         assert!(Paired::new(&[1.0], &[]).is_err());
+    }
+    #[test]
+    fn normal_quantiles_are_those_of_tables() {
+        for (p, z) in [(0.5, 0.0), (0.975, 1.959_963_985), (0.05, -1.644_853_627)] {
+            assert!((normal_quantile(p) - z).abs() < 1e-9);
+        }
+        assert!(normal_quantile(1.5).is_nan());
     }
 }

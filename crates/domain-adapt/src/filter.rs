@@ -107,7 +107,7 @@ impl DomainMap for FixedConvolution {
 
 impl DomainMap for MorphologicalDilation {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
-        if self.side % 2 == 0 {
+        if self.side.is_multiple_of(2) {
             let (name, value) = ("side of a window", self.side as f64);
             return Err(Error::OutOfRange { name, value, range: "the odd numbers from 1" });
         }

@@ -10,21 +10,21 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiment::{Outcome, Part, Task};
-use crate::schemes::{Course, Examination, Record, at_most, taught_by, train};
+use crate::schemes::{Course, Examination, at_most, taught_by, train, train_segments};
 use crate::session::{Scale, Session};
 
 pub(super) use tables::{SMALL, TRAIN};
 
 /// Widths of the teacher.
-const TEACHER: [usize; 6] = [784, 256, 128, 64, 64, 10];
+pub(super) const TEACHER: [usize; 6] = [784, 256, 128, 64, 64, 10];
 /// Widths of the student.
-const STUDENT: [usize; 3] = [784, 64, 10];
+pub(super) const STUDENT: [usize; 3] = [784, 64, 10];
 /// Objects a batch of the teacher.
-const TEACHER_BATCH: usize = 64;
+pub(super) const TEACHER_BATCH: usize = 64;
 /// Objects a batch of the student.
-const STUDENT_BATCH: usize = 100;
+pub(super) const STUDENT_BATCH: usize = 100;
 /// Step size of Adam for both.
-const LEARNING_RATE: f64 = 1e-3;
+pub(super) const LEARNING_RATE: f64 = 1e-3;
 
 /// Which of the two tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,13 @@ impl Objects {
     }
 }
 
-fn perceptron(widths: &[usize]) -> Mlp {
+/// The generator of a part, which the experiments of paper 003 on FashionMNIST-Small share: a seed gives all of them the
+/// same starts and batches.
+pub(super) fn start(task: &Task) -> Rng {
+    Rng::new(task.part.seed()).split("base")
+}
+
+pub(super) fn perceptron(widths: &[usize]) -> Mlp {
     Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
 }
 
@@ -112,7 +118,7 @@ fn run(task: &Task, objects: Objects) -> Result<Outcome> {
 
     let [without, with, the_teacher] = objects.rows(task.part);
     // Both tables share the starts of teacher and student, as C24 compares them.
-    let rng = Rng::new(task.part.seed()).split("base");
+    let rng = start(task);
     let mut outcome = Outcome::default();
 
     let teacher = perceptron(&TEACHER);
@@ -130,53 +136,20 @@ fn run(task: &Task, objects: Objects) -> Result<Outcome> {
 
     let taught = taught_by(&small, &teacher, &w)?;
     let exam = exam.with_teacher(answers);
+    let student = perceptron(&STUDENT);
     for (row, loss) in [(without, Distillation::labels_only()), (with, Distillation::sum_of_both())]
     {
-        let student = Student { task, settings, exam: &exam, loss };
-        student.train(row, &taught, n_segments, &rng, &mut outcome)?;
-    }
-    Ok(outcome)
-}
-
-/// One arm.
-struct Student<'a> {
-    task: &'a Task<'a>,
-    settings: Settings,
-    exam: &'a Examination,
-    loss: Distillation,
-}
-
-impl Student<'_> {
-    /// Trains one student over consecutive segments; Adam starts anew in each, the student does not.
-    ///
-    /// One segment is an independent run. Several are the source's "attempts": its constructor call lies outside
-    /// their loop, so they continue one another.
-    fn train(
-        &self,
-        row: &str,
-        data: &Dataset,
-        n_segments: usize,
-        rng: &Rng,
-        outcome: &mut Outcome,
-    ) -> Result<()> {
-        let student = perceptron(&STUDENT);
         let course = Course {
             network: &student,
-            fit: Fit { epochs: self.settings.student_epochs, batch_size: STUDENT_BATCH },
+            fit: Fit { epochs: settings.student_epochs, batch_size: STUDENT_BATCH },
             learning_rate: LEARNING_RATE,
-            loss: self.loss,
+            loss,
         };
         // Both arms of a seed share start and batch order.
-        let device = &self.task.session.device;
-        let w = student.init(&mut rng.split("student"), device)?.trainable()?;
-        let mut batches = rng.split("student batches");
-        for _ in 0..n_segments {
-            let mut record = Record::default();
-            train(self.task, &course, &w, data, &mut batches, |w, epoch| {
-                self.exam.take(&self.exam.predictions(&student, w)?, epoch, &mut record)
-            })?;
-            outcome.add(row, record.finish()?);
+        let view = |batch: &Dataset| Ok(batch.clone());
+        for run in train_segments(task, &course, &taught, &rng, n_segments, view, &exam)? {
+            outcome.add(row, run);
         }
-        Ok(())
     }
+    Ok(outcome)
 }

@@ -25,8 +25,16 @@ use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
 /// Metrics of the comparisons of arms.
-const COMPARED: [&str; 7] =
-    ["cross_entropy", "area", "divergence", "accuracy", "squared_error", "risk", "density"];
+const COMPARED: [&str; 8] = [
+    "cross_entropy",
+    "area",
+    "divergence",
+    "accuracy",
+    "squared_error",
+    "excess",
+    "risk",
+    "density",
+];
 
 /// One row of results.
 #[derive(Clone, Debug)]

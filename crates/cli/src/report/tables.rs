@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 29] = [
+const METRICS: [(&str, &str); 34] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -36,6 +36,11 @@ const METRICS: [(&str, &str); 29] = [
     ("divergence_true", "KL from truth"),
     ("max_min", "max − min"),
     ("squared_error", "test MSE"),
+    ("excess", "MSE above the noise"),
+    ("label_consistency", "teacher's accuracy through φ"),
+    ("proxy_distance", "proxy A-distance"),
+    ("discrepancy", "MMD²"),
+    ("round_trip", "round-trip error"),
     ("evidence_change", "change of log evidence"),
     ("evidence_size", "units of the largest evidence"),
     ("loss_size", "units at a loss of over 1 point"),
@@ -64,6 +69,12 @@ pub(super) const NOTES: &[&str] = &[
      test set. The change of log evidence is that from the network before the removal (Savage–Dickey under the Laplace \
      posterior); the units of its largest value are the best of the sizes tried, that before the removal included, and the \
      units at a loss are the largest size tried whose test accuracy lies more than 0.01 below that before the removal, 0 where none does.",
+    "Measures of a map φ: the teacher's accuracy through φ is the share of test objects whose label it names on φ(x); the \
+     proxy A-distance is 2 (1 − 2 ε) with ε the test error of a small perceptron that tells φ(x) of the student's objects from \
+     the teacher's own, 0 where it cannot, 2 where it always can; MMD² is the squared maximum mean discrepancy of the same \
+     samples under one Gaussian kernel of the median scale, unbiased; the round-trip error is the mean squared error of a \
+     pixel after φ's way to its latent space and back.",
+    "MSE above the noise is the mean squared distance of predictions from the noise-free function on the test objects.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",

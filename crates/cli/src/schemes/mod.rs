@@ -58,12 +58,26 @@ pub fn train(
     w: &Params,
     data: &Dataset,
     rng: &mut Rng,
+    on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
+) -> Result<()> {
+    train_through(task, course, w, data, rng, |batch| Ok(batch.clone()), on_epoch)
+}
+
+/// [`train`] where each batch is made anew from the objects drawn for it: seen through a random φ, or answered for.
+pub fn train_through(
+    task: &Task,
+    course: &Course,
+    w: &Params,
+    data: &Dataset,
+    rng: &mut Rng,
+    mut view: impl FnMut(&Dataset) -> Result<Dataset>,
     mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
     let mut adam = Adam::new(AdamConfig::pytorch(course.learning_rate), w)?;
     let loss = |batch: &Dataset| {
+        let batch = view(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))?;
         let scores = course.network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
-        distillation(&scores, batch, &course.loss).map_err(candle_core::Error::wrap)
+        distillation(&scores, &batch, &course.loss).map_err(candle_core::Error::wrap)
     };
     let frozen = w.frozen();
     let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
@@ -72,6 +86,32 @@ pub fn train(
         Ok(ControlFlow::Continue(()))
     };
     course.fit.minimize(&mut adam, data, rng, loss, after)
+}
+
+/// Trains one student over consecutive segments and adds each to a row; Adam starts anew in each, the student does not.
+///
+/// One segment is an independent run. Several are the "attempts" of paper 003: its constructor call lies outside their
+/// loop, so they continue one another. Start and batches come from `rng`, so that arms of a seed share them.
+pub fn train_segments(
+    task: &Task,
+    course: &Course,
+    data: &Dataset,
+    rng: &Rng,
+    n_segments: usize,
+    mut view: impl FnMut(&Dataset) -> Result<Dataset>,
+    exam: &Examination,
+) -> Result<Vec<BTreeMap<String, Curve>>> {
+    let device = &task.session.device;
+    let w = course.network.init(&mut rng.split("student"), device)?.trainable()?;
+    let mut batches = rng.split("student batches");
+    let segment = |_| {
+        let mut record = Record::default();
+        train_through(task, course, &w, data, &mut batches, &mut view, |w, epoch| {
+            exam.take(&exam.predictions(course.network, w)?, epoch, &mut record)
+        })?;
+        record.finish()
+    };
+    (0..n_segments).map(segment).collect()
 }
 
 /// Scores of every object, [`CHUNK`] at a time; no gradient.

@@ -1,0 +1,81 @@
+//! Maps with a formula: noise, fixed convolution, dilations; and their controls.
+
+use anyhow::Result;
+use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Pick};
+
+use super::{NO_MAP, Study, show};
+use crate::experiment::{Outcome, Part, Task};
+
+/// Standard deviation of the source's noise.
+const NOISE: f64 = 0.1;
+/// Side of the window of the morphological dilation.
+const WINDOW: usize = 3;
+/// Height and width of a picture.
+const PICTURE: [usize; 2] = [28, 28];
+/// Objects of FashionMNIST-Train that the source shows, one of each class in order.
+pub(super) const SHOWN: [usize; 10] = [1, 16, 5, 20, 28, 8, 33, 14, 23, 0];
+
+/// A map with the shape of what it gives, where it is not that of what it takes.
+struct Given {
+    name: &'static str,
+    map: Box<dyn DomainMap>,
+    output: [usize; 2],
+    /// Whether the source has the row.
+    is_published: bool,
+}
+
+fn maps() -> [Given; 4] {
+    let given = |name, map, output, is_published| Given { name, map, output, is_published };
+    [
+        given("noise", Box::new(GaussianNoise { deviation: NOISE }), PICTURE, true),
+        given("convolution", Box::new(FixedConvolution::of_source()), [24, 24], true),
+        given("cross", Box::new(FixedConvolution::dilated_cross()), [24, 24], false),
+        given(
+            "morphology",
+            Box::new(MorphologicalDilation { picture: PICTURE, side: WINDOW }),
+            PICTURE,
+            false,
+        ),
+    ]
+}
+
+pub(super) fn run(task: &Task) -> Result<Outcome> {
+    let (big, small) = task.session.big_and_small()?;
+    let pictures = task.session.pictures("fashion-mnist")?;
+    let mut study = Study::new(task, small, &pictures.test)?;
+    if task.part == Part::Source {
+        study.expect(2, 2);
+        for given in maps().into_iter().filter(|given| given.is_published) {
+            let teacher = study.teacher(big, &*given.map)?;
+            study.taught(&format!("given/{}/segments", given.name), &teacher, &*given.map, &[])?;
+        }
+        return Ok(study.outcome);
+    }
+    study.expect(5, 14);
+    study.alone("given/none/independent")?;
+    let teacher = study.teacher(big, NO_MAP)?;
+    study.examine("given/the-teacher-big/independent", &teacher, &pictures.test, NO_MAP)?;
+    study.taught("given/big/independent", &teacher, NO_MAP, &[])?;
+    for Given { name, map, output, .. } in maps() {
+        let teacher = study.teacher(big, &*map)?;
+        study.taught(&format!("given/{name}/independent"), &teacher, &*map, &[])?;
+        // The controls: the same teacher sees the pictures as they are, as far as they fit, or in disorder.
+        let middle = Pick::middle(PICTURE, output)?;
+        study.taught(&format!("given/{name}/without-map"), &teacher, &middle, &[])?;
+        let n_pixels = |[h, w]: [usize; 2]| h * w;
+        let mut rng = study.rng.split("random map");
+        let random = Pick::random(n_pixels(PICTURE), n_pixels(output), &mut rng)?;
+        study.taught(&format!("given/{name}/random-map"), &teacher, &random, &[])?;
+    }
+    if task.part == Part::Seed(0) {
+        let most = pictures.train.n_objects();
+        let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < most).collect();
+        let before = pictures.train.rows(&shown)?;
+        show(&mut study.outcome, "before", before.x())?;
+        for Given { name, map, .. } in maps() {
+            let after = map.apply(before.x(), &mut study.rng.split("shown"))?;
+            show(&mut study.outcome, name, &after)?;
+        }
+    }
+    Ok(study.outcome)
+}
