@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use crate::data::{Dataset, Targets};
 use crate::error::Result;
-use crate::legacy::NumpyRandom;
+use crate::legacy::{NumpyRandom, TorchRandom};
 
 /// Features of an object.
 pub const N_FEATURES: usize = 10;
@@ -115,6 +115,68 @@ fn class_probabilities(x: &[f64], w: &[f64]) -> Vec<f64> {
     powers.iter().map(|p| p / total).collect()
 }
 
+/// Objects and features of [`DomainRegression`], and the sizes of its splits.
+const N_DOMAIN: usize = 10_000;
+const N_DOMAIN_FEATURES: usize = 100;
+const N_DOMAIN_TRAIN: usize = 9000;
+const N_DOMAIN_BIG: usize = 8700;
+/// Seeds of its numbers and of its splits.
+const DOMAIN_SEED: u32 = 42;
+const DOMAIN_SPLIT_SEED: u32 = 1234;
+
+/// Regression data of paper 003: x = (1, 99 draws of N(0, 1)), and a target that is one more such draw.
+///
+/// The target is independent of the features: no function is there to be learned.
+#[derive(Clone, Debug)]
+pub struct DomainRegression {
+    /// x of all objects, (10 000, 100), f32.
+    pub x: Tensor,
+    /// y of all objects.
+    pub targets: Vec<f64>,
+    /// Indices of Big, 8700 of the 9000 training objects.
+    pub big: Vec<usize>,
+    /// Indices of Small, the other 300.
+    pub small: Vec<usize>,
+    /// Indices of the 1000 test objects.
+    pub test: Vec<usize>,
+}
+
+impl DomainRegression {
+    /// The data of the paper's code: numpy's `RandomState(42)`, and torch's random splits with seed 1234.
+    ///
+    /// Source: paper 003, regression; order of the draws from the authors' code.
+    pub fn new(device: &Device) -> Result<Self> {
+        let draws = NumpyRandom::new(DOMAIN_SEED).normals(N_DOMAIN * N_DOMAIN_FEATURES);
+        let rows = draws.chunks_exact(N_DOMAIN_FEATURES);
+        let targets = rows.clone().map(|row| row[0]).collect();
+        let x: Vec<f32> = rows
+            .flat_map(|row| std::iter::once(1.0).chain(row[1..].iter().map(|&v| v as f32)))
+            .collect();
+        let permutation = |n: usize| -> Vec<usize> {
+            let order = TorchRandom::new(DOMAIN_SPLIT_SEED).permutation(n as u32);
+            order.into_iter().map(|i| i as usize).collect()
+        };
+        let order = permutation(N_DOMAIN);
+        let (train, test) = order.split_at(N_DOMAIN_TRAIN);
+        let inner: Vec<usize> = permutation(N_DOMAIN_TRAIN).into_iter().map(|i| train[i]).collect();
+        let (big, small) = inner.split_at(N_DOMAIN_BIG);
+        Ok(Self {
+            x: Tensor::from_vec(x, (N_DOMAIN, N_DOMAIN_FEATURES), device)?,
+            targets,
+            big: big.to_vec(),
+            small: small.to_vec(),
+            test: test.to_vec(),
+        })
+    }
+
+    /// x with these values of the target, (m, 1): the objects of `indices`, in this order.
+    pub fn part(&self, values: &[f64], indices: &[usize]) -> Result<Dataset> {
+        let y: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        let y = Tensor::from_vec(y, (values.len(), 1), self.x.device())?;
+        Dataset::new(self.x.clone(), Targets::Values(y))?.rows(indices)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +236,26 @@ mod tests {
         assert!(first.iter().zip(published).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-7));
         assert_eq!(counts(&data.train), [337, 342, 321]);
         assert_eq!(counts(&data.test), [339, 315, 346]);
+    }
+
+    #[test]
+    fn the_regression_of_paper_003_is_rebuilt() {
+        let data = DomainRegression::new(&Device::Cpu).unwrap();
+        // Values printed by numpy and torch.
+        for (y, wanted) in data.targets.iter().zip([0.49671415, -1.41537074, 0.35778736]) {
+            assert!((y - wanted).abs() < 5e-9);
+        }
+        let row = data.x.get(0).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(row[..4], [1.0, -0.138_264_3, 0.647_688_54, 1.523_029_9]);
+        assert_eq!(data.test[..5], [4169, 8351, 6346, 8600, 6266]);
+        assert_eq!(data.small[..5], [7935, 7134, 147, 6095, 5634]);
+        assert_eq!((data.big.len(), data.small.len(), data.test.len()), (8700, 300, 1000));
+        // A constant at the training mean has the variance of the test targets as its risk.
+        let mean_of =
+            |part: &[usize]| part.iter().map(|&i| data.targets[i]).sum::<f64>() / part.len() as f64;
+        let train: Vec<usize> = data.big.iter().chain(&data.small).copied().collect();
+        let constant = mean_of(&train);
+        let risk = data.test.iter().map(|&i| (data.targets[i] - constant).powi(2)).sum::<f64>();
+        assert!((risk / 1000.0 - 1.064_361).abs() < 1e-6, "{risk}");
     }
 }

@@ -19,6 +19,7 @@ mod error;
 mod kernel;
 mod likelihood;
 mod metrics;
+mod squared_error;
 
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
@@ -30,3 +31,4 @@ pub use distillation::{
 pub use error::{Error, Result};
 pub use likelihood::Likelihood;
 pub use metrics::Predictions;
+pub use squared_error::{squared_error, squared_error_of_all_pairs};

@@ -82,7 +82,8 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
     });
     let difference = claim.checks.iter().filter(|_| is_run).find_map(|check| match *check {
         Check::Better { metric, row, than: other, .. }
-        | Check::Equivalent { metric, row, to: other, .. } => {
+        | Check::Equivalent { metric, row, to: other, .. }
+        | Check::NoGain { metric, row, over: other, .. } => {
             let (a, b) = rows.pairs(row, other, metric);
             Paired::new(&a, &b).ok()
         }
@@ -115,6 +116,11 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
         Check::Equivalent { metric, row, to, margin } => {
             let (a, b) = rows.pairs(row, to, metric);
             let (verdict, numbers) = equivalent(&a, &b, margin);
+            (verdict, numbers, Some(a.len()))
+        }
+        Check::NoGain { metric, row, over, side, margin } => {
+            let (a, b) = rows.pairs(row, over, metric);
+            let (verdict, numbers) = no_gain(&a, &b, side, margin);
             (verdict, numbers, Some(a.len()))
         }
         Check::Exact { metric, row, value, tolerance } => {
@@ -157,6 +163,22 @@ fn equivalent(a: &[f64], b: &[f64], margin: f64) -> (Verdict, String) {
     let verdict = if -margin < low && high < margin {
         Verdict::Reproduced
     } else if low > margin || high < -margin {
+        Verdict::Differs
+    } else {
+        Verdict::Inconclusive
+    };
+    (verdict, paired_numbers(&paired))
+}
+
+fn no_gain(a: &[f64], b: &[f64], side: Side, margin: f64) -> (Verdict, String) {
+    let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
+    let (low, high) = match side {
+        Side::Above => paired.difference.ci95,
+        Side::Below => (-paired.difference.ci95.1, -paired.difference.ci95.0),
+    };
+    let verdict = if high < margin {
+        Verdict::Reproduced
+    } else if low >= margin {
         Verdict::Differs
     } else {
         Verdict::Inconclusive
@@ -253,6 +275,8 @@ mod tests {
         Check::Near { metric: "m", row: "a", value: 1.0, of: Reference::Paper, within: 0.5 };
     const MATCHES: Check =
         Check::Matches { metric: "m", row: "a", mean: 1.0, deviation: 0.4, n: 5 };
+    const NO_GAIN: Check =
+        Check::NoGain { metric: "m", row: "a", over: "b", side: Side::Below, margin: 0.5 };
     const EXACT: Check = Check::Exact { metric: "m", row: "a", value: 1.0, tolerance: 0.1 };
 
     #[test]
@@ -272,6 +296,10 @@ mod tests {
             (MATCHES, around(1.5, 1.0), Reproduced),
             (MATCHES, around(1.7, 1.0), Differs),
             (MATCHES, around(1.7, 20.0), Reproduced),
+            (NO_GAIN, around(0.0, 1.0), Reproduced),
+            (NO_GAIN, around(5.0, 1.0), Reproduced),
+            (NO_GAIN, around(-2.0, 1.0), Differs),
+            (NO_GAIN, around(-0.5, 1.0), Inconclusive),
             (EXACT, vec![1.05], Reproduced),
             (EXACT, vec![1.2], Differs),
         ];
@@ -298,7 +326,7 @@ mod tests {
         assert_eq!(verdict_of(BELOW, &a[..2], &b[..2], Scale::Quick), Verdict::Inconclusive);
         assert_eq!(verdict_of(BELOW, &a, &b, Scale::Smoke), Verdict::Inconclusive);
         let diverged = [f64::NAN, -1.0, -1.0, -1.1];
-        for check in [BELOW, EQUIVALENT, NEAR, MATCHES] {
+        for check in [BELOW, EQUIVALENT, NEAR, MATCHES, NO_GAIN] {
             assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
         }
         assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::Differs);

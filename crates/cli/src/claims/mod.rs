@@ -87,6 +87,19 @@ pub enum Check {
         /// Margin, > 0.
         margin: f64,
     },
+    /// The row gains nothing that counts over another: not the margin, seed by seed.
+    NoGain {
+        /// Metric.
+        metric: &'static str,
+        /// The row that might gain.
+        row: &'static str,
+        /// The other row.
+        over: &'static str,
+        /// Where a gain would lie.
+        side: Side,
+        /// The smallest gain that counts, > 0.
+        margin: f64,
+    },
     /// A number that does not depend on a seed.
     Exact {
         /// Metric.
@@ -174,13 +187,22 @@ impl Verdict {
     }
 }
 
+impl Side {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Below => "below",
+            Self::Above => "above",
+        }
+    }
+}
+
 impl Check {
     /// The rows it reads.
     pub fn rows(&self) -> Vec<&'static str> {
         match *self {
-            Self::Better { row, than: other, .. } | Self::Equivalent { row, to: other, .. } => {
-                vec![row, other]
-            }
+            Self::Better { row, than: other, .. }
+            | Self::Equivalent { row, to: other, .. }
+            | Self::NoGain { row, over: other, .. } => vec![row, other],
             Self::Near { row, .. } | Self::Matches { row, .. } | Self::Exact { row, .. } => {
                 vec![row]
             }
@@ -194,6 +216,7 @@ impl Check {
             | Self::Near { metric, .. }
             | Self::Matches { metric, .. }
             | Self::Equivalent { metric, .. }
+            | Self::NoGain { metric, .. }
             | Self::Exact { metric, .. } => metric,
         }
     }
@@ -202,11 +225,7 @@ impl Check {
     pub fn describe(&self) -> String {
         match *self {
             Self::Better { metric, row, than, side } => {
-                let word = match side {
-                    Side::Below => "below",
-                    Side::Above => "above",
-                };
-                format!("{metric} of {row} {word} that of {than}")
+                format!("{metric} of {row} {} that of {than}", side.word())
             }
             Self::Near { metric, row, value, of, within } => {
                 let whose = match of {
@@ -223,6 +242,9 @@ impl Check {
             }
             Self::Equivalent { metric, row, to, margin } => {
                 format!("{metric} of {row} within {margin} of that of {to}")
+            }
+            Self::NoGain { metric, row, over, side, margin } => {
+                format!("{metric} of {row} not {margin} or more {} that of {over}", side.word())
             }
             Self::Exact { metric, row, value, tolerance } => {
                 format!("{metric} of {row} equal to {value} within {tolerance}")
@@ -244,8 +266,10 @@ pub const RULES: &[&str] = &[
      so few runs can tell, not that the number is known.",
     "equivalent: reproduced when the paired 95 % interval lies inside the margin, differs when it lies outside \
      altogether, else inconclusive.",
+    "no gain: reproduced when the paired 95 % interval excludes a gain of the margin or more, differs when every gain in it \
+     is larger, else inconclusive.",
     "exact: reproduced when the value lies within its tolerance; needs no seeds.",
-    "With fewer than three seeds (or the number a claim names) the first four kinds are inconclusive, and so is every \
+    "With fewer than three seeds (or the number a claim names) every kind but exact is inconclusive, and so is every \
      check at smoke scale, which cuts epochs and objects.",
     "A claim differs if any check differs and is reproduced if all are. Else it is not run if a check could not be put \
      to the test, for want of its rows or on generated data, and inconclusive otherwise.",
@@ -257,7 +281,7 @@ impl Serialize for Check {
         let value = match *self {
             Self::Better { metric, row, than, side } => serde_json::json!({
                 "kind": "better", "row": row, "metric": metric, "than": than,
-                "side": match side { Side::Below => "below", Side::Above => "above" },
+                "side": side.word(),
             }),
             Self::Near { metric, row, value, of, within } => serde_json::json!({
                 "kind": "near", "row": row, "metric": metric, "value": value, "within": within,
@@ -273,6 +297,10 @@ impl Serialize for Check {
             }),
             Self::Equivalent { metric, row, to, margin } => serde_json::json!({
                 "kind": "equivalent", "row": row, "metric": metric, "to": to, "margin": margin,
+            }),
+            Self::NoGain { metric, row, over, side, margin } => serde_json::json!({
+                "kind": "no_gain", "row": row, "metric": metric, "over": over, "side": side.word(),
+                "margin": margin,
             }),
             Self::Exact { metric, row, value, tolerance } => serde_json::json!({
                 "kind": "exact", "row": row, "metric": metric, "value": value, "tolerance": tolerance,

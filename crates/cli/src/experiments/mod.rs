@@ -4,6 +4,7 @@ mod base;
 mod bayesian_authors;
 mod bayesian_elbo;
 mod bayesian_orders;
+mod domain_regression;
 mod domains;
 mod linear_student;
 mod synthetic_classes;
@@ -12,11 +13,12 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 12] = [
+pub static ALL: [&Experiment; 13] = [
     &base::TRAIN,
     &base::SMALL,
     &domains::GIVEN,
     &domains::LEARNED,
+    &domain_regression::REGRESSION,
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
     // Its parts are the longest, so that they start before those of the next.
