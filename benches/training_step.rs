@@ -7,8 +7,9 @@ use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, MeanField, Rng, Targets};
 use criterion::Criterion;
+use domain_adapt::translation_loss;
 use losses::{Distillation, Likelihood, distillation};
-use models::{Architecture, Mlp};
+use models::{Architecture, Mlp, TranslatorNetwork};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -96,6 +97,32 @@ fn bayesian_step(
     failure.map_or(Ok(()), Err)
 }
 
+/// Registers the step of the translator: the reference script's autoencoder with two decoders, random pictures.
+fn translator_step(c: &mut Criterion) -> bayes_posterior::Result<()> {
+    const BATCH: usize = 64;
+    let mut rng = Rng::new(0);
+    let network = TranslatorNetwork { n_pixels: 784, n_hidden: 200, n_latent: 64 };
+    let w = network.init(&mut rng, &Device::Cpu)?.trainable()?;
+    let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w)?;
+    let mut pictures = || {
+        let levels: Vec<f32> = (0..BATCH * 784).map(|_| rng.uniform() as f32).collect();
+        Tensor::from_vec(levels, (BATCH, 784), &Device::Cpu)
+    };
+    let (x, partner) = (pictures()?, pictures()?);
+    let mut draws = Rng::new(1);
+    let mut update = || -> bayes_posterior::Result<Tensor> {
+        let loss = translation_loss(&network, &w, &x, &partner, &mut draws)?;
+        adam.step(&loss.backward()?)?;
+        Ok(loss)
+    };
+    update()?;
+    let mut failure = None;
+    c.bench_function("training_step/vae_two_decoders", |b| {
+        b.iter(|| black_box(update()).map_err(|error| failure = Some(error)));
+    });
+    failure.map_or(Ok(()), Err)
+}
+
 fn main() -> bayes_posterior::Result<()> {
     let at_two = Distillation {
         teacher_temperature: 2.0,
@@ -120,6 +147,7 @@ fn main() -> bayes_posterior::Result<()> {
     for (id, widths, m) in bayesian {
         bayesian_step(&mut criterion, id, widths, m)?;
     }
+    translator_step(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }

@@ -113,11 +113,18 @@ impl CustomOp1 for Bernoulli {
         let (m, _) = layout.shape().dims2()?;
         let logits = numbers::<f32>(logits, layout)?;
         let share = 1.0 / m.max(1) as f32;
-        let mut gradient = vec![0.0; logits.len()];
+        let mut gradient = Vec::with_capacity(logits.len());
         let mut total = 0.0;
-        let chunks = gradient.chunks_mut(LANES);
-        for ((z, t), slopes) in logits.chunks(LANES).zip(self.targets.chunks(LANES)).zip(chunks) {
-            total += f64::from(chunk(z, t, self.bound, share, slopes));
+        let (mut z, mut t, mut slopes) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for (logits, targets) in logits.chunks(LANES).zip(self.targets.chunks(LANES)) {
+            // The last chunk may be short: what is left of the one before counts for nothing.
+            let n = logits.len();
+            z[..n].copy_from_slice(logits);
+            t[..n].copy_from_slice(targets);
+            let mut terms = [0.0; LANES];
+            chunk(&z, &t, (self.bound, share), &mut slopes, &mut terms);
+            total += f64::from(terms[..n].iter().sum::<f32>());
+            gradient.extend_from_slice(&slopes[..n]);
         }
         // The first pass of an op is its only one, so the cell is still empty.
         let _ = self.gradient.set(gradient);
@@ -135,31 +142,33 @@ impl CustomOp1 for Bernoulli {
     }
 }
 
-/// Sum of the terms of a chunk; writes their slopes times `share`.
-fn chunk(z: &[f32], t: &[f32], bound: f32, share: f32, slopes: &mut [f32]) -> f32 {
-    let mut terms = [0.0; LANES];
+/// Writes the terms of a chunk, and their slopes times the share of an object.
+fn chunk(
+    z: &[f32; LANES],
+    t: &[f32; LANES],
+    (bound, share): (f32, f32),
+    slopes: &mut [f32; LANES],
+    terms: &mut [f32; LANES],
+) {
     vectorised(
         #[inline(always)]
         || {
-            let pairs = z.iter().zip(t).zip(slopes.iter_mut().zip(&mut terms));
-            for ((&z, &t), (slope, term)) in pairs {
-                let inside = z.clamp(-bound, bound);
+            for i in 0..LANES {
+                // Unlike `clamp`, comparisons leave a NaN as it is.
+                let inside = if z[i] > bound { bound } else { z[i] };
+                let inside = if inside < -bound { -bound } else { inside };
                 let e = exp_m1(-inside.abs()) + 1.0;
                 let s = e / (2.0 + e);
                 let square = s * s;
                 let log = 2.0 * s * ARTANH.iter().fold(0.0, |sum, c| sum * square + c);
-                *term = inside.max(0.0) - t * inside + log;
+                let positive = if inside < 0.0 { 0.0 } else { inside };
+                terms[i] = positive - t[i] * inside + log;
                 let p = if inside < 0.0 { e } else { 1.0 } / (1.0 + e);
-                *slope = if inside == z { (p - t) * share } else { 0.0 };
-                // A NaN is no member of any range, and must not vanish.
-                if z.is_nan() {
-                    *slope = f32::NAN;
-                    *term = f32::NAN;
-                }
+                let is_clamped = z[i] > bound || z[i] < -bound;
+                slopes[i] = if is_clamped { 0.0 } else { (p - t[i]) * share };
             }
         },
     );
-    terms.iter().sum()
 }
 
 #[cfg(test)]
