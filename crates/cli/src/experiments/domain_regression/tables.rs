@@ -19,7 +19,7 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     n_seeds,
-    extra_parts: &[Part::Source],
+    extra_parts: &[Part::Shared, Part::Source],
     run,
     rows: &[
         RowSpec::segments("regression/train-none/segments", "Train, no teacher, as in the source"),
@@ -33,7 +33,7 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
             "regression/small-sine/segments",
             "Small, teacher of sin x, as in the source",
         ),
-        RowSpec::segments("regression/constant/segments", "the training mean for every object"),
+        RowSpec::single("regression/constant/one", "the training mean for every object"),
         RowSpec::seeds("regression/0.1/none/20", "noise 0.1, no teacher, 20 epochs"),
         RowSpec::seeds("regression/0.1/big/20", "noise 0.1, teacher Big, 20 epochs")
             .against("regression/0.1/none/20"),
@@ -110,7 +110,7 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         checks: &[
             Check::Exact {
                 metric: "squared_error",
-                row: "regression/constant/segments",
+                row: "regression/constant/one",
                 value: 1.064_36,
                 tolerance: 5e-6,
             },
