@@ -142,6 +142,17 @@ pub enum Figure {
         /// Of which rows, all with the same points.
         rows: &'static [&'static str],
     },
+    /// Small pictures, a line of them a named array; an array that was not kept is left out.
+    Pictures {
+        /// Its caption.
+        title: &'static str,
+        /// Channels (1 or 3), height and width of a picture; an array holds levels in \[0, 1\], picture by picture.
+        shape: [usize; 3],
+        /// Pictures in a line; longer arrays take several.
+        columns: usize,
+        /// Name of each array and its label.
+        rows: &'static [(&'static str, &'static str)],
+    },
     /// Probabilities as grey levels, one strip of objects × classes each.
     Strips {
         /// Its caption.

@@ -13,6 +13,7 @@ pub mod report;
 pub mod runner;
 pub mod schemes;
 pub mod session;
+mod sheet;
 mod text_table;
 mod user_data;
 

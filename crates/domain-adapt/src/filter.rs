@@ -1,7 +1,7 @@
 //! Fixed filters of grey pictures: convolution with a given kernel, and morphological dilation.
 
 use candle_core::Tensor;
-use core_tensors::kernels::{convolve, features};
+use core_tensors::kernels::{Window, convolve, features};
 use core_tensors::legacy::TorchRandom;
 use core_tensors::{Error, Result, Rng};
 
@@ -100,7 +100,11 @@ impl DomainMap for FixedConvolution {
         }
         wide[extent * extent] = self.bias;
         let u = Tensor::from_vec(wide, (1, extent * extent + 1), x.device())?;
-        let y = convolve(&pictures, &u.to_dtype(pictures.dtype())?, extent)?;
+        let y = convolve(
+            &pictures,
+            &u.to_dtype(pictures.dtype())?,
+            Window { kernel: extent, padding: 0 },
+        )?;
         Ok(y.reshape((x.dim(0)?, out_h * out_w))?)
     }
 }

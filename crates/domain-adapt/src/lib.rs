@@ -11,12 +11,14 @@
 //! | [`MorphologicalDilation`] | stays | no |
 //! | [`Pick`] | (m, n) → (m, n′) | no |
 //! | [`Translator`] | stays | afresh at each call |
+//! | [`Style`] | stays | no |
 //! | [`Chain`] | that of its links | as they are |
 
 mod alignment;
 mod filter;
 mod measures;
 mod simple;
+mod style;
 mod translator;
 
 use candle_core::Tensor;
@@ -26,6 +28,7 @@ pub use alignment::{Alignment, alignment_loss, ramp, reverse_gradient};
 pub use filter::{FixedConvolution, MorphologicalDilation};
 pub use measures::{kernel_discrepancy, proxy_distance, round_trip_error};
 pub use simple::{GaussianNoise, Identity, Pick, Sine};
+pub use style::{Style, StyleConfig};
 pub use translator::{Translator, translation_loss};
 
 /// φ: X_t → X_s, from the target domain of the transfer, the student's, to its source, the teacher's.

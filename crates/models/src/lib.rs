@@ -5,6 +5,7 @@
 mod cnn;
 mod mlp;
 mod translator;
+mod vgg;
 
 use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
@@ -12,6 +13,7 @@ use core_tensors::{Layout, Params, Result, Rng};
 pub use cnn::SmallCnn;
 pub use mlp::Mlp;
 pub use translator::{Domain, Encoding, TranslatorNetwork};
+pub use vgg::{Preprocessing, Vgg19};
 
 /// A family of functions f(x, w).
 pub trait Architecture {

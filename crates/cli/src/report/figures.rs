@@ -1,10 +1,12 @@
 //! Figures of an experiment as SVG.
 
 use anyhow::Result;
+use base64::Engine as _;
 
 use super::html::escape;
 use super::{ExperimentReport, plots};
 use crate::experiment::Figure;
+use crate::sheet::sheet;
 
 /// Side of a cell of a picture of grey levels.
 const CELL: usize = 18;
@@ -12,6 +14,8 @@ const CELL: usize = 18;
 const MARGIN: usize = 46;
 /// Size of their type.
 const FONT: usize = 12;
+/// Pixels across a picture that is shown enlarged.
+const SMALL_PICTURE: usize = 32;
 
 /// Caption and SVG of a figure; `None` where what it shows was not run.
 pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<(String, String)>> {
@@ -20,6 +24,9 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
         // Not pictures: see `tables::cross` and `tables::points`.
         Figure::Cross { .. } | Figure::Points { .. } => None,
+        Figure::Pictures { title, shape, columns, rows } => {
+            pictures(report, *shape, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
+        }
         Figure::Strips { title, n_classes, strips: named } => {
             strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
         }
@@ -34,6 +41,32 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
             maps.map(|maps| ((*title).to_owned(), maps.draw()))
         }
     })
+}
+
+/// The arrays that are there, a label above each, its pictures enlarged without smoothing.
+fn pictures(
+    report: &ExperimentReport,
+    shape: [usize; 3],
+    columns: usize,
+    named: &[(&str, &str)],
+) -> Result<Option<String>> {
+    let n = shape.iter().product::<usize>();
+    let [_, h, w] = shape;
+    // Small pictures are shown twice as large.
+    let scale = if w <= SMALL_PICTURE { 2 } else { 1 };
+    let mut svg = Svg::new(columns * (w + 1) * scale, 0);
+    for (name, label) in named {
+        let Some(values) = report.arrays.get(*name) else { continue };
+        let lines: Vec<&[f64]> = values.chunks(columns * n).collect();
+        let png = sheet(&lines, shape)?;
+        svg.text(1, svg.height + FONT + 2, "start", label);
+        let (width, height) =
+            (columns.min(values.len() / n) * (w + 1) - 1, lines.len() * (h + 1) - 1);
+        let top = svg.height + FONT + 8;
+        svg.picture(top, width * scale, height * scale, label, &png);
+        svg.height = top + height * scale + 6;
+    }
+    Ok((svg.height > 0).then(|| svg.finish()))
 }
 
 /// One strip of objects (across) × classes (down) for each array that is there, values averaged over seeds.
@@ -120,6 +153,16 @@ impl Svg {
         self.body += &format!(
             "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"rgb({grey},{grey},{grey})\" \
              stroke=\"#bbb\" stroke-width=\"0.5\"><title>{}: {value:.3}</title></rect>\n",
+            escape(description)
+        );
+    }
+
+    /// A PNG across the whole width.
+    fn picture(&mut self, top: usize, width: usize, height: usize, description: &str, png: &[u8]) {
+        let data = base64::engine::general_purpose::STANDARD.encode(png);
+        self.body += &format!(
+            "<image x=\"0\" y=\"{top}\" width=\"{width}\" height=\"{height}\" style=\"image-rendering:pixelated\" \
+             href=\"data:image/png;base64,{data}\"><title>{}</title></image>\n",
             escape(description)
         );
     }

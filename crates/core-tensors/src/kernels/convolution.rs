@@ -1,101 +1,90 @@
-//! Convolution with bias, forward and backward, as matrix products over unfolded pictures.
+//! Convolution, forward and backward, as matrix products over unfolded bands of pictures.
+
+mod geometry;
+#[cfg(test)]
+mod tests;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use self::geometry::{Cut, Extents};
 use super::matmul::{Shape as Matrix, matmul};
 use super::{is_fused, numbers, on_cpu};
 
-/// Cross-correlation of stride 1 without padding; (m, c, h, w) → (m, o, h − k + 1, w − k + 1).
+/// What a filter of stride 1 sees of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// k ≥ 1: side of the square filters.
+    pub kernel: usize,
+    /// Rows and columns of zeros around a picture, on each side.
+    pub padding: usize,
+}
+
+/// Cross-correlation of stride 1; (m, c, h, w) → (m, o, h + 2·padding − k + 1, w + 2·padding − k + 1).
 ///
 /// y\[i, a, r, s\] = b\[a\] + Σ u\[a, (j, p, q)\] x\[i, j, r + p, s + q\]  over channels j and 0 ≤ p, q < k
 ///
-/// `u` has shape (o, c·k² + 1): one row a filter, its weights in the order channel, row, column, the bias last.
-/// This is the convention of PyTorch's `Conv2d`.
-pub fn convolve(x: &Tensor, u: &Tensor, kernel: usize) -> Result<Tensor> {
+/// with x surrounded by zeros. `u` has shape (o, c·k²), or (o, c·k² + 1) with the bias b as its last column: one row a
+/// filter, its weights in the order channel, row, column. This is the convention of PyTorch's `Conv2d`.
+/// The pictures of a batch are shared out among the threads of rayon's pool; the result does not depend on their number.
+pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     let (_, c, h, w) = x.dims4()?;
     let (o, n_cols) = u.dims2()?;
-    if kernel == 0 || h < kernel || w < kernel {
-        bail!("a {kernel} × {kernel} kernel wanted pictures at least as large, found {h} × {w}");
+    let n = Extents::new((c, h, w), window)?.weights();
+    if n_cols != n && n_cols != n + 1 {
+        bail!("filters of {c} channels wanted {n} columns or one more, found {n_cols}");
     }
-    let n_weights = c * kernel * kernel;
-    if n_cols != n_weights + 1 {
-        bail!("filters of {c} channels wanted {} columns, found {n_cols}", n_weights + 1);
+    if o == 0 {
+        bail!("a convolution wanted at least one filter, found none");
     }
     if is_fused(&[x, u]) {
-        return x.contiguous()?.apply_op2(u, Convolve { kernel });
+        return x.contiguous()?.apply_op2(u, Convolve { window });
     }
-    let weights = u.narrow(1, 0, n_weights)?.contiguous()?.reshape((o, c, kernel, kernel))?;
-    let bias = u.narrow(1, n_weights, 1)?.contiguous()?.reshape((1, o, 1, 1))?;
-    x.conv2d(&weights, 0, 1, 1, 1)?.broadcast_add(&bias)
+    composed(x, u, window)
+}
+
+fn composed(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    let (c, (o, n_cols), k) = (x.dim(1)?, u.dims2()?, window.kernel);
+    let n = c * k * k;
+    let weights = u.narrow(1, 0, n)?.contiguous()?.reshape((o, c, k, k))?;
+    let y = x.conv2d(&weights, window.padding, 1, 1, 1)?;
+    if n_cols == n {
+        return Ok(y);
+    }
+    y.broadcast_add(&u.narrow(1, n, 1)?.contiguous()?.reshape((1, o, 1, 1))?)
 }
 
 struct Convolve {
-    kernel: usize,
+    window: Window,
 }
 
-/// Extents of one picture.
+/// Extents of a whole call.
 #[derive(Clone, Copy)]
-struct Extents {
-    c: usize,
-    h: usize,
-    w: usize,
-    k: usize,
+struct Sizes {
+    e: Extents,
+    m: usize,
+    o: usize,
+    n_cols: usize,
 }
 
-impl Extents {
-    fn of(x: &Shape, k: usize) -> Result<Self> {
-        let (_, c, h, w) = x.dims4()?;
-        Ok(Self { c, h, w, k })
+impl Sizes {
+    fn new(x: &Shape, u: &Shape, window: Window) -> Result<Self> {
+        let ((m, c, h, w), (o, n_cols)) = (x.dims4()?, u.dims2()?);
+        Ok(Self { e: Extents::new((c, h, w), window)?, m, o, n_cols })
     }
 
-    /// Numbers of a picture, c·h·w.
-    fn input(self) -> usize {
-        self.c * self.h * self.w
+    fn has_bias(self) -> bool {
+        self.n_cols > self.e.weights()
     }
 
-    /// Places of a filter, (h − k + 1)(w − k + 1).
-    fn places(self) -> usize {
-        (self.h - self.k + 1) * (self.w - self.k + 1)
+    /// U without its bias.
+    fn filters(self) -> Matrix {
+        Matrix::rows_apart(self.o, self.e.weights(), self.n_cols)
     }
 
-    /// Weights of a filter, c·k².
-    fn weights(self) -> usize {
-        self.c * self.k * self.k
-    }
-
-    /// The unfolded picture: one row a weight, one column a place.
-    fn unfolded(self) -> Matrix {
-        Matrix::rows_apart(self.weights(), self.places(), self.places())
-    }
-
-    /// Calls `each` with the start of every run of w − k + 1 numbers: in the unfolded picture, in the picture.
-    fn runs(self, mut each: impl FnMut(usize, usize)) {
-        let (out_h, out_w) = (self.h - self.k + 1, self.w - self.k + 1);
-        for j in 0..self.c {
-            for p in 0..self.k {
-                for q in 0..self.k {
-                    let weight = (j * self.k + p) * self.k + q;
-                    for r in 0..out_h {
-                        each(weight * self.places() + r * out_w, (j * self.h + r + p) * self.w + q);
-                    }
-                }
-            }
-        }
-    }
-
-    fn unfold<T: WithDType>(self, picture: &[T], unfolded: &mut [T]) {
-        let n = self.w - self.k + 1;
-        self.runs(|to, from| unfolded[to..to + n].copy_from_slice(&picture[from..from + n]));
-    }
-
-    fn fold_into<T: WithDType>(self, unfolded: &[T], picture: &mut [T]) {
-        let n = self.w - self.k + 1;
-        self.runs(|from, to| {
-            picture[to..to + n]
-                .iter_mut()
-                .zip(&unfolded[from..from + n])
-                .for_each(|(sum, &term)| *sum += term);
-        });
+    /// The answers of the filters, `columns` places each, at a stride.
+    fn answers(self, columns: usize, stride: usize) -> Matrix {
+        Matrix::rows_apart(self.o, columns, stride)
     }
 }
 
@@ -111,18 +100,14 @@ impl CustomOp2 for Convolve {
         u: &CpuStorage,
         u_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (m, ..) = x_layout.shape().dims4()?;
-        let (o, _) = u_layout.shape().dims2()?;
-        let e = Extents::of(x_layout.shape(), self.kernel)?;
+        let s = Sizes::new(x_layout.shape(), u_layout.shape(), self.window)?;
         let y = match x {
             CpuStorage::F32(_) => {
-                CpuStorage::F32(forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, o, e)?)
+                CpuStorage::F32(forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?)
             }
-            _ => {
-                CpuStorage::F64(forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, o, e)?)
-            }
+            _ => CpuStorage::F64(forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?),
         };
-        Ok((y, (m, o, e.h - e.k + 1, e.w - e.k + 1).into()))
+        Ok((y, (s.m, s.o, s.e.out_h, s.e.out_w).into()))
     }
 
     fn bwd(
@@ -132,118 +117,146 @@ impl CustomOp2 for Convolve {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let s = Sizes::new(x.shape(), u.shape(), self.window)?;
         match x.dtype() {
-            DType::F32 => backward::<f32>(x, u, gradient, self.kernel),
-            _ => backward::<f64>(x, u, gradient, self.kernel),
+            DType::F32 => backward::<f32>(x, u, gradient, s),
+            _ => backward::<f64>(x, u, gradient, s),
         }
     }
 }
 
-fn forward<T: WithDType>(x: &[T], u: &[T], o: usize, e: Extents) -> Result<Vec<T>> {
-    let (n, places) = (e.weights(), e.places());
-    let mut y = vec![T::zero(); x.len() / e.input().max(1) * o * places];
-    let mut unfolded = vec![T::zero(); n * places];
-    let filters = Matrix::rows_apart(o, n, n + 1);
-    let pictures = x.chunks_exact(e.input().max(1)).zip(y.chunks_exact_mut((o * places).max(1)));
-    for (picture, y) in pictures {
-        e.unfold(picture, &mut unfolded);
-        for (filter, y) in y.chunks_exact_mut(places).enumerate() {
-            y.fill(u[filter * (n + 1) + n]);
-        }
-        let result = Matrix::rows_apart(o, places, places);
-        matmul((y, result), (u, filters), (&unfolded, e.unfolded()), true)?;
+/// Does the parts in any order, on the threads of the pool; on the calling thread if the pool has but one, which
+/// would be another.
+fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Sync) -> Result<()> {
+    if rayon::current_num_threads() > 1 && parts.len() > 1 {
+        return parts.into_par_iter().try_for_each(work);
     }
+    parts.into_iter().try_for_each(work)
+}
+
+fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes) -> Result<Vec<T>> {
+    let (e, cut) = (s.e, s.e.cut(s.m));
+    let (input, output) = (e.input().max(1), s.o * e.places());
+    let mut y = vec![T::zero(); s.m * output];
+    let parts = x.chunks(cut.part * input).zip(y.chunks_mut(cut.part * output)).collect();
+    share_out(parts, |(x, y): (&[T], &mut [T])| forward_part(x, u, y, s, cut))?;
     Ok(y)
+}
+
+fn forward_part<T: WithDType>(x: &[T], u: &[T], y: &mut [T], s: Sizes, cut: Cut) -> Result<()> {
+    let (e, n) = (s.e, s.e.weights());
+    let columns = cut.columns(e);
+    let mut unfolded = vec![T::zero(); n * columns];
+    let mut apart = vec![T::zero(); if cut.group > 1 { s.o * columns } else { 0 }];
+    if s.has_bias() {
+        for (i, y) in y.chunks_exact_mut(e.places()).enumerate() {
+            y.fill(u[i % s.o * s.n_cols + n]);
+        }
+    }
+    for band in e.bands(x.len() / e.input().max(1), cut) {
+        band.unfold(x, &mut unfolded);
+        let (filters, columns) = ((u, s.filters()), band.columns());
+        let unfolded = (&unfolded[..], band.unfolded());
+        if let Some(start) = band.start(s.o) {
+            let answers = (&mut y[start..], s.answers(columns, e.places()));
+            matmul(answers, filters, unfolded, s.has_bias())?;
+        } else {
+            matmul((&mut apart, s.answers(columns, columns)), filters, unfolded, false)?;
+            band.answers(s.o, |from, to, n| {
+                let sums = y[to..to + n].iter_mut().zip(&apart[from..from + n]);
+                sums.for_each(|(sum, &term)| *sum += term);
+            });
+        }
+    }
+    Ok(())
 }
 
 fn backward<T: WithDType>(
     x: &Tensor,
     u: &Tensor,
     gradient: &Tensor,
-    kernel: usize,
+    s: Sizes,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let e = Extents::of(x.shape(), kernel)?;
-    let (o, n_cols) = u.dims2()?;
-    let (n, places) = (e.weights(), e.places());
+    let (e, cut) = (s.e, s.e.cut(s.m));
     let gradient = gradient.contiguous()?;
     let ((xs, xl), (us, ul)) = (x.storage_and_layout(), u.storage_and_layout());
     let (gs, gl) = gradient.storage_and_layout();
     let (pictures, filters) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&us)?, ul)?);
     let dy = numbers::<T>(on_cpu(&gs)?, gl)?;
 
-    let filter_shape = Matrix::rows_apart(o, n, n_cols);
-    let result = Matrix::rows_apart(o, places, places);
-    let mut unfolded = vec![T::zero(); n * places];
-    let mut du = vec![T::zero(); o * n_cols];
-    let mut dx = if x.track_op() { vec![T::zero(); pictures.len()] } else { Vec::new() };
-    for (i, dy) in dy.chunks_exact((o * places).max(1)).enumerate() {
-        if u.track_op() {
-            e.unfold(&pictures[i * e.input()..(i + 1) * e.input()], &mut unfolded);
-            let places_first = (&unfolded[..], e.unfolded().transposed());
-            matmul((&mut du, filter_shape), (dy, result), places_first, true)?;
-            for (filter, dy) in dy.chunks_exact(places).enumerate() {
-                du[filter * n_cols + n] += dy.iter().fold(T::zero(), |sum, &g| sum + g);
-            }
-        }
-        if x.track_op() {
-            let filters = (filters, filter_shape.transposed());
-            matmul((&mut unfolded, e.unfolded()), filters, (dy, result), false)?;
-            e.fold_into(&unfolded, &mut dx[i * e.input()..(i + 1) * e.input()]);
-        }
+    let n_parts = s.m.div_ceil(cut.part);
+    let mut du = vec![T::zero(); if u.track_op() { n_parts * s.o * s.n_cols } else { 0 }];
+    let mut dx = vec![T::zero(); if x.track_op() { pictures.len() } else { 0 }];
+    let (input, output) = (e.input(), s.o * e.places());
+    let mut parts = Vec::with_capacity(n_parts);
+    let (mut rest_du, mut rest_dx) = (&mut du[..], &mut dx[..]);
+    for i in (0..s.m).step_by(cut.part) {
+        let (start, end) = (i, s.m.min(i + cut.part));
+        let (mine_du, others_du) =
+            rest_du.split_at_mut(if u.track_op() { s.o * s.n_cols } else { 0 });
+        let (mine_dx, others_dx) =
+            rest_dx.split_at_mut(if x.track_op() { (end - start) * input } else { 0 });
+        (rest_du, rest_dx) = (others_du, others_dx);
+        parts.push(Part {
+            x: &pictures[start * input..end * input],
+            dy: &dy[start * output..end * output],
+            du: mine_du,
+            dx: mine_dx,
+        });
     }
-    let du = u.track_op().then(|| Tensor::from_vec(du, (o, n_cols), u.device())).transpose()?;
-    let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
-    Ok((dx, du))
+    share_out(parts, |part| backward_part(part, filters, s, cut))?;
+    let du = u.track_op().then(|| {
+        let (sum, others) = du.split_at_mut(s.o * s.n_cols);
+        for part in others.chunks_exact(s.o * s.n_cols) {
+            sum.iter_mut().zip(part).for_each(|(sum, &term)| *sum += term);
+        }
+        du.truncate(s.o * s.n_cols);
+        Tensor::from_vec(du, (s.o, s.n_cols), u.device())
+    });
+    let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), x.device()));
+    Ok((dx.transpose()?, du.transpose()?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Rng;
-    use candle_core::{Device, Var};
+/// Some pictures of the batch on their way back; a gradient that nobody wants is empty.
+struct Part<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    du: &'a mut [T],
+    dx: &'a mut [T],
+}
 
-    fn random(shape: impl Into<Shape>, seed: u64) -> Var {
-        let shape = shape.into();
-        let mut rng = Rng::new(seed);
-        let values: Vec<f64> = (0..shape.elem_count()).map(|_| rng.normal()).collect();
-        Var::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
-
-    #[test]
-    fn equals_candles_convolution_with_its_gradients() {
-        let (x, u) = (random((3, 2, 7, 6), 0), random((4, 2 * 9 + 1), 1));
-        let fused = convolve(&x, &u, 3).unwrap();
-        let weights = u.narrow(1, 0, 18).unwrap().contiguous().unwrap();
-        let bias = u.narrow(1, 18, 1).unwrap().reshape((1, 4, 1, 1)).unwrap();
-        let plain = x.conv2d(&weights.reshape((4, 2, 3, 3)).unwrap(), 0, 1, 1, 1).unwrap();
-        let plain = plain.broadcast_add(&bias).unwrap();
-        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let near = |a: &Tensor, b: &Tensor| {
-            flat(a).iter().zip(flat(b)).all(|(a, b)| (a - b).abs() < 1e-12)
+fn backward_part<T: WithDType>(part: Part<'_, T>, u: &[T], s: Sizes, cut: Cut) -> Result<()> {
+    let Part { x, dy, du, dx } = part;
+    let (e, n) = (s.e, s.e.weights());
+    let columns = cut.columns(e);
+    let mut unfolded = vec![T::zero(); n * columns];
+    let mut apart = vec![T::zero(); if cut.group > 1 { s.o * columns } else { 0 }];
+    for band in e.bands(x.len() / e.input().max(1), cut) {
+        let columns = band.columns();
+        let (dy, answers) = match band.start(s.o) {
+            Some(start) => (&dy[start..], s.answers(columns, e.places())),
+            None => {
+                band.answers(s.o, |to, from, n| {
+                    apart[to..to + n].copy_from_slice(&dy[from..from + n]);
+                });
+                (&apart[..], s.answers(columns, columns))
+            }
         };
-        assert!(near(&fused, &plain));
-        let [a, b] =
-            [fused, plain].map(|y| y.sqr().unwrap().sum_all().unwrap().backward().unwrap());
-        for of in [&x, &u] {
-            assert!(near(a.get(of).unwrap(), b.get(of).unwrap()));
+        if !du.is_empty() {
+            band.unfold(x, &mut unfolded);
+            let places_first = (&unfolded[..], band.unfolded().transposed());
+            matmul((du, s.filters()), (dy, answers), places_first, true)?;
+        }
+        if !dx.is_empty() {
+            let filters = (u, s.filters().transposed());
+            matmul((&mut unfolded, band.unfolded()), filters, (dy, answers), false)?;
+            band.fold_into(&unfolded, dx);
         }
     }
-
-    #[test]
-    fn a_small_case_by_hand() {
-        // One 2 × 3 picture, one 2 × 2 kernel (1, 0; 0, −1), bias 10.
-        let x = Tensor::new(&[1f32, 2.0, 3.0, 4.0, 5.0, 7.0], &Device::Cpu).unwrap();
-        let u = Tensor::new(&[[1f32, 0.0, 0.0, -1.0, 10.0]], &Device::Cpu).unwrap();
-        let y = convolve(&x.reshape((1, 1, 2, 3)).unwrap(), &u, 2).unwrap();
-        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [6.0, 5.0]);
+    if !du.is_empty() && s.has_bias() {
+        for (i, dy) in dy.chunks_exact(e.places()).enumerate() {
+            du[i % s.o * s.n_cols + n] += dy.iter().fold(T::zero(), |sum, &g| sum + g);
+        }
     }
-
-    #[test]
-    fn wrong_shapes_are_refused() {
-        let (x, u) = (random((1, 2, 4, 4), 0), random((4, 19), 1));
-        assert!(convolve(&x, &u, 5).unwrap_err().to_string().contains("found 4 × 4"));
-        assert!(
-            convolve(&x, &u, 2).unwrap_err().to_string().contains("wanted 9 columns, found 19")
-        );
-    }
+    Ok(())
 }

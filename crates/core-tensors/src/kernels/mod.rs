@@ -17,7 +17,7 @@ pub(crate) mod mean_field;
 pub(crate) mod normal;
 mod pooling;
 
-pub use convolution::convolve;
+pub use convolution::{Window, convolve};
 pub use exponential::exp_nonpositive;
 pub use grey::features;
 pub use linear::{Activation, linear};

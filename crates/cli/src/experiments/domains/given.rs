@@ -1,6 +1,7 @@
 //! Maps with a formula: noise, fixed convolution, dilations; and their controls.
 
 use anyhow::Result;
+use candle_core::Tensor;
 use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Pick};
 
 use super::{NO_MAP, Study, show};
@@ -72,10 +73,21 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
         let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < most).collect();
         let before = pictures.train.rows(&shown)?;
         show(&mut study.outcome, "before", before.x())?;
-        for Given { name, map, .. } in maps() {
-            let after = map.apply(before.x(), &mut study.rng.split("shown"))?;
+        for Given { name, map, output, .. } in maps() {
+            let mut after = map.apply(before.x(), &mut study.rng.split("shown"))?;
+            if output != PICTURE {
+                after = stretched(&after)?;
+            }
             show(&mut study.outcome, name, &after)?;
         }
     }
     Ok(study.outcome)
+}
+
+/// Levels from 0 to 1: a convolution's answers are of any size and sign.
+fn stretched(x: &Tensor) -> Result<Tensor> {
+    let end = |x: Tensor| x.to_scalar::<f32>();
+    let (low, high) = (f64::from(end(x.min_all()?)?), f64::from(end(x.max_all()?)?));
+    let scale = if high > low { 1.0 / (high - low) } else { 1.0 };
+    Ok(x.affine(scale, -low * scale)?)
 }

@@ -19,6 +19,9 @@ const BIG: &str = "small/teacher-big/independent";
 /// What counts as no change of quality: the tolerances of a re-simulated number.
 const ACCURACY_MARGIN: f64 = 0.006;
 const CROSS_ENTROPY_MARGIN: f64 = 0.015;
+/// Pictures of the report.
+const GREY: [usize; 3] = [1, 28, 28];
+const SMALL_GREY: [usize; 3] = [1, 24, 24];
 /// Runs behind each re-simulated number.
 const N_RESIMULATED: usize = 5;
 
@@ -109,6 +112,21 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
             title: "Test cross-entropy with the fixed convolution (figure 6, independent runs)",
             metric: "cross_entropy",
             rows: &["given/none/independent", GIVEN_BIG, CONVOLUTION],
+        },
+        Figure::Pictures {
+            title: "One garment of each class before and after φ (figures 3 and 5)",
+            shape: GREY,
+            columns: 10,
+            rows: &[("before", "x"), ("noise", "noise"), ("morphology", "morphological dilation")],
+        },
+        Figure::Pictures {
+            title: "The same after convolutions, 24 × 24; levels are stretched from the least to the largest of a line",
+            shape: SMALL_GREY,
+            columns: 10,
+            rows: &[
+                ("convolution", "the source's fixed convolution (\"dilation\")"),
+                ("cross", "dilated cross"),
+            ],
         },
     ],
 };
@@ -252,6 +270,31 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
             title: "Test cross-entropy with GeneratedMNIST (figure 12, independent runs)",
             metric: "cross_entropy",
             rows: &[NONE, GENERATED, "learned/generated-distinct/independent"],
+        },
+        Figure::Pictures {
+            title: "Pairs, translations and reconstructions of one garment of each class (figures 7 and 8)",
+            shape: GREY,
+            columns: 10,
+            rows: &[
+                ("before", "garment x"),
+                ("partner", "its partner among the digits"),
+                ("translated", "φ(x), one draw"),
+                ("translated-again", "φ(x), another draw"),
+                ("translated-small", "φ(x) of the translator of Small's labels alone"),
+                ("round-trip", "x back from its latent vector"),
+            ],
+        },
+        Figure::Pictures {
+            title: "The latent plane of a translator with two dimensions, normal quantiles from 0.05 to 0.95 (figure 9): digits",
+            shape: GREY,
+            columns: 15,
+            rows: &[("grid-digits", "digits")],
+        },
+        Figure::Pictures {
+            title: "The same points decoded into garments",
+            shape: GREY,
+            columns: 15,
+            rows: &[("grid-clothes", "garments")],
         },
     ],
 };

@@ -1,0 +1,252 @@
+//! φ by style transfer: pixels that keep a picture's content and take on the texture of another picture.
+
+use candle_core::Tensor;
+use core_tensors::kernels::features;
+use core_tensors::{Adam, AdamConfig, Block, Error, Layout, Params, Result, Rng};
+use models::Vgg19;
+
+use crate::DomainMap;
+
+/// Pictures whose pixels are optimised together; each on its own, so that the number changes speed alone.
+const TOGETHER: usize = 16;
+
+/// What a style transfer minimises, and how far it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StyleConfig {
+    /// Layers whose activations are the content, and whose Gram matrices are the style.
+    pub layers: Vec<&'static str>,
+    /// ≥ 0: weight of the content.
+    pub content_weight: f64,
+    /// ≥ 0: weight of the style.
+    pub style_weight: f64,
+    /// Whether a Gram matrix is divided by c·h·w, so that layers and sizes of pictures compare.
+    pub is_gram_normalised: bool,
+    /// Steps of Adam from the picture itself, and their size.
+    pub steps: usize,
+    /// > 0: size of a step, in levels of \[0, 1\].
+    pub learning_rate: f64,
+    /// Whether the levels of the result are clipped to \[0, 1\].
+    pub is_clipped: bool,
+}
+
+impl StyleConfig {
+    /// The source's: five layers up to conv5_1, 8 · content + 70 · style on plain Gram matrices, three steps of 0.04.
+    ///
+    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::Preprocessing::Nothing`]) and takes
+    /// the layers before their ReLU, which torchvision computes in place: so after it.
+    pub fn of_source() -> Self {
+        Self {
+            layers: vec!["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"],
+            content_weight: 8.0,
+            style_weight: 70.0,
+            is_gram_normalised: false,
+            steps: 3,
+            learning_rate: 0.04,
+            is_clipped: false,
+        }
+    }
+
+    /// For weights of the first three blocks: the layers of these, weights of our own, results clipped; steps as in
+    /// the source.
+    pub fn three_blocks() -> Self {
+        Self {
+            layers: vec!["conv1_1", "conv2_1", "conv3_1"],
+            content_weight: 1.0,
+            style_weight: 10.0,
+            is_gram_normalised: true,
+            is_clipped: true,
+            ..Self::of_source()
+        }
+    }
+}
+
+/// φ(x) = the pixels after some steps that lower, from x on,
+///
+/// content_weight Σₗ mean((Fₗ(·) − Fₗ(x))²) + style_weight Σₗ mean((Gₗ(·) − Gₗ(style))²),  Gₗ = Fₗ Fₗᵀ (over places)
+///
+/// with Fₗ the activations of a layer. Objects are (m, 3, h, w) or rows (m, 3·h·w), bytes or levels; the shape stays.
+/// Every picture is optimised on its own: the steps of Adam are element by element, and no picture enters another's
+/// cost. Deterministic.
+///
+/// Source: Gatys, Ecker & Bethge (2016); settings by [`StyleConfig`].
+#[derive(Clone, Debug)]
+pub struct Style {
+    network: Vgg19,
+    config: StyleConfig,
+    /// h and w of the pictures.
+    picture: [usize; 2],
+    /// Gram matrices of the style, (c, c) a layer.
+    grams: Vec<Tensor>,
+}
+
+impl Style {
+    /// The style of a picture, (3, h′, w′), for pictures of h × w.
+    pub fn new(
+        network: Vgg19,
+        style: &Tensor,
+        picture: [usize; 2],
+        config: StyleConfig,
+    ) -> Result<Self> {
+        if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
+            let (name, value) = ("step size of a style transfer", config.learning_rate);
+            return Err(Error::OutOfRange { name, value, range: "(0, ∞)" });
+        }
+        let activations = network.activations(&style.unsqueeze(0)?, &config.layers)?;
+        let grams = activations.iter().map(|f| Ok(gram(f, &config)?.squeeze(0)?.detach()));
+        let grams = grams.collect::<Result<_>>()?;
+        Ok(Self { network, config, picture, grams })
+    }
+
+    /// The cost of pictures, (m, 3, h, w), whose content is `content`; summed over them, shape ().
+    fn cost(&self, x: &Tensor, content: &[Tensor]) -> Result<Tensor> {
+        let m = x.dim(0)? as f64;
+        let mut cost = Tensor::zeros((), x.dtype(), x.device())?;
+        let activations = self.network.activations(x, &self.config.layers)?;
+        for ((f, content), style) in activations.iter().zip(content).zip(&self.grams) {
+            // A mean over the batch times m is the sum of the means of its pictures.
+            let kept = ((f - content)?.sqr()?.mean_all()? * (m * self.config.content_weight))?;
+            let taken = gram(f, &self.config)?.broadcast_sub(style)?.sqr()?.mean_all()?;
+            cost = ((cost + kept)? + (taken * (m * self.config.style_weight))?)?;
+        }
+        Ok(cost)
+    }
+
+    /// One group of pictures as rows, (m, 3·h·w).
+    fn transfer(&self, rows: &Tensor) -> Result<Tensor> {
+        let (m, n) = rows.dims2()?;
+        let [h, w] = self.picture;
+        let pixels =
+            Params::new(Layout { blocks: vec![Block { rows: m, cols: n }] }, vec![rows.clone()])?;
+        let pixels = pixels.trainable()?;
+        let [x] = pixels.blocks() else {
+            return Err(Error::mismatch("blocks of pixels", 1, pixels.blocks().len()));
+        };
+        let shaped = |x: &Tensor| x.reshape((m, 3, h, w));
+        let content = self.network.activations(&shaped(rows)?, &self.config.layers)?;
+        let content: Vec<Tensor> = content.iter().map(Tensor::detach).collect();
+        let mut adam = Adam::new(AdamConfig::pytorch(self.config.learning_rate), &pixels)?;
+        for _ in 0..self.config.steps {
+            let cost = self.cost(&shaped(x)?, &content)?;
+            adam.step(&cost.backward()?)?;
+        }
+        let result = x.detach().copy()?;
+        Ok(if self.config.is_clipped { result.clamp(0.0, 1.0)? } else { result })
+    }
+}
+
+impl DomainMap for Style {
+    fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
+        let rows = features(x)?.flatten_from(1)?;
+        let ((m, n), [h, w]) = (rows.dims2()?, self.picture);
+        if n != 3 * h * w {
+            let wanted = format!("(m, {}) for 3 × {h} × {w} pictures", 3 * h * w);
+            return Err(Error::mismatch("input of φ", wanted, format!("{:?}", x.dims())));
+        }
+        let group =
+            |start: usize| self.transfer(&rows.narrow(0, start, TOGETHER.min(m - start))?);
+        let groups: Vec<Tensor> = (0..m).step_by(TOGETHER).map(group).collect::<Result<_>>()?;
+        Ok(Tensor::cat(&groups, 0)?.reshape(x.shape())?)
+    }
+}
+
+/// F Fᵀ over the places of each picture; (m, c, h, w) → (m, c, c).
+fn gram(f: &Tensor, config: &StyleConfig) -> Result<Tensor> {
+    let (m, c, h, w) = f.dims4()?;
+    let f = f.reshape((m, c, h * w))?;
+    let gram = f.matmul(&f.transpose(1, 2)?.contiguous()?)?;
+    if config.is_gram_normalised {
+        return Ok((gram / (c * h * w) as f64)?);
+    }
+    Ok(gram)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use std::collections::BTreeMap;
+
+    fn random(shape: &[usize], scale: f64, rng: &mut Rng) -> Tensor {
+        let n = shape.iter().product();
+        let values: Vec<f32> = (0..n).map(|_| (scale * rng.uniform()) as f32).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn network(rng: &mut Rng) -> Vgg19 {
+        let mut all = BTreeMap::new();
+        for (name, (o, c)) in
+            ["conv1_1", "conv1_2", "conv2_1"].into_iter().zip([(4, 3), (4, 4), (5, 4)])
+        {
+            let weight = random(&[o, c, 3, 3], 0.02, rng).affine(1.0, -0.01).unwrap();
+            all.insert(format!("{name}.weight"), weight);
+            all.insert(format!("{name}.bias"), random(&[o], 0.1, rng));
+        }
+        Vgg19::new(&all).unwrap()
+    }
+
+    fn style(steps: usize) -> (Style, Tensor) {
+        let mut rng = Rng::new(0);
+        let layers = vec!["conv1_1", "conv2_1"];
+        let config = StyleConfig { layers, steps, ..StyleConfig::three_blocks() };
+        let network = network(&mut rng);
+        let painting = random(&[3, 10, 6], 1.0, &mut rng);
+        let x = random(&[20, 3 * 8 * 8], 1.0, &mut rng);
+        (Style::new(network, &painting, [8, 8], config).unwrap(), x)
+    }
+
+    #[test]
+    fn a_gram_matrix_by_hand() {
+        let f = Tensor::new(&[1f32, 2.0, 3.0, 4.0], &Device::Cpu)
+            .unwrap()
+            .reshape((1, 2, 1, 2))
+            .unwrap();
+        let plain = gram(&f, &StyleConfig::of_source()).unwrap().squeeze(0).unwrap();
+        assert_eq!(plain.to_vec2::<f32>().unwrap(), [[5.0, 11.0], [11.0, 25.0]]);
+        let normalised = gram(&f, &StyleConfig::three_blocks()).unwrap().squeeze(0).unwrap();
+        assert_eq!(normalised.to_vec2::<f32>().unwrap(), [[1.25, 2.75], [2.75, 6.25]]);
+    }
+
+    #[test]
+    fn steps_lower_the_cost() {
+        let cost = |steps| {
+            let (style, x) = style(steps);
+            let y = style.apply(&x, &mut Rng::new(0)).unwrap();
+            let shaped = |x: &Tensor| x.reshape((20, 3, 8, 8)).unwrap();
+            let content = style.network.activations(&shaped(&x), &style.config.layers).unwrap();
+            style.cost(&shaped(&y), &content).unwrap().to_scalar::<f32>().unwrap()
+        };
+        let (none, some, more) = (cost(0), cost(2), cost(6));
+        assert!(some < 0.9 * none && more < some, "{none} {some} {more}");
+    }
+
+    #[test]
+    fn no_step_changes_nothing_and_bytes_are_levels() {
+        let (style, x) = style(0);
+        let bytes = (x * 255.0).unwrap().to_dtype(candle_core::DType::U8).unwrap();
+        let y = style.apply(&bytes, &mut Rng::new(0)).unwrap();
+        let gap = (features(&bytes).unwrap() - y).unwrap().abs().unwrap().max_all().unwrap();
+        assert_eq!(gap.to_scalar::<f32>().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn a_picture_does_not_depend_on_its_neighbours() {
+        let (style, x) = style(3);
+        let all = style.apply(&x, &mut Rng::new(0)).unwrap();
+        let one = style.apply(&x.narrow(0, 17, 1).unwrap(), &mut Rng::new(0)).unwrap();
+        let gap = (all.narrow(0, 17, 1).unwrap() - one).unwrap().abs().unwrap().max_all().unwrap();
+        // The same steps, up to the order of sums: a step is at most 0.04.
+        assert!(gap.to_scalar::<f32>().unwrap() < 1e-4);
+    }
+
+    #[test]
+    fn pictures_of_another_size_are_refused() {
+        let (style, x) = style(1);
+        let message = style.apply(&x.narrow(1, 0, 100).unwrap(), &mut Rng::new(0)).unwrap_err();
+        assert_eq!(
+            message.to_string(),
+            "input of φ: wanted (m, 192) for 3 × 8 × 8 pictures, found [20, 100]"
+        );
+        let shaped = x.reshape((20, 3, 8, 8)).unwrap();
+        assert_eq!(style.apply(&shaped, &mut Rng::new(0)).unwrap().dims(), [20, 3, 8, 8]);
+    }
+}

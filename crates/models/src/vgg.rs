@@ -1,0 +1,246 @@
+//! The convolutions of VGG-19: features of pictures, with gradients to the pixels alone.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Tensor};
+use core_tensors::kernels::{Window, convolve, features, relu_max_pool};
+use core_tensors::{Error, Result};
+
+/// Names of the convolutions, and of the same layers in torchvision's state dict, `features.N`.
+const LAYERS: [(&str, usize); 16] = [
+    ("conv1_1", 0),
+    ("conv1_2", 2),
+    ("conv2_1", 5),
+    ("conv2_2", 7),
+    ("conv3_1", 10),
+    ("conv3_2", 12),
+    ("conv3_3", 14),
+    ("conv3_4", 16),
+    ("conv4_1", 19),
+    ("conv4_2", 21),
+    ("conv4_3", 23),
+    ("conv4_4", 25),
+    ("conv5_1", 28),
+    ("conv5_2", 30),
+    ("conv5_3", 32),
+    ("conv5_4", 34),
+];
+/// Each convolution is 3 × 3 and keeps height and width.
+const WINDOW: Window = Window { kernel: 3, padding: 1 };
+/// Weights of a filter for one channel.
+const PER_CHANNEL: usize = WINDOW.kernel * WINDOW.kernel;
+
+/// What happens to red, green and blue in \[0, 1\] before the first convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preprocessing {
+    /// Blue, green, red in 0 … 255 minus the means of ImageNet: weights in the Caffe and Keras form, `convB_K`.
+    Caffe,
+    /// Minus the means of ImageNet, over its deviations: torchvision's weights, `features.N`.
+    Torch,
+    /// Nothing, as in the code of paper 003, whose weights are torchvision's.
+    Nothing,
+}
+
+/// VGG-19 up to some convolution: 3 × 3, padding 1, ReLU; 2 × 2 max-pooling before the blocks 2 to 5.
+///
+/// Source: Simonyan & Zisserman (2015), configuration E.
+#[derive(Clone, Debug)]
+pub struct Vgg19 {
+    /// One matrix a convolution, (o, 9c + 1), as [`convolve`] takes them.
+    filters: Vec<Tensor>,
+    preprocessing: Preprocessing,
+}
+
+impl Vgg19 {
+    /// The convolutions among named tensors: `convB_K.weight` (o, c, 3, 3) and `.bias` (o,), or torchvision's
+    /// `features.N.weight` and `.bias`; those from the first on that are there, at least one.
+    ///
+    /// [`Preprocessing`] follows from the names.
+    pub fn new(tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+        let is_caffe = tensors.contains_key("conv1_1.weight");
+        let preprocessing = if is_caffe { Preprocessing::Caffe } else { Preprocessing::Torch };
+        let mut filters: Vec<Tensor> = Vec::new();
+        let mut channels = 3;
+        for (name, torch) in LAYERS {
+            let name = if is_caffe { name.to_owned() } else { format!("features.{torch}") };
+            let part = |end: &str| tensors.get(&format!("{name}.{end}"));
+            let (Some(weight), Some(bias)) = (part("weight"), part("bias")) else { break };
+            let (o, c, h, w) = weight.dims4()?;
+            if [c, h, w] != [channels, WINDOW.kernel, WINDOW.kernel] || bias.dims() != [o] {
+                let wanted = format!("({o}, {channels}, 3, 3) with a bias of ({o},)");
+                let found = format!("{:?} with {:?}", weight.dims(), bias.dims());
+                return Err(Error::mismatch("convolution of VGG-19", wanted, found));
+            }
+            let rows = weight.to_dtype(DType::F32)?.reshape((o, c * PER_CHANNEL))?;
+            let bias = bias.to_dtype(DType::F32)?.reshape((o, 1))?;
+            filters.push(Tensor::cat(&[rows, bias], 1)?.detach());
+            channels = o;
+        }
+        if filters.is_empty() {
+            let wanted = "tensors `conv1_1.weight` or `features.0.weight`, each with its bias";
+            let found = format!("{:?}", tensors.keys().take(4).collect::<Vec<_>>());
+            return Err(Error::mismatch("weights of VGG-19", wanted, found));
+        }
+        Ok(Self { filters, preprocessing })
+    }
+
+    /// The same network with another treatment of its input.
+    pub fn with_preprocessing(self, preprocessing: Preprocessing) -> Self {
+        Self { preprocessing, ..self }
+    }
+
+    /// Outputs of these convolutions after their ReLU, (m, c, h, w) each, in the order of `layers`.
+    ///
+    /// `layers` are names such as `conv3_1`; `x` is (m, 3, h, w), red, green, blue as bytes or in \[0, 1\].
+    pub fn activations(&self, x: &Tensor, layers: &[&str]) -> Result<Vec<Tensor>> {
+        let wanted: Vec<usize> =
+            layers.iter().map(|name| self.index(name)).collect::<Result<_>>()?;
+        let last = wanted.iter().copied().max().unwrap_or(0);
+        let mut z = self.prepare(x)?;
+        let mut kept: BTreeMap<usize, Tensor> = BTreeMap::new();
+        for (i, filter) in self.filters.iter().enumerate().take(last + 1) {
+            let sums = convolve(&z, filter, WINDOW)?;
+            // The next block sees a pooled picture, the next layer of a block the whole one.
+            let is_end = LAYERS.get(i + 1).is_some_and(|(next, _)| next.ends_with("_1"));
+            if wanted.contains(&i) {
+                kept.insert(i, sums.relu()?);
+            }
+            z = match kept.get(&i) {
+                _ if is_end => relu_max_pool(&sums)?,
+                Some(relu) => relu.clone(),
+                None => sums.relu()?,
+            };
+        }
+        Ok(wanted.iter().filter_map(|i| kept.get(i).cloned()).collect())
+    }
+
+    fn index(&self, name: &str) -> Result<usize> {
+        let index = LAYERS.iter().position(|(layer, _)| *layer == name);
+        let Some(index) = index else {
+            return Err(Error::mismatch("layer of VGG-19", "conv1_1 … conv5_4", name));
+        };
+        if index >= self.filters.len() {
+            let found = format!("those up to {}", LAYERS[self.filters.len() - 1].0);
+            return Err(Error::mismatch("weights of VGG-19", name, found));
+        }
+        Ok(index)
+    }
+
+    fn prepare(&self, x: &Tensor) -> Result<Tensor> {
+        let x = features(x)?;
+        let (_, channels, _, _) = x.dims4()?;
+        if channels != 3 {
+            return Err(Error::mismatch("channels of a picture for VGG-19", 3, channels));
+        }
+        let row = |values: [f32; 3]| Tensor::new(&values, x.device())?.reshape((1, 3, 1, 1));
+        Ok(match self.preprocessing {
+            Preprocessing::Caffe => {
+                let reversed = x.index_select(&Tensor::new(&[2u32, 1, 0], x.device())?, 1)?;
+                (reversed * 255.0)?.broadcast_sub(&row([103.939, 116.779, 123.68])?)?
+            }
+            Preprocessing::Torch => x
+                .broadcast_sub(&row([0.485, 0.456, 0.406])?)?
+                .broadcast_div(&row([0.229, 0.224, 0.225])?)?,
+            Preprocessing::Nothing => x,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+    use core_tensors::Rng;
+
+    /// Random filters up to conv2_1, by either naming.
+    fn tensors(is_caffe: bool) -> BTreeMap<String, Tensor> {
+        let mut rng = Rng::new(0);
+        let mut draw = |shape: &[usize], scale: f64| {
+            let n = shape.iter().product();
+            let values: Vec<f32> = (0..n).map(|_| (scale * rng.normal()) as f32).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        let mut all = BTreeMap::new();
+        for ((name, torch), (o, c)) in LAYERS.iter().zip([(4, 3), (5, 4), (6, 5)]) {
+            let name = if is_caffe { (*name).to_owned() } else { format!("features.{torch}") };
+            all.insert(format!("{name}.weight"), draw(&[o, c, 3, 3], 0.3));
+            all.insert(format!("{name}.bias"), draw(&[o], 0.1));
+        }
+        all
+    }
+
+    fn picture() -> Tensor {
+        let mut rng = Rng::new(1);
+        let levels: Vec<f32> = (0..2 * 3 * 6 * 8).map(|_| rng.uniform() as f32).collect();
+        Tensor::from_vec(levels, (2, 3, 6, 8), &Device::Cpu).unwrap()
+    }
+
+    fn gap(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn layers_equal_those_put_together_from_candles_operations() {
+        let (tensors, x) = (tensors(true), picture());
+        let vgg = Vgg19::new(&tensors).unwrap();
+        let found = vgg.activations(&x, &["conv2_1", "conv1_1"]).unwrap();
+        let channel = |i: usize| x.narrow(1, i, 1).unwrap();
+        let means = [103.939, 116.779, 123.68];
+        let inputs: Vec<Tensor> =
+            (0..3).map(|i| channel(2 - i).affine(255.0, -means[i]).unwrap()).collect();
+        let layer = |z: &Tensor, name: &str| {
+            let (w, b) = (&tensors[&format!("{name}.weight")], &tensors[&format!("{name}.bias")]);
+            let b = b.reshape((1, b.elem_count(), 1, 1)).unwrap();
+            z.conv2d(w, 1, 1, 1, 1).unwrap().broadcast_add(&b).unwrap().relu().unwrap()
+        };
+        let z = layer(&Tensor::cat(&inputs, 1).unwrap(), "conv1_1");
+        // Sums of a few hundred terms of size 100, in single precision.
+        assert!(gap(&found[1], &z) < 1e-3);
+        let z = layer(&z, "conv1_2").max_pool2d(2).unwrap();
+        let z = layer(&z, "conv2_1");
+        assert_eq!(found[0].dims(), [2, 6, 3, 4]);
+        assert!(gap(&found[0], &z) < 1e-2, "{}", gap(&found[0], &z));
+    }
+
+    #[test]
+    fn names_decide_the_preprocessing() {
+        let vgg = Vgg19::new(&tensors(false)).unwrap();
+        let x = picture();
+        let plain = vgg.clone().with_preprocessing(Preprocessing::Nothing);
+        let mean = Tensor::new(&[0.485f32, 0.456, 0.406], &Device::Cpu).unwrap();
+        let deviation = Tensor::new(&[0.229f32, 0.224, 0.225], &Device::Cpu).unwrap();
+        let shape = (1, 3, 1, 1);
+        let prepared = x.broadcast_sub(&mean.reshape(shape).unwrap()).unwrap();
+        let prepared = prepared.broadcast_div(&deviation.reshape(shape).unwrap()).unwrap();
+        let [a, b] =
+            [vgg.activations(&x, &["conv1_1"]), plain.activations(&prepared, &["conv1_1"])]
+                .map(|found| found.unwrap().remove(0));
+        assert!(gap(&a, &b) < 1e-5);
+    }
+
+    #[test]
+    fn the_gradient_reaches_the_pixels() {
+        let x = Var::from_tensor(&picture()).unwrap();
+        let vgg = Vgg19::new(&tensors(true)).unwrap();
+        let loss = vgg.activations(&x, &["conv2_1"]).unwrap()[0].sum_all().unwrap();
+        let gradient = loss.backward().unwrap().remove(&x).unwrap();
+        assert!(gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let vgg = Vgg19::new(&tensors(true)).unwrap();
+        let message = |layer: &str| vgg.activations(&picture(), &[layer]).unwrap_err().to_string();
+        assert_eq!(
+            message("conv5_1"),
+            "weights of VGG-19: wanted conv5_1, found those up to conv2_1"
+        );
+        assert_eq!(message("relu"), "layer of VGG-19: wanted conv1_1 … conv5_4, found relu");
+        let none = Vgg19::new(&BTreeMap::new()).unwrap_err().to_string();
+        assert!(none.starts_with("weights of VGG-19: wanted tensors `conv1_1.weight`"), "{none}");
+        let mut wrong = tensors(true);
+        let bias = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
+        wrong.insert("conv1_2.bias".into(), bias);
+        assert!(Vgg19::new(&wrong).unwrap_err().to_string().contains("(5, 4, 3, 3)"));
+    }
+}
