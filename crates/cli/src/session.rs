@@ -14,8 +14,8 @@ use crate::datasets::Pictures;
 
 /// Seed of the split of paper 003.
 const SPLIT_SEED: u32 = 1234;
-/// Objects of its larger part.
-const N_BIG: usize = 59_000;
+/// Objects of its smaller part.
+const N_SMALL: usize = 1000;
 
 /// How much of an experiment is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -29,6 +29,17 @@ pub enum Scale {
     Paper,
 }
 
+impl Scale {
+    /// Height and width to which colour pictures are resized; 200 is paper 003's.
+    pub fn side(self) -> usize {
+        match self {
+            Self::Smoke => 32,
+            Self::Quick => 64,
+            Self::Paper => 200,
+        }
+    }
+}
+
 /// The setting of one reproduction.
 pub struct Session {
     /// How much is run.
@@ -36,15 +47,16 @@ pub struct Session {
     /// Where networks live.
     pub device: Device,
     data: BTreeMap<String, Pictures>,
-    split: OnceLock<(Dataset, Dataset)>,
+    /// By the name of the data set, made when it is asked for.
+    splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
     is_interrupted: AtomicBool,
 }
 
 impl Session {
     /// A session over loaded data.
     pub fn new(scale: Scale, device: Device, data: BTreeMap<String, Pictures>) -> Self {
-        let (split, is_interrupted) = (OnceLock::new(), AtomicBool::new(false));
-        Self { scale, device, data, split, is_interrupted }
+        let splits = data.keys().map(|id| (id.clone(), OnceLock::new())).collect();
+        Self { scale, device, data, splits, is_interrupted: AtomicBool::new(false) }
     }
 
     /// The data sets by name.
@@ -57,22 +69,27 @@ impl Session {
         self.data.get(id).with_context(|| format!("data set {id} was not loaded"))
     }
 
-    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects (fewer where the set is smaller).
-    ///
-    /// Source: `random_split([59000, 1000])` after `torch.manual_seed(1234)` in the author's code.
+    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects.
     pub fn big_and_small(&self) -> Result<&(Dataset, Dataset)> {
-        if let Some(split) = self.split.get() {
-            return Ok(split);
-        }
-        let train = &self.pictures("fashion-mnist")?.train;
-        let (big, small) = split(train.n_objects());
-        let split = (train.rows(&big)?, train.rows(&small)?);
-        Ok(self.split.get_or_init(|| split))
+        self.big_and_small_of("fashion-mnist")
     }
 
-    /// Indices of the larger part of that split, of any data set with so many objects.
-    pub fn big_indices(n_objects: usize) -> Vec<usize> {
-        split(n_objects).0
+    /// The objects to train on in two, in random order: all but 1000, and those 1000.
+    ///
+    /// Of Imagenette these are 8469 and 1000, of a copy with 5000 objects 4000 and 1000.
+    ///
+    /// Source: `random_split([59000, 1000])` after `torch.manual_seed(1234)` in the author's code, `[8469, 1000]` there.
+    pub fn big_and_small_of(&self, id: &str) -> Result<&(Dataset, Dataset)> {
+        let train = &self.pictures(id)?.train;
+        let split = self.splits.get(id).with_context(|| format!("data set {id} was not loaded"))?;
+        if let Some(split) = split.get() {
+            return Ok(split);
+        }
+        let order = TorchRandom::new(SPLIT_SEED).permutation(train.n_objects() as u32);
+        let order: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
+        let (big, small) = order.split_at(order.len().saturating_sub(N_SMALL));
+        let made = (train.rows(big)?, train.rows(small)?);
+        Ok(split.get_or_init(|| made))
     }
 
     /// Asks every part to stop after its current epoch.
@@ -84,12 +101,4 @@ impl Session {
     pub fn is_interrupted(&self) -> bool {
         self.is_interrupted.load(Ordering::Relaxed)
     }
-}
-
-/// The split of paper 003: indices of the larger part, of the smaller one.
-fn split(n_objects: usize) -> (Vec<usize>, Vec<usize>) {
-    let order = TorchRandom::new(SPLIT_SEED).permutation(n_objects as u32);
-    let mut big: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
-    let small = big.split_off(N_BIG.min(big.len()));
-    (big, small)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::UsageError;
-use crate::datasets::{self, IDS, Manifest};
+use crate::datasets::{self, FETCHED};
 
 /// Which data sets, and where to.
 #[derive(clap::Args)]
@@ -21,15 +21,15 @@ pub(super) struct Arguments {
 #[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let ids: Vec<&str> = match &arguments.ids[..] {
-        [] => IDS.to_vec(),
+        [] => FETCHED.to_vec(),
         named => named.iter().map(String::as_str).collect(),
     };
     for id in &ids {
-        Manifest::of(id).map_err(|error| UsageError(error.to_string()))?;
+        datasets::licence(id).map_err(|error| UsageError(error.to_string()))?;
     }
     for id in ids {
         let folder = datasets::fetch(id, &arguments.cache)?;
-        println!("{id}: {} ({})", folder.display(), Manifest::of(id)?.licence);
+        println!("{id}: {} ({})", folder.display(), datasets::licence(id)?);
     }
     Ok(ExitCode::SUCCESS)
 }

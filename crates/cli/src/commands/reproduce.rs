@@ -11,7 +11,7 @@ use candle_core::Device;
 
 use super::UsageError;
 use crate::EXPERIMENTS;
-use crate::datasets::{DATA_VARIABLE, Pictures, Places};
+use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
 use crate::experiment::{Experiment, Interrupted, Part};
 use crate::files::write_whole;
 use crate::provenance::{Provenance, Start};
@@ -174,7 +174,11 @@ fn load(
     for id in experiments.iter().flat_map(|e| e.data) {
         if !data.contains_key(*id) {
             let mut notice = |line: String| eprintln!("warning: {line}");
-            let pictures = Pictures::load(id, &places, device, &mut notice)?;
+            let pictures = if *id == IMAGENETTE {
+                Pictures::imagenette(&places, arguments.scale.side(), device, &mut notice)?
+            } else {
+                Pictures::load(id, &places, device, &mut notice)?
+            };
             data.insert((*id).to_owned(), pictures);
         }
     }

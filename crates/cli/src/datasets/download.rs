@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::folders::HALVES;
 use super::manifest::{File, Hub, Manifest};
-use super::verify;
+use super::{imagenette, verify};
 use crate::files::write_whole;
 
 /// A host that has not answered by then counts as out of reach.
@@ -17,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A file that is not here by then never will be.
 const FILE_TIMEOUT: Duration = Duration::from_secs(1800);
+/// What a progress bar shows.
+const BAR: &str = "{msg} {bar:30} {bytes}/{total_bytes} {eta}";
 /// Bytes read at once.
 const CHUNK: usize = 1 << 16;
 
@@ -70,15 +73,9 @@ fn fetch_file(manifest: &Manifest, file: &File, folder: &Path) -> Result<Fetched
 
 /// Plain HTTP, with a progress bar where the output is a terminal.
 fn from_web(url: &str, file: &File) -> Result<Vec<u8>> {
-    let config = ureq::Agent::config_builder()
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_recv_response(Some(ANSWER_TIMEOUT))
-        .timeout_recv_body(Some(FILE_TIMEOUT))
-        .build();
-    let agent = ureq::Agent::new_with_config(config);
-    let mut response = agent.get(url).call().with_context(|| format!("fetching {url}"))?;
+    let mut response = agent().get(url).call().with_context(|| format!("fetching {url}"))?;
     let bar = ProgressBar::new(file.bytes);
-    bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}")?);
+    bar.set_style(ProgressStyle::with_template(BAR)?);
     bar.set_message(file.name.clone());
     // A source that sends more than the file is damaged; one byte more proves it.
     let mut reader = response.body_mut().as_reader().take(file.bytes + 1);
@@ -93,6 +90,76 @@ fn from_web(url: &str, file: &File) -> Result<Vec<u8>> {
     }
     bar.finish_and_clear();
     Ok(bytes)
+}
+
+/// Brings the archive of a data set of folders unless it lies in `cache` already, whole.
+///
+/// What arrives is unpacked beside its final folder, counted, and renamed.
+pub(super) fn fetch_archive(
+    manifest: &imagenette::Manifest,
+    archive: &imagenette::Archive,
+    cache: &Path,
+) -> Result<Fetched> {
+    let folder = cache.join(&archive.name);
+    if manifest.check_whole(&folder).is_ok() {
+        return Ok(Fetched::All);
+    }
+    let mut reason = "the manifest names no source".to_owned();
+    for url in &archive.urls {
+        let mut response = match agent().get(url).call().with_context(|| format!("fetching {url}"))
+        {
+            Ok(response) => response,
+            Err(error) => {
+                reason = format!("{error:#}");
+                continue;
+            }
+        };
+        let n_bytes = response.body().content_length();
+        let bar = n_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        bar.set_style(ProgressStyle::with_template(BAR)?);
+        bar.set_message(archive.name.clone());
+        let bytes = bar.wrap_read(response.body_mut().as_reader());
+        std::fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
+        let unpacked = tempfile::tempdir_in(cache).with_context(|| cache.display().to_string())?;
+        unpack(flate2::read::GzDecoder::new(bytes), &archive.name, unpacked.path())
+            .with_context(|| format!("downloaded {url}"))?;
+        bar.finish_and_clear();
+        manifest.check_whole(unpacked.path()).with_context(|| format!("downloaded {url}"))?;
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        std::fs::rename(unpacked.path(), &folder)
+            .with_context(|| format!("writing {}", folder.display()))?;
+        return Ok(Fetched::All);
+    }
+    Ok(Fetched::OutOfReach(reason))
+}
+
+/// Writes the members `name/<half>/<class>/<picture>.JPEG` of a tar stream below a folder, and nothing else.
+fn unpack(stream: impl Read, name: &str, folder: &Path) -> Result<()> {
+    for entry in tar::Archive::new(stream).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let Ok(inner) = path.strip_prefix(name) else { continue };
+        let is_picture = inner.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpeg"))
+            && inner.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+            && HALVES.iter().any(|half| inner.starts_with(half));
+        if entry.header().entry_type().is_file() && is_picture {
+            let target = folder.join(inner);
+            std::fs::create_dir_all(target.parent().unwrap_or(folder))?;
+            std::io::copy(&mut entry, &mut std::fs::File::create(&target)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .timeout_recv_body(Some(FILE_TIMEOUT))
+        .build();
+    ureq::Agent::new_with_config(config)
 }
 
 /// A data set repository of the hub, through its own cache; `$HF_ENDPOINT` names another hub.
@@ -216,5 +283,64 @@ mod tests {
         let hub = Hub { repository: "owner/name".into(), revision: "main".into() };
         let file = manifest(&body, &[]).files.test_labels;
         assert_eq!(from_hub_at(&hub, &file, builder).unwrap(), body);
+    }
+
+    /// A gzipped archive `name/…` of the small data set of folders, with a file that is no picture.
+    fn archive(name: &str, classes: &[&str]) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        super::super::folders::tests::tree(folder.path(), classes);
+        std::fs::write(folder.path().join("train/notes.csv"), b"1,2").unwrap();
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut builder = tar::Builder::new(gzip);
+        builder.append_dir_all(name, folder.path()).unwrap();
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn an_archive_is_unpacked_counted_and_fetched_once() {
+        let mut manifest = imagenette::tests::small();
+        let mut source = manifest.archives.remove(0);
+        let body = archive(&source.name, &["n1", "n2"]);
+        source.urls = vec![serve(b"gone".to_vec(), "404 Not Found"), serve(body.clone(), "200 OK")];
+        let cache = tempfile::tempdir().unwrap();
+        let fetched = fetch_archive(&manifest, &source, cache.path()).unwrap();
+        assert!(matches!(fetched, Fetched::All));
+        let folder = cache.path().join(&source.name);
+        assert!(
+            folder.join("train/n2/a.JPEG").is_file() && !folder.join("train/notes.csv").exists()
+        );
+        // Whole, it is not fetched again; with a picture lost, it would be.
+        source.urls = vec!["http://127.0.0.1:1".to_owned()];
+        assert!(matches!(fetch_archive(&manifest, &source, cache.path()).unwrap(), Fetched::All));
+        std::fs::remove_file(folder.join("train/n2/a.JPEG")).unwrap();
+        let Fetched::OutOfReach(reason) = fetch_archive(&manifest, &source, cache.path()).unwrap()
+        else {
+            panic!("took a part for the whole")
+        };
+        assert!(reason.contains("127.0.0.1:1"), "{reason}");
+        source.urls = vec![serve(body, "200 OK")];
+        assert!(matches!(fetch_archive(&manifest, &source, cache.path()).unwrap(), Fetched::All));
+        assert!(folder.join("train/n2/a.JPEG").is_file());
+    }
+
+    #[test]
+    fn a_damaged_archive_is_an_error_and_leaves_nothing() {
+        let mut manifest = imagenette::tests::small();
+        let mut source = manifest.archives.remove(0);
+        let whole = archive(&source.name, &["n1", "n2"]);
+        for (body, told) in [
+            (whole[..whole.len() / 2].to_vec(), "downloaded http://"),
+            (b"no archive".to_vec(), "downloaded http://"),
+            (archive(&source.name, &["n1"]), "wanted 2 classes, found 1"),
+            (archive("another", &["n1", "n2"]), "wanted a folder, found none"),
+        ] {
+            source.urls = vec![serve(body, "200 OK")];
+            let cache = tempfile::tempdir().unwrap();
+            let Err(error) = fetch_archive(&manifest, &source, cache.path()) else {
+                panic!("took a damaged archive")
+            };
+            assert!(format!("{error:#}").contains(told), "{error:#}");
+            assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Data sets of pictures: found on disk, downloaded, or drawn where there is no network.
 
 mod download;
+mod folders;
 mod idx;
+mod imagenette;
 mod manifest;
+mod picture;
 mod standin;
 
 use std::collections::BTreeMap;
@@ -14,11 +17,17 @@ use core_tensors::{Dataset, Rng, Targets};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+pub use folders::{Levels, pictures_of_folder};
+pub use imagenette::ID as IMAGENETTE;
 pub use manifest::{File, Files, Hub, IDS, Manifest};
+pub use picture::GreyPictures;
+
+/// Every data set that `distill fetch` brings.
+pub const FETCHED: [&str; 3] = ["fashion-mnist", IMAGENETTE, "mnist"];
 
 /// Names an explicit folder of data where the command line does not.
 pub(crate) const DATA_VARIABLE: &str = "DISTILL_DATA";
-/// Height and width of a picture.
+/// Height and width of a picture of an IDX file.
 const SIDE: usize = 28;
 /// Seed of the drawn pictures.
 const STAND_IN_SEED: u64 = 0;
@@ -44,21 +53,39 @@ pub struct Places {
     pub cache: PathBuf,
 }
 
-/// A data set in memory, grey levels as bytes: networks divide them by 255 and nothing else, as in all the papers.
+/// A data set in memory, levels as bytes: networks divide them by 255 and nothing else, as in all the papers.
 #[derive(Clone, Debug)]
 pub struct Pictures {
-    /// Objects to train on, x (60 000, 784).
+    /// Objects to train on, x (m, channels · height · width): (60 000, 784) of the grey sets.
     pub train: Dataset,
-    /// Objects to test on, x (10 000, 784).
+    /// Objects to test on, likewise.
     pub test: Dataset,
+    /// Channels, height and width of a picture, the order of the numbers of an object.
+    pub shape: [usize; 3],
     /// Real or drawn.
     pub kind: Kind,
-    /// SHA-256 of each file.
+    /// Whether it holds every published object; a copy may have fewer to train on, and drawn sets are their own.
+    pub is_complete: bool,
+    /// Grey pictures among coloured ones, which have three equal channels.
+    pub n_grey: usize,
+    /// SHA-256 of each file, or of each class where a class is many files.
     pub sha256: BTreeMap<String, String>,
 }
 
+impl Places {
+    /// The explicit folder, which must be there, with the word that names it.
+    fn explicit_folder(&self) -> Result<Option<&(String, PathBuf)>> {
+        if let Some((name, folder)) = &self.explicit
+            && !folder.is_dir()
+        {
+            bail!("{name}: wanted a folder at {}, found none", folder.display());
+        }
+        Ok(self.explicit.as_ref())
+    }
+}
+
 impl Pictures {
-    /// Loads a data set: from an explicit folder, else the cache, else the network, else drawn.
+    /// Loads a data set of IDX files: from an explicit folder, else the cache, else the network, else drawn.
     ///
     /// `notice` receives one line where pictures are drawn instead.
     pub fn load(
@@ -68,20 +95,14 @@ impl Pictures {
         notice: &mut dyn FnMut(String),
     ) -> Result<Self> {
         let manifest = Manifest::of(id)?;
-        if let Some((name, folder)) = &places.explicit {
-            if !folder.is_dir() {
-                bail!("{name}: wanted a folder at {}, found none", folder.display());
-            }
+        if let Some((name, folder)) = places.explicit_folder()? {
             return Self::from_folder(&manifest, &folder.join(id), device).context(name.clone());
         }
         let folder = places.cache.join(id);
         match download::fetch(&manifest, &folder)? {
             download::Fetched::All => Self::from_folder(&manifest, &folder, device),
             download::Fetched::OutOfReach(reason) => {
-                notice(format!(
-                    "{}: out of reach ({reason}); drawn pictures stand in, and no claim is judged on them",
-                    manifest.title
-                ));
+                notice(stand_in_notice(&manifest.title, &reason));
                 Self::drawn(&manifest, device)
             }
         }
@@ -100,12 +121,21 @@ impl Pictures {
         let mut half = |pictures: &File, classes: &File| {
             let x = take(pictures, &[pictures.count, SIDE, SIDE])?;
             let y = take(classes, &[classes.count])?;
-            dataset(&x, &y, manifest.n_classes, device)
+            dataset(x, &y, [1, SIDE, SIDE], manifest.n_classes, device)
                 .with_context(|| folder.join(&classes.name).display().to_string())
         };
         let train = half(&files.train_images, &files.train_labels)?;
         let test = half(&files.test_images, &files.test_labels)?;
-        Ok(Self { train, test, kind: Kind::Real, sha256: sums })
+        let shape = [1, SIDE, SIDE];
+        Ok(Self {
+            train,
+            test,
+            shape,
+            kind: Kind::Real,
+            is_complete: true,
+            n_grey: 0,
+            sha256: sums,
+        })
     }
 
     /// Draws as many pictures as the data set has.
@@ -114,26 +144,53 @@ impl Pictures {
         let mut sums = BTreeMap::new();
         let mut half = |name: &str, n: usize| {
             let (x, y) = standin::pictures(manifest.stand_in, n, &mut rng.split(name));
-            sums.insert(format!("drawn {name}"), sha256(&[&x[..], &y[..]].concat()));
-            dataset(&x, &y, manifest.n_classes, device)
+            sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
+            dataset(x, &y, [1, SIDE, SIDE], manifest.n_classes, device)
         };
         let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
-        Ok(Self { train, test, kind: Kind::Generated, sha256: sums })
+        let (shape, kind) = ([1, SIDE, SIDE], Kind::Generated);
+        Ok(Self { train, test, shape, kind, is_complete: false, n_grey: 0, sha256: sums })
     }
 }
 
-/// Brings a data set into the cache; returns its folder.
+fn stand_in_notice(title: &str, reason: &str) -> String {
+    format!(
+        "{title}: out of reach ({reason}); drawn pictures stand in, and no claim is judged on them"
+    )
+}
+
+/// The licence of a data set; an error where none has this name.
+pub fn licence(id: &str) -> Result<String> {
+    match id {
+        IMAGENETTE => Ok(imagenette::Manifest::new()?.licence),
+        _ if IDS.contains(&id) => Ok(Manifest::of(id)?.licence),
+        _ => bail!("data set `{id}`: wanted one of {}", FETCHED.join(", ")),
+    }
+}
+
+/// Brings a data set into the cache, Imagenette in its small size; returns its folder.
 pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
-    let manifest = Manifest::of(id)?;
     let folder = cache.join(id);
-    match download::fetch(&manifest, &folder)? {
+    let fetched = if id == IMAGENETTE {
+        let manifest = imagenette::Manifest::new()?;
+        download::fetch_archive(&manifest, manifest.archive(0)?, &folder)?
+    } else {
+        download::fetch(&Manifest::of(id)?, &folder)?
+    };
+    match fetched {
         download::Fetched::All => Ok(folder),
         download::Fetched::OutOfReach(reason) => bail!("{id}: out of reach: {reason}"),
     }
 }
 
-fn dataset(x: &[u8], y: &[u8], n_classes: usize, device: &Device) -> Result<Dataset> {
-    let x = Tensor::from_slice(x, (y.len(), SIDE * SIDE), device)?;
+fn dataset(
+    x: Vec<u8>,
+    y: &[u8],
+    shape: [usize; 3],
+    n_classes: usize,
+    device: &Device,
+) -> Result<Dataset> {
+    let x = Tensor::from_vec(x, (y.len(), shape.iter().product::<usize>()), device)?;
     let labels: Vec<u32> = y.iter().map(|&class| u32::from(class)).collect();
     let labels = Tensor::from_vec(labels, y.len(), device)?;
     Ok(Dataset::new(x, Targets::Classes { labels, n_classes })?)
@@ -164,7 +221,18 @@ fn check(bytes: &[u8], file: &File) -> Result<()> {
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_of(&[bytes])
+}
+
+/// [`sha256`] of parts one after another.
+fn sha256_of(parts: &[&[u8]]) -> String {
+    let mut sum = sha2::Sha256::new();
+    parts.iter().for_each(|part| sum.update(part));
+    hexadecimal(&sum.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -199,7 +267,7 @@ mod tests {
         assert_eq!(pictures.test.x().to_vec2::<u8>().unwrap()[0][..4], [0, 1, 2, 3]);
         let Targets::Classes { labels, .. } = pictures.train.y() else { unreachable!() };
         assert_eq!(labels.to_vec1::<u32>().unwrap(), [0, 1, 2]);
-        assert_eq!(pictures.sha256.len(), 4);
+        assert_eq!((pictures.shape, pictures.sha256.len()), ([1, 28, 28], 4));
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Store {
         let data: BTreeMap<_, _> = experiment
             .data
             .iter()
-            .map(|&id| Ok((id, &session.pictures(id)?.sha256)))
+            .map(|&id| {
+                let pictures = session.pictures(id)?;
+                Ok((id, (&pictures.sha256, pictures.shape)))
+            })
             .collect::<Result<_>>()?;
         let inputs = serde_json::json!({
             "program": self.program,

@@ -1,8 +1,9 @@
-//! Drawn stand-ins for FashionMNIST and MNIST, for when neither can be fetched.
+//! Drawn stand-ins for FashionMNIST, MNIST and Imagenette, for when they cannot be fetched.
 
 mod digits;
 mod garments;
 mod raster;
+pub(super) mod scenes;
 mod shoes;
 
 use core_tensors::Rng;
@@ -37,13 +38,17 @@ pub(crate) fn draw(kind: Kind, class: u8, rng: &mut Rng) -> [u8; PIXELS] {
 ///
 /// Counts of two classes differ by at most one.
 pub(crate) fn pictures(kind: Kind, n: usize, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) {
-    let labels: Vec<u8> =
-        rng.permutation(n).into_iter().map(|i| (i % usize::from(CLASSES)) as u8).collect();
+    let labels = balanced(n, rng);
     let mut levels = Vec::with_capacity(n * PIXELS);
     for &class in &labels {
         levels.extend_from_slice(&draw(kind, class, rng));
     }
     (levels, labels)
+}
+
+/// `n` labels in random order; counts of two classes differ by at most one.
+fn balanced(n: usize, rng: &mut Rng) -> Vec<u8> {
+    rng.permutation(n).into_iter().map(|i| (i % usize::from(CLASSES)) as u8).collect()
 }
 
 /// One draw from U[low, high).

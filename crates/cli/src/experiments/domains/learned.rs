@@ -14,7 +14,6 @@ use super::{NO_MAP, Study, Teacher, show};
 use crate::experiment::{Outcome, Part, Task};
 use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron};
 use crate::schemes::at_most;
-use crate::session::Session;
 
 /// Names of the translators that seeds share.
 const OF_SOURCE: &str = "translator";
@@ -30,12 +29,6 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
         Part::Shared => translators(task),
         Part::Source | Part::Seed(_) => students(task),
     }
-}
-
-/// MNIST-Big: the digits with the indices of FashionMNIST-Big.
-fn digits(task: &Task) -> Result<Dataset> {
-    let train = &task.session.pictures("mnist")?.train;
-    Ok(train.rows(&Session::big_indices(train.n_objects()))?)
 }
 
 /// Trains what all seeds share: the source's translator, one that sees the student's objects alone, and one whose latent
@@ -107,13 +100,13 @@ fn students(task: &Task) -> Result<Outcome> {
     let of_small = translation::kept(shared, OF_SMALL, NETWORK)?;
     let (_, small) = task.session.big_and_small()?;
     let mut study = Study::new(task, small, &task.session.pictures("fashion-mnist")?.test)?;
-    let rich = digits(task)?;
+    let (rich, _) = task.session.big_and_small_of("mnist")?;
     let n = study.settings.n_generated;
     let small = study.small.clone();
 
     if task.part == Part::Source {
         study.expect(2, 3);
-        let teacher = study.teacher(&rich, NO_MAP)?;
+        let teacher = study.teacher(rich, NO_MAP)?;
         study.taught("learned/digits/segments", &teacher, NO_MAP, &[])?;
         study.taught("learned/translator/segments", &teacher, &of_source, &[])?;
         let mut draws = study.rng.split("generated");
@@ -136,7 +129,7 @@ fn students(task: &Task) -> Result<Outcome> {
     };
 
     study.alone("learned/none/independent")?;
-    let teacher = study.teacher(&rich, NO_MAP)?;
+    let teacher = study.teacher(rich, NO_MAP)?;
     let test = &task.session.pictures("mnist")?.test;
     study.examine("learned/the-teacher-digits/independent", &teacher, test, NO_MAP)?;
     study.taught("learned/digits/independent", &teacher, NO_MAP, &[])?;
@@ -170,7 +163,7 @@ fn students(task: &Task) -> Result<Outcome> {
         }
     }
     for (name, is_adversarial) in [("adversarial", true), ("discrepancy", false)] {
-        let teacher = aligned(&study, &rich, is_adversarial)?;
+        let teacher = aligned(&study, rich, is_adversarial)?;
         study.examine(
             &format!("learned/the-teacher-{name}/independent"),
             &teacher,

@@ -1,0 +1,412 @@
+//! Pictures by class: a folder or a tar file for each class, in two halves.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+use sha2::Digest;
+
+use super::hexadecimal;
+use super::picture::{self, CHANNELS, GreyPictures};
+
+/// Names of the halves, as in the archives of fast.ai.
+pub(super) const HALVES: [&str; 2] = ["train", "val"];
+/// Largest file of one picture that is read.
+const MOST_BYTES: u64 = 1 << 28;
+
+/// The classes of one half, in order of their names.
+pub(super) struct Half {
+    pub(super) classes: Vec<Class>,
+}
+
+/// The pictures of one class, in order of their names.
+pub(super) struct Class {
+    pub(super) name: String,
+    pub(super) members: Vec<Member>,
+}
+
+/// One picture: a file, or a part of a tar file.
+pub(super) struct Member {
+    path: PathBuf,
+    /// Path inside the tar file.
+    inner: Option<String>,
+    at: u64,
+    n_bytes: u64,
+}
+
+/// Pictures in memory.
+#[derive(Debug)]
+pub struct Levels {
+    /// Red, green and blue levels, (m, 3, side, side).
+    pub bytes: Vec<u8>,
+    /// How many were grey and have three equal channels now.
+    pub n_grey: usize,
+}
+
+/// Both halves below a folder: classes by name, pictures by name, as torchvision's `ImageFolder` orders them.
+pub(super) fn halves(folder: &Path) -> Result<[Half; 2]> {
+    let [train, val] = HALVES.map(|name| half(&folder.join(name)));
+    let (train, val) = (train?, val?);
+    let name = |half: &Half, i: usize| half.classes.get(i).map_or("none", |c| &c.name).to_owned();
+    let n = train.classes.len().max(val.classes.len());
+    if let Some(at) = (0..n).find(|&i| name(&train, i) != name(&val, i)) {
+        bail!(
+            "{}: wanted the same classes in train and val, found {} and {}, the first difference {} and {}",
+            folder.display(),
+            train.classes.len(),
+            val.classes.len(),
+            name(&train, at),
+            name(&val, at)
+        );
+    }
+    Ok([train, val])
+}
+
+/// The pictures of a folder, JPEG and PNG, by name, without those of its folders; resized to (3, side, side) each.
+///
+/// Returns their names too. An error names the file that is damaged, or grey where such are refused.
+pub fn pictures_of_folder(
+    folder: &Path,
+    side: usize,
+    grey: GreyPictures,
+) -> Result<(Vec<String>, Levels)> {
+    let members = files(folder, &["jpg", "jpeg", "png"])?;
+    if members.is_empty() {
+        bail!("{}: wanted JPEG or PNG pictures, found none", folder.display());
+    }
+    let names = members.iter().map(|member| member.name().to_owned()).collect();
+    Ok((names, decode(&members.iter().collect::<Vec<_>>(), side, grey)?))
+}
+
+impl Half {
+    pub(super) fn members(&self) -> Vec<&Member> {
+        self.classes.iter().flat_map(|class| &class.members).collect()
+    }
+
+    /// The index of the class of each member.
+    pub(super) fn labels(&self) -> Vec<u8> {
+        let classes = self.classes.iter().enumerate();
+        classes.flat_map(|(i, class)| vec![i as u8; class.members.len()]).collect()
+    }
+}
+
+impl Class {
+    /// SHA-256 over names, sizes and bytes: the same for a folder and for a tar file of it.
+    pub(super) fn sha256(&self) -> Result<String> {
+        let mut sum = sha2::Sha256::new();
+        for member in &self.members {
+            sum.update(member.name().as_bytes());
+            sum.update([0]);
+            sum.update(member.n_bytes.to_le_bytes());
+            sum.update(member.read()?);
+        }
+        Ok(hexadecimal(&sum.finalize()))
+    }
+}
+
+impl Member {
+    /// Name of the picture, without folders.
+    fn name(&self) -> &str {
+        let path = self.inner.as_ref().map_or(self.path.as_path(), Path::new);
+        path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    fn describe(&self) -> String {
+        let path = self.path.display();
+        self.inner.as_ref().map_or_else(|| path.to_string(), |inner| format!("{path}: {inner}"))
+    }
+
+    fn read(&self) -> Result<Vec<u8>> {
+        if self.n_bytes > MOST_BYTES {
+            bail!("{}: wanted a picture, found {} bytes", self.describe(), self.n_bytes);
+        }
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.at))?;
+            let mut bytes = vec![0; self.n_bytes as usize];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().with_context(|| self.describe())
+    }
+}
+
+/// Decodes pictures on all cores; the error is that of the first one that has one.
+pub(super) fn decode(members: &[&Member], side: usize, grey: GreyPictures) -> Result<Levels> {
+    let n_grey = AtomicUsize::new(0);
+    let bytes = fill(members.len(), CHANNELS * side * side, |index, out| {
+        let member = members[index];
+        let was_grey =
+            picture::read(&member.read()?, side, grey, out).with_context(|| member.describe())?;
+        n_grey.fetch_add(was_grey.into(), Ordering::Relaxed);
+        Ok(())
+    })?;
+    Ok(Levels { bytes, n_grey: n_grey.into_inner() })
+}
+
+/// `n` pieces of `size` bytes, written on all cores; the error is that of the first piece that has one.
+///
+/// Not on rayon's pool: `distill` leaves it one thread, as networks train on one.
+pub(super) fn fill(
+    n: usize,
+    size: usize,
+    write: impl Fn(usize, &mut [u8]) -> Result<()> + Sync,
+) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; n * size];
+    let mut failures = {
+        let pieces = Mutex::new(bytes.chunks_exact_mut(size.max(1)).enumerate());
+        let failures = Mutex::new(Vec::new());
+        let work = || {
+            // Pieces are handed out in order, so that no earlier one is left behind where the work stops.
+            while let Some((index, piece)) = lock(&pieces).next() {
+                if let Err(error) = write(index, piece) {
+                    lock(&failures).push((index, error));
+                }
+                if !lock(&failures).is_empty() {
+                    break;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+            (0..n_threads).for_each(|_| drop(scope.spawn(work)));
+        });
+        failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    };
+    failures.sort_by_key(|(index, _)| *index);
+    match failures.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn half(folder: &Path) -> Result<Half> {
+    let mut classes = Vec::new();
+    for path in entries(folder)? {
+        let is_tar = path.extension().is_some_and(|e| e == "tar") && path.is_file();
+        let name = if is_tar { path.file_stem() } else { path.file_name() };
+        let Some(name) = name.and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        let members = if is_tar {
+            tar_members(&path, &name)?
+        } else if path.is_dir() {
+            files(&path, &["jpg", "jpeg"])?
+        } else {
+            continue;
+        };
+        if members.is_empty() {
+            bail!("{}: wanted JPEG pictures of a class, found none", path.display());
+        }
+        classes.push(Class { name, members });
+    }
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = classes.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        let path = folder.join(&pair[0].name);
+        bail!("{}: wanted a folder or a tar file, found both", path.display());
+    }
+    if classes.is_empty() {
+        bail!("{}: wanted a folder or a tar file for each class, found none", folder.display());
+    }
+    Ok(Half { classes })
+}
+
+/// What lies in a folder, hidden names left out.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        bail!("{}: wanted a folder, found none", folder.display());
+    }
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    let mut paths = list().with_context(|| folder.display().to_string())?;
+    paths.retain(|path| path.file_name().is_some_and(|n| !n.as_encoded_bytes().starts_with(b".")));
+    Ok(paths)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let found = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    extensions.iter().any(|wanted| found.eq_ignore_ascii_case(wanted))
+}
+
+/// The files of a folder with one of these extensions, by name.
+fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<Member>> {
+    let mut members = Vec::new();
+    for path in entries(folder)?.into_iter().filter(|path| has_extension(path, extensions)) {
+        let about = std::fs::metadata(&path).with_context(|| path.display().to_string())?;
+        if about.is_file() {
+            members.push(Member { path, inner: None, at: 0, n_bytes: about.len() });
+        }
+    }
+    members.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(members)
+}
+
+/// Where the pictures of a class lie in its tar file, by name.
+fn tar_members(path: &Path, class: &str) -> Result<Vec<Member>> {
+    let list = || -> Result<Vec<Member>> {
+        let mut archive = tar::Archive::new(File::open(path)?);
+        let mut members = Vec::new();
+        for entry in archive.entries_with_seek()? {
+            let entry = entry?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let inner = entry.path()?.to_string_lossy().into_owned();
+            let folder = Path::new(&inner).parent().and_then(Path::file_name);
+            if folder.is_none_or(|f| f != class)
+                || !has_extension(Path::new(&inner), &["jpg", "jpeg"])
+            {
+                bail!("wanted members …/{class}/*.JPEG, found {inner}");
+            }
+            let (at, n_bytes) = (entry.raw_file_position(), entry.size());
+            members.push(Member { path: path.to_owned(), inner: Some(inner), at, n_bytes });
+        }
+        members.sort_by(|a, b| a.inner.cmp(&b.inner));
+        Ok(members)
+    };
+    list().with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::picture::tests::jpeg_of;
+    use super::*;
+
+    /// Colour pictures train/c/*.JPEG (two) and val/c/*.JPEG (one) of classes c, each with its own red.
+    pub(crate) fn tree(folder: &Path, classes: &[&str]) {
+        for (half, names) in [("train", &["b.JPEG", "a.JPEG"][..]), ("val", &["c.JPEG"])] {
+            for (class, name) in classes.iter().enumerate() {
+                std::fs::create_dir_all(folder.join(half).join(name)).unwrap();
+                for picture in names {
+                    let level = [20 * class as u8, picture.as_bytes()[0], 90];
+                    let path = folder.join(half).join(name).join(picture);
+                    std::fs::write(path, jpeg_of(&level, 8, 6)).unwrap();
+                }
+            }
+        }
+    }
+
+    /// The members of a folder of the tree in a tar file beside it; the folder goes.
+    pub(crate) fn pack(folder: &Path, half: &str, class: &str) {
+        let path = folder.join(half).join(class);
+        let mut archive = tar::Builder::new(File::create(path.with_extension("tar")).unwrap());
+        archive.append_dir_all(format!("{half}/{class}"), &path).unwrap();
+        archive.finish().unwrap();
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    fn message(folder: &Path) -> String {
+        let Err(error) = halves(folder) else { panic!("took a wrong folder") };
+        format!("{error:#}").replace(&folder.display().to_string(), "DIR")
+    }
+
+    #[test]
+    fn a_folder_and_a_tar_file_hold_the_same_pictures_in_order_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        tree(path, &["n2", "n1"]);
+        let read = || {
+            let [train, val] = halves(path).unwrap();
+            let sums: Vec<_> = train.classes.iter().map(|c| c.sha256().unwrap()).collect();
+            let levels = decode(&train.members(), 2, GreyPictures::Refuse).unwrap();
+            (sums, levels.bytes, train.labels(), val.labels())
+        };
+        let unpacked = read();
+        // Reds 20 and 0: the tree named n2 first, the order names n1; green tells a from b.
+        let first = |picture: usize, channel: usize| unpacked.1[12 * picture + 4 * channel];
+        assert!(first(0, 0) > 12 && first(2, 0) < 8, "{:?}", unpacked.1);
+        assert!(first(0, 1) < first(1, 1) && (first(0, 1)).abs_diff(b'a') < 3);
+        assert_eq!((&unpacked.2[..], &unpacked.3[..]), (&[0, 0, 1, 1][..], &[0, 1][..]));
+        pack(path, "train", "n1");
+        pack(path, "val", "n2");
+        assert_eq!(read(), unpacked);
+    }
+
+    #[test]
+    fn every_defect_of_a_tree_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert_eq!(message(path), "DIR/train: wanted a folder, found none");
+        tree(path, &["n1", "n2"]);
+        std::fs::create_dir(path.join("val/n0")).unwrap();
+        assert_eq!(message(path), "DIR/val/n0: wanted JPEG pictures of a class, found none");
+        std::fs::write(path.join("val/n0/x.jpg"), b"").unwrap();
+        assert_eq!(
+            message(path),
+            "DIR: wanted the same classes in train and val, found 2 and 3, the first difference n1 and n0"
+        );
+        std::fs::remove_dir_all(path.join("val/n0")).unwrap();
+        pack(path, "train", "n1");
+        std::fs::create_dir(path.join("train/n1")).unwrap();
+        std::fs::write(path.join("train/n1/x.jpg"), b"").unwrap();
+        assert_eq!(message(path), "DIR/train/n1: wanted a folder or a tar file, found both");
+        std::fs::remove_dir_all(path.join("train/n1")).unwrap();
+        std::fs::rename(path.join("train/n1.tar"), path.join("train/n0.tar")).unwrap();
+        let told = message(path);
+        let wanted = "DIR/train/n0.tar: wanted members …/n0/*.JPEG, found train/n1/";
+        assert!(told.starts_with(wanted), "{told}");
+        std::fs::write(path.join("train/n0.tar"), b"no archive").unwrap();
+        assert!(message(path).starts_with("DIR/train/n0.tar: "), "{}", message(path));
+    }
+
+    #[test]
+    fn a_broken_picture_is_named_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        tree(path, &["n1", "n2"]);
+        let whole = std::fs::read(path.join("train/n2/b.JPEG")).unwrap();
+        std::fs::write(path.join("train/n2/b.JPEG"), &whole[..whole.len() / 2]).unwrap();
+        std::fs::write(path.join("val/n2/c.JPEG"), b"").unwrap();
+        let message = |half: usize| {
+            let halves = halves(path).unwrap();
+            let error = decode(&halves[half].members(), 2, GreyPictures::Convert).unwrap_err();
+            format!("{error:#}").replace(&path.display().to_string(), "DIR")
+        };
+        assert!(
+            message(0).starts_with("DIR/train/n2/b.JPEG: wanted a whole JPEG"),
+            "{}",
+            message(0)
+        );
+        pack(path, "train", "n2");
+        let told = message(0);
+        assert!(told.starts_with("DIR/train/n2.tar: train/n2/b.JPEG: wanted a whole"), "{told}");
+        assert!(
+            message(1).starts_with("DIR/val/n2/c.JPEG: wanted a JPEG or PNG"),
+            "{}",
+            message(1)
+        );
+    }
+
+    #[test]
+    fn a_users_folder_is_read_by_name_and_a_grey_picture_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let read = |grey| pictures_of_folder(path, 2, grey);
+        let told = format!("{:#}", read(GreyPictures::Convert).unwrap_err());
+        assert!(told.ends_with(": wanted JPEG or PNG pictures, found none"), "{told}");
+        std::fs::write(path.join("b.jpeg"), jpeg_of(&[200], 4, 4)).unwrap();
+        std::fs::write(path.join("a.JPG"), jpeg_of(&[9, 9, 200], 4, 4)).unwrap();
+        std::fs::write(path.join("notes.txt"), b"not a picture").unwrap();
+        let (names, levels) = read(GreyPictures::Convert).unwrap();
+        assert_eq!((names, levels.n_grey), (vec!["a.JPG".into(), "b.jpeg".into()], 1));
+        assert_eq!(levels.bytes.len(), 24);
+        let told = format!("{:#}", read(GreyPictures::Refuse).unwrap_err());
+        assert!(told.ends_with("/b.jpeg: wanted a colour picture, found a grey one"), "{told}");
+    }
+
+    #[test]
+    fn the_first_failure_is_told_and_nothing_hangs() {
+        let error = fill(1000, 1, |index, _| match index % 7 {
+            3 => bail!("{index}"),
+            _ => Ok(()),
+        });
+        assert_eq!(error.unwrap_err().to_string(), "3");
+        assert!(fill(0, 0, |_, _| Ok(())).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! One picture of a file: decoded, resized to a square, as bytes.
+
+use std::io::Cursor;
+
+use anyhow::{Result, anyhow, bail};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+/// Channels of a colour picture: red, green, blue.
+pub(super) const CHANNELS: usize = 3;
+/// First bytes of a JPEG file.
+const JPEG: [u8; 2] = [0xff, 0xd8];
+/// First bytes of a PNG file.
+const PNG: [u8; 4] = [0x89, b'P', b'N', b'G'];
+/// Pixels along a side that a file may have: more is a damaged header.
+const MOST_PIXELS: usize = 1 << 14;
+
+/// What becomes of a grey picture among coloured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GreyPictures {
+    /// Three equal channels, and counted: a known data set has a few.
+    Convert,
+    /// An error that names the file.
+    Refuse,
+}
+
+/// A picture before it is resized.
+struct Decoded {
+    width: usize,
+    height: usize,
+    /// Red, green and blue of each pixel, row by row.
+    levels: Vec<u8>,
+    was_grey: bool,
+}
+
+/// Writes the picture of a JPEG or PNG file into `out`, (3, side, side); says whether it was grey.
+///
+/// The aspect is not kept, transparency is dropped, a turn in the file's notes is not made (as in torchvision).
+pub(super) fn read(bytes: &[u8], side: usize, grey: GreyPictures, out: &mut [u8]) -> Result<bool> {
+    let picture = if bytes.starts_with(&JPEG) {
+        jpeg(bytes)?
+    } else if bytes.starts_with(&PNG) {
+        png(bytes)?
+    } else {
+        bail!("wanted a JPEG or PNG picture, found bytes {:?}", &bytes[..bytes.len().min(4)]);
+    };
+    if picture.was_grey && grey == GreyPictures::Refuse {
+        bail!("wanted a colour picture, found a grey one");
+    }
+    resize(&picture.levels, [picture.height, picture.width], side, out);
+    Ok(picture.was_grey)
+}
+
+/// Strictly: what is cut off would otherwise come out as grey.
+fn jpeg(bytes: &[u8]) -> Result<Decoded> {
+    let damaged =
+        |error: zune_jpeg::errors::DecodeErrors| found_damaged("JPEG", &error.to_string());
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(MOST_PIXELS)
+        .set_max_height(MOST_PIXELS)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
+    decoder.decode_headers().map_err(damaged)?;
+    let space = decoder.input_colorspace();
+    if let Some(ColorSpace::CMYK | ColorSpace::YCCK) = space {
+        bail!("wanted red, green and blue, found the four colours of print (CMYK)");
+    }
+    let levels = decoder.decode().map_err(damaged)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    if levels.is_empty() || levels.len() != CHANNELS * width * height {
+        bail!("wanted {width}×{height} pixels in three channels, found {} bytes", levels.len());
+    }
+    Ok(Decoded { width, height, levels, was_grey: space == Some(ColorSpace::Luma) })
+}
+
+fn png(bytes: &[u8]) -> Result<Decoded> {
+    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MOST_PIXELS as u32);
+    limits.max_image_height = Some(MOST_PIXELS as u32);
+    reader.limits(limits);
+    let picture = reader.decode().map_err(|error| found_damaged("PNG", &error.to_string()))?;
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let was_grey = !picture.color().has_color();
+    Ok(Decoded { width, height, levels: picture.into_rgb8().into_raw(), was_grey })
+}
+
+/// The decoder's reason in one line.
+fn found_damaged(format: &str, reason: &str) -> anyhow::Error {
+    let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    anyhow!("wanted a whole {format} picture, found a damaged one ({reason})")
+}
+
+/// Linear interpolation with antialiasing of levels (height, width, 3) to (3, side, side), rounded once at the end.
+///
+/// An output pixel i is Σⱼ wᵢⱼ xⱼ along either axis, wᵢⱼ ∝ max(0, 1 − |j + ½ − (i + ½) r| / max(r, 1)), r = input / output
+/// pixels, the weights of a pixel summing to 1. That is torchvision's and PIL's bilinear resize with antialiasing.
+fn resize(levels: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8]) {
+    let (across, down) = (Weights::new(width, side), Weights::new(height, side));
+    // Rows first: (height, 3, side).
+    let mut rows = vec![0.0f32; height * CHANNELS * side];
+    for (row, narrow) in
+        levels.chunks_exact(CHANNELS * width).zip(rows.chunks_exact_mut(CHANNELS * side))
+    {
+        for (i, (start, weights)) in across.rows().enumerate() {
+            let mut sum = [0.0; CHANNELS];
+            for (pixel, w) in row[CHANNELS * start..].chunks_exact(CHANNELS).zip(weights) {
+                sum.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += w * f32::from(x));
+            }
+            sum.into_iter().enumerate().for_each(|(channel, x)| narrow[channel * side + i] = x);
+        }
+    }
+    let mut line = vec![0.0f32; CHANNELS * side];
+    for (i, (start, weights)) in down.rows().enumerate() {
+        line.fill(0.0);
+        for (row, w) in rows[CHANNELS * side * start..].chunks_exact(CHANNELS * side).zip(weights) {
+            line.iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
+        }
+        for (channel, values) in line.chunks_exact(side).enumerate() {
+            let target = &mut out[(channel * side + i) * side..][..side];
+            target.iter_mut().zip(values).for_each(|(out, x)| *out = (x + 0.5) as u8);
+        }
+    }
+}
+
+/// The weights of every output pixel along one axis.
+struct Weights {
+    /// First input pixel and range of `values` of each output pixel.
+    spans: Vec<(usize, std::ops::Range<usize>)>,
+    values: Vec<f32>,
+}
+
+impl Weights {
+    fn new(n_in: usize, n_out: usize) -> Self {
+        let ratio = n_in as f64 / n_out as f64;
+        let reach = ratio.max(1.0);
+        let (mut spans, mut values) = (Vec::with_capacity(n_out), Vec::new());
+        for i in 0..n_out {
+            let centre = (i as f64 + 0.5) * ratio;
+            let weight = |j: usize| (1.0 - (j as f64 + 0.5 - centre).abs() / reach).max(0.0);
+            let start = (centre - reach).max(0.0) as usize;
+            let end = ((centre + reach).ceil() as usize).min(n_in);
+            let total: f64 = (start..end).map(weight).sum();
+            let first = values.len();
+            values.extend((start..end).map(|j| (weight(j) / total) as f32));
+            spans.push((start, first..values.len()));
+        }
+        Self { spans, values }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.spans.iter().map(|(start, range)| (*start, &self.values[range.clone()]))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+
+    /// A JPEG file of one colour, or of one grey level.
+    pub(crate) fn jpeg_of(level: &[u8], width: u32, height: u32) -> Vec<u8> {
+        let levels = level.repeat((width * height) as usize);
+        let colour = if level.len() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 100)
+            .write_image(&levels, width, height, colour)
+            .unwrap();
+        bytes
+    }
+
+    fn png_of(levels: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+        encoder.write_image(levels, width, height, colour).unwrap();
+        bytes
+    }
+
+    /// A header with a fourth channel, as pictures for print have.
+    fn with_four_channels(mut jpeg: Vec<u8>) -> Vec<u8> {
+        for marker in [0xc0, 0xda] {
+            let at = jpeg.windows(2).position(|pair| pair == [0xff, marker]).unwrap();
+            // The frame says its size before its channels, three bytes each; the scan two bytes each.
+            let (count, width) = if marker == 0xc0 { (at + 9, 3) } else { (at + 4, 2) };
+            jpeg[at + 3] += width as u8;
+            jpeg[count] = 4;
+            let mut channel = jpeg[count + 1..][..width].to_vec();
+            channel[0] = 4;
+            let end = count + 1 + 3 * width;
+            jpeg.splice(end..end, channel);
+        }
+        jpeg
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        let error = read(bytes, 2, GreyPictures::Refuse, &mut [0; 12]).unwrap_err();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn one_colour_stays_that_colour_in_separate_channels() {
+        let mut out = [0; 3 * 16];
+        assert!(
+            !read(&jpeg_of(&[200, 100, 50], 9, 31), 4, GreyPictures::Refuse, &mut out).unwrap()
+        );
+        for (channel, wanted) in [200u8, 100, 50].into_iter().enumerate() {
+            let levels = &out[16 * channel..][..16];
+            assert!(levels.iter().all(|&x| x.abs_diff(wanted) < 4), "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn a_grey_picture_is_converted_and_told_or_refused() {
+        let mut out = [0; 12];
+        assert!(read(&jpeg_of(&[77], 5, 5), 2, GreyPictures::Convert, &mut out).unwrap());
+        assert!(out.iter().all(|&x| x.abs_diff(77) < 3), "{out:?}");
+        let refusal = "wanted a colour picture, found a grey one";
+        assert_eq!(message(&jpeg_of(&[77], 5, 5)), refusal);
+        assert_eq!(message(&png_of(&[9; 4], 2, 2, ExtendedColorType::L8)), refusal);
+    }
+
+    #[test]
+    fn png_is_read_to_the_last_bit() {
+        let levels: Vec<u8> = (0..12).map(|i| 20 * i).collect();
+        let mut out = [0; 12];
+        let bytes = png_of(&levels, 2, 2, ExtendedColorType::Rgb8);
+        assert!(!read(&bytes, 2, GreyPictures::Refuse, &mut out).unwrap());
+        assert_eq!(out, [0, 60, 120, 180, 20, 80, 140, 200, 40, 100, 160, 220]);
+    }
+
+    #[test]
+    fn every_defect_is_named() {
+        let whole = jpeg_of(&[200, 100, 50], 64, 64);
+        for end in [2, 30, whole.len() / 2, whole.len() - 40] {
+            let told = message(&whole[..end]);
+            assert!(told.starts_with("wanted a whole JPEG picture, found a damaged one"), "{told}");
+            assert_eq!(told.lines().count(), 1);
+        }
+        let png = png_of(&[9; 12], 2, 2, ExtendedColorType::Rgb8);
+        assert!(message(&png[..40]).starts_with("wanted a whole PNG picture"));
+        assert_eq!(
+            message(b"GIF89a"),
+            "wanted a JPEG or PNG picture, found bytes [71, 73, 70, 56]"
+        );
+        assert_eq!(message(b""), "wanted a JPEG or PNG picture, found bytes []");
+        assert!(message(&with_four_channels(whole)).contains("CMYK"));
+    }
+
+    #[test]
+    fn weights_of_a_shrunk_and_of_a_stretched_axis_by_hand() {
+        // Four pixels into two: r = 2, centres 1 and 3; |j + ½ − 1| / 2 = ¼, ¼, ¾ leave ¾, ¾, ¼ of the sum 7/4.
+        let near = |found: &[f32], wanted: &[f32]| {
+            found.len() == wanted.len()
+                && found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
+        let shrunk = Weights::new(4, 2);
+        let rows: Vec<_> = shrunk.rows().collect();
+        assert!(rows[0].0 == 0 && near(rows[0].1, &[3.0 / 7.0, 3.0 / 7.0, 1.0 / 7.0]));
+        assert!(rows[1].0 == 1 && near(rows[1].1, &[1.0 / 7.0, 3.0 / 7.0, 3.0 / 7.0]));
+        // Two pixels into four: the ends repeat, between them lies ¾ and ¼.
+        let stretched = Weights::new(2, 4);
+        let rows: Vec<_> = stretched.rows().collect();
+        assert!(near(rows[0].1, &[1.0, 0.0]) && near(rows[1].1, &[0.75, 0.25]), "{rows:?}");
+        assert!(near(rows[2].1, &[0.25, 0.75]), "{rows:?}");
+    }
+
+    #[test]
+    fn the_resize_equals_that_of_the_image_crate() {
+        let (height, width, side) = (37, 53, 16);
+        let levels: Vec<u8> = (0..3 * height * width).map(|i| (i * i % 251) as u8).collect();
+        let mut out = vec![0; 3 * side * side];
+        resize(&levels, [height, width], side, &mut out);
+        let picture = image::RgbImage::from_raw(width as u32, height as u32, levels).unwrap();
+        let filter = image::imageops::FilterType::Triangle;
+        let oracle = image::imageops::resize(&picture, side as u32, side as u32, filter);
+        for (x, y, pixel) in oracle.enumerate_pixels() {
+            for channel in 0..3 {
+                let found = out[(channel * side + y as usize) * side + x as usize];
+                // Either rounds sums of single precision once.
+                assert!(found.abs_diff(pixel[channel]) <= 1, "{x}, {y}, {channel}");
+            }
+        }
+    }
+}
