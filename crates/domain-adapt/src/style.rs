@@ -32,7 +32,7 @@ pub struct StyleConfig {
 impl StyleConfig {
     /// The source's: five layers up to conv5_1, 8 · content + 70 · style on plain Gram matrices, three steps of 0.04.
     ///
-    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::Preprocessing::Nothing`]) and takes
+    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::InputScale::LEVELS`]) and takes
     /// the layers before their ReLU, which torchvision computes in place: so after it.
     pub fn of_source() -> Self {
         Self {
@@ -164,6 +164,7 @@ fn gram(f: &Tensor, config: &StyleConfig) -> Result<Tensor> {
 mod tests {
     use super::*;
     use candle_core::Device;
+    use models::InputScale;
     use std::collections::BTreeMap;
 
     fn random(shape: &[usize], scale: f64, rng: &mut Rng) -> Tensor {
@@ -181,7 +182,7 @@ mod tests {
             all.insert(format!("{name}.weight"), weight);
             all.insert(format!("{name}.bias"), random(&[o], 0.1, rng));
         }
-        Vgg19::new(&all).unwrap()
+        Vgg19::new(&all, InputScale { factor: [100.0; 3], shift: [50.0; 3] }).unwrap()
     }
 
     fn style(steps: usize) -> (Style, Tensor) {

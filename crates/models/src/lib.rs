@@ -13,7 +13,7 @@ use core_tensors::{Layout, Params, Result, Rng};
 pub use cnn::SmallCnn;
 pub use mlp::Mlp;
 pub use translator::{Domain, Encoding, TranslatorNetwork};
-pub use vgg::{Preprocessing, Vgg19};
+pub use vgg::{InputScale, Vgg19};
 
 /// A family of functions f(x, w).
 pub trait Architecture {

@@ -6,39 +6,28 @@ use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Window, convolve, features, relu_max_pool};
 use core_tensors::{Error, Result};
 
-/// Names of the convolutions, and of the same layers in torchvision's state dict, `features.N`.
-const LAYERS: [(&str, usize); 16] = [
-    ("conv1_1", 0),
-    ("conv1_2", 2),
-    ("conv2_1", 5),
-    ("conv2_2", 7),
-    ("conv3_1", 10),
-    ("conv3_2", 12),
-    ("conv3_3", 14),
-    ("conv3_4", 16),
-    ("conv4_1", 19),
-    ("conv4_2", 21),
-    ("conv4_3", 23),
-    ("conv4_4", 25),
-    ("conv5_1", 28),
-    ("conv5_2", 30),
-    ("conv5_3", 32),
-    ("conv5_4", 34),
+/// Names of the convolutions, in order.
+const LAYERS: [&str; 16] = [
+    "conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv3_4",
+    "conv4_1", "conv4_2", "conv4_3", "conv4_4", "conv5_1", "conv5_2", "conv5_3", "conv5_4",
 ];
 /// Each convolution is 3 × 3 and keeps height and width.
 const WINDOW: Window = Window { kernel: 3, padding: 1 };
 /// Weights of a filter for one channel.
 const PER_CHANNEL: usize = WINDOW.kernel * WINDOW.kernel;
 
-/// What happens to red, green and blue in \[0, 1\] before the first convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preprocessing {
-    /// Blue, green, red in 0 … 255 minus the means of ImageNet: weights in the Caffe and Keras form, `convB_K`.
-    Caffe,
-    /// Minus the means of ImageNet, over its deviations: torchvision's weights, `features.N`.
-    Torch,
-    /// Nothing, as in the code of paper 003, whose weights are torchvision's.
-    Nothing,
+/// What the first convolution sees of red, green and blue in \[0, 1\]: factorᵢ · xᵢ − shiftᵢ for channel i.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputScale {
+    /// 255 for weights in the Caffe form, one over the deviations of ImageNet for torchvision's.
+    pub factor: [f64; 3],
+    /// Means of ImageNet, in the units of what was multiplied.
+    pub shift: [f64; 3],
+}
+
+impl InputScale {
+    /// Levels as they are, as in the code of paper 003.
+    pub const LEVELS: Self = Self { factor: [1.0; 3], shift: [0.0; 3] };
 }
 
 /// VGG-19 up to some convolution: 3 × 3, padding 1, ReLU; 2 × 2 max-pooling before the blocks 2 to 5.
@@ -48,28 +37,23 @@ pub enum Preprocessing {
 pub struct Vgg19 {
     /// One matrix a convolution, (o, 9c + 1), as [`convolve`] takes them.
     filters: Vec<Tensor>,
-    preprocessing: Preprocessing,
+    scale: InputScale,
 }
 
 impl Vgg19 {
-    /// The convolutions among named tensors: `convB_K.weight` (o, c, 3, 3) and `.bias` (o,), or torchvision's
-    /// `features.N.weight` and `.bias`; those from the first on that are there, at least one.
-    ///
-    /// [`Preprocessing`] follows from the names.
-    pub fn new(tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        let is_caffe = tensors.contains_key("conv1_1.weight");
-        let preprocessing = if is_caffe { Preprocessing::Caffe } else { Preprocessing::Torch };
+    /// The convolutions among named tensors, `convB_K.weight` (o, c, 3, 3) and `convB_K.bias` (o,), whose first takes red,
+    /// green and blue: those from conv1_1 on that are there, at least one.
+    pub fn new(tensors: &BTreeMap<String, Tensor>, scale: InputScale) -> Result<Self> {
         let mut filters: Vec<Tensor> = Vec::new();
         let mut channels = 3;
-        for (name, torch) in LAYERS {
-            let name = if is_caffe { name.to_owned() } else { format!("features.{torch}") };
+        for name in LAYERS {
             let part = |end: &str| tensors.get(&format!("{name}.{end}"));
             let (Some(weight), Some(bias)) = (part("weight"), part("bias")) else { break };
             let (o, c, h, w) = weight.dims4()?;
             if [c, h, w] != [channels, WINDOW.kernel, WINDOW.kernel] || bias.dims() != [o] {
-                let wanted = format!("({o}, {channels}, 3, 3) with a bias of ({o},)");
+                let wanted = format!("{name} of ({o}, {channels}, 3, 3) with a bias of ({o},)");
                 let found = format!("{:?} with {:?}", weight.dims(), bias.dims());
-                return Err(Error::mismatch("convolution of VGG-19", wanted, found));
+                return Err(Error::mismatch("weights of VGG-19", wanted, found));
             }
             let rows = weight.to_dtype(DType::F32)?.reshape((o, c * PER_CHANNEL))?;
             let bias = bias.to_dtype(DType::F32)?.reshape((o, 1))?;
@@ -77,16 +61,11 @@ impl Vgg19 {
             channels = o;
         }
         if filters.is_empty() {
-            let wanted = "tensors `conv1_1.weight` or `features.0.weight`, each with its bias";
+            let wanted = "tensors `conv1_1.weight` and `conv1_1.bias`";
             let found = format!("{:?}", tensors.keys().take(4).collect::<Vec<_>>());
             return Err(Error::mismatch("weights of VGG-19", wanted, found));
         }
-        Ok(Self { filters, preprocessing })
-    }
-
-    /// The same network with another treatment of its input.
-    pub fn with_preprocessing(self, preprocessing: Preprocessing) -> Self {
-        Self { preprocessing, ..self }
+        Ok(Self { filters, scale })
     }
 
     /// Outputs of these convolutions after their ReLU, (m, c, h, w) each, in the order of `layers`.
@@ -101,7 +80,7 @@ impl Vgg19 {
         for (i, filter) in self.filters.iter().enumerate().take(last + 1) {
             let sums = convolve(&z, filter, WINDOW)?;
             // The next block sees a pooled picture, the next layer of a block the whole one.
-            let is_end = LAYERS.get(i + 1).is_some_and(|(next, _)| next.ends_with("_1"));
+            let is_end = LAYERS.get(i + 1).is_some_and(|next| next.ends_with("_1"));
             if wanted.contains(&i) {
                 kept.insert(i, sums.relu()?);
             }
@@ -115,12 +94,12 @@ impl Vgg19 {
     }
 
     fn index(&self, name: &str) -> Result<usize> {
-        let index = LAYERS.iter().position(|(layer, _)| *layer == name);
+        let index = LAYERS.iter().position(|layer| *layer == name);
         let Some(index) = index else {
             return Err(Error::mismatch("layer of VGG-19", "conv1_1 … conv5_4", name));
         };
         if index >= self.filters.len() {
-            let found = format!("those up to {}", LAYERS[self.filters.len() - 1].0);
+            let found = format!("those up to {}", LAYERS[self.filters.len() - 1]);
             return Err(Error::mismatch("weights of VGG-19", name, found));
         }
         Ok(index)
@@ -132,17 +111,10 @@ impl Vgg19 {
         if channels != 3 {
             return Err(Error::mismatch("channels of a picture for VGG-19", 3, channels));
         }
-        let row = |values: [f32; 3]| Tensor::new(&values, x.device())?.reshape((1, 3, 1, 1));
-        Ok(match self.preprocessing {
-            Preprocessing::Caffe => {
-                let reversed = x.index_select(&Tensor::new(&[2u32, 1, 0], x.device())?, 1)?;
-                (reversed * 255.0)?.broadcast_sub(&row([103.939, 116.779, 123.68])?)?
-            }
-            Preprocessing::Torch => x
-                .broadcast_sub(&row([0.485, 0.456, 0.406])?)?
-                .broadcast_div(&row([0.229, 0.224, 0.225])?)?,
-            Preprocessing::Nothing => x,
-        })
+        let row = |values: [f64; 3]| {
+            Tensor::new(&values.map(|v| v as f32), x.device())?.reshape((1, 3, 1, 1))
+        };
+        Ok(x.broadcast_mul(&row(self.scale.factor)?)?.broadcast_sub(&row(self.scale.shift)?)?)
     }
 }
 
@@ -152,8 +124,10 @@ mod tests {
     use candle_core::{Device, Var};
     use core_tensors::Rng;
 
-    /// Random filters up to conv2_1, by either naming.
-    fn tensors(is_caffe: bool) -> BTreeMap<String, Tensor> {
+    const SCALE: InputScale = InputScale { factor: [255.0, 2.0, 1.0], shift: [100.0, 0.5, 0.0] };
+
+    /// Random filters up to conv2_1.
+    fn tensors() -> BTreeMap<String, Tensor> {
         let mut rng = Rng::new(0);
         let mut draw = |shape: &[usize], scale: f64| {
             let n = shape.iter().product();
@@ -161,8 +135,7 @@ mod tests {
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
         };
         let mut all = BTreeMap::new();
-        for ((name, torch), (o, c)) in LAYERS.iter().zip([(4, 3), (5, 4), (6, 5)]) {
-            let name = if is_caffe { (*name).to_owned() } else { format!("features.{torch}") };
+        for (name, (o, c)) in LAYERS.iter().zip([(4, 3), (5, 4), (6, 5)]) {
             all.insert(format!("{name}.weight"), draw(&[o, c, 3, 3], 0.3));
             all.insert(format!("{name}.bias"), draw(&[o], 0.1));
         }
@@ -181,13 +154,12 @@ mod tests {
 
     #[test]
     fn layers_equal_those_put_together_from_candles_operations() {
-        let (tensors, x) = (tensors(true), picture());
-        let vgg = Vgg19::new(&tensors).unwrap();
+        let (tensors, x) = (tensors(), picture());
+        let vgg = Vgg19::new(&tensors, SCALE).unwrap();
         let found = vgg.activations(&x, &["conv2_1", "conv1_1"]).unwrap();
         let channel = |i: usize| x.narrow(1, i, 1).unwrap();
-        let means = [103.939, 116.779, 123.68];
         let inputs: Vec<Tensor> =
-            (0..3).map(|i| channel(2 - i).affine(255.0, -means[i]).unwrap()).collect();
+            (0..3).map(|i| channel(i).affine(SCALE.factor[i], -SCALE.shift[i]).unwrap()).collect();
         let layer = |z: &Tensor, name: &str| {
             let (w, b) = (&tensors[&format!("{name}.weight")], &tensors[&format!("{name}.bias")]);
             let b = b.reshape((1, b.elem_count(), 1, 1)).unwrap();
@@ -203,25 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn names_decide_the_preprocessing() {
-        let vgg = Vgg19::new(&tensors(false)).unwrap();
-        let x = picture();
-        let plain = vgg.clone().with_preprocessing(Preprocessing::Nothing);
-        let mean = Tensor::new(&[0.485f32, 0.456, 0.406], &Device::Cpu).unwrap();
-        let deviation = Tensor::new(&[0.229f32, 0.224, 0.225], &Device::Cpu).unwrap();
-        let shape = (1, 3, 1, 1);
-        let prepared = x.broadcast_sub(&mean.reshape(shape).unwrap()).unwrap();
-        let prepared = prepared.broadcast_div(&deviation.reshape(shape).unwrap()).unwrap();
-        let [a, b] =
-            [vgg.activations(&x, &["conv1_1"]), plain.activations(&prepared, &["conv1_1"])]
-                .map(|found| found.unwrap().remove(0));
-        assert!(gap(&a, &b) < 1e-5);
-    }
-
-    #[test]
     fn the_gradient_reaches_the_pixels() {
         let x = Var::from_tensor(&picture()).unwrap();
-        let vgg = Vgg19::new(&tensors(true)).unwrap();
+        let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
         let loss = vgg.activations(&x, &["conv2_1"]).unwrap()[0].sum_all().unwrap();
         let gradient = loss.backward().unwrap().remove(&x).unwrap();
         assert!(gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0);
@@ -229,18 +185,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let vgg = Vgg19::new(&tensors(true)).unwrap();
+        let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
         let message = |layer: &str| vgg.activations(&picture(), &[layer]).unwrap_err().to_string();
         assert_eq!(
             message("conv5_1"),
             "weights of VGG-19: wanted conv5_1, found those up to conv2_1"
         );
         assert_eq!(message("relu"), "layer of VGG-19: wanted conv1_1 … conv5_4, found relu");
-        let none = Vgg19::new(&BTreeMap::new()).unwrap_err().to_string();
+        let none = Vgg19::new(&BTreeMap::new(), SCALE).unwrap_err().to_string();
         assert!(none.starts_with("weights of VGG-19: wanted tensors `conv1_1.weight`"), "{none}");
-        let mut wrong = tensors(true);
+        let mut wrong = tensors();
         let bias = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
         wrong.insert("conv1_2.bias".into(), bias);
-        assert!(Vgg19::new(&wrong).unwrap_err().to_string().contains("(5, 4, 3, 3)"));
+        assert!(Vgg19::new(&wrong, SCALE).unwrap_err().to_string().contains("(5, 4, 3, 3)"));
     }
 }
