@@ -20,7 +20,7 @@ pub struct Experiment {
     pub source: &'static str,
     /// What is run, and what is not as in the source.
     pub summary: &'static str,
-    /// Data sets it needs.
+    /// Data sets and weights it needs.
     pub data: &'static [&'static str],
     /// Its settings at a scale: part of the key under which results are kept.
     pub settings: fn(Scale) -> Result<serde_json::Value>,

@@ -53,15 +53,15 @@ impl Start {
 impl Provenance {
     /// The provenance of a run that ends now.
     pub fn new(start: &Start, command: String, seeds: Vec<u64>, session: &Session) -> Self {
-        let sum = |pictures: &crate::datasets::Pictures| DataSum {
-            kind: pictures.kind,
-            sha256: pictures.sha256.clone(),
+        let sum = |id: &str| {
+            let (kind, sha256) = session.origin(id).ok()?;
+            Some((id.to_owned(), DataSum { kind, sha256: sha256.clone() }))
         };
         Self {
             commit: commit(),
             command,
             seeds,
-            data: session.data().iter().map(|(id, p)| (id.clone(), sum(p))).collect(),
+            data: session.data().filter_map(sum).collect(),
             machine: machine(),
             started: humantime::format_rfc3339_seconds(start.time).to_string(),
             seconds: start.clock.elapsed().as_secs_f64(),

@@ -10,7 +10,8 @@ use core_tensors::Dataset;
 use core_tensors::legacy::TorchRandom;
 use serde::Serialize;
 
-use crate::datasets::Pictures;
+use crate::datasets::weights::Weights;
+use crate::datasets::{Kind, Pictures};
 
 /// Seed of the split of paper 003.
 const SPLIT_SEED: u32 = 1234;
@@ -47,6 +48,7 @@ pub struct Session {
     /// Where networks live.
     pub device: Device,
     data: BTreeMap<String, Pictures>,
+    weights: BTreeMap<String, Weights>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
     is_interrupted: AtomicBool,
@@ -56,17 +58,42 @@ impl Session {
     /// A session over loaded data.
     pub fn new(scale: Scale, device: Device, data: BTreeMap<String, Pictures>) -> Self {
         let splits = data.keys().map(|id| (id.clone(), OnceLock::new())).collect();
-        Self { scale, device, data, splits, is_interrupted: AtomicBool::new(false) }
+        Self {
+            scale,
+            device,
+            data,
+            weights: BTreeMap::new(),
+            splits,
+            is_interrupted: AtomicBool::new(false),
+        }
     }
 
-    /// The data sets by name.
-    pub fn data(&self) -> &BTreeMap<String, Pictures> {
-        &self.data
+    /// The same session with weights of published networks.
+    pub fn with_weights(self, weights: BTreeMap<String, Weights>) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// Names of data sets and of weights.
+    pub fn data(&self) -> impl Iterator<Item = &str> {
+        self.data.keys().chain(self.weights.keys()).map(String::as_str)
+    }
+
+    /// Real or generated, and the SHA-256 of each file of a data set or of weights.
+    pub fn origin(&self, id: &str) -> Result<(Kind, &BTreeMap<String, String>)> {
+        if let Some(weights) = self.weights.get(id) {
+            return Ok((weights.kind(), &weights.sha256));
+        }
+        self.pictures(id).map(|pictures| (pictures.kind, &pictures.sha256))
     }
 
     /// One data set.
     pub fn pictures(&self, id: &str) -> Result<&Pictures> {
         self.data.get(id).with_context(|| format!("data set {id} was not loaded"))
+    }
+
+    /// Weights of a published network, such as [`VGG19`](crate::datasets::weights::VGG19).
+    pub fn weights(&self, id: &str) -> Result<&Weights> {
+        self.weights.get(id).with_context(|| format!("weights {id} were not loaded"))
     }
 
     /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects.

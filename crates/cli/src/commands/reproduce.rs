@@ -11,6 +11,7 @@ use candle_core::Device;
 
 use super::UsageError;
 use crate::EXPERIMENTS;
+use crate::datasets::weights::{VGG19, Weights};
 use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
 use crate::experiment::{Experiment, Interrupted, Part};
 use crate::files::write_whole;
@@ -75,8 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     check_writable(&arguments.out)?;
     let device = open(arguments.device)?;
-    let data = load(arguments, &experiments, &device)?;
-    let session = Arc::new(Session::new(arguments.scale, device, data));
+    let session = Arc::new(load(arguments, &experiments, device)?);
     stop_on_ctrl_c(&session)?;
 
     let plan = Plan {
@@ -155,12 +155,9 @@ fn open(kind: DeviceKind) -> Result<Device> {
     }
 }
 
+/// Loads the data sets and weights that the experiments name, each once.
 #[expect(clippy::print_stderr, reason = "a user must know that pictures stand in")]
-fn load(
-    arguments: &Arguments,
-    experiments: &[&Experiment],
-    device: &Device,
-) -> Result<BTreeMap<String, Pictures>> {
+fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> Result<Session> {
     let from_variable = || {
         let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
         Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
@@ -170,19 +167,22 @@ fn load(
         None => from_variable(),
     };
     let places = Places { explicit, cache: arguments.cache.clone() };
-    let mut data = BTreeMap::new();
-    for id in experiments.iter().flat_map(|e| e.data) {
-        if !data.contains_key(*id) {
-            let mut notice = |line: String| eprintln!("warning: {line}");
-            let pictures = if *id == IMAGENETTE {
-                Pictures::imagenette(&places, arguments.scale.side(), device, &mut notice)?
-            } else {
-                Pictures::load(id, &places, device, &mut notice)?
-            };
-            data.insert((*id).to_owned(), pictures);
+    let mut notice = |line: String| eprintln!("warning: {line}");
+    let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
+    let (mut data, mut weights) = (BTreeMap::new(), BTreeMap::new());
+    for id in ids {
+        let side = arguments.scale.side();
+        if id == VGG19 {
+            let loaded = Weights::load(&places, &device, &mut notice)?;
+            weights.insert(id.to_owned(), loaded);
+        } else if id == IMAGENETTE {
+            let pictures = Pictures::imagenette(&places, side, &device, &mut notice)?;
+            data.insert(id.to_owned(), pictures);
+        } else {
+            data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
         }
     }
-    Ok(data)
+    Ok(Session::new(arguments.scale, device, data).with_weights(weights))
 }
 
 /// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.

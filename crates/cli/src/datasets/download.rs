@@ -164,22 +164,27 @@ fn agent() -> ureq::Agent {
 
 /// A data set repository of the hub, through its own cache; `$HF_ENDPOINT` names another hub.
 fn from_hub(hub: &Hub, file: &File) -> Result<Vec<u8>> {
-    from_hub_at(hub, file, hf_hub::api::sync::ApiBuilder::from_env())
+    let builder = hf_hub::api::sync::ApiBuilder::from_env();
+    let path = hub_file(hub, hf_hub::RepoType::Dataset, &file.name, builder)?;
+    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
 }
 
-fn from_hub_at(hub: &Hub, file: &File, builder: hf_hub::api::sync::ApiBuilder) -> Result<Vec<u8>> {
-    let repo = hf_hub::Repo::with_revision(
-        hub.repository.clone(),
-        hf_hub::RepoType::Dataset,
-        hub.revision.clone(),
-    );
-    let describe = || format!("{} of {}", file.name, hub.repository);
+/// Where a file of the hub lies in the cache of its client, after it was fetched.
+pub(super) fn hub_file(
+    hub: &Hub,
+    kind: hf_hub::RepoType,
+    name: &str,
+    builder: hf_hub::api::sync::ApiBuilder,
+) -> Result<PathBuf> {
+    let (repository, revision) = (hub.repository.clone(), hub.revision.clone());
+    let repo = hf_hub::Repo::with_revision(repository, kind, revision);
+    let describe = || format!("{name} of {}", hub.repository);
     let api = builder.build().with_context(describe)?;
-    let path: PathBuf = api.repo(repo).get(&file.name).with_context(describe)?;
+    let path: PathBuf = api.repo(repo).get(name).with_context(describe)?;
     if !path.is_file() {
         bail!("{}: the hub's cache lacks the file", describe());
     }
-    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -276,13 +281,17 @@ mod tests {
         let body = b"bytes of the hub".to_vec();
         let endpoint = serve(body.clone(), "206 Partial Content");
         let cache = tempfile::tempdir().unwrap();
-        let builder = hf_hub::api::sync::ApiBuilder::new()
-            .with_endpoint(endpoint)
-            .with_cache_dir(cache.path().to_path_buf())
-            .with_progress(false);
+        let builder = || {
+            hf_hub::api::sync::ApiBuilder::new()
+                .with_endpoint(endpoint.clone())
+                .with_cache_dir(cache.path().to_path_buf())
+                .with_progress(false)
+        };
         let hub = Hub { repository: "owner/name".into(), revision: "main".into() };
-        let file = manifest(&body, &[]).files.test_labels;
-        assert_eq!(from_hub_at(&hub, &file, builder).unwrap(), body);
+        for kind in [hf_hub::RepoType::Dataset, hf_hub::RepoType::Model] {
+            let path = hub_file(&hub, kind, "file", builder()).unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), body);
+        }
     }
 
     /// A gzipped archive `name/…` of the small data set of folders, with a file that is no picture.

@@ -7,6 +7,7 @@ mod imagenette;
 mod manifest;
 mod picture;
 mod standin;
+pub mod weights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -148,9 +148,8 @@ impl Report {
             let next = ledger.split_off(&(index + 1, Part::Shared));
             let mine = std::mem::replace(&mut ledger, next);
             let seconds = mine.values().map(|finished| finished.seconds).sum();
-            let is_drawn = |id: &&str| {
-                session.data().get(*id).is_some_and(|pictures| pictures.kind == Kind::Generated)
-            };
+            let is_drawn =
+                |id: &&str| session.origin(id).is_ok_and(|(kind, _)| kind == Kind::Generated);
             let data =
                 if experiment.data.iter().any(is_drawn) { Kind::Generated } else { Kind::Real };
             let parts = mine.into_iter().map(|((_, part), finished)| (part, finished.outcome));

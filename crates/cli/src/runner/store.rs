@@ -44,8 +44,8 @@ impl Store {
             .data
             .iter()
             .map(|&id| {
-                let pictures = session.pictures(id)?;
-                Ok((id, (&pictures.sha256, pictures.shape)))
+                let shape = session.pictures(id).ok().map(|pictures| pictures.shape);
+                Ok((id, (session.origin(id)?.1, shape)))
             })
             .collect::<Result<_>>()?;
         let inputs = serde_json::json!({
