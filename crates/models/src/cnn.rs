@@ -1,7 +1,7 @@
 //! The small convolutional teacher of paper 004.
 
 use candle_core::Tensor;
-use core_tensors::kernels::{Activation, convolve, features, linear, relu_max_pool};
+use core_tensors::kernels::{Activation, Window, convolve, features, linear, relu_max_pool};
 use core_tensors::{Block, Error, Layout, Params, Result};
 
 use crate::Architecture;
@@ -37,8 +37,8 @@ impl Architecture for SmallCnn {
         };
         let m = x.dim(0)?;
         let pictures = features(x)?.reshape((m, 1, SIDE, SIDE))?;
-        let z = relu_max_pool(&convolve(&pictures, u1, KERNEL)?)?; // (m, 3, 12, 12)
-        let z = relu_max_pool(&convolve(&z, u2, KERNEL)?)?; // (m, 9, 4, 4)
+        let z = relu_max_pool(&convolve(&pictures, u1, Window { kernel: KERNEL, padding: 0 })?)?; // (m, 3, 12, 12)
+        let z = relu_max_pool(&convolve(&z, u2, Window { kernel: KERNEL, padding: 0 })?)?; // (m, 9, 4, 4)
         let z = linear(&z.flatten_from(1)?, u3, Activation::Relu)?; // (m, 120)
         let z = linear(&z, u4, Activation::Relu)?; // (m, 84)
         Ok(linear(&z, u5, Activation::Identity)?)

@@ -1,101 +1,134 @@
-//! Convolution with bias, forward and backward, as matrix products over unfolded pictures.
+//! Convolution, forward and backward, as matrix products over unfolded bands of pictures.
+
+mod answers;
+mod geometry;
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use self::geometry::{Band, Cut, Extents};
 use super::matmul::{Shape as Matrix, matmul};
-use super::{is_fused, numbers, on_cpu};
+use super::{is_fused, numbers, on_cpu, relu_max_pool};
 
-/// Cross-correlation of stride 1 without padding; (m, c, h, w) → (m, o, h − k + 1, w − k + 1).
+/// What a filter of stride 1 sees of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// k ≥ 1: side of the square filters.
+    pub kernel: usize,
+    /// Rows and columns of zeros around a picture, on each side.
+    pub padding: usize,
+}
+
+/// Cross-correlation of stride 1; (m, c, h, w) → (m, o, h + 2·padding − k + 1, w + 2·padding − k + 1).
 ///
 /// y\[i, a, r, s\] = b\[a\] + Σ u\[a, (j, p, q)\] x\[i, j, r + p, s + q\]  over channels j and 0 ≤ p, q < k
 ///
-/// `u` has shape (o, c·k² + 1): one row a filter, its weights in the order channel, row, column, the bias last.
-/// This is the convention of PyTorch's `Conv2d`.
-pub fn convolve(x: &Tensor, u: &Tensor, kernel: usize) -> Result<Tensor> {
+/// with x surrounded by zeros. `u` has shape (o, c·k²), or (o, c·k² + 1) with the bias b as its last column: one row a
+/// filter, its weights in the order channel, row, column. This is the convention of PyTorch's `Conv2d`.
+/// The pictures of a batch are shared out among the threads of rayon's pool; the result does not depend on their number.
+pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    check(x, u, window)?;
+    if is_fused(&[x, u]) {
+        return x.contiguous()?.apply_op2(u, Convolve { window, codes: None });
+    }
+    composed(x, u, window)
+}
+
+/// ReLU and 2 × 2 max-pooling of [`convolve`], whose own answers are never whole in memory;
+/// (m, c, h, w) → (m, o, ⌊h′/2⌋, ⌊w′/2⌋) with h′ and w′ the extents after the convolution.
+///
+/// The same as [`super::relu_max_pool`] after [`convolve`], in half the time where pictures are large.
+pub fn convolve_relu_max_pool(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    check(x, u, window)?;
+    if is_fused(&[x, u]) {
+        return x.contiguous()?.apply_op2(u, Convolve { window, codes: Some(OnceLock::new()) });
+    }
+    relu_max_pool(&composed(x, u, window)?)
+}
+
+fn check(x: &Tensor, u: &Tensor, window: Window) -> Result<()> {
     let (_, c, h, w) = x.dims4()?;
     let (o, n_cols) = u.dims2()?;
-    if kernel == 0 || h < kernel || w < kernel {
-        bail!("a {kernel} × {kernel} kernel wanted pictures at least as large, found {h} × {w}");
+    let n = Extents::new((c, h, w), window)?.weights();
+    if n_cols != n && n_cols != n + 1 {
+        bail!("filters of {c} channels wanted {n} columns or one more, found {n_cols}");
     }
-    let n_weights = c * kernel * kernel;
-    if n_cols != n_weights + 1 {
-        bail!("filters of {c} channels wanted {} columns, found {n_cols}", n_weights + 1);
+    if o == 0 {
+        bail!("a convolution wanted at least one filter, found none");
     }
-    if is_fused(&[x, u]) {
-        return x.contiguous()?.apply_op2(u, Convolve { kernel });
+    Ok(())
+}
+
+fn composed(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    let (c, (o, n_cols), k) = (x.dim(1)?, u.dims2()?, window.kernel);
+    let n = c * k * k;
+    let weights = u.narrow(1, 0, n)?.contiguous()?.reshape((o, c, k, k))?;
+    let y = x.conv2d(&weights, window.padding, 1, 1, 1)?;
+    if n_cols == n {
+        return Ok(y);
     }
-    let weights = u.narrow(1, 0, n_weights)?.contiguous()?.reshape((o, c, kernel, kernel))?;
-    let bias = u.narrow(1, n_weights, 1)?.contiguous()?.reshape((1, o, 1, 1))?;
-    x.conv2d(&weights, 0, 1, 1, 1)?.broadcast_add(&bias)
+    y.broadcast_add(&u.narrow(1, n, 1)?.contiguous()?.reshape((1, o, 1, 1))?)
 }
 
 struct Convolve {
-    kernel: usize,
+    window: Window,
+    /// If the answers are pooled, where in its window each came from: left by the forward pass.
+    codes: Option<OnceLock<Vec<u8>>>,
 }
 
-/// Extents of one picture.
+/// Extents of a whole call.
 #[derive(Clone, Copy)]
-struct Extents {
-    c: usize,
-    h: usize,
-    w: usize,
-    k: usize,
+struct Sizes {
+    e: Extents,
+    m: usize,
+    o: usize,
+    n_cols: usize,
+    is_pooled: bool,
 }
 
-impl Extents {
-    fn of(x: &Shape, k: usize) -> Result<Self> {
-        let (_, c, h, w) = x.dims4()?;
-        Ok(Self { c, h, w, k })
+impl Sizes {
+    fn new(x: &Shape, u: &Shape, op: &Convolve) -> Result<Self> {
+        let ((m, c, h, w), (o, n_cols)) = (x.dims4()?, u.dims2()?);
+        Ok(Self {
+            e: Extents::new((c, h, w), op.window)?,
+            m,
+            o,
+            n_cols,
+            is_pooled: op.codes.is_some(),
+        })
     }
 
-    /// Numbers of a picture, c·h·w.
-    fn input(self) -> usize {
-        self.c * self.h * self.w
+    fn cut(self) -> Cut {
+        self.e.cut(self.m, self.is_pooled)
     }
 
-    /// Places of a filter, (h − k + 1)(w − k + 1).
-    fn places(self) -> usize {
-        (self.h - self.k + 1) * (self.w - self.k + 1)
+    fn has_bias(self) -> bool {
+        self.n_cols > self.e.weights()
     }
 
-    /// Weights of a filter, c·k².
-    fn weights(self) -> usize {
-        self.c * self.k * self.k
+    /// Rows and columns of an answer.
+    fn answer(self) -> (usize, usize) {
+        let pooled = if self.is_pooled { 2 } else { 1 };
+        (self.e.out_h / pooled, self.e.out_w / pooled)
     }
 
-    /// The unfolded picture: one row a weight, one column a place.
-    fn unfolded(self) -> Matrix {
-        Matrix::rows_apart(self.weights(), self.places(), self.places())
+    /// Numbers of the answers to one picture.
+    fn output(self) -> usize {
+        self.o * self.answer().0 * self.answer().1
     }
 
-    /// Calls `each` with the start of every run of w − k + 1 numbers: in the unfolded picture, in the picture.
-    fn runs(self, mut each: impl FnMut(usize, usize)) {
-        let (out_h, out_w) = (self.h - self.k + 1, self.w - self.k + 1);
-        for j in 0..self.c {
-            for p in 0..self.k {
-                for q in 0..self.k {
-                    let weight = (j * self.k + p) * self.k + q;
-                    for r in 0..out_h {
-                        each(weight * self.places() + r * out_w, (j * self.h + r + p) * self.w + q);
-                    }
-                }
-            }
-        }
+    /// U without its bias.
+    fn filters(self) -> Matrix {
+        Matrix::rows_apart(self.o, self.e.weights(), self.n_cols)
     }
 
-    fn unfold<T: WithDType>(self, picture: &[T], unfolded: &mut [T]) {
-        let n = self.w - self.k + 1;
-        self.runs(|to, from| unfolded[to..to + n].copy_from_slice(&picture[from..from + n]));
-    }
-
-    fn fold_into<T: WithDType>(self, unfolded: &[T], picture: &mut [T]) {
-        let n = self.w - self.k + 1;
-        self.runs(|from, to| {
-            picture[to..to + n]
-                .iter_mut()
-                .zip(&unfolded[from..from + n])
-                .for_each(|(sum, &term)| *sum += term);
-        });
+    /// A band of sums.
+    fn sums(self, band: &Band) -> Matrix {
+        Matrix::rows_apart(self.o, band.columns(), band.columns())
     }
 }
 
@@ -111,18 +144,22 @@ impl CustomOp2 for Convolve {
         u: &CpuStorage,
         u_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (m, ..) = x_layout.shape().dims4()?;
-        let (o, _) = u_layout.shape().dims2()?;
-        let e = Extents::of(x_layout.shape(), self.kernel)?;
-        let y = match x {
+        let s = Sizes::new(x_layout.shape(), u_layout.shape(), self)?;
+        let (y, codes) = match x {
             CpuStorage::F32(_) => {
-                CpuStorage::F32(forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, o, e)?)
+                let (y, codes) = forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?;
+                (CpuStorage::F32(y), codes)
             }
             _ => {
-                CpuStorage::F64(forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, o, e)?)
+                let (y, codes) = forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?;
+                (CpuStorage::F64(y), codes)
             }
         };
-        Ok((y, (m, o, e.h - e.k + 1, e.w - e.k + 1).into()))
+        if let Some(place) = &self.codes {
+            // An operation runs once.
+            let _ = place.set(codes);
+        }
+        Ok((y, (s.m, s.o, s.answer().0, s.answer().1).into()))
     }
 
     fn bwd(
@@ -132,118 +169,148 @@ impl CustomOp2 for Convolve {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let s = Sizes::new(x.shape(), u.shape(), self)?;
+        let codes = self.codes.as_ref().and_then(OnceLock::get).map_or(&[][..], Vec::as_slice);
         match x.dtype() {
-            DType::F32 => backward::<f32>(x, u, gradient, self.kernel),
-            _ => backward::<f64>(x, u, gradient, self.kernel),
+            DType::F32 => backward::<f32>(x, u, codes, gradient, s),
+            _ => backward::<f64>(x, u, codes, gradient, s),
         }
     }
 }
 
-fn forward<T: WithDType>(x: &[T], u: &[T], o: usize, e: Extents) -> Result<Vec<T>> {
-    let (n, places) = (e.weights(), e.places());
-    let mut y = vec![T::zero(); x.len() / e.input().max(1) * o * places];
-    let mut unfolded = vec![T::zero(); n * places];
-    let filters = Matrix::rows_apart(o, n, n + 1);
-    let pictures = x.chunks_exact(e.input().max(1)).zip(y.chunks_exact_mut((o * places).max(1)));
-    for (picture, y) in pictures {
-        e.unfold(picture, &mut unfolded);
-        for (filter, y) in y.chunks_exact_mut(places).enumerate() {
-            y.fill(u[filter * (n + 1) + n]);
-        }
-        let result = Matrix::rows_apart(o, places, places);
-        matmul((y, result), (u, filters), (&unfolded, e.unfolded()), true)?;
+/// Does the parts in any order, on the threads of the pool; on the calling thread if the pool has but one, which
+/// would be another.
+fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Sync) -> Result<()> {
+    if rayon::current_num_threads() > 1 && parts.len() > 1 {
+        return parts.into_par_iter().try_for_each(work);
     }
-    Ok(y)
+    parts.into_iter().try_for_each(work)
+}
+
+/// Pieces of a slice, and empty ones without end where it is used up or nobody wanted it.
+fn pieces<T>(numbers: &mut [T], size: usize) -> impl Iterator<Item = &mut [T]> {
+    numbers.chunks_mut(size.max(1)).chain(std::iter::repeat_with(Default::default))
+}
+
+/// The answers and, if they are pooled, their codes.
+fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes) -> Result<(Vec<T>, Vec<u8>)> {
+    let (part, n) = (s.cut().part, s.m * s.output());
+    let (mut y, mut codes) = (vec![T::zero(); n], vec![0; if s.is_pooled { n } else { 0 }]);
+    let answers = pieces(&mut y, part * s.output()).zip(pieces(&mut codes, part * s.output()));
+    let parts = x.chunks((part * s.e.input()).max(1)).zip(answers).collect();
+    share_out(parts, |(x, (y, codes))| forward_part(x, u, y, codes, s))?;
+    Ok((y, codes))
+}
+
+fn forward_part<T: WithDType>(
+    x: &[T],
+    u: &[T],
+    y: &mut [T],
+    codes: &mut [u8],
+    s: Sizes,
+) -> Result<()> {
+    let (e, n, columns) = (s.e, s.e.weights(), s.cut().columns(s.e));
+    let mut unfolded = vec![T::zero(); n * columns];
+    let mut sums = vec![T::zero(); s.o * columns];
+    let bias = |a| if s.has_bias() { u[a * s.n_cols + n] } else { T::zero() };
+    let bias: Vec<T> = (0..s.o).map(bias).collect();
+    for band in e.bands(x.len() / e.input().max(1), s.cut()) {
+        band.unfold(x, &mut unfolded);
+        let factor = (&unfolded[..], band.unfolded());
+        matmul((&mut sums, s.sums(&band)), (u, s.filters()), factor, false)?;
+        if s.is_pooled {
+            answers::store_pooled(&band, &sums, &bias, y, codes);
+        } else {
+            answers::store(&band, &sums, &bias, y);
+        }
+    }
+    Ok(())
 }
 
 fn backward<T: WithDType>(
     x: &Tensor,
     u: &Tensor,
+    codes: &[u8],
     gradient: &Tensor,
-    kernel: usize,
+    s: Sizes,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let e = Extents::of(x.shape(), kernel)?;
-    let (o, n_cols) = u.dims2()?;
-    let (n, places) = (e.weights(), e.places());
     let gradient = gradient.contiguous()?;
     let ((xs, xl), (us, ul)) = (x.storage_and_layout(), u.storage_and_layout());
     let (gs, gl) = gradient.storage_and_layout();
     let (pictures, filters) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&us)?, ul)?);
     let dy = numbers::<T>(on_cpu(&gs)?, gl)?;
-
-    let filter_shape = Matrix::rows_apart(o, n, n_cols);
-    let result = Matrix::rows_apart(o, places, places);
-    let mut unfolded = vec![T::zero(); n * places];
-    let mut du = vec![T::zero(); o * n_cols];
-    let mut dx = if x.track_op() { vec![T::zero(); pictures.len()] } else { Vec::new() };
-    for (i, dy) in dy.chunks_exact((o * places).max(1)).enumerate() {
-        if u.track_op() {
-            e.unfold(&pictures[i * e.input()..(i + 1) * e.input()], &mut unfolded);
-            let places_first = (&unfolded[..], e.unfolded().transposed());
-            matmul((&mut du, filter_shape), (dy, result), places_first, true)?;
-            for (filter, dy) in dy.chunks_exact(places).enumerate() {
-                du[filter * n_cols + n] += dy.iter().fold(T::zero(), |sum, &g| sum + g);
-            }
-        }
-        if x.track_op() {
-            let filters = (filters, filter_shape.transposed());
-            matmul((&mut unfolded, e.unfolded()), filters, (dy, result), false)?;
-            e.fold_into(&unfolded, &mut dx[i * e.input()..(i + 1) * e.input()]);
-        }
+    if s.is_pooled && codes.len() != dy.len() {
+        bail!("a pooled convolution wanted {} codes, found {}", dy.len(), codes.len());
     }
-    let du = u.track_op().then(|| Tensor::from_vec(du, (o, n_cols), u.device())).transpose()?;
-    let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
-    Ok((dx, du))
+
+    let (part, size) = (s.cut().part, s.o * s.n_cols);
+    let n_parts = if u.track_op() { s.m.div_ceil(part).max(1) } else { 0 };
+    let mut du = vec![T::zero(); n_parts * size];
+    let mut dx = vec![T::zero(); if x.track_op() { pictures.len() } else { 0 }];
+    let gradients = pieces(&mut du, size).zip(pieces(&mut dx, part * s.e.input()));
+    let parts = (0..s.m).step_by(part).zip(gradients).map(|(i, (du, dx))| {
+        let (from, to) = (i, s.m.min(i + part));
+        let x = &pictures[from * s.e.input()..to * s.e.input()];
+        let answers = from * s.output()..to * s.output();
+        let codes = if s.is_pooled { &codes[answers.clone()] } else { codes };
+        Part { x, dy: &dy[answers], codes, du, dx }
+    });
+    share_out(parts.collect(), |part| backward_part(part, filters, s))?;
+
+    let du =
+        u.track_op().then(|| Tensor::from_vec(sum_of_parts(&du, s), (s.o, s.n_cols), u.device()));
+    let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), x.device()));
+    Ok((dx.transpose()?, du.transpose()?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Rng;
-    use candle_core::{Device, Var};
-
-    fn random(shape: impl Into<Shape>, seed: u64) -> Var {
-        let shape = shape.into();
-        let mut rng = Rng::new(seed);
-        let values: Vec<f64> = (0..shape.elem_count()).map(|_| rng.normal()).collect();
-        Var::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
-
-    #[test]
-    fn equals_candles_convolution_with_its_gradients() {
-        let (x, u) = (random((3, 2, 7, 6), 0), random((4, 2 * 9 + 1), 1));
-        let fused = convolve(&x, &u, 3).unwrap();
-        let weights = u.narrow(1, 0, 18).unwrap().contiguous().unwrap();
-        let bias = u.narrow(1, 18, 1).unwrap().reshape((1, 4, 1, 1)).unwrap();
-        let plain = x.conv2d(&weights.reshape((4, 2, 3, 3)).unwrap(), 0, 1, 1, 1).unwrap();
-        let plain = plain.broadcast_add(&bias).unwrap();
-        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let near = |a: &Tensor, b: &Tensor| {
-            flat(a).iter().zip(flat(b)).all(|(a, b)| (a - b).abs() < 1e-12)
-        };
-        assert!(near(&fused, &plain));
-        let [a, b] =
-            [fused, plain].map(|y| y.sqr().unwrap().sum_all().unwrap().backward().unwrap());
-        for of in [&x, &u] {
-            assert!(near(a.get(of).unwrap(), b.get(of).unwrap()));
+/// Gradients (n_cols, o) of the parts to their sum (o, n_cols), in the order of the parts.
+fn sum_of_parts<T: WithDType>(parts: &[T], s: Sizes) -> Vec<T> {
+    let mut sum = vec![T::zero(); s.o * s.n_cols];
+    for part in parts.chunks_exact(sum.len()) {
+        for (j, column) in part.chunks_exact(s.o).enumerate() {
+            column.iter().enumerate().for_each(|(a, &term)| sum[a * s.n_cols + j] += term);
         }
     }
+    sum
+}
 
-    #[test]
-    fn a_small_case_by_hand() {
-        // One 2 × 3 picture, one 2 × 2 kernel (1, 0; 0, −1), bias 10.
-        let x = Tensor::new(&[1f32, 2.0, 3.0, 4.0, 5.0, 7.0], &Device::Cpu).unwrap();
-        let u = Tensor::new(&[[1f32, 0.0, 0.0, -1.0, 10.0]], &Device::Cpu).unwrap();
-        let y = convolve(&x.reshape((1, 1, 2, 3)).unwrap(), &u, 2).unwrap();
-        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [6.0, 5.0]);
-    }
+/// Some pictures of the batch on their way back; a gradient that nobody wants is empty.
+struct Part<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    codes: &'a [u8],
+    /// Shape (n_cols, o): a product with few columns is faster than one whose left factor lies across.
+    du: &'a mut [T],
+    dx: &'a mut [T],
+}
 
-    #[test]
-    fn wrong_shapes_are_refused() {
-        let (x, u) = (random((1, 2, 4, 4), 0), random((4, 19), 1));
-        assert!(convolve(&x, &u, 5).unwrap_err().to_string().contains("found 4 × 4"));
-        assert!(
-            convolve(&x, &u, 2).unwrap_err().to_string().contains("wanted 9 columns, found 19")
-        );
+fn backward_part<T: WithDType>(part: Part<'_, T>, u: &[T], s: Sizes) -> Result<()> {
+    let Part { x, dy, codes, du, dx } = part;
+    let (e, n, columns) = (s.e, s.e.weights(), s.cut().columns(s.e));
+    let mut unfolded = vec![T::zero(); n * columns];
+    let mut sums = vec![T::zero(); s.o * columns];
+    let transposed = Matrix::rows_apart(n, s.o, s.o);
+    for band in e.bands(x.len() / e.input().max(1), s.cut()) {
+        if s.is_pooled {
+            answers::load_pooled(&band, s.o, dy, codes, &mut sums);
+        } else {
+            answers::load(&band, s.o, dy, &mut sums);
+        }
+        if !du.is_empty() {
+            band.unfold(x, &mut unfolded);
+            let factor = (&sums[..], s.sums(&band).transposed());
+            matmul((du, transposed), (&unfolded, band.unfolded()), factor, true)?;
+        }
+        if !du.is_empty() && s.has_bias() {
+            for (a, row) in sums.chunks_exact(band.columns()).take(s.o).enumerate() {
+                du[n * s.o + a] += row.iter().fold(T::zero(), |sum, &g| sum + g);
+            }
+        }
+        if !dx.is_empty() {
+            let factor = (u, s.filters().transposed());
+            matmul((&mut unfolded, band.unfolded()), factor, (&sums, s.sums(&band)), false)?;
+            band.fold_into(&unfolded, dx);
+        }
     }
+    Ok(())
 }

@@ -1,0 +1,171 @@
+//! How a batch of pictures is unfolded into matrices: extents, groups, bands of rows.
+
+use std::ops::Range;
+
+use candle_core::{Result, WithDType, bail};
+
+use super::Window;
+use crate::kernels::matmul::Shape as Matrix;
+
+/// Numbers of an unfolded band: with the factors beside it, half of the L2 cache of a core.
+const BAND: usize = 1 << 18;
+/// Columns below which a matrix product wastes its registers, and above which more pictures gain nothing.
+const FEWEST_COLUMNS: usize = 64;
+const MOST_COLUMNS: usize = 1024;
+/// Parts of a batch that may run in parallel; fixed, so that sums over the batch do not depend on the machine.
+const PARTS: usize = 4;
+
+/// Extents of a picture, its filters and the answer.
+#[derive(Clone, Copy)]
+pub(super) struct Extents {
+    pub(super) c: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) k: usize,
+    pub(super) padding: usize,
+    pub(super) out_h: usize,
+    pub(super) out_w: usize,
+}
+
+impl Extents {
+    pub(super) fn new((c, h, w): (usize, usize, usize), window: Window) -> Result<Self> {
+        let Window { kernel: k, padding } = window;
+        let (tall, wide) = (h + 2 * padding, w + 2 * padding);
+        if k == 0 || tall < k || wide < k {
+            bail!("a {k} × {k} kernel wanted pictures at least as large, found {tall} × {wide}");
+        }
+        Ok(Self { c, h, w, k, padding, out_h: tall - k + 1, out_w: wide - k + 1 })
+    }
+
+    /// Numbers of a picture, c·h·w.
+    pub(super) fn input(self) -> usize {
+        self.c * self.h * self.w
+    }
+
+    /// Weights of a filter, c·k².
+    pub(super) fn weights(self) -> usize {
+        self.c * self.k * self.k
+    }
+
+    /// The cut of a batch of m pictures whose answers are needed by pairs of rows if they are pooled.
+    pub(super) fn cut(self, m: usize, is_pooled: bool) -> Cut {
+        let step = if is_pooled { 2 } else { 1 };
+        let n_rows = self.out_h / step * step;
+        let places = (n_rows * self.out_w).max(1);
+        let numbers = self.weights() * places;
+        let most = (BAND / numbers).min(MOST_COLUMNS / places);
+        let most = most.max(FEWEST_COLUMNS.div_ceil(places));
+        let group = m.div_ceil(m.div_ceil(most.max(1)).max(1)).max(1);
+        let n_bands = if group > 1 { 1 } else { numbers.div_ceil(BAND) };
+        let rows = n_rows.div_ceil(n_bands).next_multiple_of(step).max(step);
+        let part = m.div_ceil(group).div_ceil(PARTS).max(1) * group;
+        Cut { part, group, rows, n_rows }
+    }
+
+    /// The bands of a part of m pictures.
+    pub(super) fn bands(self, m: usize, cut: Cut) -> impl Iterator<Item = Band> {
+        let groups = (0..m).step_by(cut.group);
+        groups.flat_map(move |i| {
+            let pictures = i..m.min(i + cut.group);
+            (0..cut.n_rows).step_by(cut.rows).map(move |r| Band {
+                pictures: pictures.clone(),
+                rows: r..cut.n_rows.min(r + cut.rows),
+                e: self,
+            })
+        })
+    }
+}
+
+/// How a batch is cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cut {
+    /// Pictures of a part that may run beside the others.
+    pub(super) part: usize,
+    /// Pictures unfolded together; more than one only where all their rows are.
+    group: usize,
+    /// Rows of the answers unfolded together.
+    rows: usize,
+    /// Rows of the answers that count.
+    n_rows: usize,
+}
+
+impl Cut {
+    /// Columns of the widest band.
+    pub(super) fn columns(self, e: Extents) -> usize {
+        self.group * self.rows * e.out_w
+    }
+}
+
+/// Some rows of the answers of some pictures of a part.
+pub(super) struct Band {
+    pub(super) pictures: Range<usize>,
+    pub(super) rows: Range<usize>,
+    pub(super) e: Extents,
+}
+
+impl Band {
+    /// Places of one picture.
+    pub(super) fn places(&self) -> usize {
+        self.rows.len() * self.e.out_w
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.pictures.len() * self.places()
+    }
+
+    /// The unfolded band: one row a weight, one column a place.
+    pub(super) fn unfolded(&self) -> Matrix {
+        Matrix::rows_apart(self.e.weights(), self.columns(), self.columns())
+    }
+
+    /// Calls `each` with every run of numbers: start in the unfolded band, start in the pictures of the part (none
+    /// where the run is padding), length.
+    #[inline(always)]
+    fn runs(&self, mut each: impl FnMut(usize, Option<usize>, usize)) {
+        let Extents { c, h, w, k, padding, out_w, .. } = self.e;
+        let columns = self.columns();
+        for (position, i) in self.pictures.clone().enumerate() {
+            for j in 0..c {
+                for p in 0..k {
+                    for q in 0..k {
+                        let row = ((j * k + p) * k + q) * columns + position * self.places();
+                        let left = padding.saturating_sub(q).min(out_w);
+                        let right = (w + padding).saturating_sub(q).clamp(left, out_w);
+                        for (line, r) in self.rows.clone().enumerate() {
+                            let to = row + line * out_w;
+                            if r + p < padding || r + p - padding >= h {
+                                each(to, None, out_w);
+                                continue;
+                            }
+                            let from = ((i * c + j) * h + r + p - padding) * w;
+                            if left > 0 {
+                                each(to, None, left);
+                            }
+                            if right > left {
+                                each(to + left, Some(from + left + q - padding), right - left);
+                            }
+                            if right < out_w {
+                                each(to + right, None, out_w - right);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn unfold<T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
+        self.runs(|to, from, n| match from {
+            Some(from) => unfolded[to..to + n].copy_from_slice(&pictures[from..from + n]),
+            None => unfolded[to..to + n].fill(T::zero()),
+        });
+    }
+
+    pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
+        self.runs(|from, to, n| {
+            let Some(to) = to else { return };
+            let terms = &unfolded[from..from + n];
+            pictures[to..to + n].iter_mut().zip(terms).for_each(|(sum, &term)| *sum += term);
+        });
+    }
+}
