@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
-use core_tensors::kernels::{Window, convolve, features, relu_max_pool};
+use core_tensors::kernels::{Window, convolve, convolve_relu_max_pool, features, relu_max_pool};
 use core_tensors::{Error, Result};
 
 /// Names of the convolutions, in order.
@@ -78,17 +78,15 @@ impl Vgg19 {
         let mut z = self.prepare(x)?;
         let mut kept: BTreeMap<usize, Tensor> = BTreeMap::new();
         for (i, filter) in self.filters.iter().enumerate().take(last + 1) {
-            let sums = convolve(&z, filter, WINDOW)?;
             // The next block sees a pooled picture, the next layer of a block the whole one.
             let is_end = LAYERS.get(i + 1).is_some_and(|next| next.ends_with("_1"));
-            if wanted.contains(&i) {
-                kept.insert(i, sums.relu()?);
+            if is_end && !wanted.contains(&i) {
+                z = convolve_relu_max_pool(&z, filter, WINDOW)?;
+                continue;
             }
-            z = match kept.get(&i) {
-                _ if is_end => relu_max_pool(&sums)?,
-                Some(relu) => relu.clone(),
-                None => sums.relu()?,
-            };
+            let relu = convolve(&z, filter, WINDOW)?.relu()?;
+            z = if is_end { relu_max_pool(&relu)? } else { relu.clone() };
+            kept.insert(i, relu);
         }
         Ok(wanted.iter().filter_map(|i| kept.get(i).cloned()).collect())
     }

@@ -1,15 +1,18 @@
 //! Convolution, forward and backward, as matrix products over unfolded bands of pictures.
 
+mod answers;
 mod geometry;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
+
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use self::geometry::{Cut, Extents};
+use self::geometry::{Band, Cut, Extents};
 use super::matmul::{Shape as Matrix, matmul};
-use super::{is_fused, numbers, on_cpu};
+use super::{is_fused, numbers, on_cpu, relu_max_pool};
 
 /// What a filter of stride 1 sees of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,26 @@ pub struct Window {
 /// filter, its weights in the order channel, row, column. This is the convention of PyTorch's `Conv2d`.
 /// The pictures of a batch are shared out among the threads of rayon's pool; the result does not depend on their number.
 pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    check(x, u, window)?;
+    if is_fused(&[x, u]) {
+        return x.contiguous()?.apply_op2(u, Convolve { window, codes: None });
+    }
+    composed(x, u, window)
+}
+
+/// ReLU and 2 × 2 max-pooling of [`convolve`], whose own answers are never whole in memory;
+/// (m, c, h, w) → (m, o, ⌊h′/2⌋, ⌊w′/2⌋) with h′ and w′ the extents after the convolution.
+///
+/// The same as [`super::relu_max_pool`] after [`convolve`], in half the time where pictures are large.
+pub fn convolve_relu_max_pool(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
+    check(x, u, window)?;
+    if is_fused(&[x, u]) {
+        return x.contiguous()?.apply_op2(u, Convolve { window, codes: Some(OnceLock::new()) });
+    }
+    relu_max_pool(&composed(x, u, window)?)
+}
+
+fn check(x: &Tensor, u: &Tensor, window: Window) -> Result<()> {
     let (_, c, h, w) = x.dims4()?;
     let (o, n_cols) = u.dims2()?;
     let n = Extents::new((c, h, w), window)?.weights();
@@ -37,10 +60,7 @@ pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     if o == 0 {
         bail!("a convolution wanted at least one filter, found none");
     }
-    if is_fused(&[x, u]) {
-        return x.contiguous()?.apply_op2(u, Convolve { window });
-    }
-    composed(x, u, window)
+    Ok(())
 }
 
 fn composed(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
@@ -56,6 +76,8 @@ fn composed(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
 
 struct Convolve {
     window: Window,
+    /// If the answers are pooled, where in its window each came from: left by the forward pass.
+    codes: Option<OnceLock<Vec<u8>>>,
 }
 
 /// Extents of a whole call.
@@ -65,16 +87,38 @@ struct Sizes {
     m: usize,
     o: usize,
     n_cols: usize,
+    is_pooled: bool,
 }
 
 impl Sizes {
-    fn new(x: &Shape, u: &Shape, window: Window) -> Result<Self> {
+    fn new(x: &Shape, u: &Shape, op: &Convolve) -> Result<Self> {
         let ((m, c, h, w), (o, n_cols)) = (x.dims4()?, u.dims2()?);
-        Ok(Self { e: Extents::new((c, h, w), window)?, m, o, n_cols })
+        Ok(Self {
+            e: Extents::new((c, h, w), op.window)?,
+            m,
+            o,
+            n_cols,
+            is_pooled: op.codes.is_some(),
+        })
+    }
+
+    fn cut(self) -> Cut {
+        self.e.cut(self.m, self.is_pooled)
     }
 
     fn has_bias(self) -> bool {
         self.n_cols > self.e.weights()
+    }
+
+    /// Rows and columns of an answer.
+    fn answer(self) -> (usize, usize) {
+        let pooled = if self.is_pooled { 2 } else { 1 };
+        (self.e.out_h / pooled, self.e.out_w / pooled)
+    }
+
+    /// Numbers of the answers to one picture.
+    fn output(self) -> usize {
+        self.o * self.answer().0 * self.answer().1
     }
 
     /// U without its bias.
@@ -82,9 +126,9 @@ impl Sizes {
         Matrix::rows_apart(self.o, self.e.weights(), self.n_cols)
     }
 
-    /// The answers of the filters, `columns` places each, at a stride.
-    fn answers(self, columns: usize, stride: usize) -> Matrix {
-        Matrix::rows_apart(self.o, columns, stride)
+    /// A band of sums.
+    fn sums(self, band: &Band) -> Matrix {
+        Matrix::rows_apart(self.o, band.columns(), band.columns())
     }
 }
 
@@ -100,14 +144,22 @@ impl CustomOp2 for Convolve {
         u: &CpuStorage,
         u_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let s = Sizes::new(x_layout.shape(), u_layout.shape(), self.window)?;
-        let y = match x {
+        let s = Sizes::new(x_layout.shape(), u_layout.shape(), self)?;
+        let (y, codes) = match x {
             CpuStorage::F32(_) => {
-                CpuStorage::F32(forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?)
+                let (y, codes) = forward::<f32>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?;
+                (CpuStorage::F32(y), codes)
             }
-            _ => CpuStorage::F64(forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?),
+            _ => {
+                let (y, codes) = forward::<f64>(numbers(x, x_layout)?, numbers(u, u_layout)?, s)?;
+                (CpuStorage::F64(y), codes)
+            }
         };
-        Ok((y, (s.m, s.o, s.e.out_h, s.e.out_w).into()))
+        if let Some(place) = &self.codes {
+            // An operation runs once.
+            let _ = place.set(codes);
+        }
+        Ok((y, (s.m, s.o, s.answer().0, s.answer().1).into()))
     }
 
     fn bwd(
@@ -117,10 +169,11 @@ impl CustomOp2 for Convolve {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let s = Sizes::new(x.shape(), u.shape(), self.window)?;
+        let s = Sizes::new(x.shape(), u.shape(), self)?;
+        let codes = self.codes.as_ref().and_then(OnceLock::get).map_or(&[][..], Vec::as_slice);
         match x.dtype() {
-            DType::F32 => backward::<f32>(x, u, gradient, s),
-            _ => backward::<f64>(x, u, gradient, s),
+            DType::F32 => backward::<f32>(x, u, codes, gradient, s),
+            _ => backward::<f64>(x, u, codes, gradient, s),
         }
     }
 }
@@ -134,38 +187,41 @@ fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Syn
     parts.into_iter().try_for_each(work)
 }
 
-fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes) -> Result<Vec<T>> {
-    let (e, cut) = (s.e, s.e.cut(s.m));
-    let (input, output) = (e.input().max(1), s.o * e.places());
-    let mut y = vec![T::zero(); s.m * output];
-    let parts = x.chunks(cut.part * input).zip(y.chunks_mut(cut.part * output)).collect();
-    share_out(parts, |(x, y): (&[T], &mut [T])| forward_part(x, u, y, s, cut))?;
-    Ok(y)
+/// Pieces of a slice, and empty ones without end where it is used up or nobody wanted it.
+fn pieces<T>(numbers: &mut [T], size: usize) -> impl Iterator<Item = &mut [T]> {
+    numbers.chunks_mut(size.max(1)).chain(std::iter::repeat_with(Default::default))
 }
 
-fn forward_part<T: WithDType>(x: &[T], u: &[T], y: &mut [T], s: Sizes, cut: Cut) -> Result<()> {
-    let (e, n) = (s.e, s.e.weights());
-    let columns = cut.columns(e);
+/// The answers and, if they are pooled, their codes.
+fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes) -> Result<(Vec<T>, Vec<u8>)> {
+    let (part, n) = (s.cut().part, s.m * s.output());
+    let (mut y, mut codes) = (vec![T::zero(); n], vec![0; if s.is_pooled { n } else { 0 }]);
+    let answers = pieces(&mut y, part * s.output()).zip(pieces(&mut codes, part * s.output()));
+    let parts = x.chunks((part * s.e.input()).max(1)).zip(answers).collect();
+    share_out(parts, |(x, (y, codes))| forward_part(x, u, y, codes, s))?;
+    Ok((y, codes))
+}
+
+fn forward_part<T: WithDType>(
+    x: &[T],
+    u: &[T],
+    y: &mut [T],
+    codes: &mut [u8],
+    s: Sizes,
+) -> Result<()> {
+    let (e, n, columns) = (s.e, s.e.weights(), s.cut().columns(s.e));
     let mut unfolded = vec![T::zero(); n * columns];
-    let mut apart = vec![T::zero(); if cut.group > 1 { s.o * columns } else { 0 }];
-    if s.has_bias() {
-        for (i, y) in y.chunks_exact_mut(e.places()).enumerate() {
-            y.fill(u[i % s.o * s.n_cols + n]);
-        }
-    }
-    for band in e.bands(x.len() / e.input().max(1), cut) {
+    let mut sums = vec![T::zero(); s.o * columns];
+    let bias = |a| if s.has_bias() { u[a * s.n_cols + n] } else { T::zero() };
+    let bias: Vec<T> = (0..s.o).map(bias).collect();
+    for band in e.bands(x.len() / e.input().max(1), s.cut()) {
         band.unfold(x, &mut unfolded);
-        let (filters, columns) = ((u, s.filters()), band.columns());
-        let unfolded = (&unfolded[..], band.unfolded());
-        if let Some(start) = band.start(s.o) {
-            let answers = (&mut y[start..], s.answers(columns, e.places()));
-            matmul(answers, filters, unfolded, s.has_bias())?;
+        let factor = (&unfolded[..], band.unfolded());
+        matmul((&mut sums, s.sums(&band)), (u, s.filters()), factor, false)?;
+        if s.is_pooled {
+            answers::store_pooled(&band, &sums, &bias, y, codes);
         } else {
-            matmul((&mut apart, s.answers(columns, columns)), filters, unfolded, false)?;
-            band.answers(s.o, |from, to, n| {
-                let sums = y[to..to + n].iter_mut().zip(&apart[from..from + n]);
-                sums.for_each(|(sum, &term)| *sum += term);
-            });
+            answers::store(&band, &sums, &bias, y);
         }
     }
     Ok(())
@@ -174,88 +230,86 @@ fn forward_part<T: WithDType>(x: &[T], u: &[T], y: &mut [T], s: Sizes, cut: Cut)
 fn backward<T: WithDType>(
     x: &Tensor,
     u: &Tensor,
+    codes: &[u8],
     gradient: &Tensor,
     s: Sizes,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-    let (e, cut) = (s.e, s.e.cut(s.m));
     let gradient = gradient.contiguous()?;
     let ((xs, xl), (us, ul)) = (x.storage_and_layout(), u.storage_and_layout());
     let (gs, gl) = gradient.storage_and_layout();
     let (pictures, filters) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&us)?, ul)?);
     let dy = numbers::<T>(on_cpu(&gs)?, gl)?;
-
-    let n_parts = s.m.div_ceil(cut.part);
-    let mut du = vec![T::zero(); if u.track_op() { n_parts * s.o * s.n_cols } else { 0 }];
-    let mut dx = vec![T::zero(); if x.track_op() { pictures.len() } else { 0 }];
-    let (input, output) = (e.input(), s.o * e.places());
-    let mut parts = Vec::with_capacity(n_parts);
-    let (mut rest_du, mut rest_dx) = (&mut du[..], &mut dx[..]);
-    for i in (0..s.m).step_by(cut.part) {
-        let (start, end) = (i, s.m.min(i + cut.part));
-        let (mine_du, others_du) =
-            rest_du.split_at_mut(if u.track_op() { s.o * s.n_cols } else { 0 });
-        let (mine_dx, others_dx) =
-            rest_dx.split_at_mut(if x.track_op() { (end - start) * input } else { 0 });
-        (rest_du, rest_dx) = (others_du, others_dx);
-        parts.push(Part {
-            x: &pictures[start * input..end * input],
-            dy: &dy[start * output..end * output],
-            du: mine_du,
-            dx: mine_dx,
-        });
+    if s.is_pooled && codes.len() != dy.len() {
+        bail!("a pooled convolution wanted {} codes, found {}", dy.len(), codes.len());
     }
-    share_out(parts, |part| backward_part(part, filters, s, cut))?;
-    let du = u.track_op().then(|| {
-        let (sum, others) = du.split_at_mut(s.o * s.n_cols);
-        for part in others.chunks_exact(s.o * s.n_cols) {
-            sum.iter_mut().zip(part).for_each(|(sum, &term)| *sum += term);
-        }
-        du.truncate(s.o * s.n_cols);
-        Tensor::from_vec(du, (s.o, s.n_cols), u.device())
+
+    let (part, size) = (s.cut().part, s.o * s.n_cols);
+    let n_parts = if u.track_op() { s.m.div_ceil(part).max(1) } else { 0 };
+    let mut du = vec![T::zero(); n_parts * size];
+    let mut dx = vec![T::zero(); if x.track_op() { pictures.len() } else { 0 }];
+    let gradients = pieces(&mut du, size).zip(pieces(&mut dx, part * s.e.input()));
+    let parts = (0..s.m).step_by(part).zip(gradients).map(|(i, (du, dx))| {
+        let (from, to) = (i, s.m.min(i + part));
+        let x = &pictures[from * s.e.input()..to * s.e.input()];
+        let answers = from * s.output()..to * s.output();
+        let codes = if s.is_pooled { &codes[answers.clone()] } else { codes };
+        Part { x, dy: &dy[answers], codes, du, dx }
     });
+    share_out(parts.collect(), |part| backward_part(part, filters, s))?;
+
+    let du =
+        u.track_op().then(|| Tensor::from_vec(sum_of_parts(&du, s), (s.o, s.n_cols), u.device()));
     let dx = x.track_op().then(|| Tensor::from_vec(dx, x.shape(), x.device()));
     Ok((dx.transpose()?, du.transpose()?))
+}
+
+/// Gradients (n_cols, o) of the parts to their sum (o, n_cols), in the order of the parts.
+fn sum_of_parts<T: WithDType>(parts: &[T], s: Sizes) -> Vec<T> {
+    let mut sum = vec![T::zero(); s.o * s.n_cols];
+    for part in parts.chunks_exact(sum.len()) {
+        for (j, column) in part.chunks_exact(s.o).enumerate() {
+            column.iter().enumerate().for_each(|(a, &term)| sum[a * s.n_cols + j] += term);
+        }
+    }
+    sum
 }
 
 /// Some pictures of the batch on their way back; a gradient that nobody wants is empty.
 struct Part<'a, T> {
     x: &'a [T],
     dy: &'a [T],
+    codes: &'a [u8],
+    /// Shape (n_cols, o): a product with few columns is faster than one whose left factor lies across.
     du: &'a mut [T],
     dx: &'a mut [T],
 }
 
-fn backward_part<T: WithDType>(part: Part<'_, T>, u: &[T], s: Sizes, cut: Cut) -> Result<()> {
-    let Part { x, dy, du, dx } = part;
-    let (e, n) = (s.e, s.e.weights());
-    let columns = cut.columns(e);
+fn backward_part<T: WithDType>(part: Part<'_, T>, u: &[T], s: Sizes) -> Result<()> {
+    let Part { x, dy, codes, du, dx } = part;
+    let (e, n, columns) = (s.e, s.e.weights(), s.cut().columns(s.e));
     let mut unfolded = vec![T::zero(); n * columns];
-    let mut apart = vec![T::zero(); if cut.group > 1 { s.o * columns } else { 0 }];
-    for band in e.bands(x.len() / e.input().max(1), cut) {
-        let columns = band.columns();
-        let (dy, answers) = match band.start(s.o) {
-            Some(start) => (&dy[start..], s.answers(columns, e.places())),
-            None => {
-                band.answers(s.o, |to, from, n| {
-                    apart[to..to + n].copy_from_slice(&dy[from..from + n]);
-                });
-                (&apart[..], s.answers(columns, columns))
-            }
-        };
+    let mut sums = vec![T::zero(); s.o * columns];
+    let transposed = Matrix::rows_apart(n, s.o, s.o);
+    for band in e.bands(x.len() / e.input().max(1), s.cut()) {
+        if s.is_pooled {
+            answers::load_pooled(&band, s.o, dy, codes, &mut sums);
+        } else {
+            answers::load(&band, s.o, dy, &mut sums);
+        }
         if !du.is_empty() {
             band.unfold(x, &mut unfolded);
-            let places_first = (&unfolded[..], band.unfolded().transposed());
-            matmul((du, s.filters()), (dy, answers), places_first, true)?;
+            let factor = (&sums[..], s.sums(&band).transposed());
+            matmul((du, transposed), (&unfolded, band.unfolded()), factor, true)?;
+        }
+        if !du.is_empty() && s.has_bias() {
+            for (a, row) in sums.chunks_exact(band.columns()).take(s.o).enumerate() {
+                du[n * s.o + a] += row.iter().fold(T::zero(), |sum, &g| sum + g);
+            }
         }
         if !dx.is_empty() {
-            let filters = (u, s.filters().transposed());
-            matmul((&mut unfolded, band.unfolded()), filters, (dy, answers), false)?;
+            let factor = (u, s.filters().transposed());
+            matmul((&mut unfolded, band.unfolded()), factor, (&sums, s.sums(&band)), false)?;
             band.fold_into(&unfolded, dx);
-        }
-    }
-    if !du.is_empty() && s.has_bias() {
-        for (i, dy) in dy.chunks_exact(e.places()).enumerate() {
-            du[i % s.o * s.n_cols + n] += dy.iter().fold(T::zero(), |sum, &g| sum + g);
         }
     }
     Ok(())

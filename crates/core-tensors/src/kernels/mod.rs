@@ -1,7 +1,8 @@
 //! Fused kernels: what candle would compute in many passes over memory, in one or two.
 //!
 //! Each kernel has a composed twin in plain tensor operations, which serves other devices and is the
-//! oracle of its tests. A kernel runs on the thread that calls it: seeds are what runs in parallel.
+//! oracle of its tests. A kernel runs on the thread that calls it, for seeds are what runs in parallel; convolutions, which
+//! may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 
@@ -17,7 +18,7 @@ pub(crate) mod mean_field;
 pub(crate) mod normal;
 mod pooling;
 
-pub use convolution::{Window, convolve};
+pub use convolution::{Window, convolve, convolve_relu_max_pool};
 pub use exponential::exp_nonpositive;
 pub use grey::features;
 pub use linear::{Activation, linear};

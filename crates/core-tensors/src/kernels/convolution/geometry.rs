@@ -9,8 +9,9 @@ use crate::kernels::matmul::Shape as Matrix;
 
 /// Numbers of an unfolded band: with the factors beside it, half of the L2 cache of a core.
 const BAND: usize = 1 << 18;
-/// Columns below which a matrix product wastes its registers.
+/// Columns below which a matrix product wastes its registers, and above which more pictures gain nothing.
 const FEWEST_COLUMNS: usize = 64;
+const MOST_COLUMNS: usize = 1024;
 /// Parts of a batch that may run in parallel; fixed, so that sums over the batch do not depend on the machine.
 const PARTS: usize = 4;
 
@@ -41,48 +42,51 @@ impl Extents {
         self.c * self.h * self.w
     }
 
-    /// Places of a filter.
-    pub(super) fn places(self) -> usize {
-        self.out_h * self.out_w
-    }
-
     /// Weights of a filter, c·k².
     pub(super) fn weights(self) -> usize {
         self.c * self.k * self.k
     }
 
-    /// The cut of a batch of m pictures.
-    pub(super) fn cut(self, m: usize) -> Cut {
-        let numbers = (self.weights() * self.places()).max(1);
-        let columns = self.places().max(1);
-        let most = (BAND / numbers).max(FEWEST_COLUMNS.div_ceil(columns)).max(1);
-        let group = if most > 1 { m.div_ceil(m.div_ceil(most).max(1)).max(1) } else { 1 };
+    /// The cut of a batch of m pictures whose answers are needed by pairs of rows if they are pooled.
+    pub(super) fn cut(self, m: usize, is_pooled: bool) -> Cut {
+        let step = if is_pooled { 2 } else { 1 };
+        let n_rows = self.out_h / step * step;
+        let places = (n_rows * self.out_w).max(1);
+        let numbers = self.weights() * places;
+        let most = (BAND / numbers).min(MOST_COLUMNS / places);
+        let most = most.max(FEWEST_COLUMNS.div_ceil(places));
+        let group = m.div_ceil(m.div_ceil(most.max(1)).max(1)).max(1);
         let n_bands = if group > 1 { 1 } else { numbers.div_ceil(BAND) };
-        let rows = self.out_h.div_ceil(n_bands.min(self.out_h.max(1))).max(1);
-        let part = m.div_ceil(group).div_ceil(PARTS) * group;
-        Cut { part: part.max(1), group, rows }
+        let rows = n_rows.div_ceil(n_bands).next_multiple_of(step).max(step);
+        let part = m.div_ceil(group).div_ceil(PARTS).max(1) * group;
+        Cut { part, group, rows, n_rows }
     }
 
-    /// The bands of a group: picture range and row range.
+    /// The bands of a part of m pictures.
     pub(super) fn bands(self, m: usize, cut: Cut) -> impl Iterator<Item = Band> {
         let groups = (0..m).step_by(cut.group);
         groups.flat_map(move |i| {
             let pictures = i..m.min(i + cut.group);
-            (0..self.out_h).step_by(cut.rows).map(move |r| Band {
+            (0..cut.n_rows).step_by(cut.rows).map(move |r| Band {
                 pictures: pictures.clone(),
-                rows: r..self.out_h.min(r + cut.rows),
+                rows: r..cut.n_rows.min(r + cut.rows),
                 e: self,
             })
         })
     }
 }
 
-/// Pictures of a part that may run in parallel, pictures unfolded together, rows of the answer unfolded together.
+/// How a batch is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Cut {
+    /// Pictures of a part that may run beside the others.
     pub(super) part: usize,
-    pub(super) group: usize,
-    pub(super) rows: usize,
+    /// Pictures unfolded together; more than one only where all their rows are.
+    group: usize,
+    /// Rows of the answers unfolded together.
+    rows: usize,
+    /// Rows of the answers that count.
+    n_rows: usize,
 }
 
 impl Cut {
@@ -92,16 +96,16 @@ impl Cut {
     }
 }
 
-/// Some rows of the answers of some pictures: several pictures only where the rows are all.
+/// Some rows of the answers of some pictures of a part.
 pub(super) struct Band {
     pub(super) pictures: Range<usize>,
-    rows: Range<usize>,
-    e: Extents,
+    pub(super) rows: Range<usize>,
+    pub(super) e: Extents,
 }
 
 impl Band {
     /// Places of one picture.
-    fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         self.rows.len() * self.e.out_w
     }
 
@@ -112,23 +116,6 @@ impl Band {
     /// The unfolded band: one row a weight, one column a place.
     pub(super) fn unfolded(&self) -> Matrix {
         Matrix::rows_apart(self.e.weights(), self.columns(), self.columns())
-    }
-
-    /// Where the answers of o filters lie, if not split over pictures: start in the answers of the part.
-    pub(super) fn start(&self, o: usize) -> Option<usize> {
-        let start = self.pictures.start * o * self.e.places() + self.rows.start * self.e.out_w;
-        (self.pictures.len() == 1).then_some(start)
-    }
-
-    /// Runs of the answers of o filters: start in (o, columns), start in the answers of the part, length.
-    pub(super) fn answers(&self, o: usize, mut each: impl FnMut(usize, usize, usize)) {
-        let (n, first) = (self.places(), self.rows.start * self.e.out_w);
-        for (position, i) in self.pictures.clone().enumerate() {
-            for a in 0..o {
-                let there = (i * o + a) * self.e.places() + first;
-                each(a * self.columns() + position * n, there, n);
-            }
-        }
     }
 
     /// Calls `each` with every run of numbers: start in the unfolded band, start in the pictures of the part (none
