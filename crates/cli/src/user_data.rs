@@ -103,6 +103,18 @@ impl Objects {
         Ok((x, Raw::Numbers { values, k }))
     }
 
+    /// Features, (m, …), and the classes where all targets are whole numbers from 0.
+    pub(crate) fn into_parts(self) -> Result<(Tensor, Option<Vec<u32>>)> {
+        let classes = match self.y {
+            Raw::Classes(values) | Raw::Numbers { values, k: 1 } => {
+                let n_classes = values.iter().fold(0.0f64, |a, &b| a.max(b)) as usize + 1;
+                classes(&values, n_classes).ok()
+            }
+            Raw::Numbers { .. } => None,
+        };
+        Ok((self.x, classes))
+    }
+
     /// n: features of an object.
     pub(crate) fn n_features(&self) -> usize {
         self.x.dims().iter().skip(1).product()

@@ -3,6 +3,7 @@
 mod edits;
 mod fetch;
 mod inspect;
+mod map;
 mod order;
 mod posterior;
 mod reproduce;
@@ -39,6 +40,8 @@ enum Command {
     Order(order::Arguments),
     /// Remove units and layers from a network together with its posterior.
     Transform(transform::Arguments),
+    /// Apply a map between domains to a data set, and judge it.
+    Map(map::Arguments),
     /// Say what a model or a posterior file holds.
     Inspect(inspect::Arguments),
 }
@@ -79,6 +82,7 @@ pub fn main(is_open: bool) -> ExitCode {
     let trains = match &arguments.command {
         Command::Reproduce(_) => true,
         Command::Posterior(arguments) => arguments.trains(),
+        Command::Map(arguments) => arguments.trains(),
         Command::Fetch(_) | Command::Order(_) | Command::Transform(_) | Command::Inspect(_) => {
             false
         }
@@ -92,6 +96,7 @@ pub fn main(is_open: bool) -> ExitCode {
         Command::Posterior(arguments) => posterior::run(&arguments),
         Command::Order(arguments) => order::run(&arguments),
         Command::Transform(arguments) => transform::run(&arguments),
+        Command::Map(arguments) => map::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {

@@ -81,6 +81,32 @@ pub fn pictures_of_folder(
     Ok((names, decode(&members.iter().collect::<Vec<_>>(), side, grey)?))
 }
 
+/// The pictures of a folder with a folder or a tar file for each class: levels, classes, and the names of the classes.
+///
+/// The order and the errors are those of a half of Imagenette.
+pub fn pictures_by_class(
+    folder: &Path,
+    side: usize,
+    grey: GreyPictures,
+) -> Result<(Vec<String>, Vec<u8>, Levels)> {
+    let half = half(folder)?;
+    let names = half.classes.iter().map(|class| class.name.clone()).collect();
+    Ok((names, half.labels(), decode(&half.members(), side, grey)?))
+}
+
+/// One picture file, resized to (3, side, side).
+pub fn picture_of_file(path: &Path, side: usize, grey: GreyPictures) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut levels = vec![0; CHANNELS * side * side];
+    picture::read(&bytes, side, grey, &mut levels).with_context(|| path.display().to_string())?;
+    Ok(levels)
+}
+
+/// Whether a folder has folders or tar files in it, and so pictures by class.
+pub fn has_classes(folder: &Path) -> Result<bool> {
+    Ok(entries(folder)?.iter().any(|path| path.is_dir() || has_extension(path, &["tar"])))
+}
+
 impl Half {
     pub(super) fn members(&self) -> Vec<&Member> {
         self.classes.iter().flat_map(|class| &class.members).collect()
@@ -196,12 +222,12 @@ fn half(folder: &Path) -> Result<Half> {
         let members = if is_tar {
             tar_members(&path, &name)?
         } else if path.is_dir() {
-            files(&path, &["jpg", "jpeg"])?
+            files(&path, &["jpg", "jpeg", "png"])?
         } else {
             continue;
         };
         if members.is_empty() {
-            bail!("{}: wanted JPEG pictures of a class, found none", path.display());
+            bail!("{}: wanted JPEG or PNG pictures of a class, found none", path.display());
         }
         classes.push(Class { name, members });
     }
@@ -335,7 +361,7 @@ pub(super) mod tests {
         assert_eq!(message(path), "DIR/train: wanted a folder, found none");
         tree(path, &["n1", "n2"]);
         std::fs::create_dir(path.join("val/n0")).unwrap();
-        assert_eq!(message(path), "DIR/val/n0: wanted JPEG pictures of a class, found none");
+        assert_eq!(message(path), "DIR/val/n0: wanted JPEG or PNG pictures of a class, found none");
         std::fs::write(path.join("val/n0/x.jpg"), b"").unwrap();
         assert_eq!(
             message(path),

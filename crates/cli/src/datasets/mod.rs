@@ -18,7 +18,7 @@ use core_tensors::{Dataset, Rng, Targets};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-pub use folders::{Levels, pictures_of_folder};
+pub use folders::{Levels, has_classes, picture_of_file, pictures_by_class, pictures_of_folder};
 pub use imagenette::ID as IMAGENETTE;
 pub use manifest::{File, Files, Hub, IDS, Manifest};
 pub use picture::GreyPictures;

@@ -2,6 +2,7 @@
 
 mod authors_bayes;
 mod side_by_side;
+mod translator;
 mod variational;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::experiment::{Curve, Task};
 
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
 pub use side_by_side::LinearStudents;
+pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
 
 /// Objects a forward pass outside training takes at once: activations then stay in the cache.

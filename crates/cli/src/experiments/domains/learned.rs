@@ -9,11 +9,11 @@ use domain_adapt::{
 use models::{Architecture, Domain, Mlp};
 
 use super::given::SHOWN;
-use super::translation::{self, FLAT_NETWORK, NETWORK, generated, generated_as_in_source, pairs};
+use super::translation::{self, FLAT_NETWORK, NETWORK, generated, generated_as_in_source};
 use super::{NO_MAP, Study, Teacher, show};
 use crate::experiment::{Outcome, Part, Task};
 use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron};
-use crate::schemes::at_most;
+use crate::schemes::{at_most, pairs};
 
 /// Names of the translators that seeds share.
 const OF_SOURCE: &str = "translator";

@@ -1,23 +1,20 @@
-//! The translator between clothes and digits: pairs, training, and what it generates.
+//! The translator between clothes and digits: the source's pairs, what seeds share, and what is generated.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::legacy::{NumpyRandom, TorchRandom};
-use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
-use domain_adapt::{DomainMap, Translator, translation_loss};
+use core_tensors::{Dataset, Params, Rng};
+use domain_adapt::{DomainMap, Translator};
 use models::TranslatorNetwork;
 
 use crate::experiment::{Outcome, Task};
-use crate::schemes::labels;
+use crate::schemes::train_translator;
 
 /// The source's network.
 pub(super) const NETWORK: TranslatorNetwork =
     TranslatorNetwork { n_pixels: 784, n_hidden: 200, n_latent: 64 };
 /// The same with a latent space that can be drawn.
 pub(super) const FLAT_NETWORK: TranslatorNetwork = TranslatorNetwork { n_latent: 2, ..NETWORK };
-/// Objects a batch, and step size.
-const BATCH: usize = 64;
-const LEARNING_RATE: f64 = 1e-3;
 /// Seed of the source's pairs.
 const PAIR_SEED: u32 = 1234;
 /// Seed of its splits of 70 000 generated pictures: 60 000 and 10 000, of which 59 000 train a teacher.
@@ -25,52 +22,10 @@ const SPLIT_SEED: u32 = 42;
 /// Of the objects that pictures are generated from, one in so many is kept for the test.
 const TEST_SHARE: usize = 7;
 
-/// Picks one of n objects.
-type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
-
-/// Every object of `poor`, in order, `n_partners` times over, with a random object of the same class of `rich` as its
-/// target values; `choose` draws from a class in the order of `rich`.
-pub(super) fn pairs(
-    poor: &Dataset,
-    rich: &Dataset,
-    n_partners: usize,
-    choose: Choice,
-) -> Result<Dataset> {
-    let (wanted, found) = (n_classes(rich)?, n_classes(poor)?);
-    if wanted != found {
-        bail!("domains to pair: wanted as many classes, found {found} and {wanted}");
-    }
-    let mut by_class = vec![Vec::new(); wanted];
-    for (i, class) in labels(rich)?.into_iter().enumerate() {
-        by_class[class as usize].push(i);
-    }
-    let classes = labels(poor)?;
-    let mut partners = Vec::with_capacity(classes.len() * n_partners);
-    for _ in 0..n_partners {
-        for &class in &classes {
-            let candidates = &by_class[class as usize];
-            if candidates.is_empty() {
-                bail!("domains to pair: wanted partners of class {class}, found none");
-            }
-            partners.push(candidates[choose(candidates.len())]);
-        }
-    }
-    let repeated: Vec<usize> = (0..partners.len()).map(|i| i % classes.len()).collect();
-    let (x, y) = (poor.rows(&repeated)?.x().clone(), rich.rows(&partners)?.x().clone());
-    Ok(Dataset::new(x, Targets::Values(y))?)
-}
-
 /// The draws of the authors' pairs.
 pub(super) fn source_choice() -> impl FnMut(usize) -> usize {
     let mut random = NumpyRandom::new(PAIR_SEED);
     move |n| random.below(n as u32) as usize
-}
-
-fn n_classes(data: &Dataset) -> Result<usize> {
-    match data.y() {
-        Targets::Classes { n_classes, .. } => Ok(*n_classes),
-        Targets::Values(_) => bail!("domains to pair: wanted classes, found values"),
-    }
 }
 
 /// Trains a translator on pairs; also returns the mean loss of every pass.
@@ -82,25 +37,13 @@ pub(super) fn train(
     rng: &Rng,
 ) -> Result<(Translator, Vec<f64>)> {
     task.expect_epochs(epochs);
-    let w = network.init(&mut rng.split("start"), &task.session.device)?.trainable()?;
-    let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
-    let mut draws = rng.split("draws");
     let mut losses = Vec::with_capacity(epochs);
-    let loss = |batch: &Dataset| {
-        let Targets::Values(partner) = batch.y() else {
-            return Err(candle_core::Error::msg("pairs wanted pictures as targets, found classes"));
-        };
-        translation_loss(&network, &w, batch.x(), partner, &mut draws)
-            .map_err(candle_core::Error::wrap)
+    let on_epoch = |loss| {
+        losses.push(loss);
+        task.epoch_done()
     };
-    let after = |epoch: core_tensors::Epoch| {
-        losses.push(epoch.objective);
-        task.epoch_done()?;
-        Ok::<_, anyhow::Error>(std::ops::ControlFlow::Continue(()))
-    };
-    let fit = Fit { epochs, batch_size: BATCH };
-    fit.minimize(&mut adam, pairs, &mut rng.split("batches"), loss, after)?;
-    Ok((Translator { network, parameters: w.frozen() }, losses))
+    let translator = train_translator(network, pairs, epochs, rng, on_epoch)?;
+    Ok((translator, losses))
 }
 
 /// Keeps a translator for the parts that follow.
@@ -175,33 +118,6 @@ mod tests {
 
     fn column(x: &Tensor) -> Vec<f32> {
         x.flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    #[test]
-    fn partners_share_the_class_and_objects_keep_their_order() {
-        let mut choose = source_choice();
-        let pairs = pairs(&objects(7, 3), &objects(30, 3), 2, &mut choose).unwrap();
-        assert_eq!(column(pairs.x())[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0]);
-        let Targets::Values(partner) = pairs.y() else { unreachable!("values were asked for") };
-        let (x, y) = (column(pairs.x()), column(partner));
-        assert!(x.iter().zip(&y).all(|(x, y)| x % 3.0 == y % 3.0));
-        assert_ne!(y[..7], y[7..]);
-    }
-
-    #[test]
-    fn domains_that_cannot_be_paired_are_refused() {
-        let error = |poor: &Dataset, rich: &Dataset| {
-            pairs(poor, rich, 1, &mut |_| 0).unwrap_err().to_string()
-        };
-        assert_eq!(
-            error(&objects(4, 2), &objects(9, 3)),
-            "domains to pair: wanted as many classes, found 2 and 3"
-        );
-        let few = Dataset::classification(vec![0.0], vec![0], 3, &Device::Cpu).unwrap();
-        assert_eq!(
-            error(&objects(9, 3), &few),
-            "domains to pair: wanted partners of class 1, found none"
-        );
     }
 
     #[test]

@@ -1,0 +1,426 @@
+//! `distill map`: applies a map φ between domains to objects, and says what came of them.
+
+mod objects;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use core_tensors::kernels::{Activation, features};
+use core_tensors::{Params, Rng};
+use domain_adapt::{
+    DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Pick, Sine, Style,
+    StyleConfig, Translator, kernel_discrepancy, proxy_distance, round_trip_error,
+};
+use losses::Predictions;
+use models::{InputScale, TranslatorNetwork, Vgg19};
+
+use self::objects::{Reading, Shape, Source};
+use super::{UsageError, positive, say};
+use crate::checkpoint::{Trained, parse, read};
+use crate::datasets::weights::vgg19;
+use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
+use crate::files::write_whole;
+use crate::schemes::{pairs, scores, train_translator};
+use crate::sheet::sheet;
+
+/// Objects that pass through a map at once.
+const CHUNK: usize = 500;
+/// Pictures in a line of the contact sheet, and lines of pairs.
+const ACROSS: usize = 16;
+const DOWN: usize = 4;
+/// Objects of each domain that measures look at.
+const N_MEASURED: usize = 1000;
+/// Hidden units and latent dimensions of a translator that is trained here, as in paper 003.
+const TRANSLATOR: (usize, usize) = (200, 64);
+
+/// Apply a map φ between domains to a data set, and judge it.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Writes into --out: mapped.safetensors (x as f32, one row an object; y where there are classes),
+contact-sheet.png (a line before φ, the line below it after φ) where objects are pictures, translator.safetensors where one
+was trained. Levels of pictures are in [0, 1]; a convolution's answers are not clipped, and the sheet stretches them.
+
+Maps:
+  identity       nothing
+  noise          plus N(0, deviation^2), clipped to [0, 1]
+  convolution    the fixed random 5 x 5 convolution that paper 003 calls dilation; 28 x 28 -> 24 x 24
+  cross          a dilated cross of ones; 28 x 28 -> 24 x 24
+  dilation       the largest level of a --window x --window square around each pixel
+  sine           sin x
+  shuffle        the features in one random order: a control that keeps levels and loses shapes
+  translator     a variational autoencoder with a decoder into each domain: --translator FILE, or trained on
+                 --partner DATA with the same classes
+  style          the texture of --style PICTURE by features of VGG-19; colour pictures
+
+Examples:
+  distill map --kind noise --data fashion-mnist --limit 1000 --out noisy
+  distill map --kind translator --data fashion-mnist --partner mnist --epochs 5 --reference mnist --out translated
+  distill map --kind style --style painting.jpg --data photos --side 64 --out styled"
+)]
+pub(super) struct Arguments {
+    /// Which map; see below.
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// The objects: a known data set, a folder of pictures (or of a folder for each class), a .safetensors or .csv file.
+    #[arg(long, value_name = "DATA")]
+    data: String,
+    /// Folder for what is written.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The first N objects alone.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Seed of all that is random.
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+    /// Deviation of the noise.
+    #[arg(long, value_name = "D", default_value = "0.1", value_parser = positive)]
+    deviation: f64,
+    /// Side of the window of the dilation, odd.
+    #[arg(long, value_name = "N", default_value = "3")]
+    window: usize,
+    /// Objects of the teacher's domain to train a translator with, of the same classes.
+    #[arg(long, value_name = "DATA")]
+    partner: Option<String>,
+    /// Passes of the translator's training.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// A translator that was trained before.
+    #[arg(long, value_name = "FILE", conflicts_with = "partner")]
+    translator: Option<PathBuf>,
+    /// The picture whose style is taken.
+    #[arg(long, value_name = "PICTURE")]
+    style: Option<PathBuf>,
+    /// Folder of data whose weights/ holds VGG-19; $DISTILL_DATA if absent, else the cache or the hub.
+    #[arg(long, value_name = "DIR")]
+    weights: Option<PathBuf>,
+    /// Objects of the teacher's own domain: prints how far φ(x) is from them.
+    #[arg(long, value_name = "DATA")]
+    reference: Option<String>,
+    /// A trained perceptron that is to see φ(x): prints how often it names the right class.
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<PathBuf>,
+    /// Pictures of a folder are resized to N x N.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    side: u32,
+    /// What a row of numbers is: CHANNELSxHEIGHTxWIDTH, such as 1x28x28.
+    #[arg(long, value_name = "CxHxW", value_parser = picture)]
+    picture: Option<Shape>,
+    /// Also write every mapped picture as a PNG file, pictures/000000.png and so on.
+    #[arg(long)]
+    pictures: bool,
+    /// Folder of downloads.
+    #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
+    cache: PathBuf,
+}
+
+/// The maps by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Identity,
+    Noise,
+    Convolution,
+    Cross,
+    Dilation,
+    Sine,
+    Shuffle,
+    Translator,
+    Style,
+}
+
+impl Arguments {
+    /// Whether it trains a network.
+    pub(super) fn trains(&self) -> bool {
+        self.kind == Kind::Translator && self.translator.is_none()
+    }
+}
+
+/// A map, and what a picture is after it.
+struct Built {
+    map: Box<dyn DomainMap>,
+    shape: Option<Shape>,
+    /// The same map, where it has a way back.
+    translator: Option<Translator>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.out.is_file() {
+        let found = arguments.out.display();
+        return Err(UsageError(format!("--out: wanted a folder, found the file {found}")).into());
+    }
+    let side = arguments.side as usize;
+    let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);
+    let reading = Reading { side, picture: arguments.picture, limit, cache: &arguments.cache };
+    let source = Source::open(&arguments.data, &reading)?;
+    let rng = Rng::new(arguments.seed);
+    let built = build(arguments, &source, &reading, &rng)?;
+    let mapped =
+        apply(&*built.map, &source.x, &mut rng.split("map")).context(source.name.clone())?;
+    write(arguments, &source, &built, &mapped)?;
+    let mut lines = vec![format!(
+        "{}: {} objects, {} -> {} numbers each, in {}",
+        source.name,
+        mapped.dim(0)?,
+        source.x.dim(1)?,
+        mapped.dim(1)?,
+        arguments.out.display()
+    )];
+    lines.extend(judge(arguments, &source, &built, &mapped, &rng)?);
+    say(&(lines.join("\n") + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
+    let n = source.x.dim(1)?;
+    let grey = || match source.shape {
+        Some([1, h, w]) => Ok([h, w]),
+        found => Err(UsageError(format!(
+            "--kind: wanted grey pictures for this map, found {}; --picture 1xHxW says what a row is",
+            found.map_or("rows of numbers".to_owned(), |s| format!("pictures of {}", words(s)))
+        ))),
+    };
+    let convolution = |fixed: FixedConvolution| -> Result<Built> {
+        let fixed = FixedConvolution { picture: grey()?, ..fixed };
+        let [h, w] = fixed.output()?;
+        Ok(Built { map: Box::new(fixed), shape: Some([1, h, w]), translator: None })
+    };
+    let same = |map: Box<dyn DomainMap>| Built { map, shape: source.shape, translator: None };
+    Ok(match arguments.kind {
+        Kind::Identity => same(Box::new(Identity)),
+        Kind::Noise => same(Box::new(GaussianNoise { deviation: arguments.deviation })),
+        Kind::Convolution => convolution(FixedConvolution::of_source())?,
+        Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
+        Kind::Dilation => {
+            same(Box::new(MorphologicalDilation { picture: grey()?, side: arguments.window }))
+        }
+        Kind::Sine => same(Box::new(Sine)),
+        Kind::Shuffle => same(Box::new(Pick::random(n, n, &mut rng.split("order"))?)),
+        Kind::Translator => {
+            let translator = translator(arguments, source, reading, rng)?;
+            let shape = source.shape;
+            Built { map: Box::new(translator.clone()), shape, translator: Some(translator) }
+        }
+        Kind::Style => same(Box::new(style(arguments, source)?)),
+    })
+}
+
+fn translator(
+    arguments: &Arguments,
+    source: &Source,
+    reading: &Reading,
+    rng: &Rng,
+) -> Result<Translator> {
+    if let Some(path) = &arguments.translator {
+        return open_translator(path).with_context(|| path.display().to_string());
+    }
+    let Some(partner) = &arguments.partner else {
+        let message =
+            "--kind translator: wanted --partner DATA or --translator FILE, found neither";
+        return Err(UsageError(message.into()).into());
+    };
+    let partner = Source::open(partner, &Reading { limit: usize::MAX, ..*reading })?;
+    let (n, found) = (source.x.dim(1)?, partner.x.dim(1)?);
+    if n != found {
+        bail!(
+            "{}: wanted objects of {n} numbers, as {} has, found {found}",
+            partner.name,
+            source.name
+        );
+    }
+    let mut random = rng.split("pairs");
+    let paired = pairs(&source.dataset()?, &partner.dataset()?, 1, &mut |n| random.below(n))
+        .with_context(|| format!("{} and {}", source.name, partner.name))?;
+    let (n_hidden, n_latent) = TRANSLATOR;
+    let network = TranslatorNetwork { n_pixels: n, n_hidden, n_latent };
+    let bar = indicatif::ProgressBar::new(arguments.epochs.into());
+    let after = |_| {
+        bar.inc(1);
+        Ok(())
+    };
+    let epochs = arguments.epochs as usize;
+    let trained = train_translator(network, &paired, epochs, &rng.split("training"), after)?;
+    bar.finish_and_clear();
+    Ok(trained)
+}
+
+/// A translator from a file of seven blocks; its sizes follow from theirs.
+fn open_translator(path: &Path) -> Result<Translator> {
+    let bytes = read(path)?;
+    let file = parse(&bytes)?;
+    let shape = |name: &str| -> Result<[usize; 2]> {
+        let found = file.tensor(name).ok().map(|view| view.shape().to_vec());
+        match found.as_deref() {
+            Some(&[rows, cols]) if cols > 0 => Ok([rows, cols]),
+            _ => bail!("wanted a translator made by `distill map`, found no matrix `{name}`"),
+        }
+    };
+    let ([n_hidden, cols], [n_latent, _]) = (shape("block.0")?, shape("block.1")?);
+    let network = TranslatorNetwork { n_pixels: cols - 1, n_hidden, n_latent };
+    let parameters = Params::from_bytes(network.layout(), &bytes, &Device::Cpu)?;
+    Ok(Translator { network, parameters })
+}
+
+fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
+    let Some(path) = &arguments.style else {
+        let message = "--kind style: wanted --style PICTURE, found none";
+        return Err(UsageError(message.into()).into());
+    };
+    let Some([3, h, w]) = source.shape else {
+        bail!("{}: wanted colour pictures for a style, found others", source.name);
+    };
+    let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
+    let explicit = match (&arguments.weights, variable) {
+        (Some(folder), _) => Some(("--weights".to_owned(), folder.clone())),
+        (None, Some(folder)) => Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder))),
+        (None, None) => None,
+    };
+    let places = Places { explicit, cache: arguments.cache.clone() };
+    let weights = vgg19(&places, &Device::Cpu)?;
+    let scale = InputScale { factor: weights.factor, shift: weights.shift };
+    let network = Vgg19::new(&weights.tensors, scale)?;
+    let side = h.max(w);
+    let levels = picture_of_file(path, side, GreyPictures::Convert)?;
+    let painting = Tensor::from_vec(levels, (3, side, side), &Device::Cpu)?;
+    Ok(Style::new(network, &painting, [h, w], StyleConfig::three_blocks())?)
+}
+
+fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
+    let m = x.dim(0)?;
+    let parts: Vec<Tensor> = (0..m)
+        .step_by(CHUNK)
+        .map(|start| {
+            let part = x.narrow(0, start, CHUNK.min(m - start))?;
+            Ok(features(&map.apply(&part, rng)?)?.flatten_from(1)?.to_dtype(DType::F32)?)
+        })
+        .collect::<core_tensors::Result<_>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}
+
+fn write(arguments: &Arguments, source: &Source, built: &Built, mapped: &Tensor) -> Result<()> {
+    let out = &arguments.out;
+    let mut tensors = vec![("x", mapped.clone())];
+    if let Some(labels) = &source.labels {
+        tensors.push(("y", Tensor::from_slice(labels, labels.len(), &Device::Cpu)?));
+    }
+    write_whole(&out.join("mapped.safetensors"), &safetensors::serialize(tensors, None)?)?;
+    if let (Some(translator), true) = (&built.translator, arguments.trains()) {
+        write_whole(&out.join("translator.safetensors"), &translator.parameters.to_bytes()?)?;
+    }
+    let (Some(before), Some(after)) = (source.shape, built.shape) else { return Ok(()) };
+    let levels = |x: &Tensor| -> Result<Vec<f64>> {
+        Ok(features(x)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    };
+    let shown = mapped.dim(0)?.min(ACROSS * DOWN);
+    let first = levels(&source.x.narrow(0, 0, shown)?)?;
+    let second = stretched(levels(&mapped.narrow(0, 0, shown)?)?);
+    // Pictures that shrank stand in the middle of a white frame of the old size.
+    let second = framed(&second, after, before);
+    let n = ACROSS * before.iter().product::<usize>();
+    let lines: Vec<&[f64]> =
+        first.chunks(n).zip(second.chunks(n)).flat_map(|(a, b)| [a, b]).collect();
+    write_whole(&out.join("contact-sheet.png"), &sheet(&lines, before)?)?;
+    if arguments.pictures {
+        for i in 0..mapped.dim(0)? {
+            let picture = stretched(levels(&mapped.narrow(0, i, 1)?)?);
+            let path = out.join("pictures").join(format!("{i:06}.png"));
+            write_whole(&path, &sheet(&[&picture], after)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Levels from 0 to 1, as they are where they lie there.
+fn stretched(mut levels: Vec<f64>) -> Vec<f64> {
+    let (low, high) = levels.iter().fold((0f64, 1f64), |(a, b), &v| (a.min(v), b.max(v)));
+    levels.iter_mut().for_each(|v| *v = (*v - low) / (high - low));
+    levels
+}
+
+fn framed(levels: &[f64], [_, h, w]: Shape, [_, tall, wide]: Shape) -> Vec<f64> {
+    let (top, left) = ((tall - h.min(tall)) / 2, (wide - w.min(wide)) / 2);
+    let mut out = Vec::with_capacity(levels.len() / (h * w).max(1) * tall * wide);
+    for plane in levels.chunks_exact((h * w).max(1)) {
+        let at = |row: usize, col: usize| {
+            let (r, s) = (row.checked_sub(top)?, col.checked_sub(left)?);
+            (r < h && s < w).then(|| plane[r * w + s])
+        };
+        for row in 0..tall {
+            out.extend((0..wide).map(|col| at(row, col).unwrap_or(1.0)));
+        }
+    }
+    out
+}
+
+/// What the measures say, one line each.
+fn judge(
+    arguments: &Arguments,
+    source: &Source,
+    built: &Built,
+    mapped: &Tensor,
+    rng: &Rng,
+) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let part = |x: &Tensor| Ok::<_, anyhow::Error>(x.narrow(0, 0, x.dim(0)?.min(N_MEASURED))?);
+    if let Some(word) = &arguments.reference {
+        let reading = Reading {
+            side: arguments.side as usize,
+            picture: arguments.picture,
+            limit: N_MEASURED,
+            cache: &arguments.cache,
+        };
+        let reference = Source::open(word, &reading)?;
+        let (n, found) = (mapped.dim(1)?, reference.x.dim(1)?);
+        if n != found {
+            bail!("--reference {word}: wanted objects of {n} numbers, as φ gives, found {found}");
+        }
+        let (ours, theirs) = (part(mapped)?, part(&reference.x)?);
+        let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
+        lines.push(format!(
+            "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
+        ));
+        lines.push(format!("MMD^2 to {word}: {:.4}", kernel_discrepancy(&ours, &theirs)?));
+    }
+    if let Some(translator) = &built.translator {
+        let x = part(&source.x)?;
+        let back = translator.round_trip(&x, &mut rng.split("round trip"))?;
+        lines.push(format!(
+            "round-trip error: {:.4} a pixel, squared",
+            round_trip_error(&x, &back)?
+        ));
+    }
+    if let Some(path) = &arguments.teacher {
+        let n = mapped.dim(1)?;
+        let teacher = Trained::open(path, Activation::Relu, || Ok(n))?;
+        let wanted = teacher.network.widths[0];
+        if wanted != n {
+            bail!(
+                "--teacher {}: takes {wanted} numbers, φ gives {n} ({})",
+                path.display(),
+                built.shape.map_or("no picture".to_owned(), words)
+            );
+        }
+        let Some(labels) = &source.labels else {
+            bail!("{}: wanted classes to judge a teacher by, found none", source.name);
+        };
+        let w: Vec<f64> = teacher.weights.to_vec()?;
+        let w = Params::from_vec(teacher.weights.layout(), &w, &Device::Cpu)?;
+        let answers = Predictions::new(&scores(&teacher.network, &w, mapped)?)?;
+        lines.push(format!("teacher's accuracy through φ: {:.4}", answers.accuracy(labels)?));
+    }
+    Ok(lines)
+}
+
+fn words([c, h, w]: Shape) -> String {
+    format!("{c} x {h} x {w}")
+}
+
+/// CxHxW.
+fn picture(text: &str) -> Result<Shape, String> {
+    let numbers: Vec<usize> = text.split('x').filter_map(|n| n.parse().ok()).collect();
+    match numbers[..] {
+        [c @ (1 | 3), h, w] if h > 0 && w > 0 && text.split('x').count() == 3 => Ok([c, h, w]),
+        _ => Err("wanted CHANNELSxHEIGHTxWIDTH with 1 or 3 channels, such as 1x28x28".into()),
+    }
+}
