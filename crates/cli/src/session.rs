@@ -129,3 +129,39 @@ impl Session {
         self.is_interrupted.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core_tensors::Targets;
+
+    #[test]
+    fn a_split_leaves_a_thousand_and_shares_no_object() {
+        let n = 1003;
+        let x: Vec<u32> = (0..n).collect();
+        let x = candle_core::Tensor::from_vec(x, (n as usize, 1), &Device::Cpu).unwrap();
+        let labels = candle_core::Tensor::zeros(n as usize, candle_core::DType::U32, &Device::Cpu);
+        let y = Targets::Classes { labels: labels.unwrap(), n_classes: 1 };
+        let train = Dataset::new(x, y).unwrap();
+        let pictures = Pictures {
+            test: train.clone(),
+            train,
+            shape: [1, 1, 1],
+            kind: Kind::Generated,
+            is_complete: false,
+            n_grey: 0,
+            sha256: BTreeMap::new(),
+        };
+        let data = BTreeMap::from([("own".to_owned(), pictures)]);
+        let session = Session::new(Scale::Smoke, Device::Cpu, data);
+        let (big, small) = session.big_and_small_of("own").unwrap();
+        assert_eq!((big.n_objects(), small.n_objects()), (3, 1000));
+        let numbers = |d: &Dataset| d.x().flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        // The first three of torch.randperm(1003) after torch.manual_seed(1234), by our generator of it.
+        assert_eq!(numbers(big), TorchRandom::new(1234).permutation(n)[..3]);
+        let mut all = [numbers(big), numbers(small)].concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..n));
+        assert!(session.big_and_small().is_err(), "FashionMNIST was not loaded");
+    }
+}
