@@ -1,4 +1,4 @@
-//! Time of one training step: forward, backward, Adam; the ids are those of the PyTorch reference script.
+//! Time of one training step: forward, backward, Adam; ids of the PyTorch reference script, which lacks `cnn_small`.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use core_tensors::{Adam, AdamConfig, Dataset, MeanField, Rng, Targets};
 use criterion::Criterion;
 use domain_adapt::translation_loss;
 use losses::{Distillation, Likelihood, distillation};
-use models::{Architecture, Mlp, TranslatorNetwork};
+use models::{Architecture, Cnn, Mlp, TranslatorNetwork};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,19 +23,18 @@ fn batch(m: usize, n_features: usize, rng: &mut Rng) -> core_tensors::Result<Dat
     Dataset::classification(x, labels, CLASSES, &Device::Cpu)
 }
 
-/// Registers the step of one perceptron on one batch.
+/// Registers the step of one network on one batch.
 fn step(
     c: &mut Criterion,
     id: &str,
-    widths: &[usize],
-    m: usize,
+    network: &dyn Architecture,
+    (m, n_features): (usize, usize),
     config: Distillation,
 ) -> losses::Result<()> {
     let mut rng = Rng::new(0);
-    let network = Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true };
     let w = network.init(&mut rng, &Device::Cpu)?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w)?;
-    let mut data = batch(m, widths[0], &mut rng)?;
+    let mut data = batch(m, n_features, &mut rng)?;
     if config.teacher_weight > 0.0 {
         let scores: Vec<f32> = (0..m * CLASSES).map(|_| rng.normal() as f32).collect();
         let scores = Tensor::from_vec(scores, (m, CLASSES), &Device::Cpu)?;
@@ -136,7 +135,17 @@ fn main() -> bayes_posterior::Result<()> {
     ];
     let mut criterion = Criterion::default().configure_from_args();
     for (id, widths, m, config) in cases {
-        step(&mut criterion, id, widths, m, config)?;
+        let network = Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true };
+        step(&mut criterion, id, &network, (m, widths[0]), config)?;
+    }
+    let convolutional = [
+        ("cnn_small", Cnn::small(), 64),
+        ("cnn_student", Cnn::imagenette_student(200), 16),
+        ("cnn_teacher", Cnn::imagenette_teacher(200), 8),
+    ];
+    for (id, network, m) in convolutional {
+        let n_features = network.input.iter().product();
+        step(&mut criterion, id, &network, (m, n_features), Distillation::labels_only())?;
     }
     let bayesian = [
         ("bayes_teacher", &[784, 800, 50, 10][..], 256),

@@ -8,7 +8,7 @@ use core_tensors::kernels::Activation;
 use core_tensors::synthetic::SyntheticClasses;
 use core_tensors::{Adam, AdamConfig, Fit, Rng};
 use losses::{Distillation, distillation};
-use models::{Architecture, Mlp, SmallCnn};
+use models::{Architecture, Cnn, Mlp};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -53,10 +53,11 @@ fn the_same_seed_gives_the_same_bits_on_every_thread() -> TestResult {
 fn a_convolution_repeats_its_bits() -> TestResult {
     let scores = || -> Result<Vec<f32>, Box<dyn Error>> {
         let mut rng = Rng::new(1);
-        let w = SmallCnn.init(&mut rng, &Device::Cpu)?;
+        let network = Cnn::small();
+        let w = network.init(&mut rng, &Device::Cpu)?;
         let pixels: Vec<f32> = (0..5 * 784).map(|_| rng.uniform() as f32).collect();
         let x = candle_core::Tensor::from_vec(pixels, (5, 784), &Device::Cpu)?;
-        Ok(SmallCnn.forward(&w, &x)?.flatten_all()?.to_vec1()?)
+        Ok(network.forward(&w, &x)?.flatten_all()?.to_vec1()?)
     };
     assert_eq!(scores()?, scores()?);
     Ok(())

@@ -146,12 +146,12 @@ pub enum Figure {
     Pictures {
         /// Its caption.
         title: &'static str,
-        /// Channels (1 or 3), height and width of a picture; an array holds levels in \[0, 1\], picture by picture.
-        shape: [usize; 3],
+        /// 1 or 3: numbers of a pixel.
+        channels: usize,
         /// Pictures in a line; longer arrays take several.
         columns: usize,
-        /// Name of each array and its label.
-        rows: &'static [(&'static str, &'static str)],
+        /// Name of each array, its label and how many square pictures it holds; levels in \[0, 1\], channel by channel.
+        rows: &'static [(&'static str, &'static str, usize)],
     },
     /// Probabilities as grey levels, one strip of objects × classes each.
     Strips {

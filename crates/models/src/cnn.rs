@@ -1,79 +1,287 @@
-//! The small convolutional teacher of paper 004.
+//! Convolutional classifiers: the small teacher of paper 004, the networks of paper 003 for Imagenette.
 
-use candle_core::Tensor;
-use core_tensors::kernels::{Activation, Window, convolve, features, linear, relu_max_pool};
-use core_tensors::{Block, Error, Layout, Params, Result};
+use candle_core::{Device, Tensor};
+use core_tensors::kernels::{Activation, Window, convolve_relu_max_pool, features, linear};
+use core_tensors::{Block, Error, Layout, Params, Result, Rng};
 
 use crate::Architecture;
 
-/// Height and width of a picture.
-const SIDE: usize = 28;
-/// Side of the square filters.
-const KERNEL: usize = 5;
-/// Channels before and after each convolution.
-const CHANNELS: [usize; 3] = [1, 3, 9];
-/// Widths of the dense part; 9 channels of 4 × 4 places go in.
-const DENSE: [usize; 4] = [144, 120, 84, 10];
+/// Channels of an Imagenette picture.
+const COLOURS: usize = 3;
+/// Classes of all the named networks.
+const CLASSES: usize = 10;
 
-/// Two blocks of 5 × 5 convolution, ReLU and 2 × 2 max-pooling, then \[144, 120, 84, 10\]; 29 176 parameters.
+/// Blocks of convolution, ReLU and 2 × 2 max-pooling, then dense layers with ReLU between; the last has no activation.
 ///
-/// Takes pictures of 28 × 28 grey levels as rows, (m, 784).
+/// Takes pictures (m, c, h, w), or the same as rows (m, c·h·w). Convolutions have stride 1 and no padding, so that a
+/// kernel k makes ⌊(h − k + 1)/2⌋ rows of h. Without blocks it is a perceptron.
 ///
-/// Source: Grabovoy & Strijov (2022), FashionMNIST experiment; architecture from the authors' code.
+/// ```
+/// use models::{Architecture, Cnn, Convolution};
+/// let network = Cnn {
+///     input: [3, 32, 32],
+///     convolutions: vec![Convolution { channels: 8, kernel: 5 }],
+///     is_averaged: false,
+///     dense: vec![20, 10],
+///     bias: true,
+/// };
+/// assert_eq!(network.layout().n_parameters(), 8 * (75 + 1) + 20 * (8 * 14 * 14 + 1) + 10 * 21);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cnn {
+    /// c, h, w: channels, rows and columns of a picture.
+    pub input: [usize; 3],
+    /// Input side first; every picture must stay at least 1 × 1 after pooling.
+    pub convolutions: Vec<Convolution>,
+    /// Whether each channel is averaged over its places before the dense part, which makes a network small.
+    pub is_averaged: bool,
+    /// Widths of the dense layers after the first input, at least one: hidden units, then outputs.
+    pub dense: Vec<usize>,
+    /// Whether filters and dense layers have a bias, kept as the last column of their block.
+    pub bias: bool,
+}
+
+/// The filters of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SmallCnn;
+pub struct Convolution {
+    /// Number of filters, at least 1.
+    pub channels: usize,
+    /// k ≥ 1: side of the square filters.
+    pub kernel: usize,
+}
 
-impl Architecture for SmallCnn {
+impl Cnn {
+    /// Two 5 × 5 convolutions of 3 and 9 filters on 28 × 28 grey levels, then \[144, 120, 84, 10\]; 29 176 parameters.
+    ///
+    /// Source: Grabovoy & Strijov (2022), FashionMNIST experiment; architecture from the authors' code.
+    pub fn small() -> Self {
+        Self {
+            input: [1, 28, 28],
+            convolutions: filters(&[(3, 5), (9, 5)]),
+            is_averaged: false,
+            dense: vec![120, 84, CLASSES],
+            bias: true,
+        }
+    }
+
+    /// Five convolutions, then \[384, 120, 84, 10\] at 200 pixels a side, where it has 4 455 984 parameters.
+    ///
+    /// Source: paper 003, the teacher of Imagenette; architecture from the authors' code.
+    pub fn imagenette_teacher(side: usize) -> Self {
+        let of = [(24, 5), (48, 5), (96, 8), (192, 5), (384, 7)];
+        Self::imagenette(side, &of, &[120, 84, CLASSES])
+    }
+
+    /// Two 5 × 5 convolutions and a wide dense layer; 12 755 640 parameters at 200 pixels a side, 2.9 times as many as
+    /// its teacher.
+    ///
+    /// Source: paper 003, the student of Imagenette; architecture from the authors' code.
+    pub fn imagenette_student(side: usize) -> Self {
+        Self::imagenette(side, &[(24, 5), (48, 5)], &[120, CLASSES])
+    }
+
+    /// The idea of [`Cnn::imagenette_teacher`] for small pictures: four convolutions, which leave one place of 192
+    /// channels at 64 pixels a side; 271 920 parameters there.
+    pub fn imagenette_teacher_scaled(side: usize) -> Self {
+        let of = [(24, 5), (48, 5), (96, 3), (192, 3)];
+        Self::imagenette(side, &of, &[120, 84, CLASSES])
+    }
+
+    /// A student smaller than either teacher, whatever the side: three convolutions, averages, one dense layer;
+    /// 18 948 parameters.
+    pub fn imagenette_smaller(side: usize) -> Self {
+        let of = [(12, 5), (24, 5), (48, 3)];
+        Self { is_averaged: true, ..Self::imagenette(side, &of, &[CLASSES]) }
+    }
+
+    fn imagenette(side: usize, convolutions: &[(usize, usize)], dense: &[usize]) -> Self {
+        Self {
+            input: [COLOURS, side, side],
+            convolutions: filters(convolutions),
+            is_averaged: false,
+            dense: dense.to_vec(),
+            bias: false,
+        }
+    }
+
+    /// Inputs n of the first dense layer; an error names the convolution that a picture is too small for.
+    fn flat_width(&self) -> Result<usize> {
+        let [mut c, mut h, mut w] = self.input;
+        for (t, &Convolution { channels, kernel }) in self.convolutions.iter().enumerate() {
+            if kernel == 0 || h <= kernel || w <= kernel {
+                let t = t + 1;
+                return Err(Error::mismatch(
+                    "pictures of a convolutional network",
+                    format!(
+                        "more than {kernel} × {kernel} before convolution {t}, of kernel {kernel}"
+                    ),
+                    format!("{h} × {w}"),
+                ));
+            }
+            // ⌊(side − k + 1) / 2⌋
+            let pooled = |side: usize| (side - kernel).div_ceil(2);
+            (c, h, w) = (channels, pooled(h), pooled(w));
+        }
+        Ok(if self.is_averaged { c } else { c * h * w })
+    }
+
+    /// Inputs of every block.
+    fn inputs(&self) -> Vec<usize> {
+        let channels = self.convolutions.iter().map(|of| of.channels);
+        let channels = std::iter::once(self.input[0]).chain(channels);
+        let filters = self.convolutions.iter().zip(channels).map(|(of, c)| c * of.kernel.pow(2));
+        // A network that fits no picture has no first dense layer either; `init` and `forward` say why.
+        let first = self.flat_width().unwrap_or(0);
+        let hidden = self.dense.iter().take(self.dense.len().saturating_sub(1));
+        filters.chain((!self.dense.is_empty()).then_some(first)).chain(hidden.copied()).collect()
+    }
+}
+
+fn filters(of: &[(usize, usize)]) -> Vec<Convolution> {
+    of.iter().map(|&(channels, kernel)| Convolution { channels, kernel }).collect()
+}
+
+impl Architecture for Cnn {
     fn layout(&self) -> Layout {
-        let filters = CHANNELS.windows(2).map(|c| (c[1], c[0] * KERNEL * KERNEL));
-        let dense = DENSE.windows(2).map(|n| (n[1], n[0]));
-        let block = |(rows, n_inputs)| Block { rows, cols: n_inputs + 1 };
-        Layout { blocks: filters.chain(dense).map(block).collect() }
+        let outputs = self.convolutions.iter().map(|of| of.channels);
+        let outputs = outputs.chain(self.dense.iter().copied());
+        let bias = usize::from(self.bias);
+        let block = |(rows, n): (usize, usize)| Block { rows, cols: n + bias };
+        Layout { blocks: outputs.zip(self.inputs()).map(block).collect() }
     }
 
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
-        let [u1, u2, u3, u4, u5] = w.blocks() else {
-            return Err(Error::mismatch("blocks of the small CNN", 5, w.blocks().len()));
-        };
+        self.flat_width()?;
+        if *w.layout() != self.layout() {
+            return Err(Error::mismatch(
+                "parameters of a convolutional network",
+                format!("{:?}", self.layout().blocks),
+                format!("{:?}", w.layout().blocks),
+            ));
+        }
         let m = x.dim(0)?;
-        let pictures = features(x)?.reshape((m, 1, SIDE, SIDE))?;
-        let z = relu_max_pool(&convolve(&pictures, u1, Window { kernel: KERNEL, padding: 0 })?)?; // (m, 3, 12, 12)
-        let z = relu_max_pool(&convolve(&z, u2, Window { kernel: KERNEL, padding: 0 })?)?; // (m, 9, 4, 4)
-        let z = linear(&z.flatten_from(1)?, u3, Activation::Relu)?; // (m, 120)
-        let z = linear(&z, u4, Activation::Relu)?; // (m, 84)
-        Ok(linear(&z, u5, Activation::Identity)?)
+        let [c, height, width] = self.input;
+        if x.elem_count() != m * c * height * width {
+            let (wanted, found) =
+                (format!("(m, {c}, {height}, {width})"), format!("{:?}", x.shape()));
+            return Err(Error::mismatch("pictures of a convolutional network", wanted, found));
+        }
+        let (filters, dense) = w.blocks().split_at(self.convolutions.len());
+        let Some((last, hidden)) = dense.split_last() else {
+            return Err(Error::mismatch(
+                "dense layers of a convolutional network",
+                "at least 1",
+                0,
+            ));
+        };
+        let mut z = features(x)?.reshape((m, c, height, width))?;
+        for (u, of) in filters.iter().zip(&self.convolutions) {
+            z = convolve_relu_max_pool(&z, u, Window { kernel: of.kernel, padding: 0 })?;
+        }
+        let mut z = if self.is_averaged { z.mean((2, 3))? } else { z.flatten_from(1)? }; // (m, n)
+        for u in hidden {
+            z = linear(&z, u, Activation::Relu)?;
+        }
+        Ok(linear(&z, last, Activation::Identity)?)
     }
 
     fn fan_in(&self) -> Vec<usize> {
-        self.layout().blocks.iter().map(|block| block.cols - 1).collect()
+        self.inputs()
+    }
+
+    fn init(&self, rng: &mut Rng, device: &Device) -> Result<Params> {
+        self.flat_width()?;
+        let bounds: Vec<f64> = self.inputs().iter().map(|&n| 1.0 / (n as f64).sqrt()).collect();
+        Params::uniform(&self.layout(), &bounds, rng, device)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
-    use core_tensors::Rng;
+    use candle_core::DType;
+
+    fn pixels(m: usize, of: &Cnn) -> Tensor {
+        let [c, h, w] = of.input;
+        let mut rng = Rng::new(2);
+        let pixels: Vec<f32> = (0..m * c * h * w).map(|_| rng.uniform() as f32).collect();
+        Tensor::from_vec(pixels, (m, c * h * w), &Device::Cpu).unwrap()
+    }
 
     #[test]
-    fn has_the_published_count_and_ten_scores() {
-        assert_eq!(SmallCnn.layout().n_parameters(), 29_176);
-        let w = SmallCnn.init(&mut Rng::new(0), &Device::Cpu).unwrap();
-        let x = Tensor::zeros((2, 784), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert_eq!(SmallCnn.forward(&w, &x).unwrap().dims(), [2, 10]);
+    fn have_the_published_counts() {
+        let count = |of: Cnn| of.layout().n_parameters();
+        assert_eq!(count(Cnn::small()), 29_176);
+        assert_eq!(count(Cnn::imagenette_teacher(200)), 4_455_984);
+        assert_eq!(count(Cnn::imagenette_student(200)), 12_755_640);
+        assert_eq!(count(Cnn::imagenette_teacher_scaled(64)), 271_920);
+        assert_eq!(count(Cnn::imagenette_student(64)), 1_005_240);
+        assert_eq!(count(Cnn::imagenette_smaller(64)), 18_948);
+        assert_eq!(count(Cnn::imagenette_smaller(200)), 18_948);
+    }
+
+    #[test]
+    fn rows_pictures_and_bytes_give_the_same_scores() {
+        for of in [Cnn::small(), Cnn::imagenette_teacher_scaled(64), Cnn::imagenette_smaller(40)] {
+            let w = of.init(&mut Rng::new(0), &Device::Cpu).unwrap();
+            let [c, h, width] = of.input;
+            let bytes = (pixels(2, &of) * 255.0).unwrap().to_dtype(DType::U8).unwrap();
+            let rows = (bytes.to_dtype(DType::F32).unwrap() / 255.0).unwrap();
+            let pictures = rows.reshape((2, c, h, width)).unwrap();
+            let [a, b, d] = [bytes, rows, pictures]
+                .map(|x| of.forward(&w, &x).unwrap().to_vec2::<f32>().unwrap());
+            assert!(a.len() == 2 && a[0].len() == 10 && a[0] != a[1]);
+            // x / 255 and x · (1/255) may differ in the last bit.
+            let gap = |a: &[Vec<f32>], b: &[Vec<f32>]| {
+                let pairs = a.iter().flatten().zip(b.iter().flatten());
+                pairs.fold(0f32, |gap, (a, b)| gap.max((a - b).abs()))
+            };
+            assert!(gap(&a, &b) < 1e-5 && gap(&b, &d) == 0.0);
+        }
+    }
+
+    #[test]
+    fn averages_by_hand() {
+        // One 1 × 1 filter 2 on a 2 × 4 picture: maxima 8 and 12, average 10, dense 3 · 10.
+        let of = Cnn {
+            input: [1, 2, 4],
+            convolutions: filters(&[(1, 1)]),
+            is_averaged: true,
+            dense: vec![1],
+            bias: false,
+        };
+        let u = |value: f32| Tensor::new(&[[value]], &Device::Cpu).unwrap();
+        let w = Params::new(of.layout(), vec![u(2.0), u(3.0)]).unwrap();
+        let x = Tensor::new(&[[1f32, 4.0, -5.0, 6.0, 2.0, 3.0, 0.0, 1.0]], &Device::Cpu).unwrap();
+        assert_eq!(of.forward(&w, &x).unwrap().to_vec2::<f32>().unwrap(), [[30.0]]);
     }
 
     #[test]
     fn every_block_receives_a_gradient() {
-        let w = SmallCnn.init(&mut Rng::new(1), &Device::Cpu).unwrap().trainable().unwrap();
-        let mut rng = Rng::new(2);
-        let pixels: Vec<f32> = (0..3 * 784).map(|_| rng.uniform() as f32).collect();
-        let x = Tensor::from_vec(pixels, (3, 784), &Device::Cpu).unwrap();
-        let loss = SmallCnn.forward(&w, &x).unwrap().sqr().unwrap().sum_all().unwrap();
-        let gradients = loss.backward().unwrap();
-        for block in w.blocks() {
-            let size = gradients.get(block).unwrap().abs().unwrap().sum_all().unwrap();
-            assert!(size.to_scalar::<f32>().unwrap() > 0.0);
+        for of in [Cnn::small(), Cnn::imagenette_teacher_scaled(64), Cnn::imagenette_smaller(40)] {
+            let w = of.init(&mut Rng::new(1), &Device::Cpu).unwrap().trainable().unwrap();
+            let loss = of.forward(&w, &pixels(3, &of)).unwrap().sqr().unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            for block in w.blocks() {
+                let size = gradients.get(block).unwrap().abs().unwrap().sum_all().unwrap();
+                assert!(size.to_scalar::<f32>().unwrap() > 0.0);
+            }
         }
+    }
+
+    #[test]
+    fn pictures_that_shrink_below_a_kernel_are_refused() {
+        let of = Cnn::imagenette_teacher(64);
+        let message = of.init(&mut Rng::new(0), &Device::Cpu).unwrap_err().to_string();
+        let wanted = "pictures of a convolutional network: wanted more than 5 × 5 before convolution 4, of kernel 5, \
+            found 3 × 3";
+        assert_eq!(message, wanted);
+        let of = Cnn::small();
+        let w = of.init(&mut Rng::new(0), &Device::Cpu).unwrap();
+        let x = Tensor::zeros((2, 783), DType::F32, &Device::Cpu).unwrap();
+        let message = of.forward(&w, &x).unwrap_err().to_string();
+        assert!(message.contains("(m, 1, 28, 28), found [2, 783]"), "{message}");
+        let message = Cnn::imagenette_smaller(64).forward(&w, &x).unwrap_err().to_string();
+        assert!(message.starts_with("parameters of a convolutional network: wanted"), "{message}");
     }
 }

@@ -10,7 +10,7 @@ mod vgg;
 use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
 
-pub use cnn::SmallCnn;
+pub use cnn::{Cnn, Convolution};
 pub use mlp::Mlp;
 pub use translator::{Domain, Encoding, TranslatorNetwork};
 pub use vgg::{InputScale, Vgg19};

@@ -240,7 +240,7 @@ impl Settings {
 }
 
 /// Keeps pictures for a figure of the report.
-fn show(outcome: &mut Outcome, name: &str, pictures: &Tensor) -> Result<()> {
+pub(super) fn show(outcome: &mut Outcome, name: &str, pictures: &Tensor) -> Result<()> {
     let levels = core_tensors::kernels::features(pictures)?.flatten_all()?;
     let values = levels.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
     // Three decimals are more than a screen shows.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Rng};
 use losses::{Distillation, Predictions};
-use models::{Architecture, Mlp, SmallCnn};
+use models::{Architecture, Cnn, Mlp};
 use serde::Serialize;
 
 use super::n_seeds;
@@ -67,20 +67,21 @@ fn run(task: &Task) -> Result<Outcome> {
 /// Trains the one teacher, as the source has one, and keeps its answers on both sets.
 fn teach(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Result<Outcome> {
     task.expect_epochs(settings.teacher_epochs);
+    let network = Cnn::small();
     let course = Course {
-        network: &SmallCnn,
+        network: &network,
         fit: Fit { epochs: settings.teacher_epochs, batch_size: BATCH },
         learning_rate: LEARNING_RATE,
         loss: Distillation::labels_only(),
     };
     let rng = Rng::new(task.part.seed()).split("linear-student/teacher");
-    let w = SmallCnn.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
+    let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     train(task, &course, &w, data, &mut rng.split("batches"), |_, _| Ok(()))?;
     let exam = Examination::new(test)?;
     let mut outcome = Outcome::default();
-    outcome.add("linear/the-teacher", exam.once(&exam.predictions(&SmallCnn, &w)?)?);
+    outcome.add("linear/the-teacher", exam.once(&exam.predictions(&network, &w)?)?);
     for (name, x) in [("train", data.x()), ("test", test.x())] {
-        outcome.tensors.insert(name.into(), scores(&SmallCnn, &w, x)?);
+        outcome.tensors.insert(name.into(), scores(&network, &w, x)?);
     }
     Ok(outcome)
 }

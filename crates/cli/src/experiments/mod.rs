@@ -6,6 +6,7 @@ mod bayesian_elbo;
 mod bayesian_orders;
 mod domain_regression;
 mod domains;
+mod imagenette;
 mod linear_student;
 mod synthetic_classes;
 
@@ -13,7 +14,9 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 13] = [
+pub static ALL: [&Experiment; 14] = [
+    // The part that its seeds wait for is long, so that it starts first.
+    &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
     &base::SMALL,
     &domains::GIVEN,

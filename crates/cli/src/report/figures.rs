@@ -24,8 +24,8 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
         // Not pictures: see `tables::cross` and `tables::points`.
         Figure::Cross { .. } | Figure::Points { .. } => None,
-        Figure::Pictures { title, shape, columns, rows } => {
-            pictures(report, *shape, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
+        Figure::Pictures { title, channels, columns, rows } => {
+            pictures(report, *channels, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
         }
         Figure::Strips { title, n_classes, strips: named } => {
             strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
@@ -46,25 +46,27 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
 /// The arrays that are there, a label above each, its pictures enlarged without smoothing.
 fn pictures(
     report: &ExperimentReport,
-    shape: [usize; 3],
+    channels: usize,
     columns: usize,
-    named: &[(&str, &str)],
+    named: &[(&str, &str, usize)],
 ) -> Result<Option<String>> {
-    let n = shape.iter().product::<usize>();
-    let [_, h, w] = shape;
-    // Small pictures are shown twice as large.
-    let scale = if w <= SMALL_PICTURE { 2 } else { 1 };
-    let mut svg = Svg::new(columns * (w + 1) * scale, 0);
-    for (name, label) in named {
+    let mut svg = Svg::new(0, 0);
+    for (name, label, n_pictures) in named {
         let Some(values) = report.arrays.get(*name) else { continue };
-        let lines: Vec<&[f64]> = values.chunks(columns * n).collect();
-        let png = sheet(&lines, shape)?;
+        let side = (values.len() / (n_pictures * channels)).isqrt();
+        let n = channels * side * side;
+        let lines: Vec<&[f64]> = values.chunks((columns * n).max(1)).collect();
+        let png = sheet(&lines, [channels, side, side])?;
         svg.text(1, svg.height + FONT + 2, "start", label);
-        let (width, height) =
-            (columns.min(values.len() / n) * (w + 1) - 1, lines.len() * (h + 1) - 1);
+        // Small pictures are shown twice as large.
+        let scale = if side <= SMALL_PICTURE { 2 } else { 1 };
+        let width = (columns.min(*n_pictures) * (side + 1) - 1) * scale;
+        let height = (lines.len() * (side + 1) - 1) * scale;
         let top = svg.height + FONT + 8;
-        svg.picture(top, width * scale, height * scale, label, &png);
-        svg.height = top + height * scale + 6;
+        svg.picture(top, width, height, label, &png);
+        // Room for the label above a narrow line.
+        svg.width = svg.width.max(width).max(label.chars().count() * FONT * 2 / 3);
+        svg.height = top + height + 6;
     }
     Ok((svg.height > 0).then(|| svg.finish()))
 }

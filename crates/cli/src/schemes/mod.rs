@@ -23,6 +23,8 @@ pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
 
 /// Objects a forward pass outside training takes at once: activations then stay in the cache.
 pub const CHUNK: usize = 1000;
+/// Numbers of objects that it takes at most, as large pictures have more activations.
+const MOST_NUMBERS: usize = 4_000_000;
 
 /// How a network is trained.
 #[derive(Clone, Copy)]
@@ -116,15 +118,21 @@ pub fn train_segments(
     (0..n_segments).map(segment).collect()
 }
 
-/// Scores of every object, [`CHUNK`] at a time; no gradient.
+/// Objects a forward pass takes at once: [`CHUNK`], and fewer where they are large.
+pub fn chunk(x: &Tensor) -> usize {
+    let n: usize = x.dims().iter().skip(1).product();
+    (MOST_NUMBERS / n.max(1)).clamp(1, CHUNK)
+}
+
+/// Scores of every object, [`chunk`] at a time; no gradient.
 pub fn scores(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tensor> {
     let frozen = w.frozen();
-    let n_objects = x.dim(0)?;
+    let (n_objects, most) = (x.dim(0)?, chunk(x));
     let parts: Vec<Tensor> = (0..n_objects)
-        .step_by(CHUNK)
+        .step_by(most)
         .map(|start| {
-            let chunk = x.narrow(0, start, CHUNK.min(n_objects - start))?;
-            network.forward(&frozen, &chunk)
+            let part = x.narrow(0, start, most.min(n_objects - start))?;
+            network.forward(&frozen, &part)
         })
         .collect::<core_tensors::Result<_>>()?;
     Ok(Tensor::cat(&parts, 0)?)
@@ -134,7 +142,7 @@ pub fn scores(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tens
 pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
     let frozen = w.frozen();
     let answers = |x: &Tensor| network.forward(&frozen, x).map_err(candle_core::Error::wrap);
-    Ok(data.clone().taught_by(CHUNK, answers)?)
+    Ok(data.clone().taught_by(chunk(data.x()), answers)?)
 }
 
 /// The first `most` objects, or all where there are no more.

@@ -19,9 +19,6 @@ const BIG: &str = "small/teacher-big/independent";
 /// What counts as no change of quality: the tolerances of a re-simulated number.
 const ACCURACY_MARGIN: f64 = 0.006;
 const CROSS_ENTROPY_MARGIN: f64 = 0.015;
-/// Pictures of the report.
-const GREY: [usize; 3] = [1, 28, 28];
-const SMALL_GREY: [usize; 3] = [1, 24, 24];
 /// Runs behind each re-simulated number.
 const N_RESIMULATED: usize = 5;
 
@@ -115,17 +112,21 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
         },
         Figure::Pictures {
             title: "One garment of each class before and after φ (figures 3 and 5)",
-            shape: GREY,
+            channels: 1,
             columns: 10,
-            rows: &[("before", "x"), ("noise", "noise"), ("morphology", "morphological dilation")],
+            rows: &[
+                ("before", "x", 10),
+                ("noise", "noise", 10),
+                ("morphology", "morphological dilation", 10),
+            ],
         },
         Figure::Pictures {
             title: "The same after convolutions, 24 × 24; levels are stretched from the least to the largest of a line",
-            shape: SMALL_GREY,
+            channels: 1,
             columns: 10,
             rows: &[
-                ("convolution", "the source's fixed convolution (\"dilation\")"),
-                ("cross", "dilated cross"),
+                ("convolution", "the source's fixed convolution (\"dilation\")", 10),
+                ("cross", "dilated cross", 10),
             ],
         },
     ],
@@ -273,28 +274,28 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
         },
         Figure::Pictures {
             title: "Pairs, translations and reconstructions of one garment of each class (figures 7 and 8)",
-            shape: GREY,
+            channels: 1,
             columns: 10,
             rows: &[
-                ("before", "garment x"),
-                ("partner", "its partner among the digits"),
-                ("translated", "φ(x), one draw"),
-                ("translated-again", "φ(x), another draw"),
-                ("translated-small", "φ(x) of the translator of Small's labels alone"),
-                ("round-trip", "x back from its latent vector"),
+                ("before", "garment x", 10),
+                ("partner", "its partner among the digits", 10),
+                ("translated", "φ(x), one draw", 10),
+                ("translated-again", "φ(x), another draw", 10),
+                ("translated-small", "φ(x) of the translator of Small's labels alone", 10),
+                ("round-trip", "x back from its latent vector", 10),
             ],
         },
         Figure::Pictures {
             title: "The latent plane of a translator with two dimensions, normal quantiles from 0.05 to 0.95 (figure 9): digits",
-            shape: GREY,
+            channels: 1,
             columns: 15,
-            rows: &[("grid-digits", "digits")],
+            rows: &[("grid-digits", "digits", 225)],
         },
         Figure::Pictures {
             title: "The same points decoded into garments",
-            shape: GREY,
+            channels: 1,
             columns: 15,
-            rows: &[("grid-clothes", "garments")],
+            rows: &[("grid-clothes", "garments", 225)],
         },
     ],
 };
