@@ -158,6 +158,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let built = build(arguments, &source, &reading, &rng)?;
     let mapped =
         apply(&*built.map, &source.x, &mut rng.split("map")).context(source.name.clone())?;
+    // What cannot be judged is an error before anything is written.
+    let judged = judge(arguments, &source, &built, &mapped, &rng)?;
     write(arguments, &source, &built, &mapped)?;
     let mut lines = vec![format!(
         "{}: {} objects, {} -> {} numbers each, in {}",
@@ -167,7 +169,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         mapped.dim(1)?,
         arguments.out.display()
     )];
-    lines.extend(judge(arguments, &source, &built, &mapped, &rng)?);
+    lines.extend(judged);
     say(&(lines.join("\n") + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

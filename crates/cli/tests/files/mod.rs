@@ -1,5 +1,7 @@
 //! Safetensors files by hand, and the command on them.
 
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
@@ -8,7 +10,6 @@ use std::process::{Command, Output};
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
 /// Numbers of a tensor, little-endian.
-#[allow(dead_code, reason = "each test file takes what it needs")]
 pub(crate) enum Numbers {
     F64(Vec<f64>),
     F32(Vec<f32>),
