@@ -6,6 +6,7 @@ use candle_core::{Result, WithDType, bail};
 
 use super::Window;
 use crate::kernels::matmul::Shape as Matrix;
+use crate::kernels::vectorised;
 
 /// Numbers of an unfolded band: with the factors beside it, half of the L2 cache of a core.
 const BAND: usize = 1 << 18;
@@ -14,6 +15,9 @@ const FEWEST_COLUMNS: usize = 64;
 const MOST_COLUMNS: usize = 1024;
 /// Parts of a batch that may run in parallel; fixed, so that sums over the batch do not depend on the machine.
 const PARTS: usize = 4;
+
+/// Numbers copied at once.
+const LANES: usize = 16;
 
 /// Extents of a picture, its filters and the answer.
 #[derive(Clone, Copy)]
@@ -155,17 +159,50 @@ impl Band {
     }
 
     pub(super) fn unfold<T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
-        self.runs(|to, from, n| match from {
-            Some(from) => unfolded[to..to + n].copy_from_slice(&pictures[from..from + n]),
-            None => unfolded[to..to + n].fill(T::zero()),
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                self.runs(|to, from, n| match from {
+                    Some(from) => copy(&mut unfolded[to..to + n], &pictures[from..from + n]),
+                    None => unfolded[to..to + n].fill(T::zero()),
+                });
+            },
+        );
     }
 
     pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
-        self.runs(|from, to, n| {
-            let Some(to) = to else { return };
-            let terms = &unfolded[from..from + n];
-            pictures[to..to + n].iter_mut().zip(terms).for_each(|(sum, &term)| *sum += term);
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                self.runs(|from, to, n| {
+                    let Some(to) = to else { return };
+                    let terms = &unfolded[from..from + n];
+                    pictures[to..to + n].iter_mut().zip(terms).for_each(|(sum, &t)| *sum += t);
+                });
+            },
+        );
     }
+}
+
+/// Copies a run in whole registers, the last one overlapping: runs are too short to call the library for each.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    if !(copy_by::<LANES, T>(to, from) || copy_by::<4, T>(to, from)) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = from;
+        }
+    }
+}
+
+/// Whether a run is long enough for N numbers at a time.
+#[inline(always)]
+fn copy_by<const N: usize, T: Copy>(to: &mut [T], from: &[T]) -> bool {
+    if let (Some(last), Some(end)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+        *last = *end;
+        for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<N>().0) {
+            *to = *from;
+        }
+        return true;
+    }
+    false
 }
