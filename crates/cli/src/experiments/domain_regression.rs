@@ -10,13 +10,13 @@ use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::synthetic::DomainRegression;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
-use domain_adapt::{DomainMap, Identity, Pick, Sine, kernel_discrepancy, proxy_distance};
+use domain_adapt::{DomainMap, Identity, Pick, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiment::{Curve, Outcome, Part, Task};
-use crate::schemes::CHUNK;
+use crate::schemes::{CHUNK, apart};
 use crate::session::Scale;
 
 pub(super) use tables::REGRESSION;
@@ -323,9 +323,5 @@ fn measures(
     let mut rng = study.rng.split("measures");
     let known = own.apply(&part(big)?, &mut rng)?;
     let seen = teacher.map.apply(&part(small)?, &mut rng)?;
-    let distance = proxy_distance(&seen, &known, &mut rng)?;
-    let discrepancy = kernel_discrepancy(&seen, &known)?;
-    Ok([("proxy_distance", distance), ("discrepancy", discrepancy)]
-        .map(|(metric, value)| (metric.to_owned(), vec![value]))
-        .into())
+    apart(&seen, &known, N_MEASURED, &mut rng)
 }

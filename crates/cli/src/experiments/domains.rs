@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Dataset, Fit, Params, Rng};
-use domain_adapt::{DomainMap, Identity, kernel_discrepancy, proxy_distance};
+use domain_adapt::{DomainMap, Identity};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Mlp};
 use serde::Serialize;
@@ -19,7 +19,9 @@ use super::base::{
     LEARNING_RATE, STUDENT, STUDENT_BATCH, TEACHER, TEACHER_BATCH, perceptron, start,
 };
 use crate::experiment::{Curve, Outcome, Part, Task};
-use crate::schemes::{CHUNK, Course, Examination, at_most, scores, train_segments, train_through};
+use crate::schemes::{
+    CHUNK, Course, Examination, apart, at_most, scores, train_segments, train_through,
+};
 use crate::session::Scale;
 
 pub(super) use tables::{GIVEN, LEARNED};
@@ -168,13 +170,12 @@ impl<'a> Study<'a> {
         let answers = Predictions::new(&scores(&teacher.network, &teacher.w, &seen)?)?;
         let exam = Examination::new(&self.test)?;
         let own = exam.once(&answers)?;
-        let consistency = own.get("accuracy").and_then(|curve| curve.first()).copied();
-        let mut measures: BTreeMap<&str, f64> = known.iter().copied().collect();
-        measures.insert("label_consistency", consistency.context("no accuracy was taken")?);
         let small = map.apply(at_most(&self.small, N_MEASURED)?.x(), &mut rng.split("measures"))?;
-        let distance = proxy_distance(&small, &teacher.sample, &mut rng.split("proxy distance"))?;
-        measures.insert("proxy_distance", distance);
-        measures.insert("discrepancy", kernel_discrepancy(&small, &teacher.sample)?);
+        let mut draws = rng.split("proxy distance");
+        let mut measures = apart(&small, &teacher.sample, N_MEASURED, &mut draws)?;
+        let consistency = own.get("accuracy").context("no accuracy was taken")?;
+        measures.insert("label_consistency".to_owned(), consistency.clone());
+        measures.extend(known.iter().map(|&(name, value)| (name.to_owned(), vec![value])));
         let mut noise = rng.split("student's view");
         let view = |batch: &Dataset| {
             let asked = |x: &Tensor| {
@@ -198,7 +199,7 @@ impl<'a> Study<'a> {
         loss: Distillation,
         view: impl FnMut(&Dataset) -> Result<Dataset>,
         exam: &Examination,
-        measures: &BTreeMap<&str, f64>,
+        measures: &BTreeMap<String, Curve>,
     ) -> Result<()> {
         let is_source = self.task.part == Part::Source;
         let n_segments = if is_source { self.settings.segments } else { 1 };
@@ -214,9 +215,7 @@ impl<'a> Study<'a> {
         for mut run in runs {
             // A map has one value of each measure, and segments are no repetitions of it.
             if !is_source {
-                let measures =
-                    measures.iter().map(|(name, &value)| ((*name).to_owned(), vec![value]));
-                run.extend(measures.collect::<BTreeMap<String, Curve>>());
+                run.extend(measures.clone());
             }
             self.outcome.add(row, run);
         }

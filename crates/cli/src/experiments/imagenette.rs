@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Fit, Rng};
-use domain_adapt::{DomainMap, Pick, Style, StyleConfig, kernel_discrepancy, proxy_distance};
+use domain_adapt::{DomainMap, Pick, Style, StyleConfig};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Convolution, InputScale, Vgg19};
 use serde::Serialize;
@@ -16,7 +16,9 @@ use super::domains::show;
 use crate::datasets::IMAGENETTE;
 use crate::datasets::weights::{Source as Weights, VGG19};
 use crate::experiment::{Outcome, Part, Task};
-use crate::schemes::{Course, Examination, at_most, chunk, labels, scores, train, train_segments};
+use crate::schemes::{
+    Course, Examination, apart, at_most, chunk, labels, scores, train, train_segments,
+};
 use crate::session::Scale;
 
 pub(super) use tables::IMAGENETTE_STYLE;
@@ -267,12 +269,8 @@ fn arms(task: &Task) -> Result<Outcome> {
         if let Some(seen) = seen {
             let answers = scores(&teacher, seen.w, seen.x)?;
             let consistency = Predictions::new(&answers)?.accuracy(&labels(&small)?)?;
-            let part = |x: &Tensor| x.narrow(0, 0, N_MEASURED.min(x.dim(0)?));
-            let (ours, theirs) = (part(seen.x)?, part(seen.domain)?);
-            let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
+            measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
             measures.insert("label_consistency".to_owned(), vec![consistency]);
-            measures.insert("proxy_distance".to_owned(), vec![distance]);
-            measures.insert("discrepancy".to_owned(), vec![kernel_discrepancy(&ours, &theirs)?]);
             data = data.taught_by(chunk(seen.x).max(small.n_objects()), |_| Ok(answers.clone()))?;
         }
         let view = |batch: &Dataset| Ok(batch.clone());

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Params, Rng, Targets, stats};
+use domain_adapt::{kernel_discrepancy, proxy_distance};
 use losses::{Distillation, Predictions, distillation};
 use models::Architecture;
 
@@ -143,6 +144,23 @@ pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Resu
     let frozen = w.frozen();
     let answers = |x: &Tensor| network.forward(&frozen, x).map_err(candle_core::Error::wrap);
     Ok(data.clone().taught_by(chunk(data.x()), answers)?)
+}
+
+/// How far φ(x) lies from the teacher's own objects: proxy A-distance and squared maximum mean discrepancy, as metrics.
+///
+/// At most `most` of either sample are looked at.
+pub fn apart(
+    mapped: &Tensor,
+    own: &Tensor,
+    most: usize,
+    rng: &mut Rng,
+) -> Result<BTreeMap<String, Curve>> {
+    let part = |x: &Tensor| x.narrow(0, 0, most.min(x.dim(0)?));
+    let (mapped, own) = (part(mapped)?, part(own)?);
+    let distance = proxy_distance(&mapped, &own, rng)?;
+    let discrepancy = kernel_discrepancy(&mapped, &own)?;
+    let metrics = [("proxy_distance", distance), ("discrepancy", discrepancy)];
+    Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).into())
 }
 
 /// The first `most` objects, or all where there are no more.
