@@ -41,7 +41,7 @@ pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
 /// ReLU and 2 × 2 max-pooling of [`convolve`], whose own answers are never whole in memory;
 /// (m, c, h, w) → (m, o, ⌊h′/2⌋, ⌊w′/2⌋) with h′ and w′ the extents after the convolution.
 ///
-/// The same as [`super::relu_max_pool`] after [`convolve`], in half the time where pictures are large.
+/// The same as [`super::relu_max_pool`] after [`convolve`], without the passes over large answers and their gradients.
 pub fn convolve_relu_max_pool(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     check(x, u, window)?;
     if is_fused(&[x, u]) {

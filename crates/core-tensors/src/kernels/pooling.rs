@@ -1,8 +1,10 @@
 //! ReLU and 2 × 2 max-pooling in one pass.
 
+use std::sync::OnceLock;
+
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 
-use super::{is_fused, numbers, on_cpu};
+use super::{is_fused, numbers, on_cpu, vectorised};
 
 /// max(0, largest of each 2 × 2 window), stride 2; (m, c, h, w) → (m, c, ⌊h/2⌋, ⌊w/2⌋).
 ///
@@ -10,7 +12,7 @@ use super::{is_fused, numbers, on_cpu};
 pub fn relu_max_pool(x: &Tensor) -> Result<Tensor> {
     x.dims4()?;
     if is_fused(&[x]) {
-        return x.contiguous()?.apply_op1(ReluMaxPool);
+        return x.contiguous()?.apply_op1(ReluMaxPool(OnceLock::new()));
     }
     composed(x)
 }
@@ -27,7 +29,8 @@ fn composed(x: &Tensor) -> Result<Tensor> {
         .relu()
 }
 
-struct ReluMaxPool;
+/// Holds the code of every window, which the forward pass leaves.
+struct ReluMaxPool(OnceLock<Vec<u8>>);
 
 impl CustomOp1 for ReluMaxPool {
     fn name(&self) -> &'static str {
@@ -36,67 +39,141 @@ impl CustomOp1 for ReluMaxPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (m, c, h, w) = layout.shape().dims4()?;
-        let y = match x {
-            CpuStorage::F32(_) => CpuStorage::F32(forward::<f32>(numbers(x, layout)?, h, w)),
-            _ => CpuStorage::F64(forward::<f64>(numbers(x, layout)?, h, w)),
+        let (y, codes) = match x {
+            CpuStorage::F32(_) => {
+                let (y, codes) = forward::<f32>(numbers(x, layout)?, h, w);
+                (CpuStorage::F32(y), codes)
+            }
+            _ => {
+                let (y, codes) = forward::<f64>(numbers(x, layout)?, h, w);
+                (CpuStorage::F64(y), codes)
+            }
         };
+        // An operation runs once.
+        let _ = self.0.set(codes);
         Ok((y, (m, c, h / 2, w / 2).into()))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let codes = self.0.get().map_or(&[][..], Vec::as_slice);
         match x.dtype() {
-            DType::F32 => backward::<f32>(x, gradient),
-            _ => backward::<f64>(x, gradient),
+            DType::F32 => backward::<f32>(x, codes, gradient),
+            _ => backward::<f64>(x, codes, gradient),
         }
         .map(Some)
     }
 }
 
-#[expect(clippy::eq_op, reason = "the generic number has no is_nan")]
-fn is_nan<T: WithDType>(value: T) -> bool {
-    value != value
-}
-
-/// Index and value of the largest number of a window, the first among equals; NaN where there is one.
-fn largest<T: WithDType>(plane: &[T], corner: usize, w: usize) -> (usize, T) {
-    let rest = [corner + 1, corner + w, corner + w + 1];
-    rest.into_iter().fold((corner, plane[corner]), |best, i| {
-        if plane[i] > best.1 || is_nan(plane[i]) { (i, plane[i]) } else { best }
-    })
-}
-
-fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> Vec<T> {
-    let zero = T::zero();
-    let mut y = Vec::with_capacity(x.len() / 4);
-    for plane in x.chunks_exact((h * w).max(1)) {
-        for row in 0..h / 2 {
-            y.extend((0..w / 2).map(|col| {
-                let (_, value) = largest(plane, 2 * (row * w + col), w);
-                if value < zero { zero } else { value }
-            }));
-        }
+/// The answers and their codes.
+fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> (Vec<T>, Vec<u8>) {
+    let n = x.len() / (h * w).max(1) * (h / 2) * (w / 2);
+    let (mut y, mut codes) = (vec![T::zero(); n], vec![0; n]);
+    let rows = y.chunks_exact_mut((w / 2).max(1)).zip(codes.chunks_exact_mut((w / 2).max(1)));
+    let planes = x.chunks_exact((h * w).max(1));
+    let pairs = planes.flat_map(|plane| plane[..h / 2 * 2 * w].chunks_exact((2 * w).max(1)));
+    for (pair, (y, codes)) in pairs.zip(rows) {
+        let (above, below) = pair.split_at(w);
+        pool(above, below, T::zero(), y, codes);
     }
-    y
+    (y, codes)
 }
 
-fn backward<T: WithDType>(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+fn backward<T: WithDType>(x: &Tensor, codes: &[u8], gradient: &Tensor) -> Result<Tensor> {
     let (_, _, h, w) = x.dims4()?;
     let gradient = gradient.contiguous()?;
-    let ((xs, xl), (gs, gl)) = (x.storage_and_layout(), gradient.storage_and_layout());
-    let (values, gradient) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&gs)?, gl)?);
-    let mut dx = vec![T::zero(); values.len()];
-    let planes = values.chunks_exact((h * w).max(1)).zip(dx.chunks_exact_mut((h * w).max(1)));
-    for ((plane, dx), g) in planes.zip(gradient.chunks_exact(((h / 2) * (w / 2)).max(1))) {
-        for row in 0..h / 2 {
-            for col in 0..w / 2 {
-                let (i, value) = largest(plane, 2 * (row * w + col), w);
-                if value > T::zero() || is_nan(value) {
-                    dx[i] = g[row * (w / 2) + col];
-                }
-            }
-        }
+    let (gs, gl) = gradient.storage_and_layout();
+    let gradient = numbers::<T>(on_cpu(&gs)?, gl)?;
+    let mut dx = vec![T::zero(); x.elem_count()];
+    let rows = gradient.chunks_exact((w / 2).max(1)).zip(codes.chunks_exact((w / 2).max(1)));
+    let planes = dx.chunks_exact_mut((h * w).max(1));
+    let pairs = planes.flat_map(|dx| dx[..h / 2 * 2 * w].chunks_exact_mut((2 * w).max(1)));
+    for (pair, (gradient, codes)) in pairs.zip(rows) {
+        let (above, below) = pair.split_at_mut(w);
+        unpool(gradient, codes, above, below);
     }
     Tensor::from_vec(dx, x.shape(), x.device())
+}
+
+/// The code of a window whose largest number is not positive; the others are its places 0 to 3, row by row.
+const NONE: u8 = 4;
+
+/// Windows that are worked on together: the lanes of the widest registers.
+const LANES: usize = 16;
+
+/// max(0, bias + largest) of each window of two rows, and the code of its place; the first among equals wins, a NaN
+/// over everything.
+pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T], codes: &mut [u8]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let answers = y.chunks_mut(LANES).zip(codes.chunks_mut(LANES));
+            let rows = above.chunks(2 * LANES).zip(below.chunks(2 * LANES));
+            for ((above, below), (y, codes)) in rows.zip(answers) {
+                let n = y.len();
+                let mut windows = [[T::zero(); 2 * LANES]; 2];
+                windows[0][..2 * n].copy_from_slice(&above[..2 * n]);
+                windows[1][..2 * n].copy_from_slice(&below[..2 * n]);
+                let (best, code) = largest(&windows, bias);
+                y.copy_from_slice(&best[..n]);
+                codes.copy_from_slice(&code[..n]);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "the generic number has no is_nan")]
+fn largest<T: WithDType>(windows: &[[T; 2 * LANES]; 2], bias: T) -> ([T; LANES], [u8; LANES]) {
+    let zero = T::zero();
+    let (mut best, mut code) = ([zero; LANES], [0i32; LANES]);
+    for i in 0..LANES {
+        best[i] = windows[0][2 * i];
+    }
+    for place in 1..4 {
+        for i in 0..LANES {
+            let value = windows[place / 2][2 * i + place % 2];
+            let is_better = (value > best[i]) | (value != value);
+            best[i] = if is_better { value } else { best[i] };
+            code[i] = if is_better { place as i32 } else { code[i] };
+        }
+    }
+    for i in 0..LANES {
+        let sum = best[i] + bias;
+        best[i] = if sum < zero { zero } else { sum };
+        code[i] = if sum <= zero { i32::from(NONE) } else { code[i] };
+    }
+    (best, code.map(|code| code as u8))
+}
+
+/// One row of gradients to two, each where its code says.
+pub(super) fn unpool<T: WithDType>(dy: &[T], codes: &[u8], above: &mut [T], below: &mut [T]) {
+    let n = 2 * dy.len();
+    above[n..].fill(T::zero());
+    below[n..].fill(T::zero());
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = above[..n].chunks_mut(2 * LANES).zip(below[..n].chunks_mut(2 * LANES));
+            let gradients = dy.chunks(LANES).zip(codes.chunks(LANES));
+            for ((above, below), (dy, codes)) in rows.zip(gradients) {
+                let n = dy.len();
+                let (mut g, mut code) = ([T::zero(); LANES], [NONE; LANES]);
+                g[..n].copy_from_slice(dy);
+                code[..n].copy_from_slice(codes);
+                let code = code.map(i32::from);
+                let mut windows = [[T::zero(); 2 * LANES]; 2];
+                for place in 0..4 {
+                    for i in 0..LANES {
+                        let is_here = code[i] == place as i32;
+                        windows[place / 2][2 * i + place % 2] =
+                            if is_here { g[i] } else { T::zero() };
+                    }
+                }
+                above.copy_from_slice(&windows[0][..2 * n]);
+                below.copy_from_slice(&windows[1][..2 * n]);
+            }
+        },
+    );
 }
 
 #[cfg(test)]
@@ -107,19 +184,28 @@ mod tests {
 
     #[test]
     fn equals_candles_pooling_and_composed_gradients() {
-        let mut rng = Rng::new(0);
-        let values: Vec<f64> = (0..2 * 3 * 6 * 5).map(|_| rng.normal()).collect();
-        let x = Var::from_vec(values, (2, 3, 6, 5), &Device::Cpu).unwrap();
-        let (fused, plain) = (relu_max_pool(&x).unwrap(), composed(&x).unwrap());
-        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        assert_eq!(flat(&fused), flat(&x.max_pool2d(2).unwrap().relu().unwrap()));
-        assert_eq!(flat(&fused), flat(&plain));
-        let [a, b] = [fused, plain].map(|y| {
-            let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-            flat(gradients.get(&x).unwrap())
-        });
-        assert_eq!(a, b);
-        assert!(a.iter().any(|&g| g != 0.0));
+        // The last widths straddle the lanes.
+        for shape in [(2, 3, 6, 5), (1, 2, 5, 71), (2, 1, 2, 32), (1, 1, 3, 1)] {
+            let mut rng = Rng::new(0);
+            let n = shape.0 * shape.1 * shape.2 * shape.3;
+            let values: Vec<f64> = (0..n).map(|_| rng.normal()).collect();
+            let x = Var::from_vec(values, shape, &Device::Cpu).unwrap();
+            let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let fused = relu_max_pool(&x).unwrap();
+            assert_eq!(fused.dims(), [shape.0, shape.1, shape.2 / 2, shape.3 / 2]);
+            if fused.elem_count() == 0 {
+                continue;
+            }
+            let plain = composed(&x).unwrap();
+            assert_eq!(flat(&fused), flat(&x.max_pool2d(2).unwrap().relu().unwrap()));
+            assert_eq!(flat(&fused), flat(&plain));
+            let [a, b] = [fused, plain].map(|y| {
+                let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                flat(gradients.get(&x).unwrap())
+            });
+            assert_eq!(a, b);
+            assert!(a.iter().any(|&g| g != 0.0));
+        }
     }
 
     #[test]
