@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// Folder of the report and of finished runs.
     #[arg(long, value_name = "DIR", default_value = "target/reproduce/latest")]
     out: PathBuf,
-    /// Put verdicts and tables between the result marks of this file.
+    /// Put verdicts and tables between the result marks of this file; those of experiments that are not run stay.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
     /// Redo runs that were finished before.

@@ -45,7 +45,10 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
     let pictures = task.session.pictures("fashion-mnist")?;
     let mut study = Study::new(task, small, &pictures.test)?;
     if task.part == Part::Source {
-        study.expect(2, 2);
+        study.expect(3, 4);
+        study.alone("given/none/segments")?;
+        let teacher = study.teacher(big, NO_MAP)?;
+        study.taught("given/big/segments", &teacher, NO_MAP, &[])?;
         for given in maps().into_iter().filter(|given| given.is_published) {
             let teacher = study.teacher(big, &*given.map)?;
             study.taught(&format!("given/{}/segments", given.name), &teacher, &*given.map, &[])?;

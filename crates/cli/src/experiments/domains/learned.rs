@@ -105,7 +105,8 @@ fn students(task: &Task) -> Result<Outcome> {
     let small = study.small.clone();
 
     if task.part == Part::Source {
-        study.expect(2, 3);
+        study.expect(2, 4);
+        study.alone("learned/none/segments")?;
         let teacher = study.teacher(rich, NO_MAP)?;
         study.taught("learned/digits/segments", &teacher, NO_MAP, &[])?;
         study.taught("learned/translator/segments", &teacher, &of_source, &[])?;

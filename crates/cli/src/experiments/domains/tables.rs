@@ -39,6 +39,8 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
     extra_parts: &[Part::Source],
     run: given::run,
     rows: &[
+        RowSpec::segments("given/none/segments", "no teacher, as in the source"),
+        RowSpec::segments("given/big/segments", "teacher Big, no φ, as in the source"),
         RowSpec::segments("given/noise/segments", "noise, as in the source"),
         RowSpec::segments("given/convolution/segments", "\"dilation\", as in the source"),
         RowSpec::seeds("given/none/independent", "no teacher"),
@@ -101,12 +103,22 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
     point: Point::Epoch,
     figures: &[
         Figure::Curves {
-            title: "Test cross-entropy with noise (figure 4, independent runs)",
+            title: "Test cross-entropy with noise (figure 4: segments of one run, as in the source)",
+            metric: "cross_entropy",
+            rows: &["given/none/segments", "given/big/segments", "given/noise/segments"],
+        },
+        Figure::Curves {
+            title: "Test cross-entropy with noise, independent runs",
             metric: "cross_entropy",
             rows: &["given/none/independent", GIVEN_BIG, NOISE],
         },
         Figure::Curves {
-            title: "Test cross-entropy with the fixed convolution (figure 6, independent runs)",
+            title: "Test cross-entropy with the fixed convolution (figure 6: segments of one run, as in the source)",
+            metric: "cross_entropy",
+            rows: &["given/none/segments", "given/big/segments", "given/convolution/segments"],
+        },
+        Figure::Curves {
+            title: "Test cross-entropy with the fixed convolution, independent runs",
             metric: "cross_entropy",
             rows: &["given/none/independent", GIVEN_BIG, CONVOLUTION],
         },
@@ -151,6 +163,7 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
     extra_parts: &[Part::Shared, Part::Source],
     run: learned::run,
     rows: &[
+        RowSpec::segments("learned/none/segments", "no teacher, as in the source"),
         RowSpec::segments("learned/digits/segments", "MNIST without φ, as in the source"),
         RowSpec::segments(
             "learned/translator/segments",
@@ -258,17 +271,32 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
     point: Point::Epoch,
     figures: &[
         Figure::Curves {
-            title: "Test cross-entropy with the translator (figure 10, independent runs)",
+            title: "Test cross-entropy with the translator (figure 10: segments of one run, as in the source)",
+            metric: "cross_entropy",
+            rows: &["learned/none/segments", "learned/translator/segments"],
+        },
+        Figure::Curves {
+            title: "Test cross-entropy with the translator, independent runs",
             metric: "cross_entropy",
             rows: &[NONE, TRANSLATOR, "learned/translator-small/independent"],
         },
         Figure::Curves {
-            title: "Test cross-entropy, teacher of MNIST with and without φ (figure 11, independent runs)",
+            title: "Test cross-entropy, teacher of MNIST with and without φ (figure 11: segments of one run, as in the source)",
+            metric: "cross_entropy",
+            rows: &["learned/digits/segments", "learned/translator/segments"],
+        },
+        Figure::Curves {
+            title: "Test cross-entropy, teacher of MNIST with and without φ, independent runs",
             metric: "cross_entropy",
             rows: &[DIGITS, TRANSLATOR],
         },
         Figure::Curves {
-            title: "Test cross-entropy with GeneratedMNIST (figure 12, independent runs)",
+            title: "Test cross-entropy with GeneratedMNIST (figure 12: segments of one run, as in the source)",
+            metric: "cross_entropy",
+            rows: &["learned/none/segments", "learned/generated/segments"],
+        },
+        Figure::Curves {
+            title: "Test cross-entropy with GeneratedMNIST, independent runs",
             metric: "cross_entropy",
             rows: &[NONE, GENERATED, "learned/generated-distinct/independent"],
         },
