@@ -144,8 +144,8 @@ impl Dataset {
 
     /// Asks a teacher about every object, `chunk` at a time, and keeps its answers; 𝓘 becomes everything.
     ///
-    /// `answers` maps features (b, …) to scores (b, k). Hinton, Vapnik and distillation across domains differ
-    /// in this closure alone: f(x), f(x*) or f(φ(x)).
+    /// `answers` maps features (b, …) to scores (b, k): f(x) for Hinton, f(φ(x)) across domains. Where the teacher sees
+    /// features x* of its own, see [`Privileged`](crate::Privileged).
     pub fn taught_by(
         self,
         chunk: usize,
@@ -165,6 +165,38 @@ impl Dataset {
             return Err(Error::mismatch("answers of the teacher", n_objects, scores.dims2()?.0));
         }
         let known = Tensor::ones(n_objects, DType::F32, self.x.device())?;
+        Ok(Self { soft: Some(Soft { scores, known }), ..self })
+    }
+
+    /// Takes answers that are there already, (|𝓘|, k), row j of object `known`\[j\]; 𝓘 becomes those objects.
+    ///
+    /// Where 𝓘 is empty the data have no teacher. Refuses an object that is not there, or there twice.
+    pub fn with_answers(self, scores: &Tensor, known: &[usize]) -> Result<Self> {
+        let (n_objects, device) = (self.n_objects(), self.x.device());
+        let (n_answers, k) = scores.dims2()?;
+        if n_answers != known.len() {
+            return Err(Error::mismatch("answers of the teacher", known.len(), n_answers));
+        }
+        let mut flags = vec![0f32; n_objects];
+        for &i in known {
+            match flags.get_mut(i) {
+                Some(flag) if *flag == 0.0 => *flag = 1.0,
+                Some(_) => {
+                    return Err(Error::mismatch("answers of one object", 1, format!("2 of {i}")));
+                }
+                None => {
+                    return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
+                }
+            }
+        }
+        if known.is_empty() {
+            return Ok(Self { soft: None, ..self });
+        }
+        let indices: Vec<u32> = known.iter().map(|&i| i as u32).collect();
+        let indices = Tensor::from_vec(indices, n_answers, device)?;
+        let none = Tensor::zeros((n_objects, k), scores.dtype(), device)?;
+        let scores = none.index_add(&indices, &scores.detach().contiguous()?, 0)?; // (m, k)
+        let known = Tensor::from_vec(flags, n_objects, device)?;
         Ok(Self { soft: Some(Soft { scores, known }), ..self })
     }
 

@@ -9,6 +9,7 @@
 //! | p | `n_parameters` | number of parameters |
 //! | U_t | [`Block`], one tensor of [`Params`] | (n_t, n_{t−1} + 1), bias last |
 //! | X | [`Dataset::x`] | (m, n) or (m, …) |
+//! | X* | [`Privileged::x_star`] | (\|𝓘\|, …), the teacher's own features |
 //! | y | [`Targets`] | (m,) classes or (m, k) values |
 //! | s | [`Soft::scores`] | (m, k), before the softmax |
 //! | \[i ∈ 𝓘\] | [`Soft::known`] | (m,), 1 or 0 |
@@ -26,6 +27,7 @@ pub mod linalg;
 mod mean_field;
 mod optim;
 mod params;
+mod privileged;
 mod rng;
 pub mod stats;
 pub mod synthetic;
@@ -38,4 +40,5 @@ pub use layout::{Block, Layout, Slice};
 pub use mean_field::{MeanField, Pull};
 pub use optim::{Adam, AdamConfig};
 pub use params::Params;
+pub use privileged::Privileged;
 pub use rng::Rng;

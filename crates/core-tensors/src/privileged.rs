@@ -1,0 +1,169 @@
+//! Privileged information: features x* that the teacher sees and the student does not, known for some objects.
+
+use candle_core::{IndexOp, Tensor};
+
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+
+/// Objects (x, y), and for those of the index set 𝓘 also privileged features x*.
+///
+/// The teacher f is trained on (x*, y) and answers sᵢ = f(xᵢ*) for i ∈ 𝓘; the student g sees x alone. With x* = x and
+/// 𝓘 everything this is Hinton's distillation, with 𝓘 empty plain learning.
+///
+/// Source: Vapnik & Izmailov (2015); Lopez-Paz, Bottou, Schölkopf & Vapnik (2016), section 4.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use core_tensors::{Dataset, Privileged};
+/// # fn main() -> core_tensors::Result<()> {
+/// // Three objects with one feature; x* is known for the last two.
+/// let data = Dataset::classification(vec![0.1, -0.2, 0.3], vec![1, 0, 1], 2, &Device::Cpu)?;
+/// let x_star = Tensor::new(&[[-2f32, 2.0], [3.0, -3.0]], &Device::Cpu)?;
+/// let objects = Privileged::new(data, x_star, vec![1, 2])?;
+/// // A teacher trained on `objects.teachers_view()?` answers for them; here it passes x* on.
+/// let taught = objects.taught_by(100, |x_star| Ok(x_star.clone()))?;
+/// assert_eq!(taught.soft().map(|soft| soft.known().to_vec1::<f32>()).transpose()?, Some(vec![0.0, 1.0, 1.0]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Privileged {
+    data: Dataset,
+    x_star: Tensor,
+    known: Vec<usize>,
+}
+
+impl Privileged {
+    /// Objects with x* (|𝓘|, …), row j of object `known`\[j\]; refuses an object that is not there, or there twice.
+    pub fn new(data: Dataset, x_star: Tensor, known: Vec<usize>) -> Result<Self> {
+        if x_star.dim(0)? != known.len() {
+            return Err(Error::mismatch("privileged features", known.len(), x_star.dim(0)?));
+        }
+        let n_objects = data.n_objects();
+        let mut is_known = vec![false; n_objects];
+        for &i in &known {
+            match is_known.get_mut(i) {
+                Some(seen) if !*seen => *seen = true,
+                Some(_) => {
+                    let found = format!("2 of {i}");
+                    return Err(Error::mismatch("privileged features of one object", 1, found));
+                }
+                None => {
+                    return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
+                }
+            }
+        }
+        Ok(Self { data, x_star, known })
+    }
+
+    /// Objects that all have x*, (m, …) in their order.
+    pub fn everywhere(data: Dataset, x_star: Tensor) -> Result<Self> {
+        let known = (0..data.n_objects()).collect();
+        Self::new(data, x_star, known)
+    }
+
+    /// x and y of all objects.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// x* of the objects of 𝓘, in the order of [`Privileged::known`].
+    pub fn x_star(&self) -> &Tensor {
+        &self.x_star
+    }
+
+    /// 𝓘.
+    pub fn known(&self) -> &[usize] {
+        &self.known
+    }
+
+    /// (x*, y) of the objects of 𝓘: what the teacher is trained on.
+    pub fn teachers_view(&self) -> Result<Dataset> {
+        let y = self.data.rows(&self.known)?.y().clone();
+        Dataset::new(self.x_star.clone(), y)
+    }
+
+    /// (x, y) with the teacher's answers for 𝓘, asked `chunk` at a time: what the student is trained on.
+    ///
+    /// `answers` maps privileged features (b, …) to scores (b, k). Where 𝓘 is empty nobody is asked.
+    pub fn taught_by(
+        &self,
+        chunk: usize,
+        mut answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<Dataset> {
+        if chunk == 0 {
+            return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" });
+        }
+        let n_known = self.known.len();
+        if n_known == 0 {
+            return Ok(self.data.clone());
+        }
+        let parts = (0..n_known).step_by(chunk).map(|start| {
+            let x_star = self.x_star.i(start..n_known.min(start + chunk))?;
+            Ok(answers(&x_star)?.detach())
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        self.data.clone().with_answers(&Tensor::cat(&parts, 0)?, &self.known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn data() -> Dataset {
+        let x = (0..8).map(|i| i as f32).collect();
+        Dataset::classification(x, vec![0, 1, 1, 0], 2, &Device::Cpu).unwrap()
+    }
+
+    fn x_star(rows: usize) -> Tensor {
+        Tensor::arange(0f32, 3.0 * rows as f32, &Device::Cpu).unwrap().reshape((rows, 3)).unwrap()
+    }
+
+    #[test]
+    fn answers_reach_the_objects_that_they_were_given_for() {
+        let objects = Privileged::new(data(), x_star(3), vec![3, 0, 1]).unwrap();
+        for chunk in [1, 2, 10] {
+            // The teacher answers with the first two of its three features.
+            let taught = objects.taught_by(chunk, |x| x.narrow(1, 0, 2)).unwrap();
+            let soft = taught.soft().unwrap();
+            assert_eq!(soft.known().to_vec1::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
+            let rows = soft.scores().to_vec2::<f32>().unwrap();
+            assert_eq!(rows, [[3.0, 4.0], [6.0, 7.0], [0.0, 0.0], [0.0, 1.0]]);
+            assert_eq!(taught.x().to_vec2::<f32>().unwrap(), data().x().to_vec2::<f32>().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_teacher_is_trained_on_its_own_features_with_the_same_targets() {
+        let objects = Privileged::new(data(), x_star(2), vec![2, 0]).unwrap();
+        let view = objects.teachers_view().unwrap();
+        assert_eq!(view.x().dims(), [2, 3]);
+        match view.y() {
+            crate::Targets::Classes { labels, .. } => {
+                assert_eq!(labels.to_vec1::<u32>().unwrap(), [1, 0]);
+            }
+            crate::Targets::Values(_) => unreachable!("classes went in"),
+        }
+    }
+
+    #[test]
+    fn without_privileged_objects_there_is_no_teacher() {
+        let objects = Privileged::new(data(), x_star(0), Vec::new()).unwrap();
+        let taught = objects.taught_by(5, |_| unreachable!("nobody is asked")).unwrap();
+        assert!(taught.soft().is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let error =
+            |known: Vec<usize>| Privileged::new(data(), x_star(2), known).unwrap_err().to_string();
+        assert_eq!(error(vec![0]), "privileged features: wanted 1, found 2");
+        assert_eq!(error(vec![0, 4]), "index of an object: wanted < 4, found 4");
+        assert_eq!(error(vec![1, 1]), "privileged features of one object: wanted 1, found 2 of 1");
+        let objects = Privileged::everywhere(data(), x_star(4)).unwrap();
+        assert!(objects.taught_by(0, |x| Ok(x.clone())).is_err());
+        assert!(objects.taught_by(2, |x| x.narrow(0, 0, 1)).is_err(), "an answer is missing");
+    }
+}
