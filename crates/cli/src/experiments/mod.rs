@@ -8,13 +8,14 @@ mod domain_regression;
 mod domains;
 mod imagenette;
 mod linear_student;
+mod privileged;
 mod synthetic_classes;
 
 use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 14] = [
+pub static ALL: [&Experiment; 15] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -24,6 +25,7 @@ pub static ALL: [&Experiment; 14] = [
     &domain_regression::REGRESSION,
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
+    &privileged::SYNTHETIC,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

@@ -1,0 +1,5 @@
+//! Privileged information: teachers that see features x* of their own.
+
+mod synthetic;
+
+pub(super) use synthetic::SYNTHETIC;
