@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use crate::claims::Claim;
+use crate::claims::{Claim, Side};
 use crate::session::{Scale, Session};
 
 /// One experiment of a paper.
@@ -49,6 +49,13 @@ pub enum Point {
     Iterations(usize),
     /// Units that a layer has left: the row's own metric [`N_UNITS`], on a logarithmic axis.
     Units,
+    /// A value of a setting: the row's own metric of this name.
+    Of {
+        /// The metric.
+        metric: &'static str,
+        /// What a reader calls it.
+        name: &'static str,
+    },
 }
 
 /// The metric that holds the positions of [`Point::Units`].
@@ -162,6 +169,19 @@ pub enum Figure {
         /// Name of the array and label of the strip.
         strips: &'static [(&'static str, &'static str)],
     },
+    /// A measure over two settings as a map of colours with its numbers, the best cell framed.
+    Heat {
+        /// Its caption.
+        title: &'static str,
+        /// The array, (vertical, horizontal); averaged over seeds.
+        array: &'static str,
+        /// Where the better values lie.
+        better: Side,
+        /// Name and values of the vertical axis.
+        vertical: (&'static str, &'static [f64]),
+        /// Name and values of the horizontal axis.
+        horizontal: (&'static str, &'static [f64]),
+    },
     /// A probability over two settings, one grey map for each object and class.
     Maps {
         /// Its caption.
@@ -242,6 +262,7 @@ impl Point {
             Self::Epoch => "epoch",
             Self::Iterations(_) => "iteration",
             Self::Units => "units kept",
+            Self::Of { name, .. } => name,
         }
     }
 }

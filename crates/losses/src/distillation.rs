@@ -87,6 +87,14 @@ impl Distillation {
         Self { scale: TemperatureScale::Squared, ..Self::convex(lambda, temperature) }
     }
 
+    /// (1 − λ) CE + λ soft CE, the teacher at T and the student at 1.
+    ///
+    /// Source: Lopez-Paz et al. (2016), generalised distillation; also the code behind paper 004's synthetic experiment,
+    /// but for its mean over classes.
+    pub fn generalized(lambda: f64, temperature: f64) -> Self {
+        Self { student_temperature: 1.0, ..Self::convex(lambda, temperature) }
+    }
+
     /// CE + soft CE at T = 1.
     ///
     /// Source: code behind paper 003, all its tables.

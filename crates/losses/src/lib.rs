@@ -13,6 +13,7 @@
 
 mod autoencoder;
 mod calibration;
+mod controls;
 mod discrepancy;
 mod distillation;
 mod error;
@@ -23,6 +24,7 @@ mod squared_error;
 
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
+pub use controls::{Control, entropies};
 pub use discrepancy::{discrepancy, median_scale};
 pub use distillation::{
     ClassReduction, Distillation, Normalizer, TemperatureScale, distillation,

@@ -40,6 +40,17 @@ impl Predictions {
         self.rows().nth(object).map(|row| row.g.to_vec()).unwrap_or_default()
     }
 
+    /// −log g_{yᵢ}(xᵢ) of each object, in nats: its share of [`Predictions::cross_entropy`].
+    pub fn negative_logs(&self, labels: &[u32]) -> Result<Vec<f64>> {
+        self.check_labels(labels)?;
+        Ok(self.rows().zip(labels).map(|(row, &y)| -row.log_g[y as usize]).collect())
+    }
+
+    /// Entropy −Σₖ gₖ log gₖ of each object, in nats.
+    pub fn entropies(&self) -> Vec<f64> {
+        self.rows().map(|row| row.g.iter().zip(row.log_g).map(|(g, l)| -g * l).sum()).collect()
+    }
+
     /// Most probable class of each object, the first among equals.
     pub fn classes(&self) -> Vec<u32> {
         self.rows().map(|row| row.most_probable() as u32).collect()
@@ -198,6 +209,8 @@ mod tests {
         // Bins hold one object each: |0.5 − 1| and |0.7 − 0|.
         assert_near(p.calibration_error(&labels).unwrap(), (0.5 + 0.7) / 2.0);
         assert_near(p.spreads()[1], 0.6);
+        assert_near(p.negative_logs(&labels).unwrap()[1], 5f64.ln());
+        assert_near(p.entropies()[0], 0.5 * 2f64.ln() + 0.5 * 4f64.ln());
         assert_near(p.probabilities(1)[2], 0.7);
     }
 

@@ -15,7 +15,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 15] = [
+pub static ALL: [&Experiment; 16] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -26,6 +26,7 @@ pub static ALL: [&Experiment; 15] = [
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
     &privileged::SYNTHETIC,
+    &privileged::DIGITS,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

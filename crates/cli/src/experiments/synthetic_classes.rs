@@ -48,9 +48,8 @@ fn settings(scale: Scale) -> Settings {
 /// The loss of the code: temperature on the teacher's side alone, mean over classes.
 fn code(lambda: f64, temperature: f64) -> Distillation {
     Distillation {
-        student_temperature: 1.0,
         class_reduction: ClassReduction::Mean,
-        ..Distillation::convex(lambda, temperature)
+        ..Distillation::generalized(lambda, temperature)
     }
 }
 

@@ -5,11 +5,15 @@ use base64::Engine as _;
 
 use super::html::escape;
 use super::{ExperimentReport, plots};
+use crate::claims::Side;
 use crate::experiment::Figure;
 use crate::sheet::sheet;
 
 /// Side of a cell of a picture of grey levels.
 const CELL: usize = 18;
+/// Width and height of a cell that holds a number, and its colour at the best value.
+const HEAT: (usize, usize) = (58, 26);
+const HOT: [f64; 3] = [110.0, 170.0, 225.0];
 /// Room for labels.
 const MARGIN: usize = 46;
 /// Size of their type.
@@ -29,6 +33,10 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
         }
         Figure::Strips { title, n_classes, strips: named } => {
             strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
+        }
+        Figure::Heat { title, array, better, vertical, horizontal } => {
+            let values = report.arrays.get(*array);
+            values.map(|v| ((*title).to_owned(), heat(v, *better, *vertical, *horizontal)))
         }
         Figure::Maps { title, array, objects, classes, vertical, horizontal } => {
             let maps = report.arrays.get(*array).map(|values| Maps {
@@ -91,6 +99,45 @@ fn strips(report: &ExperimentReport, n_classes: usize, named: &[(&str, &str)]) -
         }
     }
     Some(svg.finish())
+}
+
+/// One coloured cell for each pair of settings with its number, from the worst value, white, to the best; that one framed.
+fn heat(
+    values: &[f64],
+    better: Side,
+    vertical: (&str, &[f64]),
+    horizontal: (&str, &[f64]),
+) -> String {
+    let sign = match better {
+        Side::Above => 1.0,
+        Side::Below => -1.0,
+    };
+    let finite = || values.iter().map(|v| sign * v).filter(|v| v.is_finite());
+    let (low, high) =
+        (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let (n_down, n_across) = (vertical.1.len(), horizontal.1.len());
+    let (left, top) = (MARGIN, 2 * FONT);
+    let mut svg = Svg::new(left + n_across * HEAT.0 + 2, top + n_down * HEAT.1 + 2 * FONT + 12);
+    for (cell, &value) in values.iter().take(n_down * n_across).enumerate() {
+        let (down, across) = (cell / n_across, cell % n_across);
+        let (x, y) = (left + across * HEAT.0, top + down * HEAT.1);
+        let share = if high > low { (sign * value - low) / (high - low) } else { 0.0 };
+        let description = format!(
+            "{} = {}, {} = {}: {value:.4}",
+            vertical.0, vertical.1[down], horizontal.0, horizontal.1[across]
+        );
+        svg.heat(x, y, share, sign * value == high, &description);
+        svg.text(x + HEAT.0 / 2, y + HEAT.1 / 2 + FONT / 2 - 2, "middle", &format!("{value:.4}"));
+    }
+    for (down, v) in vertical.1.iter().enumerate() {
+        svg.text(left - 4, top + down * HEAT.1 + HEAT.1 / 2 + 4, "end", &v.to_string());
+    }
+    for (across, h) in horizontal.1.iter().enumerate() {
+        let below = top + n_down * HEAT.1 + FONT + 2;
+        svg.text(left + across * HEAT.0 + HEAT.0 / 2, below, "middle", &h.to_string());
+    }
+    svg.text(left, FONT, "start", &format!("{} down, {} across", vertical.0, horizontal.0));
+    svg.finish()
 }
 
 /// Grey maps over two settings.
@@ -159,6 +206,23 @@ impl Svg {
         );
     }
 
+    /// A cell from 0, white, to 1, blue; the best has a frame.
+    fn heat(&mut self, x: usize, y: usize, share: f64, is_best: bool, description: &str) {
+        let towards = |end: f64| (255.0 + (end - 255.0) * share.clamp(0.0, 1.0)).round() as u8;
+        let [r, g, b] = HOT.map(towards);
+        let frame = if is_best {
+            "stroke=\"#000\" stroke-width=\"2\""
+        } else {
+            "stroke=\"#bbb\" stroke-width=\"0.5\""
+        };
+        let (width, height) = HEAT;
+        self.body += &format!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"rgb({r},{g},{b})\" \
+             {frame}><title>{}</title></rect>\n",
+            escape(description)
+        );
+    }
+
     /// A PNG across the whole width.
     fn picture(&mut self, top: usize, width: usize, height: usize, description: &str, png: &[u8]) {
         let data = base64::engine::general_purpose::STANDARD.encode(png);
@@ -189,6 +253,20 @@ impl Svg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_cell_of_a_heat_map_is_framed_on_the_better_side() {
+        let draw = |better| {
+            heat(&[0.1, 0.3, 0.2, f64::NAN], better, ("T", &[1.0, 2.0]), ("λ", &[0.0, 0.5]))
+        };
+        for (better, best) in
+            [(Side::Above, "T = 1, λ = 0.5: 0.3000"), (Side::Below, "T = 1, λ = 0: 0.1000")]
+        {
+            let svg = draw(better);
+            let framed: Vec<&str> = svg.lines().filter(|line| line.contains("#000")).collect();
+            assert!(framed.len() == 1 && framed[0].contains(best), "{framed:?}");
+        }
+    }
 
     #[test]
     fn probabilities_become_grey_levels() {

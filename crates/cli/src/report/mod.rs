@@ -117,11 +117,14 @@ impl Row {
         match point {
             Point::Epoch => (0..n_points).map(|i| i as f64).collect(),
             Point::Iterations(every) => (1..=n_points).map(|i| (every * i) as f64).collect(),
-            Point::Units => {
-                let runs = self.metrics.get(N_UNITS).and_then(|runs| runs.first());
-                runs.map_or_else(Vec::new, |run| run.0.iter().copied().take(n_points).collect())
-            }
+            Point::Units => self.own_positions(N_UNITS, n_points),
+            Point::Of { metric, .. } => self.own_positions(metric, n_points),
         }
+    }
+
+    fn own_positions(&self, metric: &str, n_points: usize) -> Vec<f64> {
+        let runs = self.metrics.get(metric).and_then(|runs| runs.first());
+        runs.map_or_else(Vec::new, |run| run.0.iter().copied().take(n_points).collect())
     }
 
     /// Last values of a metric of two rows for the runs that both have, in order of the runs.

@@ -75,7 +75,7 @@ pub(super) fn curves(
     let point = report.experiment.point;
     let mut name = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
-        Point::Iterations(_) | Point::Units => point.name().to_owned(),
+        Point::Iterations(_) | Point::Units | Point::Of { .. } => point.name().to_owned(),
     };
     if report.is_generated() {
         name += "; generated data";
@@ -133,6 +133,7 @@ fn draw(
         .x_label_formatter(&|x| match point {
             Point::Epoch | Point::Iterations(_) => format!("{x:.0}"),
             Point::Units => format!("{:.0}", x.exp2()),
+            Point::Of { .. } => format!("{x}"),
         })
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))

@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 34] = [
+const METRICS: [(&str, &str); 36] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -41,6 +41,8 @@ const METRICS: [(&str, &str); 34] = [
     ("proxy_distance", "proxy A-distance"),
     ("discrepancy", "MMD²"),
     ("round_trip", "round-trip error"),
+    ("chosen_lambda", "λ chosen"),
+    ("chosen_temperature", "T chosen"),
     ("evidence_change", "change of log evidence"),
     ("evidence_size", "units of the largest evidence"),
     ("loss_size", "units at a loss of over 1 point"),

@@ -1,6 +1,7 @@
 //! Short functions that put several pieces of the lower crates together: training with a record.
 
 mod authors_bayes;
+mod choice;
 mod side_by_side;
 mod translator;
 mod variational;
@@ -18,6 +19,7 @@ use models::Architecture;
 use crate::experiment::{Curve, Task};
 
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
+pub use choice::{Chosen, Grid, cross_validate};
 pub use side_by_side::LinearStudents;
 pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};

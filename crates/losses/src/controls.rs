@@ -1,0 +1,225 @@
+//! Controls for a teacher: answers as uncertain as its own that know less, so that a gain can be put down to what it knows.
+
+use candle_core::{DType, Tensor};
+use core_tensors::Rng;
+
+use crate::error::Result;
+use crate::kernel::softmax;
+
+/// Halvings of the interval of ε: far below the last digit of f32.
+const N_HALVINGS: usize = 60;
+/// Smallest probability of a smoothed label: log 0 has no place in a tensor of scores.
+const SMALLEST: f64 = 1e-30;
+
+/// What a control leaves of a teacher's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The answer for another object of the same class: what classes look like, not what objects do.
+    SameClass,
+    /// The probability of the label, the others in random order: how sure the teacher is, not what it confuses.
+    OtherClasses,
+    /// The answer for any other object: the entropies and nothing else.
+    AnyObject,
+    /// Smoothed labels (1 − ε) \[k = y\] + ε / K with the mean entropy of the teacher's answers: no teacher at all.
+    SmoothedLabels,
+}
+
+impl Control {
+    /// All of them, from the one that keeps most.
+    pub const ALL: [Self; 4] =
+        [Self::SameClass, Self::OtherClasses, Self::AnyObject, Self::SmoothedLabels];
+
+    /// Scores (m, k), f32, of the control that stands in for a teacher with these `scores` (m, k) at temperature T.
+    ///
+    /// The entropies of softmax(scores / T) are those of the teacher as a whole, object by object for
+    /// [`Control::OtherClasses`], and equal their mean for [`Control::SmoothedLabels`]. `labels` are one class an object.
+    pub fn of(
+        self,
+        scores: &Tensor,
+        labels: &[u32],
+        temperature: f64,
+        rng: &mut Rng,
+    ) -> Result<Tensor> {
+        let (m, k) = scores.dims2()?;
+        check(labels, m, k, temperature)?;
+        let values: Vec<f32> = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let row = |i: usize| values[i * k..(i + 1) * k].iter().copied();
+        let new: Vec<f32> = match self {
+            Self::SameClass => {
+                let mut order: Vec<usize> = (0..m).collect();
+                for class in 0..k as u32 {
+                    let members: Vec<usize> = (0..m).filter(|&i| labels[i] == class).collect();
+                    let drawn = rng.permutation(members.len());
+                    members.iter().zip(drawn).for_each(|(&i, j)| order[i] = members[j]);
+                }
+                order.into_iter().flat_map(row).collect()
+            }
+            Self::OtherClasses => {
+                let mut new = values.clone();
+                for (row, &label) in new.chunks_exact_mut(k).zip(labels) {
+                    let others: Vec<usize> = (0..k).filter(|&j| j != label as usize).collect();
+                    let old = row.to_vec();
+                    let drawn = rng.permutation(others.len());
+                    others.iter().zip(drawn).for_each(|(&to, from)| row[to] = old[others[from]]);
+                }
+                new
+            }
+            Self::AnyObject => rng.permutation(m).into_iter().flat_map(row).collect(),
+            Self::SmoothedLabels => {
+                let entropy = mean(&entropies(scores, temperature)?);
+                let share = smoothing(entropy, k);
+                let rest = share / k as f64;
+                let score = |p: f64| (temperature * p.max(SMALLEST).ln()) as f32;
+                let (own, other) = (score(1.0 - share + rest), score(rest));
+                let of =
+                    |&label: &u32| (0..k as u32).map(move |j| if j == label { own } else { other });
+                labels.iter().flat_map(of).collect()
+            }
+        };
+        Ok(Tensor::from_vec(new, (m, k), scores.device())?)
+    }
+}
+
+/// Entropy −Σₖ sₖ log sₖ of softmax(scores / T) of each object, in nats.
+pub fn entropies(scores: &Tensor, temperature: f64) -> Result<Vec<f64>> {
+    let (_, k) = scores.dims2()?;
+    let mut log_s: Vec<f64> = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    let mut s = vec![0.0; log_s.len()];
+    if k > 0 {
+        softmax(&mut log_s, &mut s, k, temperature);
+    }
+    let rows = s.chunks_exact(k.max(1)).zip(log_s.chunks_exact(k.max(1)));
+    Ok(rows.map(|(s, log_s)| s.iter().zip(log_s).map(|(s, l)| -s * l).sum()).collect())
+}
+
+/// ε of smoothed labels of k classes with this entropy, by bisection: the entropy rises with ε from 0 to log k.
+fn smoothing(entropy: f64, k: usize) -> f64 {
+    let of = |share: f64| {
+        let rest = share / k as f64;
+        let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+        term(1.0 - share + rest) + (k - 1) as f64 * term(rest)
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..N_HALVINGS {
+        let middle = 0.5 * (low + high);
+        if of(middle) < entropy { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    core_tensors::stats::mean(values)
+}
+
+fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
+    if labels.len() != m {
+        return Err(core_tensors::Error::mismatch("labels of a control", m, labels.len()).into());
+    }
+    if let Some(&label) = labels.iter().find(|&&y| y as usize >= k) {
+        let range = "0 .. the number of classes";
+        let value = f64::from(label);
+        return Err(core_tensors::Error::OutOfRange { name: "class", value, range }.into());
+    }
+    if !(temperature > 0.0 && temperature.is_finite()) {
+        let name = "teacher temperature";
+        let (value, range) = (temperature, "(0, ∞)");
+        return Err(core_tensors::Error::OutOfRange { name, value, range }.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    const T: f64 = 2.0;
+
+    fn teacher(m: usize, k: usize) -> (Tensor, Vec<u32>) {
+        let mut rng = Rng::new(5);
+        let scores: Vec<f32> = (0..m * k).map(|_| 3.0 * rng.normal() as f32).collect();
+        let labels = (0..m).map(|_| rng.below(k) as u32).collect();
+        (Tensor::from_vec(scores, (m, k), &Device::Cpu).unwrap(), labels)
+    }
+
+    fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    fn gap(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn every_control_is_as_uncertain_as_the_teacher() {
+        let (scores, labels) = teacher(60, 4);
+        let own = entropies(&scores, T).unwrap();
+        for control in Control::ALL {
+            let new = control.of(&scores, &labels, T, &mut Rng::new(0)).unwrap();
+            let found = entropies(&new, T).unwrap();
+            let worst = match control {
+                Control::SameClass | Control::AnyObject => {
+                    gap(&sorted(own.clone()), &sorted(found))
+                }
+                Control::OtherClasses => gap(&own, &found),
+                // The same entropy for all: the mean.
+                Control::SmoothedLabels => gap(&[mean(&own); 60], &found),
+            };
+            // Scores are f32.
+            assert!(worst < 1e-6, "{control:?}: {worst}");
+            let rows = |t: &Tensor| t.to_vec2::<f32>().unwrap();
+            assert_ne!(rows(&new), rows(&scores), "{control:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_control_keeps_it_keeps() {
+        let (scores, labels) = teacher(60, 4);
+        let rows = scores.to_vec2::<f32>().unwrap();
+        let of = |control: Control| {
+            let new = control.of(&scores, &labels, T, &mut Rng::new(1)).unwrap();
+            new.to_vec2::<f32>().unwrap()
+        };
+        for (i, row) in of(Control::SameClass).iter().enumerate() {
+            let source = rows.iter().position(|r| r == row).unwrap();
+            assert_eq!(labels[source], labels[i]);
+        }
+        let mut n_moved = 0;
+        for ((row, old), &y) in of(Control::OtherClasses).iter().zip(&rows).zip(&labels) {
+            assert_eq!(row[y as usize], old[y as usize]);
+            n_moved += usize::from(row != old);
+        }
+        assert!(n_moved > 40, "three other classes stay in place in one of six objects, {n_moved}");
+        for row in of(Control::AnyObject) {
+            assert!(rows.contains(&row));
+        }
+        for (row, &y) in of(Control::SmoothedLabels).iter().zip(&labels) {
+            assert!((0..4).all(|j| j == y as usize || row[j] < row[y as usize]));
+        }
+    }
+
+    #[test]
+    fn entropies_by_hand() {
+        // At T = 2 the scores 2 log 3 and 0 have the probabilities ¾ and ¼.
+        let scores = Tensor::new(&[[2.0 * 3f64.ln(), 0.0], [1.0, 1.0]], &Device::Cpu).unwrap();
+        let wanted = [0.75 * (4.0 / 3.0f64).ln() + 0.25 * 4f64.ln(), 2f64.ln()];
+        assert!(gap(&entropies(&scores, T).unwrap(), &wanted) < 1e-14);
+        assert!((smoothing(2f64.ln(), 2) - 1.0).abs() < 1e-6, "even labels");
+        assert!(smoothing(0.0, 3) < 1e-12, "hard labels");
+    }
+
+    #[test]
+    fn a_certain_teacher_has_finite_controls() {
+        let scores = Tensor::new(&[[1e6f32, 0.0, -1e6]], &Device::Cpu).unwrap();
+        for control in Control::ALL {
+            let new = control.of(&scores, &[0], 1.0, &mut Rng::new(0)).unwrap();
+            assert!(
+                new.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|v| v.is_finite())
+            );
+        }
+        assert!(Control::AnyObject.of(&scores, &[3], 1.0, &mut Rng::new(0)).is_err());
+        assert!(Control::AnyObject.of(&scores, &[0, 1], 1.0, &mut Rng::new(0)).is_err());
+        assert!(Control::AnyObject.of(&scores, &[0], 0.0, &mut Rng::new(0)).is_err());
+    }
+}
