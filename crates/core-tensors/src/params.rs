@@ -101,6 +101,30 @@ impl Params {
         Self { layout: self.layout.clone(), blocks }
     }
 
+    /// The gradient of a scalar by these trainable parameters, in their shapes; zeros where it does not depend on a block.
+    pub fn gradient(&self, loss: &Tensor) -> Result<Self> {
+        let store = loss.backward()?;
+        let of = |block: &Tensor| match store.get(block) {
+            Some(gradient) => Ok(gradient.detach()),
+            None => block.zeros_like(),
+        };
+        let blocks = self.blocks.iter().map(of).collect::<candle_core::Result<_>>()?;
+        Ok(Self { layout: self.layout.clone(), blocks })
+    }
+
+    /// w + factor · d for a direction d of the same layout; without gradients.
+    pub fn moved(&self, direction: &Self, factor: f64) -> Result<Self> {
+        if self.layout != direction.layout {
+            let (wanted, found) = (&self.layout.blocks, &direction.layout.blocks);
+            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+            return Err(Error::mismatch("blocks of a direction", wanted, found));
+        }
+        let step = |(w, d): (&Tensor, &Tensor)| w.detach() + (d.detach() * factor)?;
+        let pairs = self.blocks.iter().zip(&direction.blocks);
+        let blocks = pairs.map(step).collect::<candle_core::Result<_>>()?;
+        Ok(Self { layout: self.layout.clone(), blocks })
+    }
+
     /// vec(w) in f64: block by block, row by row.
     pub fn to_vec(&self) -> Result<Vec<f64>> {
         let mut values = Vec::with_capacity(self.layout.n_parameters());
@@ -135,6 +159,21 @@ mod tests {
 
     fn layout() -> Layout {
         Layout { blocks: vec![Block { rows: 3, cols: 5 }, Block { rows: 10, cols: 4 }] }
+    }
+
+    #[test]
+    fn a_step_against_the_gradient_of_a_square_halves_it() {
+        let w = random(3).trainable().unwrap();
+        let loss = w.blocks()[1].sqr().unwrap().sum_all().unwrap();
+        let gradient = w.gradient(&loss).unwrap();
+        let moved = w.moved(&gradient, -0.25).unwrap().to_vec().unwrap();
+        let old = w.to_vec().unwrap();
+        // The first block is not in the loss; w − ¼ · 2w = w / 2.
+        let wanted = old.iter().enumerate().map(|(i, w)| if i < 15 { *w } else { 0.5 * w });
+        assert!(wanted.zip(&moved).all(|(a, b)| (a - b).abs() < 1e-7));
+        let other = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
+        let other = Params::from_vec(&other, &[0.0], &Device::Cpu).unwrap();
+        assert!(w.moved(&other, 1.0).is_err());
     }
 
     fn random(seed: u64) -> Params {

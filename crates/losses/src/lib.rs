@@ -19,6 +19,7 @@ mod distillation;
 mod error;
 mod kernel;
 mod likelihood;
+mod metaparameters;
 mod metrics;
 mod squared_error;
 
@@ -32,5 +33,6 @@ pub use distillation::{
 };
 pub use error::{Error, Result};
 pub use likelihood::Likelihood;
+pub use metaparameters::{Metaparameters, Slopes};
 pub use metrics::Predictions;
 pub use squared_error::{squared_error, squared_error_of_all_pairs};

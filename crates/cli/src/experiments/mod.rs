@@ -15,7 +15,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 16] = [
+pub static ALL: [&Experiment; 18] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -27,6 +27,8 @@ pub static ALL: [&Experiment; 16] = [
     &synthetic_classes::SYNTHETIC_CLASSES,
     &privileged::SYNTHETIC,
     &privileged::DIGITS,
+    &privileged::KNOWLEDGE,
+    &privileged::KNOWN_SHARE,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 36] = [
+const METRICS: [(&str, &str); 37] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -41,11 +41,18 @@ const METRICS: [(&str, &str); 36] = [
     ("proxy_distance", "proxy A-distance"),
     ("discrepancy", "MMD²"),
     ("round_trip", "round-trip error"),
+    ("answer_entropy", "entropy of the answers"),
     ("chosen_lambda", "λ chosen"),
     ("chosen_temperature", "T chosen"),
     ("evidence_change", "change of log evidence"),
     ("evidence_size", "units of the largest evidence"),
     ("loss_size", "units at a loss of over 1 point"),
+];
+
+/// Metrics that are curves and nothing else: figures show them, a table of results does not.
+const OF_CURVES: [(&str, &str); 2] = [
+    ("cross_entropy_gain", "cross-entropy below no teacher's"),
+    ("accuracy_gain", "accuracy above no teacher's"),
 ];
 
 /// What the columns mean.
@@ -319,7 +326,8 @@ pub(super) fn settings(settings: &serde_json::Value) -> String {
 }
 
 pub(super) fn heading(metric: &str) -> &str {
-    METRICS.iter().find(|(name, _)| *name == metric).map_or(metric, |(_, heading)| heading)
+    let named = METRICS.iter().chain(&OF_CURVES).find(|(name, _)| *name == metric);
+    named.map_or(metric, |(_, heading)| heading)
 }
 
 fn printed(p: &Published) -> String {

@@ -2,6 +2,7 @@
 
 mod authors_bayes;
 mod choice;
+mod metaparameters;
 mod side_by_side;
 mod translator;
 mod variational;
@@ -20,6 +21,7 @@ use crate::experiment::{Curve, Task};
 
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
 pub use choice::{Chosen, Grid, cross_validate};
+pub use metaparameters::{MetaCourse, MetaDescent, hypergradient, train_with_metaparameters};
 pub use side_by_side::LinearStudents;
 pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
@@ -195,6 +197,11 @@ impl Examination {
     /// Predictions of a network on the test objects.
     pub fn predictions(&self, network: &dyn Architecture, w: &Params) -> Result<Predictions> {
         Ok(Predictions::new(&scores(network, w, &self.x)?)?)
+    }
+
+    /// Classes of the test objects.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
     }
 
     /// The test objects.
