@@ -72,22 +72,35 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         reasons.join("; ")
     });
     let is_run = verdict != Verdict::NotRun;
-    let ours = claim.published.first().filter(|_| is_run).and_then(|headline| {
-        // Where the printed row holds segments of one run, the first checked row stands for it.
-        let checked = claim.checks.first().and_then(|check| check.rows().first().copied());
-        [Some(headline.row), checked].into_iter().flatten().find_map(|row| {
+    let headline = claim.published.first();
+    let ours = headline.filter(|_| is_run).and_then(|headline| {
+        // Where the printed row holds segments of one run, a row whose number is checked stands for it, else the first.
+        let checked = claim.checks.iter().find_map(|check| match *check {
+            Check::Near { metric, row, .. } | Check::Matches { metric, row, .. } => {
+                (metric == headline.metric).then_some(row)
+            }
+            _ => None,
+        });
+        let first = claim.checks.first().and_then(|check| check.rows().first().copied());
+        [Some(headline.row), checked, first].into_iter().flatten().find_map(|row| {
             let finals = rows.finals(row, headline.metric);
             (!finals.is_empty()).then(|| (row, Estimate::new(&finals)))
         })
     });
-    let difference = claim.checks.iter().filter(|_| is_run).find_map(|check| match *check {
+    let compared = |check: &Check| match *check {
         Check::Better { metric, row, than: other, .. }
         | Check::Equivalent { metric, row, to: other, .. }
-        | Check::NoGain { metric, row, over: other, .. } => {
-            let (a, b) = rows.pairs(row, other, metric);
-            Paired::new(&a, &b).ok()
-        }
+        | Check::NoGain { metric, row, over: other, .. } => Some((metric, row, other)),
         Check::Near { .. } | Check::Matches { .. } | Check::Exact { .. } => None,
+    };
+    // The comparison of the metric that is shown beside it, if there is one.
+    let of_headline = claim.checks.iter().filter_map(compared);
+    let of_headline =
+        of_headline.filter(|(metric, ..)| headline.is_some_and(|h| h.metric == *metric));
+    let any = claim.checks.iter().filter_map(compared);
+    let difference = of_headline.chain(any).filter(|_| is_run).find_map(|(metric, row, other)| {
+        let (a, b) = rows.pairs(row, other, metric);
+        Paired::new(&a, &b).ok()
     });
     ClaimResult { id: claim.id, ours, difference, checks, verdict, reason }
 }
@@ -330,6 +343,36 @@ mod tests {
             assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
         }
         assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::Differs);
+    }
+
+    #[test]
+    fn a_row_whose_number_is_checked_stands_for_printed_segments() {
+        static CHECKS: [Check; 3] = [
+            Check::Better { metric: "other", row: "b", than: "a", side: Side::Above },
+            Check::Better { metric: "m", row: "b", than: "a", side: Side::Above },
+            MATCHES,
+        ];
+        let claim = Claim {
+            id: "C0",
+            text: "",
+            published: &[Published { row: "s", metric: "m", mean: 1.0, std: None }],
+            min_seeds: 3,
+            checks: &CHECKS,
+        };
+        let mut rows = [
+            row("s", &[5.0; 3], Kind::Real, Unit::Segment),
+            row("a", &around(1.0, 1.0), Kind::Real, Unit::Seed),
+            row("b", &[3.0; 4], Kind::Real, Unit::Seed),
+        ];
+        for (row, level) in rows.iter_mut().zip([0.0, 7.0, 8.0]) {
+            row.metrics.insert("other".into(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
+        }
+        let found = judge(&claim, &Rows::new(rows.iter(), Scale::Quick));
+        let (name, ours) = found.ours.unwrap();
+        assert_eq!(name, "a");
+        assert!((ours.mean - 1.0).abs() < 1e-12);
+        // Of the headline's metric, not of the first check's.
+        assert!((found.difference.unwrap().difference.mean - 2.0).abs() < 1e-12);
     }
 
     #[test]

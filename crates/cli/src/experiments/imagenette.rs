@@ -101,11 +101,12 @@ fn scaled(side: usize, of: &[(usize, usize)], dense: &[usize], is_averaged: bool
     }
 }
 
-/// How rows begin: those of the source's own pictures are at 200 pixels and of the whole set.
+/// How rows begin: the source's own have 200 pixels, the whole set, and φ with all blocks of VGG-19.
 fn prefix(task: &Task) -> Result<&'static str> {
     let is_whole = task.session.pictures(IMAGENETTE)?.is_complete;
+    let is_of_source = task.session.weights(VGG19)?.source == Weights::Torchvision;
     Ok(match task.session.scale {
-        Scale::Paper if is_whole => "imagenette-200",
+        Scale::Paper if is_whole && is_of_source => "imagenette-200",
         Scale::Paper => "imagenette-200-part",
         Scale::Quick | Scale::Smoke => "imagenette-64",
     })

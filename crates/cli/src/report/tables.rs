@@ -78,7 +78,8 @@ pub(super) const NOTES: &[&str] = &[
      test set. The change of log evidence is that from the network before the removal (Savage–Dickey under the Laplace \
      posterior); the units of its largest value are the best of the sizes tried, that before the removal included, and the \
      units at a loss are the largest size tried whose test accuracy lies more than 0.01 below that before the removal, 0 where none does.",
-    "Measures of a map φ: the teacher's accuracy through φ is the share of test objects whose label it names on φ(x); the \
+    "Measures of a map φ: the teacher's accuracy through φ is the share of test objects (of Imagenette: of the student's own objects) whose \
+     label it names on φ(x); the \
      proxy A-distance is 2 (1 − 2 ε) with ε the test error of a small perceptron that tells φ(x) of the student's objects from \
      the teacher's own, 0 where it cannot, 2 where it always can; MMD² is the squared maximum mean discrepancy of the same \
      samples under one Gaussian kernel of the median scale, unbiased; the round-trip error is the mean squared error of a \

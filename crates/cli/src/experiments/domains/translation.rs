@@ -85,7 +85,8 @@ pub(super) fn generated_as_in_source(
     Ok((unique.rows(&kept)?, unique.rows(&test)?))
 }
 
-/// GeneratedMNIST without its leak: the objects are split first, and each gives `n` different pictures.
+/// GeneratedMNIST of distinct pictures: the objects are split first, and each gives `n` different pictures, so that no picture
+/// is in both parts. The translator has seen the labels of all its objects, so the teacher's own test stays an easy one.
 pub(super) fn generated(
     poor: &Dataset,
     map: &dyn DomainMap,

@@ -20,10 +20,11 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
     summary: "Students of Small (1000 pictures), teachers of Big (the other 8469, or 4000 where the copy has 5000), as it is or \
         styled. φ moves a picture's pixels three steps of 0.04 towards the Gram matrices of a painting; it is deterministic, so \
         that each picture is styled once. With all of VGG-19 its settings are the source's (five layers); with the first three \
-        blocks they are our own: conv1_1, conv2_1, conv3_1, Gram matrices over c·h·w, content 1, style 10, clipped. The \
-        source's painting is not known: ours is drawn by a formula. At quick scale pictures have 64 pixels a side and \
-        networks half of the channels and one block fewer than the source's; these rows are not the source's, and C25 needs \
-        `--scale paper` with the whole data set. The source's student is larger than its teacher; a smaller one stands \
+        blocks they are our own: conv1_1, conv2_1, conv3_1, Gram matrices over c·h·w, content 1, style 10, clipped. Styled \
+        pictures are kept as bytes, so that levels outside [0, 1], which the source does not clip, are clipped here. The \
+        source's painting is not known: ours is drawn by a formula. At quick scale pictures have 64 pixels a side (32 at \
+        smoke, under the same names) and networks half of the channels and one block fewer than the source's; these rows are not the source's, and C25 needs \
+        `--scale paper` with the whole data set and all of VGG-19. The source's student is larger than its teacher; a smaller one stands \
         beside it. Pictures of a copy of 160 pixels are enlarged at 200.",
     data: &[IMAGENETTE, VGG19],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
