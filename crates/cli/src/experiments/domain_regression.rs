@@ -107,17 +107,10 @@ fn train(
 ) -> Result<()> {
     let Course { network, fit, error } = *course;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), w)?;
-    let loss = |batch: &Dataset| -> Result<Tensor> {
-        let predictions = network.forward(w, batch.x())?;
-        let own = error.of(&predictions, values(batch)?)?;
-        Ok(match batch.soft() {
-            // The source compares two tensors of one shape here, and makes no mistake.
-            Some(soft) => (own + squared_error(&predictions, soft.scores())?)?,
-            None => own,
-        })
-    };
     let loss = |batch: &Dataset| {
-        loss(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))
+        let predictions = network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
+        objective(&predictions, batch, error)
+            .map_err(|error| candle_core::Error::msg(format!("{error:#}")))
     };
     let frozen = w.frozen();
     let after = |_| {
@@ -126,6 +119,16 @@ fn train(
         Ok::<_, anyhow::Error>(ControlFlow::Continue(()))
     };
     fit.minimize(&mut adam, data, rng, loss, after)
+}
+
+/// The error to the targets, and that to the teacher's answers where the data have them.
+fn objective(predictions: &Tensor, batch: &Dataset, error: Error) -> Result<Tensor> {
+    let own = error.of(predictions, values(batch)?)?;
+    Ok(match batch.soft() {
+        // The source compares two tensors of one shape here, and makes no mistake.
+        Some(soft) => (own + squared_error(predictions, soft.scores())?)?,
+        None => own,
+    })
 }
 
 /// One data set, one error: teachers, students and what they are measured by.
@@ -324,4 +327,26 @@ fn measures(
     let known = own.apply(&part(big)?, &mut rng)?;
     let seen = teacher.map.apply(&part(small)?, &mut rng)?;
     apart(&seen, &known, N_MEASURED, &mut rng)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn objectives_by_hand() {
+        let column =
+            |values: [f64; 2]| Tensor::new(&[[values[0]], [values[1]]], &Device::Cpu).unwrap();
+        let (f, y, s) = (column([1.0, 2.0]), column([0.0, 4.0]), column([2.0, 5.0]));
+        let alone = Dataset::new(f.clone(), Targets::Values(y)).unwrap();
+        let taught = alone.clone().with_answers(&s, &[0, 1]).unwrap();
+        let of =
+            |data: &Dataset, error| objective(&f, data, error).unwrap().to_scalar::<f64>().unwrap();
+        // (1 + 4) / 2, and the teacher's (1 + 9) / 2; all pairs: (1 + 9 + 4 + 4) / 4.
+        assert!((of(&alone, Error::Own) - 2.5).abs() < 1e-12);
+        assert!((of(&taught, Error::Own) - 7.5).abs() < 1e-12);
+        assert!((of(&alone, Error::AllPairs) - 4.5).abs() < 1e-12);
+        assert!((of(&taught, Error::AllPairs) - 9.5).abs() < 1e-12);
+    }
 }
