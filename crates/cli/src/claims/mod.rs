@@ -12,7 +12,8 @@ pub const FEWEST_SEEDS: usize = 3;
 
 /// One statement of a paper. A published number lives in exactly one claim.
 pub struct Claim {
-    /// C1 … C27 of the papers that are reproduced, L1 … of Lopez-Paz et al. (2016), which they build on.
+    /// C1 … C27 of the papers that are reproduced, L1 … of Lopez-Paz et al. (2016), which they
+    /// build on, M1 of Gorpinich et al. (2022).
     pub id: &'static str,
     /// The statement.
     pub text: &'static str,

@@ -8,6 +8,7 @@ mod domain_regression;
 mod domains;
 mod imagenette;
 mod linear_student;
+mod metaparameters;
 mod privileged;
 mod synthetic_classes;
 
@@ -15,7 +16,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 18] = [
+pub static ALL: [&Experiment; 19] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -29,6 +30,7 @@ pub static ALL: [&Experiment; 18] = [
     &privileged::DIGITS,
     &privileged::KNOWLEDGE,
     &privileged::KNOWN_SHARE,
+    &metaparameters::METAPARAMETERS,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

@@ -50,7 +50,9 @@ const METRICS: [(&str, &str); 37] = [
 ];
 
 /// Metrics that are curves and nothing else: figures show them, a table of results does not.
-const OF_CURVES: [(&str, &str); 2] = [
+const OF_CURVES: [(&str, &str); 4] = [
+    ("lambda", "λ"),
+    ("temperature", "T"),
     ("cross_entropy_gain", "cross-entropy below no teacher's"),
     ("accuracy_gain", "accuracy above no teacher's"),
 ];
