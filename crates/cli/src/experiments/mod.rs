@@ -16,7 +16,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 19] = [
+pub static ALL: [&Experiment; 20] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -30,6 +30,7 @@ pub static ALL: [&Experiment; 19] = [
     &privileged::DIGITS,
     &privileged::KNOWLEDGE,
     &privileged::KNOWN_SHARE,
+    &privileged::CHOICE,
     &metaparameters::METAPARAMETERS,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
