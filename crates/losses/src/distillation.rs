@@ -5,6 +5,7 @@ use core_tensors::{Dataset, Soft, Targets};
 
 use crate::error::{Error, Result};
 use crate::kernel;
+use crate::normalizer::{self, Normalizer};
 
 /// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g is 1 even in f64, and in f32.
 pub(crate) const SMALLEST_NEGATIVE_LOG: f64 = 1e-30;
@@ -27,17 +28,6 @@ pub enum TemperatureScale {
     ///
     /// Source: Hinton, Vinyals & Dean (2015), section 2.
     Squared,
-}
-
-/// The constant C(g) of p(s | x, g) = C ∏ gₖ^{sₖ}.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normalizer {
-    /// None: the teacher's term is a cross-entropy, a proper score with its optimum at g = s.
-    None,
-    /// − Σₖ \[log gₖ + log(−log gₖ)\], for fidelity to paper 004's committed loss.
-    ///
-    /// It does not normalise the density on any domain and flattens g; the published table was made without it.
-    Paper,
 }
 
 /// Every choice of a distillation loss; see [`distillation`] for the formula.
@@ -163,12 +153,12 @@ impl Distillation {
 
 /// Weighted hard and soft cross-entropy, averaged over the batch; shape ().
 ///
-/// (1/m) Σᵢ { aᵢ (−log g_{yᵢ}(xᵢ))  +  \[i ∈ 𝓘\] λ c Σₖ (−sᵢₖ log gₖ(xᵢ)|_T) },
+/// (1/m) Σᵢ { aᵢ (−log g_{yᵢ}(xᵢ))  +  \[i ∈ 𝓘\] λ c (−Σₖ sᵢₖ log gₖ(xᵢ)|_T − log C(g(xᵢ)|_T)) },
 ///
 /// with aᵢ = `label_weight` for i ∈ 𝓘, else `unknown_label_weight`; λ = `teacher_weight`; c from the reduction over
-/// classes and T²; s the teacher's softmax at its temperature; the paper's normaliser adds
-/// −(log gₖ + log(−log gₖ)) inside the sum. `scores` are the student's, (m, k). Without a teacher in `data` every
-/// object lies outside 𝓘. The gradient reaches `scores` alone.
+/// classes (1/k divides log C too, as in the paper) and T²; s the teacher's softmax at its temperature; C the
+/// [`Normalizer`] of p(s | x, g). `scores` are the student's, (m, k). Without a teacher in `data` every object lies
+/// outside 𝓘. The gradient reaches `scores` alone. The orthant's C wants two classes or more: one has g = 1, C = 0.
 ///
 /// Source: Hinton, Vinyals & Dean (2015), section 2; Grabovoy & Strijov (2022), classification.
 pub fn distillation(scores: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
@@ -204,6 +194,10 @@ pub fn distillation_side_by_side(
     if let Some(soft) = data.soft() {
         check("answers of the teacher", soft.scores(), *n_classes)?;
     }
+    if *n_classes < 2 && configs.iter().any(|config| config.normalizer == Normalizer::Orthant) {
+        let what = "classes of a likelihood on the orthant";
+        return Err(core_tensors::Error::mismatch(what, "at least 2", n_classes).into());
+    }
     if scores.device().is_cpu() && matches!(scores.dtype(), DType::F32 | DType::F64) {
         return kernel::fused(scores, labels, data.soft(), configs);
     }
@@ -235,13 +229,18 @@ pub(crate) fn composed(
     if factor > 0.0 {
         let v = soft.scores().detach().to_dtype(scores.dtype())?;
         let s = log_softmax(&(v / config.teacher_temperature)?)?.exp()?; // (m, k)
-        let log_g = log_softmax(&(scores / config.student_temperature)?)?; // (m, k)
+        let scaled = (scores / config.student_temperature)?; // (m, k)
+        let log_g = log_softmax(&scaled)?; // (m, k)
         let mut terms = (s * &log_g)?.neg()?; // (m, k)
         if config.normalizer == Normalizer::Paper {
             let inner = log_g.neg()?.maximum(SMALLEST_NEGATIVE_LOG)?.log()?;
             terms = (terms - (log_g + inner)?)?;
         }
-        total = (total + ((terms.sum(1)? * known)?.sum_all()? * factor)?)?;
+        let mut terms = terms.sum(1)?; // (m,)
+        if let Some(penalty) = config.normalizer.penalty() {
+            terms = (terms + normalizer::of_scores(penalty, &scaled)?)?;
+        }
+        total = (total + ((terms * known)?.sum_all()? * factor)?)?;
     }
     Ok((total / m as f64)?)
 }

@@ -6,7 +6,8 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, W
 use core_tensors::Soft;
 use core_tensors::kernels::exp_nonpositive;
 
-use crate::distillation::{Distillation, Normalizer, SMALLEST_NEGATIVE_LOG};
+use crate::distillation::{Distillation, SMALLEST_NEGATIVE_LOG};
+use crate::normalizer::Normalizer;
 
 /// The losses of [`crate::distillation_side_by_side`] for f32 or f64 scores on the CPU; the arithmetic is f64.
 pub(crate) fn fused(
@@ -211,6 +212,7 @@ impl Student<'_> {
     /// The teacher's term over 𝓘, at the student's temperature.
     fn add_answers(&mut self, known: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
         let (k, normalizer) = (self.k, self.config.normalizer);
+        let penalty = normalizer.penalty();
         let factor = self.config.teacher_factor(k);
         let b = factor / self.config.student_temperature;
         let mut total = 0.0;
@@ -218,14 +220,16 @@ impl Student<'_> {
             let row = i * k..(i + 1) * k;
             let (s, log_g, g) = (&s[row.clone()], &log_g[row.clone()], &g[row]);
             let slope = self.slope(i);
-            match normalizer {
-                Normalizer::None => {
-                    total -= factor * s.iter().zip(log_g).map(|(s, l)| s * l).sum::<f64>();
-                    for ((slope, g), s) in slope.iter_mut().zip(g).zip(s) {
-                        *slope += b * (g - s);
-                    }
-                }
-                Normalizer::Paper => total += factor * four_term(s, log_g, g, b, slope),
+            if normalizer == Normalizer::Paper {
+                total += factor * four_term(s, log_g, g, b, slope);
+                continue;
+            }
+            total -= factor * s.iter().zip(log_g).map(|(s, l)| s * l).sum::<f64>();
+            for ((slope, g), s) in slope.iter_mut().zip(g).zip(s) {
+                *slope += b * (g - s);
+            }
+            if let Some(penalty) = penalty {
+                total += factor * penalty(log_g, g, b, slope);
             }
         }
         total

@@ -6,6 +6,7 @@
 //! | v | [`core_tensors::Soft::scores`]: the teacher's | (m, k) |
 //! | g | softmax(z / T): the student's answer | (m, k) |
 //! | s | softmax(v / T): the teacher's answer | (m, k) |
+//! | C(g) | [`Normalizer`]: what normalises p(s \| x, g) | (m,) |
 //! | λ | `teacher_weight` | |
 //! | T₀ | `teacher_temperature`, `student_temperature` | |
 //!
@@ -21,6 +22,7 @@ mod kernel;
 mod likelihood;
 mod metaparameters;
 mod metrics;
+mod normalizer;
 mod squared_error;
 
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
@@ -28,11 +30,11 @@ pub use calibration::{N_BINS, expected_calibration_error};
 pub use controls::{Control, entropies};
 pub use discrepancy::{discrepancy, median_scale};
 pub use distillation::{
-    ClassReduction, Distillation, Normalizer, TemperatureScale, distillation,
-    distillation_side_by_side,
+    ClassReduction, Distillation, TemperatureScale, distillation, distillation_side_by_side,
 };
 pub use error::{Error, Result};
 pub use likelihood::Likelihood;
 pub use metaparameters::{Metaparameters, Slopes};
 pub use metrics::Predictions;
+pub use normalizer::{LogNormalizer, Normalizer};
 pub use squared_error::{squared_error, squared_error_of_all_pairs};

@@ -36,6 +36,9 @@ fn variants() -> Vec<Distillation> {
         Distillation::hinton(0.9, 4.0),
         Distillation::four_term(0.25, 2.0),
         code,
+        Distillation { normalizer: Normalizer::Orthant, ..Distillation::convex(0.4, 1.0) },
+        Distillation { normalizer: Normalizer::Cube, ..Distillation::four_term(0.3, 2.0) },
+        Distillation { normalizer: Normalizer::Simplex, ..Distillation::hinton(0.6, 1.5) },
     ]
 }
 
