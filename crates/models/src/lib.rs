@@ -2,6 +2,7 @@
 //!
 //! Teacher and student are roles, not types: any [`Architecture`] can take either.
 
+mod bi_lstm;
 mod cnn;
 mod mlp;
 mod translator;
@@ -10,6 +11,7 @@ mod vgg;
 use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
 
+pub use bi_lstm::BiLstm;
 pub use cnn::{Cnn, Convolution};
 pub use mlp::Mlp;
 pub use translator::{Domain, Encoding, TranslatorNetwork};

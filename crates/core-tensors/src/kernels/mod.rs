@@ -13,6 +13,7 @@ mod exponential;
 mod grey;
 mod linear;
 mod logistic;
+mod lstm;
 mod matmul;
 pub(crate) mod mean_field;
 pub(crate) mod normal;
@@ -23,6 +24,7 @@ pub use exponential::exp_nonpositive;
 pub use grey::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, softplus};
+pub use lstm::bi_lstm;
 pub use pooling::relu_max_pool;
 
 /// Whether the fused form covers these tensors: f32 or f64 on the CPU.
