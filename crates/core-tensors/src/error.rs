@@ -35,6 +35,19 @@ pub enum Error {
         /// Rows of the matrix.
         size: usize,
     },
+    /// The coefficients of a linear model are not determined by its data.
+    #[error(
+        "a design of {n_columns} columns has rank {rank}: columns {dependent:?} (from 0) are combinations of the \
+        others; drop them, add a ridge, or ask for the minimum norm"
+    )]
+    RankDeficient {
+        /// Number of independent columns.
+        rank: usize,
+        /// n: number of columns.
+        n_columns: usize,
+        /// The columns without which the others are independent, from 0.
+        dependent: Vec<usize>,
+    },
     /// Saved bytes lack a tensor.
     #[error("saved state lacks the tensor `{name}`")]
     MissingTensor {

@@ -1,4 +1,4 @@
-//! Algebra of symmetric positive definite matrices in f64: the Cholesky factor, and conditioning by Schur complements.
+//! Algebra in f64: Cholesky factors of positive definite matrices, conditioning by Schur complements, least squares.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
@@ -12,6 +12,10 @@ use faer::{Accum, ColMut, Mat, MatMut, MatRef, Par};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 
 use crate::error::{Error, Result};
+
+mod least_squares;
+
+pub use least_squares::{RankPolicy, least_squares};
 
 /// Matrices of fewer rows are not worth a second thread.
 const SMALLEST_PARALLEL: usize = 256;

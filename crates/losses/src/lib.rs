@@ -9,6 +9,8 @@
 //! | C(g) | [`Normalizer`]: what normalises p(s \| x, g) | (m,) |
 //! | λ | `teacher_weight` | |
 //! | T₀ | `teacher_temperature`, `student_temperature` | |
+//! | σ², σ_s² | `label_variance`, `teacher_variance` of a [`Regression`] | |
+//! | ω, y'' | [`PseudoTargets`] | (m,), (m, k) |
 //!
 //! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
 
@@ -21,8 +23,10 @@ mod error;
 mod kernel;
 mod likelihood;
 mod metaparameters;
+mod linear_student;
 mod metrics;
 mod normalizer;
+mod regression;
 mod squared_error;
 
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
@@ -35,6 +39,8 @@ pub use distillation::{
 pub use error::{Error, Result};
 pub use likelihood::Likelihood;
 pub use metaparameters::{Metaparameters, Slopes};
+pub use linear_student::{linear_student, linear_student_stacked};
 pub use metrics::Predictions;
 pub use normalizer::{LogNormalizer, Normalizer};
+pub use regression::{PseudoTargets, Regression, Weights, pseudo_targets, regression};
 pub use squared_error::{squared_error, squared_error_of_all_pairs};

@@ -1,0 +1,105 @@
+//! The linear student of a regression with a teacher in closed form.
+
+use candle_core::{DType, Device, Tensor};
+use core_tensors::Dataset;
+use core_tensors::linalg::{RankPolicy, least_squares};
+use faer::MatRef;
+
+use crate::error::Result;
+use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms};
+
+/// Weights W of the student g(x) = Wᵀx that minimise m times [`crate::regression`] + ½ `ridge` ‖W‖²; (n, k), f64, CPU.
+///
+/// W = (XᵀΩX + ridge I)⁻¹ XᵀΩy'',  ω and y'' of [`pseudo_targets`],
+///
+/// by an orthogonal factor of Ω^{1/2} X, never by the inverse. X of `data` is (m, n); a constant belongs to it as a
+/// column of ones, which the ridge then shrinks too. Where the columns are dependent, `rank` refuses with their number
+/// and the rank, or takes the shortest W.
+///
+/// A teacher that is the least-squares fit to the same X and y, known everywhere, changes nothing, whatever λ.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use core_tensors::{Dataset, Targets, linalg::RankPolicy};
+/// use losses::{Regression, Weights, linear_student};
+///
+/// let column = |values: &[f64]| Tensor::from_slice(values, (values.len(), 1), &Device::Cpu);
+/// let data = Dataset::new(column(&[1.0, 2.0])?, Targets::Values(column(&[2.0, 4.0])?))?;
+/// let data = data.taught_by(2, |x| x * 5.0)?; // the labels say 2, the teacher 5
+/// let config = Regression {
+///     teacher_weight: 0.5,
+///     label_variance: 1.0,
+///     teacher_variance: 0.5,
+///     weights: Weights::Likelihood,
+/// };
+/// let w = linear_student(&data, &config, 0.0, RankPolicy::Full)?.to_vec2::<f64>()?;
+/// assert!((w[0][0] - 4.0).abs() < 1e-12); // twice as close to the source of half the variance
+/// # Ok::<(), losses::Error>(())
+/// ```
+///
+/// Source: Grabovoy & Strijov (2022), theorem on regression.
+pub fn linear_student(
+    data: &Dataset,
+    config: &Regression,
+    ridge: f64,
+    rank: RankPolicy,
+) -> Result<Tensor> {
+    let PseudoTargets { precisions, values } = pseudo_targets(data, config)?;
+    let x = design(data)?;
+    let omega: Vec<f64> = precisions.to_vec1()?;
+    let values: Vec<Vec<f64>> = values.to_vec2()?;
+    let rows = x.iter().zip(omega.into_iter().zip(&values));
+    solve(rows.map(|(x, (omega, y))| (omega, x.as_slice(), y.as_slice())), ridge, rank)
+}
+
+/// [`linear_student`] from a row for each label and one for each known answer, each with its own weight.
+///
+/// Σᵢ aᵢ/σ² ‖yᵢ − Wᵀxᵢ‖² + Σ_{i ∈ 𝓘} λ/σ_s² ‖sᵢ − Wᵀxᵢ‖²,  m + |𝓘| rows,
+///
+/// the same W by another way, at more cost.
+pub fn linear_student_stacked(
+    data: &Dataset,
+    config: &Regression,
+    ridge: f64,
+    rank: RankPolicy,
+) -> Result<Tensor> {
+    let Terms { labels, answers, .. } = terms(data, config)?;
+    let x = design(data)?;
+    let rows = x.iter().zip(&labels).chain(x.iter().zip(&answers));
+    solve(rows.map(|(x, (weight, y))| (*weight, x.as_slice(), y.as_slice())), ridge, rank)
+}
+
+/// X as rows, m of n numbers; bytes are grey levels.
+fn design(data: &Dataset) -> Result<Vec<Vec<f64>>> {
+    let x = core_tensors::kernels::features(data.x())?;
+    if x.dims().len() != 2 {
+        let found = format!("{:?}", x.dims());
+        let what = "features of a linear student";
+        return Err(core_tensors::Error::mismatch(what, "objects by features", found).into());
+    }
+    Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?)
+}
+
+/// argmin Σ weight ‖y − Wᵀx‖² + ridge ‖W‖² over rows (weight, x, y); those of weight 0 are left out.
+fn solve<'a>(
+    rows: impl Iterator<Item = (f64, &'a [f64], &'a [f64])>,
+    ridge: f64,
+    rank: RankPolicy,
+) -> Result<Tensor> {
+    let (mut design, mut targets) = (Vec::new(), Vec::new());
+    let (mut m, mut n, mut k) = (0, 0, 0);
+    for (weight, x, y) in rows.filter(|(weight, ..)| *weight > 0.0) {
+        let root = weight.sqrt();
+        design.extend(x.iter().map(|x| root * x));
+        targets.extend(y.iter().map(|y| root * y));
+        (m, n, k) = (m + 1, x.len(), y.len());
+    }
+    let design = MatRef::from_row_major_slice(&design, m, n);
+    let targets = MatRef::from_row_major_slice(&targets, m, k);
+    let w = least_squares(design, targets, ridge, rank)?;
+    let values: Vec<f64> = (0..n * k).map(|at| w[(at / k, at % k)]).collect();
+    Ok(Tensor::from_vec(values, (n, k), &Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests;
