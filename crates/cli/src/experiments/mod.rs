@@ -7,6 +7,7 @@ mod bayesian_orders;
 mod domain_regression;
 mod domains;
 mod imagenette;
+mod linear_regression;
 mod linear_student;
 mod metaparameters;
 mod privileged;
@@ -16,7 +17,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 20] = [
+pub static ALL: [&Experiment; 21] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -26,6 +27,7 @@ pub static ALL: [&Experiment; 20] = [
     &domain_regression::REGRESSION,
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
+    &linear_regression::LINEAR_REGRESSION,
     &privileged::SYNTHETIC,
     &privileged::DIGITS,
     &privileged::KNOWLEDGE,

@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 37] = [
+const METRICS: [(&str, &str); 38] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -37,6 +37,7 @@ const METRICS: [(&str, &str); 37] = [
     ("max_min", "max − min"),
     ("squared_error", "test MSE"),
     ("excess", "MSE above the noise"),
+    ("gap", "largest difference of a weight"),
     ("label_consistency", "teacher's accuracy through φ"),
     ("proxy_distance", "proxy A-distance"),
     ("discrepancy", "MMD²"),
