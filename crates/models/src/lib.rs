@@ -2,6 +2,7 @@
 //!
 //! Teacher and student are roles, not types: any [`Architecture`] can take either.
 
+mod bag_of_words;
 mod bi_lstm;
 mod cnn;
 mod mlp;
@@ -11,6 +12,7 @@ mod vgg;
 use candle_core::{Device, Tensor};
 use core_tensors::{Layout, Params, Result, Rng};
 
+pub use bag_of_words::BagOfWords;
 pub use bi_lstm::BiLstm;
 pub use cnn::{Cnn, Convolution};
 pub use mlp::Mlp;
