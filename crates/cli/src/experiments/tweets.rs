@@ -1,0 +1,266 @@
+//! Papers 000 and 004, Twitter: a Bi-LSTM that reads a tweet teaches a linear student of 768 numbers.
+
+mod tables;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use core_tensors::kernels::Activation;
+use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
+use losses::{Control, Distillation, Predictions};
+use models::{Architecture, BagOfWords, BiLstm, Mlp};
+use serde::Serialize;
+
+use crate::datasets::tweets::{HashedWords, ID, Labelled, Vocabulary};
+use crate::experiment::{Curve, Outcome, Task};
+use crate::schemes::{
+    Course, Examination, Grid, LinearStudents, Record, labels, scores, train,
+};
+use crate::session::Scale;
+
+pub(super) use tables::TWEETS;
+
+/// Numbers of a student's view of a text.
+const N_FEATURES: usize = 768;
+/// Numbers of an embedded word and units of a direction, as in the source.
+const TEACHER_WIDTH: usize = 100;
+/// How often a word must occur to have a number, and the most words of a text.
+const AT_LEAST: usize = 2;
+const LONGEST: usize = 40;
+/// One training text in so many is held out: for the number of passes, λ and T.
+const ONE_IN: usize = 10;
+const N_CLASSES: usize = 2;
+const BATCH: usize = 64;
+const TEACHER_RATE: f64 = 1e-3;
+const STUDENT_RATE: f64 = 1e-2;
+/// λ and T that are tried, with T².
+const GRID: Grid = Grid { lambdas: &[0.0, 0.25, 0.5, 0.75, 1.0], temperatures: &[1.0, 2.0, 4.0] };
+
+#[derive(Clone, Copy, Serialize)]
+struct Settings {
+    teacher_epochs: usize,
+    baseline_epochs: usize,
+    student_epochs: usize,
+    /// At most so many texts to train on and to test on.
+    most_texts: Option<[usize; 2]>,
+}
+
+fn settings(scale: Scale) -> Settings {
+    match scale {
+        Scale::Smoke => Settings {
+            teacher_epochs: 1,
+            baseline_epochs: 2,
+            student_epochs: 2,
+            most_texts: Some([400, 200]),
+        },
+        Scale::Quick | Scale::Paper => Settings {
+            teacher_epochs: 6,
+            baseline_epochs: 20,
+            student_epochs: 20,
+            most_texts: None,
+        },
+    }
+}
+
+/// What the student sees of a text, under the name that its rows begin with.
+struct View {
+    name: &'static str,
+    of: Box<dyn Fn(&[String]) -> Result<Tensor>>,
+}
+
+/// The views that are at hand.
+fn views(task: &Task, train: &Labelled) -> Result<Vec<View>> {
+    let hashed = HashedWords::weighted(N_FEATURES, &train.texts)?;
+    let device = task.session.device.clone();
+    let of = Box::new(move |texts: &[String]| hashed.features(texts, &device));
+    Ok(vec![View { name: "tweets-hashed", of }])
+}
+
+/// The texts of one seed: to learn from, held out, to test on.
+struct Parts {
+    train: Labelled,
+    held_out: Labelled,
+    test: Labelled,
+}
+
+fn parts(task: &Task, settings: Settings, rng: &Rng) -> Result<Parts> {
+    let texts = task.session.texts(ID)?;
+    let [most_train, most_test] = settings.most_texts.unwrap_or([usize::MAX; 2]);
+    let order = rng.split("held out").permutation(texts.train.texts.len());
+    let order = &order[..most_train.min(order.len())];
+    let (held_out, train) = order.split_at(order.len() / ONE_IN);
+    let test: Vec<usize> = (0..most_test.min(texts.test.texts.len())).collect();
+    Ok(Parts {
+        train: texts.train.rows(train),
+        held_out: texts.train.rows(held_out),
+        test: texts.test.rows(&test),
+    })
+}
+
+/// A network after the pass that was best on the held-out texts, and the number of that pass from 1.
+fn best_pass(
+    task: &Task,
+    course: &Course,
+    role: &str,
+    data: [&Dataset; 2],
+    rng: &Rng,
+) -> Result<(Params, usize)> {
+    let [train_on, held_out] = data;
+    let w = course.network.init(&mut rng.split(role), &task.session.device)?.trainable()?;
+    let (exam, y) = (Examination::new(held_out)?, labels(held_out)?);
+    let mut best: Option<(f64, Params, usize)> = None;
+    let mut batches = rng.split(role).split("batches");
+    train(task, course, &w, train_on, &mut batches, |w, epoch| {
+        let risk = exam.predictions(course.network, w)?.cross_entropy(&y)?;
+        if best.as_ref().is_none_or(|(least, ..)| risk < *least) {
+            best = Some((risk, w.trainable()?.frozen(), epoch.index + 1));
+        }
+        Ok(())
+    })?;
+    let (_, w, pass) = best.context("a network wanted at least one pass, found none")?;
+    Ok((w, pass))
+}
+
+fn run(task: &Task) -> Result<Outcome> {
+    let settings = settings(task.session.scale);
+    let texts = task.session.texts(ID)?;
+    let rng = Rng::new(task.part.seed()).split("tweets");
+    let parts = parts(task, settings, &rng)?;
+    let views = views(task, &parts.train)?;
+    task.expect_epochs(
+        settings.teacher_epochs
+            + settings.baseline_epochs
+            + 2 * views.len() * settings.student_epochs,
+    );
+    let mut outcome = Outcome::default();
+
+    let vocabulary = Vocabulary::new(&parts.train.texts, AT_LEAST);
+    let tokens = |part: &Labelled| -> Result<Dataset> {
+        let numbered = vocabulary.encode(&part.texts, LONGEST, &task.session.device)?;
+        part.dataset(numbered.x, texts.n_classes)
+    };
+    let (train_on, held_out, test) =
+        (tokens(&parts.train)?, tokens(&parts.held_out)?, tokens(&parts.test)?);
+    let (n_words, n_classes) = (vocabulary.n_words(), texts.n_classes);
+    let teacher =
+        BiLstm { n_words, embedding: TEACHER_WIDTH, hidden: TEACHER_WIDTH, n_classes };
+    let bag = BagOfWords { n_words, n_classes };
+    let exam = Examination::new(&test)?;
+    let course = |network, epochs, learning_rate| Course {
+        network,
+        fit: Fit { epochs, batch_size: BATCH },
+        learning_rate,
+        loss: Distillation::labels_only(),
+    };
+    let data = [&train_on, &held_out];
+    let of_bag = course(&bag, settings.baseline_epochs, TEACHER_RATE);
+    let (w, pass) = best_pass(task, &of_bag, "bag of words", data, &rng)?;
+    outcome.add("tweets/bag-of-words", with(exam.once(&exam.predictions(&bag, &w)?)?, "best_epoch", pass as f64));
+    let of_teacher = course(&teacher, settings.teacher_epochs, TEACHER_RATE);
+    let (w, pass) = best_pass(task, &of_teacher, "teacher", data, &rng)?;
+    let answers = exam.predictions(&teacher, &w)?;
+    outcome.add("tweets/teacher", with(exam.once(&answers)?, "best_epoch", pass as f64));
+
+    // The same texts as the student sees them, with what the teacher says of their words.
+    let answered = scores(&teacher, &w, train_on.x())?;
+    for View { name, of } in &views {
+        let x = of(&parts.train.texts)?;
+        let data = parts.train.dataset(x, n_classes)?;
+        let objects = Privileged::everywhere(data, answered.clone())?;
+        let taught = objects.taught_by(parts.train.labels.len(), |answers| Ok(answers.clone()))?;
+        let held_out = parts.held_out.dataset(of(&parts.held_out.texts)?, n_classes)?;
+        let test = parts.test.dataset(of(&parts.test.texts)?, n_classes)?;
+        let sets = Sets { taught, held_out, test };
+        students(task, settings, name, &sets, &answers, &rng, &mut outcome)?;
+    }
+    Ok(outcome)
+}
+
+/// What the student learns from, chooses by and is tested on, in one view.
+struct Sets {
+    taught: Dataset,
+    held_out: Dataset,
+    test: Dataset,
+}
+
+/// Rows of one view: no teacher, the teacher, and labels as uncertain as its answers in its place.
+fn students(
+    task: &Task,
+    settings: Settings,
+    view: &str,
+    sets: &Sets,
+    teacher: &Predictions,
+    rng: &Rng,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let Some(soft) = sets.taught.soft() else { return Ok(()) };
+    let y = labels(&sets.taught)?;
+    let smoothed =
+        Control::SmoothedLabels.of(soft.scores(), &y, 1.0, &mut rng.split("control"))?;
+    let all: Vec<usize> = (0..y.len()).collect();
+    let control = sets.taught.clone().with_answers(&smoothed, &all)?;
+    let exam = Examination::new(&sets.test)?.with_teacher(teacher.clone());
+    for (arm, data) in [("teacher", &sets.taught), ("smoothed-labels", &control)] {
+        let [alone, chosen] = chosen(task, settings, data, &sets.held_out, &exam, rng)?;
+        if arm == "teacher" {
+            outcome.add(&format!("{view}/none"), alone);
+        }
+        outcome.add(&format!("{view}/{arm}"), chosen);
+    }
+    Ok(())
+}
+
+/// Students at every λ and T side by side: the one without a teacher, and the one that is best on the held-out texts.
+fn chosen(
+    task: &Task,
+    settings: Settings,
+    taught: &Dataset,
+    held_out: &Dataset,
+    exam: &Examination,
+    rng: &Rng,
+) -> Result<[BTreeMap<String, Curve>; 2]> {
+    let widths = vec![taught.x().dims2()?.1, N_CLASSES];
+    let student = Mlp { widths, activation: Activation::Identity, bias: true };
+    let cells = GRID.cells();
+    let loss = |&(temperature, lambda): &(f64, f64)| Distillation::hinton(lambda, temperature);
+    let losses: Vec<Distillation> = cells.iter().map(loss).collect();
+    let students = LinearStudents {
+        student: &student,
+        fit: Fit { epochs: settings.student_epochs, batch_size: BATCH },
+        learning_rate: STUDENT_RATE,
+        losses: &losses,
+    };
+    let start = student.init(&mut rng.split("student"), &task.session.device)?;
+    let mut records: Vec<Record> = cells.iter().map(|_| Record::default()).collect();
+    let mut batches = rng.split("student batches");
+    let trained = students.train(task, &start, taught, &mut batches, exam.x(), |students| {
+        for ((p, epoch), record) in students.iter().zip(&mut records) {
+            exam.take(p, *epoch, record)?;
+        }
+        Ok(())
+    })?;
+    let (judge, y) = (Examination::new(held_out)?, labels(held_out)?);
+    let mut best = (0, f64::INFINITY);
+    for (cell, w) in trained.iter().enumerate() {
+        let risk = judge.predictions(&student, w)?.cross_entropy(&y)?;
+        if risk < best.1 {
+            best = (cell, risk);
+        }
+    }
+    let mut finished = Vec::new();
+    for (cell, (record, w)) in records.into_iter().zip(&trained).enumerate() {
+        let spread = core_tensors::stats::mean(&exam.predictions(&student, w)?.spreads());
+        let (temperature, lambda) = cells[cell];
+        let metrics = with(record.finish()?, "max_min", spread);
+        finished.push(with(with(metrics, "chosen_lambda", lambda), "chosen_temperature", temperature));
+    }
+    // The first cell has λ = 0.
+    Ok([finished[0].clone(), finished[best.0].clone()])
+}
+
+/// The metrics with one more.
+fn with(mut metrics: BTreeMap<String, Curve>, metric: &str, value: f64) -> BTreeMap<String, Curve> {
+    metrics.insert(metric.to_owned(), vec![value]);
+    metrics
+}
