@@ -12,12 +12,13 @@ mod linear_student;
 mod metaparameters;
 mod privileged;
 mod synthetic_classes;
+mod tweets;
 
 use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 21] = [
+pub static ALL: [&Experiment; 22] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -27,6 +28,7 @@ pub static ALL: [&Experiment; 21] = [
     &domain_regression::REGRESSION,
     &linear_student::LINEAR_STUDENT,
     &synthetic_classes::SYNTHETIC_CLASSES,
+    &tweets::TWEETS,
     &linear_regression::LINEAR_REGRESSION,
     &privileged::SYNTHETIC,
     &privileged::DIGITS,

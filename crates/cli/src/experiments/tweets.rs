@@ -14,9 +14,7 @@ use serde::Serialize;
 
 use crate::datasets::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiment::{Curve, Outcome, Task};
-use crate::schemes::{
-    Course, Examination, Grid, LinearStudents, Record, labels, scores, train,
-};
+use crate::schemes::{Course, Examination, Grid, LinearStudents, Record, labels, scores, train};
 use crate::session::Scale;
 
 pub(super) use tables::TWEETS;
@@ -88,9 +86,9 @@ fn parts(task: &Task, settings: Settings, rng: &Rng) -> Result<Parts> {
     let texts = task.session.texts(ID)?;
     let [most_train, most_test] = settings.most_texts.unwrap_or([usize::MAX; 2]);
     let order = rng.split("held out").permutation(texts.train.texts.len());
-    let order = &order[..most_train.min(order.len())];
+    let order: Vec<u32> = order.into_iter().take(most_train).map(|i| i as u32).collect();
     let (held_out, train) = order.split_at(order.len() / ONE_IN);
-    let test: Vec<usize> = (0..most_test.min(texts.test.texts.len())).collect();
+    let test: Vec<u32> = (0..texts.test.texts.len() as u32).take(most_test).collect();
     Ok(Parts {
         train: texts.train.rows(train),
         held_out: texts.train.rows(held_out),
@@ -143,8 +141,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let (train_on, held_out, test) =
         (tokens(&parts.train)?, tokens(&parts.held_out)?, tokens(&parts.test)?);
     let (n_words, n_classes) = (vocabulary.n_words(), texts.n_classes);
-    let teacher =
-        BiLstm { n_words, embedding: TEACHER_WIDTH, hidden: TEACHER_WIDTH, n_classes };
+    let teacher = BiLstm { n_words, embedding: TEACHER_WIDTH, hidden: TEACHER_WIDTH, n_classes };
     let bag = BagOfWords { n_words, n_classes };
     let exam = Examination::new(&test)?;
     let course = |network, epochs, learning_rate| Course {
@@ -156,7 +153,10 @@ fn run(task: &Task) -> Result<Outcome> {
     let data = [&train_on, &held_out];
     let of_bag = course(&bag, settings.baseline_epochs, TEACHER_RATE);
     let (w, pass) = best_pass(task, &of_bag, "bag of words", data, &rng)?;
-    outcome.add("tweets/bag-of-words", with(exam.once(&exam.predictions(&bag, &w)?)?, "best_epoch", pass as f64));
+    outcome.add(
+        "tweets/bag-of-words",
+        with(exam.once(&exam.predictions(&bag, &w)?)?, "best_epoch", pass as f64),
+    );
     let of_teacher = course(&teacher, settings.teacher_epochs, TEACHER_RATE);
     let (w, pass) = best_pass(task, &of_teacher, "teacher", data, &rng)?;
     let answers = exam.predictions(&teacher, &w)?;
@@ -196,8 +196,7 @@ fn students(
 ) -> Result<()> {
     let Some(soft) = sets.taught.soft() else { return Ok(()) };
     let y = labels(&sets.taught)?;
-    let smoothed =
-        Control::SmoothedLabels.of(soft.scores(), &y, 1.0, &mut rng.split("control"))?;
+    let smoothed = Control::SmoothedLabels.of(soft.scores(), &y, 1.0, &mut rng.split("control"))?;
     let all: Vec<usize> = (0..y.len()).collect();
     let control = sets.taught.clone().with_answers(&smoothed, &all)?;
     let exam = Examination::new(&sets.test)?.with_teacher(teacher.clone());
@@ -253,7 +252,11 @@ fn chosen(
         let spread = core_tensors::stats::mean(&exam.predictions(&student, w)?.spreads());
         let (temperature, lambda) = cells[cell];
         let metrics = with(record.finish()?, "max_min", spread);
-        finished.push(with(with(metrics, "chosen_lambda", lambda), "chosen_temperature", temperature));
+        finished.push(with(
+            with(metrics, "chosen_lambda", lambda),
+            "chosen_temperature",
+            temperature,
+        ));
     }
     // The first cell has λ = 0.
     Ok([finished[0].clone(), finished[best.0].clone()])

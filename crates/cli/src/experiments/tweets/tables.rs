@@ -59,10 +59,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
             published(NONE, "max_min", 0.83, 0.22),
         ],
         min_seeds: 3,
-        checks: &[
-            better("accuracy", Side::Above),
-            better("cross_entropy", Side::Below),
-        ],
+        checks: &[better("accuracy", Side::Above), better("cross_entropy", Side::Below)],
     }],
     point: Point::Epoch,
     figures: &[
