@@ -61,7 +61,9 @@ impl Objects {
             }
         };
         let places = Places { explicit: Some(explicit), cache: cache.to_path_buf() };
-        let pictures = Pictures::load(id, &places, &Device::Cpu, &mut |_| {})?;
+        let mut told = String::new();
+        let pictures = Pictures::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
+        let pictures = pictures.unless_drawn(&told).with_context(|| id.to_owned())?;
         let Targets::Classes { labels, .. } = pictures.train.y() else {
             bail!("{id}: wanted classes, found values");
         };

@@ -181,3 +181,140 @@ fn what_is_wrong_is_said_in_one_line() -> TestResult {
     )?;
     Ok(())
 }
+
+/// 3000 pictures of 2 × 2, dark ones in the first half where `is_dark_first`, bright ones in the other.
+fn by_class(path: &Path, is_dark_first: bool) -> TestResult {
+    let n = 3000;
+    let is_dark = |i: usize| (i < n / 2) == is_dark_first;
+    let level = |i: usize| if is_dark(i) { 0.1 } else { 0.8 } + (i * 37 % 101) as f32 / 1000.0;
+    let levels = (0..4 * n).map(|i| level(i / 4)).collect();
+    let classes = (0..n).map(|i| i64::from(is_dark(i))).collect();
+    let tensors =
+        [("x", &[n, 1, 2, 2][..], Numbers::F32(levels)), ("y", &[n][..], Numbers::I64(classes))];
+    Ok(std::fs::write(path, file(None, &tensors))?)
+}
+
+#[test]
+fn measures_and_sheet_show_all_classes_of_data_that_go_by_class() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let (data, reference) = (at("data.safetensors"), at("reference.safetensors"));
+    by_class(&data, true)?;
+    by_class(&reference, false)?;
+    let run = |seed: &str, out: &str| -> Result<(String, Vec<u8>), Box<dyn std::error::Error>> {
+        let judged = ["--reference", word(&reference), "--seed", seed];
+        let told = success(&[&map("identity", &data, &at(out))[..], &judged].concat())?;
+        Ok((told.replace(out, "OUT"), std::fs::read(at(out).join("contact-sheet.png"))?))
+    };
+    let (told, png) = run("0", "first")?;
+    let number = |name: &str| -> Result<f64, Box<dyn std::error::Error>> {
+        let line = told.lines().find(|line| line.starts_with(name)).ok_or("no such line")?;
+        let value = line.split(": ").nth(1).and_then(|v| v.split(' ').next());
+        Ok(value.ok_or("no number")?.parse()?)
+    };
+    // The domains are the same; 1000 objects judge, and four deviations of 4 ε are 0.25.
+    assert!(number("proxy A-distance to")?.abs() < 0.25, "{told}");
+    assert!(number("MMD^2 to")? < 0.02, "{told}");
+    let sheet = image::load_from_memory(&png)?.to_luma8();
+    assert_eq!(sheet.dimensions(), (16 * 3 - 1, 8 * 3 - 1));
+    let n_dark = (0..64).filter(|i| sheet.get_pixel(i % 16 * 3, i / 16 * 6).0[0] < 128).count();
+    // 64 draws with probability ½: four deviations are 16.
+    assert!(n_dark.abs_diff(32) <= 16, "{n_dark}");
+    assert_eq!(run("0", "again")?, (told, png.clone()));
+    assert_ne!(run("1", "other")?.1, png);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_judged_is_said_before_anything_is_trained() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let (data, few, small, out) =
+        (at("data.safetensors"), at("few.safetensors"), at("small.safetensors"), at("out"));
+    pictures(&data, 8, 2)?;
+    pictures(&few, 3, 3)?;
+    by_class(&small, true)?;
+    let teacher = |name: &str, shape: [usize; 2]| {
+        let weights = Numbers::F32(vec![0.1; shape[0] * shape[1]]);
+        std::fs::write(at(name), file(None, &[("0.weight", &shape, weights)]))
+    };
+    teacher("wide.safetensors", [2, 5])?;
+    teacher("deaf.safetensors", [1, 16])?;
+    // The partner is missing too, and it is read first of all that training needs.
+    let check = |data: &Path, more: &[&str], wanted: &str| -> TestResult {
+        let training = ["--partner", "no-partner"];
+        let arguments = [&map("translator", data, &out)[..], &training, more].concat();
+        let (status, text) = failure(&arguments)?;
+        assert!(text.contains(wanted) && status == 1, "{status}: {text}");
+        Ok(())
+    };
+    let known = "wanted a folder of pictures, a .safetensors or .csv file, or one of fashion-mnist, imagenette, mnist, \
+                 found no file";
+    check(&data, &[], &format!("--partner: {known} no-partner"))?;
+    check(&data, &["--reference", "mnits"], &format!("--reference: {known} mnits"))?;
+    check(&at("dta"), &[], &format!("--data: {known} "))?;
+    check(&data, &["--reference", word(&few)], "few.safetensors, found 3")?;
+    check(&few, &["--reference", word(&data)], "few.safetensors, found 3")?;
+    check(
+        &data,
+        &["--reference", word(&small)],
+        "wanted objects of 16 numbers, as φ gives, found 4",
+    )?;
+    let (wide, deaf) = (at("wide.safetensors"), at("deaf.safetensors"));
+    check(&data, &["--teacher", word(&wide)], "takes 5 numbers, φ gives 16 (1 x 4 x 4)")?;
+    let wanted = "wanted an output for each class of";
+    check(&data, &["--teacher", word(&deaf)], wanted)?;
+    check(&data, &["--teacher", "no-teacher"], "reading no-teacher")?;
+    assert!(!out.exists());
+    Ok(())
+}
+
+#[test]
+fn pictures_beside_folders_of_classes_are_refused() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    jpeg(&at("photos/cat/a.jpg"), false)?;
+    jpeg(&at("photos/loose.jpg"), false)?;
+    let (status, text) = failure(&map("identity", &at("photos"), &at("out")))?;
+    assert!(status == 1 && text.contains("found both, "), "{text}");
+    assert!(text.contains("loose.jpg and ") && text.trim_end().ends_with("cat"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn drawn_pictures_never_stand_in_for_imagenette() -> TestResult {
+    // The cache holds the pictures of side 160 whole, 161 wants the bigger ones, and no network is there.
+    let cache = tempfile::tempdir()?;
+    let manifest = include_str!("../../../datasets/imagenette.toml").parse::<toml::Table>()?;
+    for half in ["train", "val"] {
+        let folder = cache.path().join("imagenette/imagenette2-160").join(half);
+        std::fs::create_dir_all(&folder)?;
+        for class in manifest["classes"].as_array().ok_or("no classes")? {
+            let name = class["folder"].as_str().ok_or("no name")?;
+            let path = folder.join(name).with_extension("tar");
+            let mut archive = tar::Builder::new(std::fs::File::create(path)?);
+            for i in 0..class[half].as_integer().ok_or("no count")? {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(0);
+                archive.append_data(&mut header, format!("{half}/{name}/{i}.JPEG"), &b""[..])?;
+            }
+            archive.finish()?;
+        }
+    }
+    let out = cache.path().join("out");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_distill"));
+    command.args(["map", "--kind", "identity", "--data", "imagenette", "--side", "161"]);
+    command.args(["--limit", "4", "--cache", word(cache.path()), "--out", word(&out)]);
+    for name in ["ALL_PROXY", "HTTPS_PROXY", "all_proxy", "https_proxy"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    for name in ["DISTILL_DATA", "NO_PROXY", "no_proxy"] {
+        command.env_remove(name);
+    }
+    let output = command.output()?;
+    let text = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.starts_with("error: --data: imagenette: out of reach: "), "{text}");
+    assert!(text.lines().count() == 1 && !out.exists(), "{text}");
+    Ok(())
+}

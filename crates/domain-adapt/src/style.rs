@@ -214,6 +214,67 @@ mod tests {
         assert_eq!(normalised.to_vec2::<f32>().unwrap(), [[1.25, 2.75], [2.75, 6.25]]);
     }
 
+    /// Σ over layers and pictures of content · mean (F − C)² + style · mean (G − S)², by loops in double precision.
+    fn naive_cost(style: &Style, activations: &[Tensor], content: &[Tensor]) -> f64 {
+        let list = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut cost = 0.0;
+        for ((f, content), gram) in activations.iter().zip(content).zip(&style.grams) {
+            let (_, c, h, w) = f.dims4().unwrap();
+            let (places, size) = (h * w, c * h * w);
+            let gram = list(gram);
+            for (f, content) in list(f).chunks(size).zip(list(content).chunks(size)) {
+                let gap = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+                let kept = f.iter().zip(content).map(gap).sum::<f64>() / size as f64;
+                let product = |i: usize, j: usize| -> f64 {
+                    (0..places)
+                        .map(|p| f64::from(f[i * places + p]) * f64::from(f[j * places + p]))
+                        .sum()
+                };
+                let divisor = if style.config.is_gram_normalised { size as f64 } else { 1.0 };
+                let taken: f64 = (0..c * c)
+                    .map(|at| product(at / c, at % c) / divisor - f64::from(gram[at]))
+                    .map(|gap| gap * gap)
+                    .sum();
+                let (content, style) = (style.config.content_weight, style.config.style_weight);
+                cost += content * kept + style * taken / (c * c) as f64;
+            }
+        }
+        cost
+    }
+
+    #[test]
+    fn the_cost_is_its_two_terms_each_with_its_weight() {
+        let (style, x) = style(0);
+        let of = |from: usize| {
+            let x = x.narrow(0, from, 3).unwrap().reshape((3, 3, 8, 8)).unwrap();
+            style.network.activations(&x, &style.config.layers).unwrap()
+        };
+        let (activations, content) = (of(0), of(3));
+        let cost = |content_weight, style_weight, is_gram_normalised| {
+            let layers = style.config.layers.clone();
+            let config = StyleConfig {
+                layers,
+                content_weight,
+                style_weight,
+                is_gram_normalised,
+                ..StyleConfig::three_blocks()
+            };
+            let style = Style { config, ..style.clone() };
+            let found = style.cost(&activations, &content).unwrap().to_scalar::<f32>().unwrap();
+            let (found, wanted) = (f64::from(found), naive_cost(&style, &activations, &content));
+            // Sums of a few hundred f32 terms.
+            assert!((found - wanted).abs() < 1e-5 * wanted, "{found} {wanted}");
+            wanted
+        };
+        for is_normalised in [true, false] {
+            // Each term counts, and they are not the same.
+            let (content, style) = (cost(1.0, 0.0, is_normalised), cost(0.0, 1.0, is_normalised));
+            assert!(content > 0.0 && style > 0.0 && (content / style - 1.0).abs() > 0.01);
+            let both = cost(3.0, 0.5, is_normalised);
+            assert!((both - (3.0 * content + 0.5 * style)).abs() < 1e-9 * both);
+        }
+    }
+
     #[test]
     fn steps_lower_the_cost() {
         let cost = |steps| {

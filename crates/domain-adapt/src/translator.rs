@@ -135,6 +135,35 @@ mod tests {
     }
 
     #[test]
+    fn each_decoder_sees_its_own_draw() {
+        let (x, partner) = pairs();
+        let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap();
+        let (x, partner) = (features(&x).unwrap(), features(&partner).unwrap());
+        let q = NETWORK.encode(&w, &x).unwrap();
+        let kl = latent_divergence(&q.mean, &q.deviation).unwrap();
+        let number = |x: Tensor| f64::from(x.to_scalar::<f32>().unwrap());
+        let pixels = |z: &Tensor, into, target: &Tensor| {
+            let logits = NETWORK.decode(&w, z, into).unwrap();
+            number(bernoulli_pixels(&logits, target, SMALLEST_PROBABILITY).unwrap())
+        };
+        for seed in 0..5 {
+            let mut rng = Rng::new(seed);
+            let (first, second) = (q.draw(&mut rng).unwrap(), q.draw(&mut rng).unwrap());
+            let of = |a: &Tensor, b: &Tensor| {
+                pixels(a, Domain::Teacher, &partner)
+                    + pixels(b, Domain::Student, &x)
+                    + number(kl.clone())
+            };
+            let loss = translation_loss(&NETWORK, &w, &x, &partner, &mut Rng::new(seed)).unwrap();
+            let (found, wanted) = (number(loss), of(&first, &second));
+            // A sum of a few hundred f32 terms; a draw that is used twice is another number.
+            assert!((found - wanted).abs() < 1e-5 * wanted, "{found} {wanted}");
+            let shared = of(&first, &first);
+            assert!((found - shared).abs() > 1e-4 * wanted, "{found} {shared}");
+        }
+    }
+
+    #[test]
     fn a_trained_translator_carries_pictures_over_and_back() {
         let (x, partner) = pairs();
         let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();

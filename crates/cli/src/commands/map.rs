@@ -1,5 +1,6 @@
 //! `distill map`: applies a map φ between domains to objects, and says what came of them.
 
+mod judge;
 mod objects;
 
 use std::path::{Path, PathBuf};
@@ -7,22 +8,22 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use core_tensors::kernels::{Activation, features};
+use core_tensors::kernels::features;
 use core_tensors::{Params, Rng};
 use domain_adapt::{
     DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Pick, Sine, Style,
-    StyleConfig, Translator, kernel_discrepancy, proxy_distance, round_trip_error,
+    StyleConfig, Translator,
 };
-use losses::Predictions;
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
+use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
 use super::{UsageError, positive, say};
-use crate::checkpoint::{Trained, parse, read};
+use crate::checkpoint::{parse, read};
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
 use crate::files::write_whole;
-use crate::schemes::{pairs, scores, train_translator};
+use crate::schemes::{pairs, train_translator};
 use crate::sheet::sheet;
 
 /// Objects that pass through a map at once.
@@ -30,8 +31,6 @@ const CHUNK: usize = 500;
 /// Pictures in a line of the contact sheet, and lines of pairs.
 const ACROSS: usize = 16;
 const DOWN: usize = 4;
-/// Objects of each domain that measures look at.
-const N_MEASURED: usize = 1000;
 /// Hidden units and latent dimensions of a translator that is trained here, as in paper 003.
 const TRANSLATOR: (usize, usize) = (200, 64);
 
@@ -39,8 +38,8 @@ const TRANSLATOR: (usize, usize) = (200, 64);
 #[derive(clap::Args)]
 #[command(
     after_help = "Writes into --out: mapped.safetensors (x as f32, one row an object; y where there are classes),
-contact-sheet.png (a line before φ, the line below it after φ) where objects are pictures, translator.safetensors where one
-was trained. Levels of pictures are in [0, 1]; a convolution's answers are not clipped, and the sheet stretches them.
+contact-sheet.png (64 random pictures, a line before φ, the line below it after φ) where objects are pictures,
+translator.safetensors where one was trained. Measures see at most 1000 random objects of each domain. Levels of pictures are in [0, 1]; a convolution's answers are not clipped, and the sheet stretches them.
 
 Maps:
   identity       nothing
@@ -96,7 +95,7 @@ pub(super) struct Arguments {
     /// Folder of data whose weights/ holds VGG-19; $DISTILL_DATA if absent, else the cache or the hub.
     #[arg(long, value_name = "DIR")]
     weights: Option<PathBuf>,
-    /// Objects of the teacher's own domain: prints how far φ(x) is from them.
+    /// Objects of the teacher's own domain, at least 4: prints how far φ(x) is from them.
     #[arg(long, value_name = "DATA")]
     reference: Option<String>,
     /// A trained perceptron that is to see φ(x): prints how often it names the right class.
@@ -137,12 +136,19 @@ impl Arguments {
     }
 }
 
-/// A map, and what a picture is after it.
+/// A map.
 struct Built {
     map: Box<dyn DomainMap>,
-    shape: Option<Shape>,
     /// The same map, where it has a way back.
     translator: Option<Translator>,
+}
+
+/// What φ makes of an object.
+struct After {
+    /// Numbers of φ(x).
+    n: usize,
+    /// What they are, where they are a picture.
+    shape: Option<Shape>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -153,14 +159,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let side = arguments.side as usize;
     let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);
     let reading = Reading { side, picture: arguments.picture, limit, cache: &arguments.cache };
-    let source = Source::open(&arguments.data, &reading)?;
+    let source = Source::open("--data", &arguments.data, &reading)?;
+    let after = after(arguments, &source)?;
     let rng = Rng::new(arguments.seed);
+    // What cannot be judged is an error before anything is trained: an hour's work must not end in a wrong word.
+    let judges = Judges::open(arguments, &source, &reading, &after)?;
     let built = build(arguments, &source, &reading, &rng)?;
     let mapped =
         apply(&*built.map, &source.x, &mut rng.split("map")).context(source.name.clone())?;
-    // What cannot be judged is an error before anything is written.
-    let judged = judge(arguments, &source, &built, &mapped, &rng)?;
-    write(arguments, &source, &built, &mapped)?;
+    let judged = judges.judge(&source, &built, &mapped, &rng)?;
+    write(arguments, &source, &built, &after, &mapped, &rng)?;
     let mut lines = vec![format!(
         "{}: {} objects, {} -> {} numbers each, in {}",
         source.name,
@@ -174,38 +182,57 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
-    let n = source.x.dim(1)?;
-    let grey = || match source.shape {
+/// What objects are after the map, which need not be there yet.
+fn after(arguments: &Arguments, source: &Source) -> Result<After> {
+    let of = |fixed: FixedConvolution| -> Result<After> {
+        let [h, w] = FixedConvolution { picture: grey(source)?, ..fixed }.output()?;
+        Ok(After { n: h * w, shape: Some([1, h, w]) })
+    };
+    match arguments.kind {
+        Kind::Convolution => of(FixedConvolution::of_source()),
+        Kind::Cross => of(FixedConvolution::dilated_cross()),
+        Kind::Identity | Kind::Noise | Kind::Dilation | Kind::Sine => same(source),
+        Kind::Shuffle | Kind::Translator | Kind::Style => same(source),
+    }
+}
+
+fn same(source: &Source) -> Result<After> {
+    Ok(After { n: source.x.dim(1)?, shape: source.shape })
+}
+
+/// Height and width of grey pictures.
+fn grey(source: &Source) -> Result<[usize; 2], UsageError> {
+    match source.shape {
         Some([1, h, w]) => Ok([h, w]),
         found => Err(UsageError(format!(
             "--kind: wanted grey pictures for this map, found {}; --picture 1xHxW says what a row is",
             found.map_or("rows of numbers".to_owned(), |s| format!("pictures of {}", words(s)))
         ))),
+    }
+}
+
+fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
+    let n = source.x.dim(1)?;
+    let convolution = |fixed: FixedConvolution| -> Result<Box<dyn DomainMap>> {
+        Ok(Box::new(FixedConvolution { picture: grey(source)?, ..fixed }))
     };
-    let convolution = |fixed: FixedConvolution| -> Result<Built> {
-        let fixed = FixedConvolution { picture: grey()?, ..fixed };
-        let [h, w] = fixed.output()?;
-        Ok(Built { map: Box::new(fixed), shape: Some([1, h, w]), translator: None })
-    };
-    let same = |map: Box<dyn DomainMap>| Built { map, shape: source.shape, translator: None };
-    Ok(match arguments.kind {
-        Kind::Identity => same(Box::new(Identity)),
-        Kind::Noise => same(Box::new(GaussianNoise { deviation: arguments.deviation })),
+    let map: Box<dyn DomainMap> = match arguments.kind {
+        Kind::Identity => Box::new(Identity),
+        Kind::Noise => Box::new(GaussianNoise { deviation: arguments.deviation }),
         Kind::Convolution => convolution(FixedConvolution::of_source())?,
         Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
         Kind::Dilation => {
-            same(Box::new(MorphologicalDilation { picture: grey()?, side: arguments.window }))
+            Box::new(MorphologicalDilation { picture: grey(source)?, side: arguments.window })
         }
-        Kind::Sine => same(Box::new(Sine)),
-        Kind::Shuffle => same(Box::new(Pick::random(n, n, &mut rng.split("order"))?)),
+        Kind::Sine => Box::new(Sine),
+        Kind::Shuffle => Box::new(Pick::random(n, n, &mut rng.split("order"))?),
         Kind::Translator => {
             let translator = translator(arguments, source, reading, rng)?;
-            let shape = source.shape;
-            Built { map: Box::new(translator.clone()), shape, translator: Some(translator) }
+            return Ok(Built { map: Box::new(translator.clone()), translator: Some(translator) });
         }
-        Kind::Style => same(Box::new(style(arguments, source)?)),
-    })
+        Kind::Style => Box::new(style(arguments, source)?),
+    };
+    Ok(Built { map, translator: None })
 }
 
 fn translator(
@@ -222,7 +249,7 @@ fn translator(
             "--kind translator: wanted --partner DATA or --translator FILE, found neither";
         return Err(UsageError(message.into()).into());
     };
-    let partner = Source::open(partner, &Reading { limit: usize::MAX, ..*reading })?;
+    let partner = Source::open("--partner", partner, &Reading { limit: usize::MAX, ..*reading })?;
     let (n, found) = (source.x.dim(1)?, partner.x.dim(1)?);
     if n != found {
         bail!(
@@ -300,7 +327,14 @@ fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
     Ok(Tensor::cat(&parts, 0)?)
 }
 
-fn write(arguments: &Arguments, source: &Source, built: &Built, mapped: &Tensor) -> Result<()> {
+fn write(
+    arguments: &Arguments,
+    source: &Source,
+    built: &Built,
+    after: &After,
+    mapped: &Tensor,
+    rng: &Rng,
+) -> Result<()> {
     let out = &arguments.out;
     let mut tensors = vec![("x", mapped.clone())];
     if let Some(labels) = &source.labels {
@@ -310,13 +344,16 @@ fn write(arguments: &Arguments, source: &Source, built: &Built, mapped: &Tensor)
     if let (Some(translator), true) = (&built.translator, arguments.trains()) {
         write_whole(&out.join("translator.safetensors"), &translator.parameters.to_bytes()?)?;
     }
-    let (Some(before), Some(after)) = (source.shape, built.shape) else { return Ok(()) };
+    let (Some(before), Some(after)) = (source.shape, after.shape) else { return Ok(()) };
     let levels = |x: &Tensor| -> Result<Vec<f64>> {
         Ok(features(x)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
     };
-    let shown = mapped.dim(0)?.min(ACROSS * DOWN);
-    let first = levels(&source.x.narrow(0, 0, shown)?)?;
-    let second = stretched(levels(&mapped.narrow(0, 0, shown)?)?);
+    // Data by class would show the first class alone.
+    let mut shown = rng.split("sheet").permutation(mapped.dim(0)?);
+    shown.truncate(ACROSS * DOWN);
+    shown.sort_unstable();
+    let first = levels(&rows(&source.x, &shown)?)?;
+    let second = stretched(levels(&rows(mapped, &shown)?)?);
     // Pictures that shrank stand in the middle of a white frame of the old size.
     let second = framed(&second, after, before);
     let n = ACROSS * before.iter().product::<usize>();
@@ -355,63 +392,11 @@ fn framed(levels: &[f64], [_, h, w]: Shape, [_, tall, wide]: Shape) -> Vec<f64> 
     out
 }
 
-/// What the measures say, one line each.
-fn judge(
-    arguments: &Arguments,
-    source: &Source,
-    built: &Built,
-    mapped: &Tensor,
-    rng: &Rng,
-) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let part = |x: &Tensor| Ok::<_, anyhow::Error>(x.narrow(0, 0, x.dim(0)?.min(N_MEASURED))?);
-    if let Some(word) = &arguments.reference {
-        let reading = Reading {
-            side: arguments.side as usize,
-            picture: arguments.picture,
-            limit: N_MEASURED,
-            cache: &arguments.cache,
-        };
-        let reference = Source::open(word, &reading)?;
-        let (n, found) = (mapped.dim(1)?, reference.x.dim(1)?);
-        if n != found {
-            bail!("--reference {word}: wanted objects of {n} numbers, as φ gives, found {found}");
-        }
-        let (ours, theirs) = (part(mapped)?, part(&reference.x)?);
-        let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
-        lines.push(format!(
-            "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
-        ));
-        lines.push(format!("MMD^2 to {word}: {:.4}", kernel_discrepancy(&ours, &theirs)?));
-    }
-    if let Some(translator) = &built.translator {
-        let x = part(&source.x)?;
-        let back = translator.round_trip(&x, &mut rng.split("round trip"))?;
-        lines.push(format!(
-            "round-trip error: {:.4} a pixel, squared",
-            round_trip_error(&x, &back)?
-        ));
-    }
-    if let Some(path) = &arguments.teacher {
-        let n = mapped.dim(1)?;
-        let teacher = Trained::open(path, Activation::Relu, || Ok(n))?;
-        let wanted = teacher.network.widths[0];
-        if wanted != n {
-            bail!(
-                "--teacher {}: takes {wanted} numbers, φ gives {n} ({})",
-                path.display(),
-                built.shape.map_or("no picture".to_owned(), words)
-            );
-        }
-        let Some(labels) = &source.labels else {
-            bail!("{}: wanted classes to judge a teacher by, found none", source.name);
-        };
-        let w: Vec<f64> = teacher.weights.to_vec()?;
-        let w = Params::from_vec(teacher.weights.layout(), &w, &Device::Cpu)?;
-        let answers = Predictions::new(&scores(&teacher.network, &w, mapped)?)?;
-        lines.push(format!("teacher's accuracy through φ: {:.4}", answers.accuracy(labels)?));
-    }
-    Ok(lines)
+/// These objects.
+fn rows(x: &Tensor, indices: &[usize]) -> Result<Tensor> {
+    let numbers: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
+    let indices = Tensor::from_vec(numbers, indices.len(), x.device())?;
+    Ok(x.index_select(&indices, 0)?)
 }
 
 fn words([c, h, w]: Shape) -> String {

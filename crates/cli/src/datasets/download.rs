@@ -105,26 +105,19 @@ pub(super) fn fetch_archive(
         return Ok(Fetched::All);
     }
     let mut reason = "the manifest names no source".to_owned();
+    let mut damaged = None;
     for url in &archive.urls {
-        let mut response = match agent().get(url).call().with_context(|| format!("fetching {url}"))
-        {
-            Ok(response) => response,
-            Err(error) => {
+        let unpacked = match unpack_from_web(url, manifest, archive, cache) {
+            Ok(unpacked) => unpacked,
+            Err(Failure::OutOfReach(error)) => {
                 reason = format!("{error:#}");
                 continue;
             }
+            Err(Failure::Damaged(error)) => {
+                damaged = Some(error.context(format!("downloaded {url}")));
+                continue;
+            }
         };
-        let n_bytes = response.body().content_length();
-        let bar = n_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
-        bar.set_style(ProgressStyle::with_template(BAR)?);
-        bar.set_message(archive.name.clone());
-        let bytes = bar.wrap_read(response.body_mut().as_reader());
-        std::fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
-        let unpacked = tempfile::tempdir_in(cache).with_context(|| cache.display().to_string())?;
-        unpack(flate2::read::GzDecoder::new(bytes), &archive.name, unpacked.path())
-            .with_context(|| format!("downloaded {url}"))?;
-        bar.finish_and_clear();
-        manifest.check_whole(unpacked.path()).with_context(|| format!("downloaded {url}"))?;
         if folder.exists() {
             std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
         }
@@ -132,7 +125,59 @@ pub(super) fn fetch_archive(
             .with_context(|| format!("writing {}", folder.display()))?;
         return Ok(Fetched::All);
     }
-    Ok(Fetched::OutOfReach(reason))
+    damaged.map_or(Ok(Fetched::OutOfReach(reason)), Err)
+}
+
+/// Why an archive did not come.
+enum Failure {
+    /// The source did not answer, or its answer broke off.
+    OutOfReach(anyhow::Error),
+    /// All that was sent is no such archive, or could not be written.
+    Damaged(anyhow::Error),
+}
+
+/// Unpacks an archive beside its final folder while it arrives, and counts its pictures.
+fn unpack_from_web(
+    url: &str,
+    manifest: &imagenette::Manifest,
+    archive: &imagenette::Archive,
+    cache: &Path,
+) -> Result<tempfile::TempDir, Failure> {
+    let call = agent().get(url).call().with_context(|| format!("fetching {url}"));
+    let mut response = call.map_err(Failure::OutOfReach)?;
+    let n_bytes = response.body().content_length();
+    let mut body = Body { inner: response.body_mut().as_reader(), is_broken: false };
+    let mut receive = || -> Result<tempfile::TempDir> {
+        let bar = n_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        bar.set_style(ProgressStyle::with_template(BAR)?);
+        bar.set_message(archive.name.clone());
+        std::fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
+        let unpacked = tempfile::tempdir_in(cache).with_context(|| cache.display().to_string())?;
+        let bytes = flate2::read::GzDecoder::new(bar.wrap_read(&mut body));
+        unpack(bytes, &archive.name, unpacked.path())?;
+        bar.finish_and_clear();
+        manifest.check_whole(unpacked.path())?;
+        Ok(unpacked)
+    };
+    receive().map_err(|error| match body.is_broken {
+        true => Failure::OutOfReach(error.context(format!("reading {url}"))),
+        false => Failure::Damaged(error),
+    })
+}
+
+/// What a source sends, and whether it broke off: to who unpacks it, that looks like damage.
+struct Body<R> {
+    inner: R,
+    is_broken: bool,
+}
+
+impl<R: Read> Read for Body<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer);
+        self.is_broken |=
+            n.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted);
+        n
+    }
 }
 
 /// Writes the members `name/<half>/<class>/<picture>.JPEG` of a tar stream below a folder, and nothing else.
@@ -196,6 +241,12 @@ mod tests {
 
     /// Serves `body` to every request on the loopback interface, until the test ends.
     fn serve(body: Vec<u8>, status: &'static str) -> String {
+        let n = body.len();
+        serve_part(body, n, status)
+    }
+
+    /// Promises `body` and closes the connection after its first `n_sent` bytes.
+    fn serve_part(body: Vec<u8>, n_sent: usize, status: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -220,6 +271,7 @@ mod tests {
                      Connection: close\r\n\r\n",
                     sent.len()
                 );
+                let sent = &sent[..n_sent.min(sent.len())];
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent));
             }
         });
@@ -330,6 +382,25 @@ mod tests {
         source.urls = vec![serve(body, "200 OK")];
         assert!(matches!(fetch_archive(&manifest, &source, cache.path()).unwrap(), Fetched::All));
         assert!(folder.join("train/n2/a.JPEG").is_file());
+    }
+
+    #[test]
+    fn a_source_that_breaks_off_is_out_of_reach_and_the_next_one_is_asked() {
+        let mut manifest = imagenette::tests::small();
+        let mut source = manifest.archives.remove(0);
+        let body = archive(&source.name, &["n1", "n2"]);
+        let broken = || serve_part(body.clone(), body.len() / 2, "200 OK");
+        source.urls = vec![broken()];
+        let cache = tempfile::tempdir().unwrap();
+        let fetched = fetch_archive(&manifest, &source, cache.path()).unwrap();
+        let Fetched::OutOfReach(reason) = fetched else { panic!("took half an archive") };
+        assert!(reason.starts_with(&format!("reading {}", source.urls[0])), "{reason}");
+        assert!(!reason.contains('\n'), "{reason}");
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+        source.urls =
+            vec![broken(), serve(b"no archive".to_vec(), "200 OK"), serve(body, "200 OK")];
+        let fetched = fetch_archive(&manifest, &source, cache.path()).unwrap();
+        assert!(matches!(fetched, Fetched::All));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::picture::{self, CHANNELS, GreyPictures};
 
 /// Names of the halves, as in the archives of fast.ai.
 pub(super) const HALVES: [&str; 2] = ["train", "val"];
+/// Names of files of pictures end in these.
+const PICTURES: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Largest file of one picture that is read.
 const MOST_BYTES: u64 = 1 << 28;
 
@@ -73,7 +75,7 @@ pub fn pictures_of_folder(
     side: usize,
     grey: GreyPictures,
 ) -> Result<(Vec<String>, Levels)> {
-    let members = files(folder, &["jpg", "jpeg", "png"])?;
+    let members = files(folder, &PICTURES)?;
     if members.is_empty() {
         bail!("{}: wanted JPEG or PNG pictures, found none", folder.display());
     }
@@ -88,7 +90,7 @@ pub fn pictures_by_class(
     folder: &Path,
     side: usize,
     grey: GreyPictures,
-) -> Result<(Vec<String>, Vec<u8>, Levels)> {
+) -> Result<(Vec<String>, Vec<u32>, Levels)> {
     let half = half(folder)?;
     let names = half.classes.iter().map(|class| class.name.clone()).collect();
     Ok((names, half.labels(), decode(&half.members(), side, grey)?))
@@ -104,7 +106,7 @@ pub fn picture_of_file(path: &Path, side: usize, grey: GreyPictures) -> Result<V
 
 /// Whether a folder has folders or tar files in it, and so pictures by class.
 pub fn has_classes(folder: &Path) -> Result<bool> {
-    Ok(entries(folder)?.iter().any(|path| path.is_dir() || has_extension(path, &["tar"])))
+    Ok(entries(folder)?.iter().any(|path| is_class(path)))
 }
 
 impl Half {
@@ -113,9 +115,9 @@ impl Half {
     }
 
     /// The index of the class of each member.
-    pub(super) fn labels(&self) -> Vec<u8> {
-        let classes = self.classes.iter().enumerate();
-        classes.flat_map(|(i, class)| vec![i as u8; class.members.len()]).collect()
+    pub(super) fn labels(&self) -> Vec<u32> {
+        let classes = (0u32..).zip(&self.classes);
+        classes.flat_map(|(i, class)| vec![i; class.members.len()]).collect()
     }
 }
 
@@ -215,14 +217,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 fn half(folder: &Path) -> Result<Half> {
     let mut classes = Vec::new();
-    for path in entries(folder)? {
+    let entries = entries(folder)?;
+    refuse_both(folder, &entries)?;
+    for path in entries {
         let is_tar = path.extension().is_some_and(|e| e == "tar") && path.is_file();
         let name = if is_tar { path.file_stem() } else { path.file_name() };
         let Some(name) = name.and_then(|name| name.to_str()).map(str::to_owned) else { continue };
         let members = if is_tar {
             tar_members(&path, &name)?
         } else if path.is_dir() {
-            files(&path, &["jpg", "jpeg", "png"])?
+            files(&path, &PICTURES)?
         } else {
             continue;
         };
@@ -240,6 +244,26 @@ fn half(folder: &Path) -> Result<Half> {
         bail!("{}: wanted a folder or a tar file for each class, found none", folder.display());
     }
     Ok(Half { classes })
+}
+
+/// Pictures beside classes belong to none, and a reader of classes would lose them.
+fn refuse_both(folder: &Path, entries: &[PathBuf]) -> Result<()> {
+    let first = |is: &dyn Fn(&Path) -> bool| entries.iter().filter(|path| is(path)).min();
+    let class = first(&is_class);
+    let picture = first(&|path| !path.is_dir() && has_extension(path, &PICTURES));
+    if let (Some(class), Some(picture)) = (class, picture) {
+        bail!(
+            "{}: wanted pictures, or a folder or a tar file for each class, found both, {} and {}",
+            folder.display(),
+            picture.display(),
+            class.display()
+        );
+    }
+    Ok(())
+}
+
+fn is_class(path: &Path) -> bool {
+    path.is_dir() || has_extension(path, &["tar"])
 }
 
 /// What lies in a folder, hidden names left out.
@@ -300,139 +324,4 @@ fn tar_members(path: &Path, class: &str) -> Result<Vec<Member>> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::picture::tests::jpeg_of;
-    use super::*;
-
-    /// Colour pictures train/c/*.JPEG (two) and val/c/*.JPEG (one) of classes c, each with its own red.
-    pub(crate) fn tree(folder: &Path, classes: &[&str]) {
-        for (half, names) in [("train", &["b.JPEG", "a.JPEG"][..]), ("val", &["c.JPEG"])] {
-            for (class, name) in classes.iter().enumerate() {
-                std::fs::create_dir_all(folder.join(half).join(name)).unwrap();
-                for picture in names {
-                    let level = [20 * class as u8, picture.as_bytes()[0], 90];
-                    let path = folder.join(half).join(name).join(picture);
-                    std::fs::write(path, jpeg_of(&level, 8, 6)).unwrap();
-                }
-            }
-        }
-    }
-
-    /// The members of a folder of the tree in a tar file beside it; the folder goes.
-    pub(crate) fn pack(folder: &Path, half: &str, class: &str) {
-        let path = folder.join(half).join(class);
-        let mut archive = tar::Builder::new(File::create(path.with_extension("tar")).unwrap());
-        archive.append_dir_all(format!("{half}/{class}"), &path).unwrap();
-        archive.finish().unwrap();
-        std::fs::remove_dir_all(path).unwrap();
-    }
-
-    fn message(folder: &Path) -> String {
-        let Err(error) = halves(folder) else { panic!("took a wrong folder") };
-        format!("{error:#}").replace(&folder.display().to_string(), "DIR")
-    }
-
-    #[test]
-    fn a_folder_and_a_tar_file_hold_the_same_pictures_in_order_of_names() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        tree(path, &["n2", "n1"]);
-        let read = || {
-            let [train, val] = halves(path).unwrap();
-            let sums: Vec<_> = train.classes.iter().map(|c| c.sha256().unwrap()).collect();
-            let levels = decode(&train.members(), 2, GreyPictures::Refuse).unwrap();
-            (sums, levels.bytes, train.labels(), val.labels())
-        };
-        let unpacked = read();
-        // Reds 20 and 0: the tree named n2 first, the order names n1; green tells a from b.
-        let first = |picture: usize, channel: usize| unpacked.1[12 * picture + 4 * channel];
-        assert!(first(0, 0) > 12 && first(2, 0) < 8, "{:?}", unpacked.1);
-        assert!(first(0, 1) < first(1, 1) && (first(0, 1)).abs_diff(b'a') < 3);
-        assert_eq!((&unpacked.2[..], &unpacked.3[..]), (&[0, 0, 1, 1][..], &[0, 1][..]));
-        pack(path, "train", "n1");
-        pack(path, "val", "n2");
-        assert_eq!(read(), unpacked);
-    }
-
-    #[test]
-    fn every_defect_of_a_tree_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        assert_eq!(message(path), "DIR/train: wanted a folder, found none");
-        tree(path, &["n1", "n2"]);
-        std::fs::create_dir(path.join("val/n0")).unwrap();
-        assert_eq!(message(path), "DIR/val/n0: wanted JPEG or PNG pictures of a class, found none");
-        std::fs::write(path.join("val/n0/x.jpg"), b"").unwrap();
-        assert_eq!(
-            message(path),
-            "DIR: wanted the same classes in train and val, found 2 and 3, the first difference n1 and n0"
-        );
-        std::fs::remove_dir_all(path.join("val/n0")).unwrap();
-        pack(path, "train", "n1");
-        std::fs::create_dir(path.join("train/n1")).unwrap();
-        std::fs::write(path.join("train/n1/x.jpg"), b"").unwrap();
-        assert_eq!(message(path), "DIR/train/n1: wanted a folder or a tar file, found both");
-        std::fs::remove_dir_all(path.join("train/n1")).unwrap();
-        std::fs::rename(path.join("train/n1.tar"), path.join("train/n0.tar")).unwrap();
-        let told = message(path);
-        let wanted = "DIR/train/n0.tar: wanted members …/n0/*.JPEG, found train/n1/";
-        assert!(told.starts_with(wanted), "{told}");
-        std::fs::write(path.join("train/n0.tar"), b"no archive").unwrap();
-        assert!(message(path).starts_with("DIR/train/n0.tar: "), "{}", message(path));
-    }
-
-    #[test]
-    fn a_broken_picture_is_named_where_it_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        tree(path, &["n1", "n2"]);
-        let whole = std::fs::read(path.join("train/n2/b.JPEG")).unwrap();
-        std::fs::write(path.join("train/n2/b.JPEG"), &whole[..whole.len() / 2]).unwrap();
-        std::fs::write(path.join("val/n2/c.JPEG"), b"").unwrap();
-        let message = |half: usize| {
-            let halves = halves(path).unwrap();
-            let error = decode(&halves[half].members(), 2, GreyPictures::Convert).unwrap_err();
-            format!("{error:#}").replace(&path.display().to_string(), "DIR")
-        };
-        assert!(
-            message(0).starts_with("DIR/train/n2/b.JPEG: wanted a whole JPEG"),
-            "{}",
-            message(0)
-        );
-        pack(path, "train", "n2");
-        let told = message(0);
-        assert!(told.starts_with("DIR/train/n2.tar: train/n2/b.JPEG: wanted a whole"), "{told}");
-        assert!(
-            message(1).starts_with("DIR/val/n2/c.JPEG: wanted a JPEG or PNG"),
-            "{}",
-            message(1)
-        );
-    }
-
-    #[test]
-    fn a_users_folder_is_read_by_name_and_a_grey_picture_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path();
-        let read = |grey| pictures_of_folder(path, 2, grey);
-        let told = format!("{:#}", read(GreyPictures::Convert).unwrap_err());
-        assert!(told.ends_with(": wanted JPEG or PNG pictures, found none"), "{told}");
-        std::fs::write(path.join("b.jpeg"), jpeg_of(&[200], 4, 4)).unwrap();
-        std::fs::write(path.join("a.JPG"), jpeg_of(&[9, 9, 200], 4, 4)).unwrap();
-        std::fs::write(path.join("notes.txt"), b"not a picture").unwrap();
-        let (names, levels) = read(GreyPictures::Convert).unwrap();
-        assert_eq!((names, levels.n_grey), (vec!["a.JPG".into(), "b.jpeg".into()], 1));
-        assert_eq!(levels.bytes.len(), 24);
-        let told = format!("{:#}", read(GreyPictures::Refuse).unwrap_err());
-        assert!(told.ends_with("/b.jpeg: wanted a colour picture, found a grey one"), "{told}");
-    }
-
-    #[test]
-    fn the_first_failure_is_told_and_nothing_hangs() {
-        let error = fill(1000, 1, |index, _| match index % 7 {
-            3 => bail!("{index}"),
-            _ => Ok(()),
-        });
-        assert_eq!(error.unwrap_err().to_string(), "3");
-        assert!(fill(0, 0, |_, _| Ok(())).unwrap().is_empty());
-    }
-}
+pub(super) mod tests;

@@ -166,8 +166,8 @@ fn from_folder(
     let test = levels.bytes.split_off(train.len() * size);
     let shape = [CHANNELS, side, side];
     Ok(Pictures {
-        train: dataset(levels.bytes, &train, shape, manifest.classes.len(), device)?,
-        test: dataset(test, &val, shape, manifest.classes.len(), device)?,
+        train: dataset(levels.bytes, train, shape, manifest.classes.len(), device)?,
+        test: dataset(test, val, shape, manifest.classes.len(), device)?,
         shape,
         kind: Kind::Real,
         is_complete,
@@ -221,7 +221,7 @@ fn drawn(manifest: &Manifest, side: usize, device: &Device) -> Result<Pictures> 
     let mut half = |name: &str, n: usize| {
         let (x, y) = standin::scenes::pictures(side, n, &rng.split(name))?;
         sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
-        dataset(x, &y, shape, manifest.classes.len(), device)
+        dataset(x, super::labels_of(&y), shape, manifest.classes.len(), device)
     };
     let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
     let kind = Kind::Generated;

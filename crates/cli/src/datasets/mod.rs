@@ -87,6 +87,14 @@ impl Places {
 }
 
 impl Pictures {
+    /// These, where they are the data set itself; drawn ones are an error that tells the `notice` of their loading.
+    pub(crate) fn unless_drawn(self, notice: &str) -> Result<Self> {
+        match self.kind {
+            Kind::Real => Ok(self),
+            Kind::Generated => bail!("wanted the pictures themselves, found drawn ones: {notice}"),
+        }
+    }
+
     /// Loads a data set of IDX files: from an explicit folder, else the cache, else the network, else drawn.
     ///
     /// `notice` receives one line where pictures are drawn instead.
@@ -123,7 +131,7 @@ impl Pictures {
         let mut half = |pictures: &File, classes: &File| {
             let x = take(pictures, &[pictures.count, SIDE, SIDE])?;
             let y = take(classes, &[classes.count])?;
-            dataset(x, &y, [1, SIDE, SIDE], manifest.n_classes, device)
+            dataset(x, labels_of(&y), [1, SIDE, SIDE], manifest.n_classes, device)
                 .with_context(|| folder.join(&classes.name).display().to_string())
         };
         let train = half(&files.train_images, &files.train_labels)?;
@@ -147,7 +155,7 @@ impl Pictures {
         let mut half = |name: &str, n: usize| {
             let (x, y) = standin::pictures(manifest.stand_in, n, &mut rng.split(name));
             sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
-            dataset(x, &y, [1, SIDE, SIDE], manifest.n_classes, device)
+            dataset(x, labels_of(&y), [1, SIDE, SIDE], manifest.n_classes, device)
         };
         let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
         let (shape, kind) = ([1, SIDE, SIDE], Kind::Generated);
@@ -175,6 +183,11 @@ pub fn licence(id: &str) -> Result<String> {
 ///
 /// No source has the tweets as a file that could be fetched: the error says where to get them.
 pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
+    fetch_for(id, 0, cache)
+}
+
+/// [`fetch`] of pictures that are not smaller than `side` where a data set has several sizes.
+pub fn fetch_for(id: &str, side: usize, cache: &Path) -> Result<PathBuf> {
     let folder = cache.join(id);
     if id == tweets::ID {
         tweets::check_present(&folder)?;
@@ -182,7 +195,7 @@ pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
     }
     let fetched = if id == IMAGENETTE {
         let manifest = imagenette::Manifest::new()?;
-        download::fetch_archive(&manifest, manifest.archive(0)?, &folder)?
+        download::fetch_archive(&manifest, manifest.archive(side)?, &folder)?
     } else {
         download::fetch(&Manifest::of(id)?, &folder)?
     };
@@ -194,15 +207,20 @@ pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
 
 fn dataset(
     x: Vec<u8>,
-    y: &[u8],
+    labels: Vec<u32>,
     shape: [usize; 3],
     n_classes: usize,
     device: &Device,
 ) -> Result<Dataset> {
-    let x = Tensor::from_vec(x, (y.len(), shape.iter().product::<usize>()), device)?;
-    let labels: Vec<u32> = y.iter().map(|&class| u32::from(class)).collect();
-    let labels = Tensor::from_vec(labels, y.len(), device)?;
+    let m = labels.len();
+    let x = Tensor::from_vec(x, (m, shape.iter().product::<usize>()), device)?;
+    let labels = Tensor::from_vec(labels, m, device)?;
     Ok(Dataset::new(x, Targets::Classes { labels, n_classes })?)
+}
+
+/// Classes that were bytes.
+fn labels_of(bytes: &[u8]) -> Vec<u32> {
+    bytes.iter().map(|&class| class.into()).collect()
 }
 
 /// The bytes of a file that has the size and the check sum of its manifest.
@@ -313,6 +331,16 @@ mod tests {
         };
         let error = Pictures::load("mnist", &places, &Device::Cpu, &mut |_| {}).unwrap_err();
         assert_eq!(format!("{error:#}"), "--data: wanted a folder at no such folder, found none");
+    }
+
+    #[test]
+    fn drawn_pictures_are_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = Pictures::from_folder(&small(folder.path()), folder.path(), &Device::Cpu);
+        let mut pictures = real.unwrap().unless_drawn("").unwrap();
+        pictures.kind = Kind::Generated;
+        let error = pictures.unless_drawn("out of reach").unwrap_err().to_string();
+        assert_eq!(error, "wanted the pictures themselves, found drawn ones: out of reach");
     }
 
     #[test]

@@ -172,7 +172,12 @@ pub(super) mod tests {
         bytes
     }
 
-    fn png_of(levels: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
+    pub(crate) fn png_of(
+        levels: &[u8],
+        width: u32,
+        height: u32,
+        colour: ExtendedColorType,
+    ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
         encoder.write_image(levels, width, height, colour).unwrap();

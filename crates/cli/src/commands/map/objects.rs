@@ -8,7 +8,7 @@ use core_tensors::{Dataset, Targets};
 
 use crate::commands::UsageError;
 use crate::datasets::{
-    self, DATA_VARIABLE, GreyPictures, IDS, IMAGENETTE, Pictures, Places, has_classes,
+    self, DATA_VARIABLE, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes,
     pictures_by_class, pictures_of_folder,
 };
 use crate::user_data::Objects;
@@ -41,13 +41,19 @@ pub(super) struct Reading<'a> {
 }
 
 impl Source {
-    /// The objects that a word names.
-    pub(super) fn open(word: &str, reading: &Reading) -> Result<Self> {
+    /// The objects that a word names; `flag` is the one that it stands behind.
+    pub(super) fn open(flag: &str, word: &str, reading: &Reading) -> Result<Self> {
         let path = Path::new(word);
-        let mut source = if IDS.contains(&word) && !path.exists() {
-            Self::grey(word, reading)?
-        } else if word == IMAGENETTE && !path.exists() {
-            Self::imagenette(reading)?
+        let mut source = if !path.exists() {
+            match word {
+                IMAGENETTE => Self::imagenette(reading).with_context(|| flag.to_owned())?,
+                id if FETCHED.contains(&id) => Self::grey(id, reading)?,
+                _ => bail!(
+                    "{flag}: wanted a folder of pictures, a .safetensors or .csv file, or one of {}, found no file \
+                     {word}",
+                    FETCHED.join(", ")
+                ),
+            }
         } else if path.is_dir() {
             Self::folder(path, reading)?
         } else {
@@ -75,11 +81,15 @@ impl Source {
         let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
         let explicit = variable.map(|folder| (format!("${DATA_VARIABLE}"), PathBuf::from(folder)));
         if explicit.is_none() {
-            // Drawn pictures are of no use to somebody who asked for these.
-            datasets::fetch(IMAGENETTE, reading.cache)?;
+            // Drawn pictures are of no use to somebody who asked for these: where the archive that has this side is
+            // out of reach, none are drawn.
+            datasets::fetch_for(IMAGENETTE, reading.side, reading.cache)?;
         }
         let places = Places { explicit, cache: reading.cache.to_path_buf() };
-        let pictures = Pictures::imagenette(&places, reading.side, &Device::Cpu, &mut |_| {})?;
+        let mut told = String::new();
+        let mut notice = |line: String| told = line;
+        let pictures = Pictures::imagenette(&places, reading.side, &Device::Cpu, &mut notice)?;
+        let pictures = pictures.unless_drawn(&told)?;
         let labels = match pictures.train.y() {
             Targets::Classes { labels, .. } => Some(labels.to_vec1()?),
             Targets::Values(_) => None,
@@ -94,7 +104,7 @@ impl Source {
         let (side, grey) = (reading.side, GreyPictures::Refuse);
         let (labels, levels) = if has_classes(path)? {
             let (_, labels, levels) = pictures_by_class(path, side, grey)?;
-            (Some(labels.into_iter().map(u32::from).collect()), levels)
+            (Some(labels), levels)
         } else {
             (None, pictures_of_folder(path, side, grey)?.1)
         };

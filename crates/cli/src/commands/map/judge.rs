@@ -1,0 +1,122 @@
+//! What a map φ is judged by: objects of the teacher's own domain, the teacher, and the way back.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use candle_core::{Device, Tensor};
+use core_tensors::kernels::Activation;
+use core_tensors::{Params, Rng};
+use domain_adapt::{kernel_discrepancy, proxy_distance, round_trip_error};
+use losses::Predictions;
+use models::Mlp;
+
+use super::objects::{Reading, Source};
+use super::{After, Arguments, Built, rows, words};
+use crate::checkpoint::Trained;
+use crate::schemes::scores;
+
+/// Objects of each domain that measures look at, at most and at least.
+const N_MEASURED: usize = 1000;
+const FEWEST: usize = 4;
+
+/// What φ(x) will be compared with, opened and found to fit.
+pub(super) struct Judges {
+    reference: Option<Source>,
+    teacher: Option<(Mlp, Params)>,
+}
+
+impl Judges {
+    /// Opens what the command line names; what does not fit φ(x) or the objects is an error.
+    pub(super) fn open(
+        arguments: &Arguments,
+        source: &Source,
+        reading: &Reading,
+        after: &After,
+    ) -> Result<Self> {
+        let reference = arguments.reference.as_ref();
+        let reference = reference.map(|word| reference_of(word, source, reading, after));
+        let teacher = arguments.teacher.as_ref().map(|path| teacher_of(path, source, after));
+        Ok(Self { reference: reference.transpose()?, teacher: teacher.transpose()? })
+    }
+
+    /// What the measures say, one line each.
+    pub(super) fn judge(
+        &self,
+        source: &Source,
+        built: &Built,
+        mapped: &Tensor,
+        rng: &Rng,
+    ) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        if let Some(reference) = &self.reference {
+            let (ours, theirs) = (measured(mapped, rng)?, measured(&reference.x, rng)?);
+            let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
+            let (word, discrepancy) = (&reference.name, kernel_discrepancy(&ours, &theirs)?);
+            lines.push(format!(
+                "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
+            ));
+            lines.push(format!("MMD^2 to {word}: {discrepancy:.4}"));
+        }
+        if let Some(translator) = &built.translator {
+            let x = measured(&source.x, rng)?;
+            let back = translator.round_trip(&x, &mut rng.split("round trip"))?;
+            lines.push(format!(
+                "round-trip error: {:.4} a pixel, squared",
+                round_trip_error(&x, &back)?
+            ));
+        }
+        if let (Some((network, w)), Some(labels)) = (&self.teacher, &source.labels) {
+            let answers = Predictions::new(&scores(network, w, mapped)?)?;
+            lines.push(format!("teacher's accuracy through φ: {:.4}", answers.accuracy(labels)?));
+        }
+        Ok(lines)
+    }
+}
+
+/// Random objects, as data often goes by class; of samples of one size, those in the same places.
+///
+/// Where a domain is compared with itself, an object and its own φ(x) so share a half of the proxy's classifier.
+fn measured(x: &Tensor, rng: &Rng) -> Result<Tensor> {
+    let mut chosen = rng.split("measured").permutation(x.dim(0)?);
+    chosen.truncate(N_MEASURED);
+    rows(x, &chosen)
+}
+
+fn reference_of(word: &str, source: &Source, reading: &Reading, after: &After) -> Result<Source> {
+    let reading = Reading { limit: usize::MAX, ..*reading };
+    let reference = Source::open("--reference", word, &reading)?;
+    let (n, found) = (after.n, reference.x.dim(1)?);
+    if n != found {
+        bail!("--reference {word}: wanted objects of {n} numbers, as φ gives, found {found}");
+    }
+    for sample in [source, &reference] {
+        let (found, name) = (sample.x.dim(0)?, &sample.name);
+        if found < FEWEST {
+            bail!("--reference {word}: wanted at least {FEWEST} objects in {name}, found {found}");
+        }
+    }
+    Ok(reference)
+}
+
+fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Params)> {
+    let (n, name) = (after.n, path.display());
+    let teacher = Trained::open(path, Activation::Relu, || Ok(n))?;
+    let widths = &teacher.network.widths;
+    let (wanted, n_outputs) = (widths[0], widths[widths.len() - 1]);
+    if wanted != n {
+        let found = after.shape.map_or("no picture".to_owned(), words);
+        bail!("--teacher {name}: takes {wanted} numbers, φ gives {n} ({found})");
+    }
+    let Some(labels) = &source.labels else {
+        bail!("{}: wanted classes to judge a teacher by, found none", source.name);
+    };
+    if let Some(most) = labels.iter().max().filter(|&&most| most as usize >= n_outputs) {
+        let data = &source.name;
+        bail!(
+            "--teacher {name}: wanted an output for each class of {data}, found {n_outputs} for class {most}"
+        );
+    }
+    let w: Vec<f64> = teacher.weights.to_vec()?;
+    let w = Params::from_vec(teacher.weights.layout(), &w, &Device::Cpu)?;
+    Ok((teacher.network, w))
+}
