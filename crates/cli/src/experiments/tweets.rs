@@ -21,7 +21,7 @@ pub(super) use tables::TWEETS;
 
 /// Numbers of a student's view of a text.
 const N_FEATURES: usize = 768;
-/// Numbers of an embedded word and units of a direction, as in the source.
+/// Numbers of an embedded word and units of a direction in the source.
 const TEACHER_WIDTH: usize = 100;
 /// How often a word must occur to have a number, and the most words of a text.
 const AT_LEAST: usize = 2;
@@ -40,6 +40,10 @@ struct Settings {
     teacher_epochs: usize,
     baseline_epochs: usize,
     student_epochs: usize,
+    /// Passes over more texts, of the teacher and of the linear model.
+    epochs_of_more: [usize; 2],
+    /// Numbers of an embedded word and units of a direction.
+    teacher_width: usize,
     /// At most so many texts to train on and to test on.
     most_texts: Option<[usize; 2]>,
 }
@@ -50,12 +54,16 @@ fn settings(scale: Scale) -> Settings {
             teacher_epochs: 1,
             baseline_epochs: 2,
             student_epochs: 2,
+            epochs_of_more: [1, 1],
+            teacher_width: 8,
             most_texts: Some([400, 200]),
         },
         Scale::Quick | Scale::Paper => Settings {
             teacher_epochs: 6,
             baseline_epochs: 20,
             student_epochs: 20,
+            epochs_of_more: [3, 5],
+            teacher_width: TEACHER_WIDTH,
             most_texts: None,
         },
     }
@@ -80,6 +88,8 @@ struct Parts {
     train: Labelled,
     held_out: Labelled,
     test: Labelled,
+    /// The first with the others of the data set.
+    more: Option<Labelled>,
 }
 
 fn parts(task: &Task, settings: Settings, rng: &Rng) -> Result<Parts> {
@@ -89,11 +99,15 @@ fn parts(task: &Task, settings: Settings, rng: &Rng) -> Result<Parts> {
     let order: Vec<u32> = order.into_iter().take(most_train).map(|i| i as u32).collect();
     let (held_out, train) = order.split_at(order.len() / ONE_IN);
     let test: Vec<u32> = (0..texts.test.texts.len() as u32).take(most_test).collect();
-    Ok(Parts {
-        train: texts.train.rows(train),
-        held_out: texts.train.rows(held_out),
-        test: texts.test.rows(&test),
-    })
+    let train = texts.train.rows(train);
+    let more = texts.extra.as_ref().map(|extra| {
+        let n = extra.texts.len().min(most_train);
+        let texts = [&train.texts[..], &extra.texts[..n]].concat();
+        let labels = [&train.labels[..], &extra.labels[..n]].concat();
+        Labelled { texts, labels, n_replaced: 0 }
+    });
+    let (held_out, test) = (texts.train.rows(held_out), texts.test.rows(&test));
+    Ok(Parts { train, held_out, test, more })
 }
 
 /// A network after the pass that was best on the held-out texts, and the number of that pass from 1.
@@ -126,86 +140,139 @@ fn run(task: &Task) -> Result<Outcome> {
     let rng = Rng::new(task.part.seed()).split("tweets");
     let parts = parts(task, settings, &rng)?;
     let views = views(task, &parts.train)?;
-    task.expect_epochs(
-        settings.teacher_epochs
-            + settings.baseline_epochs
-            + 2 * views.len() * settings.student_epochs,
-    );
+    let mut arms = vec![(Arm::Same, [settings.teacher_epochs, settings.baseline_epochs])];
+    if parts.more.is_some() {
+        arms.push((Arm::More, settings.epochs_of_more));
+    }
+    let n_passes: usize = arms.iter().map(|(_, epochs)| epochs[0] + epochs[1]).sum();
+    task.expect_epochs(n_passes + (arms.len() + 1) * views.len() * settings.student_epochs);
     let mut outcome = Outcome::default();
-
-    let vocabulary = Vocabulary::new(&parts.train.texts, AT_LEAST);
-    let tokens = |part: &Labelled| -> Result<Dataset> {
-        let numbered = vocabulary.encode(&part.texts, LONGEST, &task.session.device)?;
-        part.dataset(numbered.x, texts.n_classes)
-    };
-    let (train_on, held_out, test) =
-        (tokens(&parts.train)?, tokens(&parts.held_out)?, tokens(&parts.test)?);
-    let (n_words, n_classes) = (vocabulary.n_words(), texts.n_classes);
-    let teacher = BiLstm { n_words, embedding: TEACHER_WIDTH, hidden: TEACHER_WIDTH, n_classes };
-    let bag = BagOfWords { n_words, n_classes };
-    let exam = Examination::new(&test)?;
-    let course = |network, epochs, learning_rate| Course {
-        network,
-        fit: Fit { epochs, batch_size: BATCH },
-        learning_rate,
-        loss: Distillation::labels_only(),
-    };
-    let data = [&train_on, &held_out];
-    let of_bag = course(&bag, settings.baseline_epochs, TEACHER_RATE);
-    let (w, pass) = best_pass(task, &of_bag, "bag of words", data, &rng)?;
-    outcome.add(
-        "tweets/bag-of-words",
-        with(exam.once(&exam.predictions(&bag, &w)?)?, "best_epoch", pass as f64),
-    );
-    let of_teacher = course(&teacher, settings.teacher_epochs, TEACHER_RATE);
-    let (w, pass) = best_pass(task, &of_teacher, "teacher", data, &rng)?;
-    let answers = exam.predictions(&teacher, &w)?;
-    outcome.add("tweets/teacher", with(exam.once(&answers)?, "best_epoch", pass as f64));
-
-    // The same texts as the student sees them, with what the teacher says of their words.
-    let answered = scores(&teacher, &w, train_on.x())?;
+    let mut sets = Vec::new();
     for View { name, of } in &views {
-        let x = of(&parts.train.texts)?;
-        let data = parts.train.dataset(x, n_classes)?;
-        let objects = Privileged::everywhere(data, answered.clone())?;
-        let taught = objects.taught_by(parts.train.labels.len(), |answers| Ok(answers.clone()))?;
-        let held_out = parts.held_out.dataset(of(&parts.held_out.texts)?, n_classes)?;
-        let test = parts.test.dataset(of(&parts.test.texts)?, n_classes)?;
-        let sets = Sets { taught, held_out, test };
-        students(task, settings, name, &sets, &answers, &rng, &mut outcome)?;
+        let set = |part: &Labelled| part.dataset(of(&part.texts)?, texts.n_classes);
+        let (train, held_out, test) =
+            (set(&parts.train)?, set(&parts.held_out)?, set(&parts.test)?);
+        sets.push((*name, Sets { train, held_out, test }));
+    }
+    for (arm, epochs) in arms {
+        let teacher = match arm {
+            Arm::Same => Teacher::new(task, &settings, &parts, &parts.train, epochs, &rng)?,
+            Arm::More => {
+                let more = parts.more.as_ref().context("more texts were not loaded")?;
+                Teacher::new(task, &settings, &parts, more, epochs, &rng.split("more texts"))?
+            }
+        };
+        outcome.add(arm.rows()[0], teacher.of_bag.clone());
+        outcome.add(arm.rows()[1], teacher.own.clone());
+        for (view, sets) in &sets {
+            students(task, settings, (*view, arm), sets, &teacher, &rng, &mut outcome)?;
+        }
     }
     Ok(outcome)
 }
 
+/// What a teacher learned from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arm {
+    /// The student's own texts, as in the source.
+    Same,
+    /// Those and the others of the data set, which are of other days.
+    More,
+}
+
+impl Arm {
+    /// Rows of the linear model on the words, of the teacher, and what a student's row ends with.
+    fn rows(self) -> [&'static str; 3] {
+        match self {
+            Self::Same => ["tweets/bag-of-words", "tweets/teacher", "teacher"],
+            Self::More => ["tweets/bag-of-words-more", "tweets/teacher-more", "teacher-more"],
+        }
+    }
+}
+
+/// A trained Bi-LSTM by its answers, and a linear model on the same words.
+struct Teacher {
+    /// Scores of the student's training texts.
+    answers: Tensor,
+    /// Predictions of the test texts.
+    predictions: Predictions,
+    /// Metrics of the teacher and of the linear model.
+    own: BTreeMap<String, Curve>,
+    of_bag: BTreeMap<String, Curve>,
+}
+
+impl Teacher {
+    fn new(
+        task: &Task,
+        settings: &Settings,
+        parts: &Parts,
+        train_on: &Labelled,
+        epochs: [usize; 2],
+        rng: &Rng,
+    ) -> Result<Self> {
+        let vocabulary = Vocabulary::new(&train_on.texts, AT_LEAST);
+        let tokens = |part: &Labelled| -> Result<Dataset> {
+            let numbered = vocabulary.encode(&part.texts, LONGEST, &task.session.device)?;
+            part.dataset(numbered.x, N_CLASSES)
+        };
+        let (seen, held_out, test) =
+            (tokens(train_on)?, tokens(&parts.held_out)?, tokens(&parts.test)?);
+        let (n_words, n_classes) = (vocabulary.n_words(), N_CLASSES);
+        let width = settings.teacher_width;
+        let network = BiLstm { n_words, embedding: width, hidden: width, n_classes };
+        let bag = BagOfWords { n_words, n_classes };
+        let exam = Examination::new(&test)?;
+        let fit = |network: &dyn Architecture, role: &str, epochs| -> Result<_> {
+            let course = Course {
+                network,
+                fit: Fit { epochs, batch_size: BATCH },
+                learning_rate: TEACHER_RATE,
+                loss: Distillation::labels_only(),
+            };
+            let (w, pass) = best_pass(task, &course, role, [&seen, &held_out], rng)?;
+            let p = exam.predictions(network, &w)?;
+            let metrics = with(exam.once(&p)?, "best_epoch", pass as f64);
+            Ok((w, p, metrics))
+        };
+        let (_, _, of_bag) = fit(&bag, "bag of words", epochs[1])?;
+        let (w, predictions, own) = fit(&network, "teacher", epochs[0])?;
+        let answers = scores(&network, &w, tokens(&parts.train)?.x())?;
+        Ok(Self { answers, predictions, own, of_bag })
+    }
+}
+
 /// What the student learns from, chooses by and is tested on, in one view.
 struct Sets {
-    taught: Dataset,
+    train: Dataset,
     held_out: Dataset,
     test: Dataset,
 }
 
-/// Rows of one view: no teacher, the teacher, and labels as uncertain as its answers in its place.
+/// Rows of one view and teacher; beside the teacher of the same texts no teacher, and labels as uncertain as its answers.
 fn students(
     task: &Task,
     settings: Settings,
-    view: &str,
+    (view, arm): (&str, Arm),
     sets: &Sets,
-    teacher: &Predictions,
+    teacher: &Teacher,
     rng: &Rng,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let Some(soft) = sets.taught.soft() else { return Ok(()) };
-    let y = labels(&sets.taught)?;
-    let smoothed = Control::SmoothedLabels.of(soft.scores(), &y, 1.0, &mut rng.split("control"))?;
-    let all: Vec<usize> = (0..y.len()).collect();
-    let control = sets.taught.clone().with_answers(&smoothed, &all)?;
-    let exam = Examination::new(&sets.test)?.with_teacher(teacher.clone());
-    for (arm, data) in [("teacher", &sets.taught), ("smoothed-labels", &control)] {
-        let [alone, chosen] = chosen(task, settings, data, &sets.held_out, &exam, rng)?;
-        if arm == "teacher" {
-            outcome.add(&format!("{view}/none"), alone);
-        }
-        outcome.add(&format!("{view}/{arm}"), chosen);
+    // x* are the words; what the teacher says of them is known already.
+    let objects = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
+    let taught = objects.taught_by(sets.train.n_objects(), |answers| Ok(answers.clone()))?;
+    let exam = Examination::new(&sets.test)?.with_teacher(teacher.predictions.clone());
+    let [alone, with_teacher] = chosen(task, settings, &taught, &sets.held_out, &exam, rng)?;
+    outcome.add(&format!("{view}/{}", arm.rows()[2]), with_teacher);
+    if arm == Arm::Same {
+        outcome.add(&format!("{view}/none"), alone);
+        let y = labels(&sets.train)?;
+        let mut draws = rng.split("control");
+        let smoothed = Control::SmoothedLabels.of(&teacher.answers, &y, 1.0, &mut draws)?;
+        let all: Vec<usize> = (0..y.len()).collect();
+        let control = sets.train.clone().with_answers(&smoothed, &all)?;
+        let [_, control] = chosen(task, settings, &control, &sets.held_out, &exam, rng)?;
+        outcome.add(&format!("{view}/smoothed-labels"), control);
     }
     Ok(())
 }

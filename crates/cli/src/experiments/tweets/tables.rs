@@ -20,7 +20,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         and word pairs hashed, weighted by how rare they are, a substitute that is named so. One training text in ten is held \
         out by each seed and chooses the passes of the teacher and of the linear model on the same words, and λ and T of \
         (1 − λ) CE + λ T² soft CE; λ = 0 is among the choices. In place of the teacher: labels smoothed to the mean entropy of \
-        its answers. The source's own rows want all of Sentiment140 (1.58 million tweets) and BERT; its λ, T, epochs and \
+        its answers. A second teacher has also learned from 98 000 tweets of other days, where they are at hand. The source's \
+        own rows want all of Sentiment140 (1.58 million tweets) and BERT; its λ, T, epochs and \
         preprocessing of punctuation are not known.",
     data: &[ID],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
@@ -31,15 +32,23 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         RowSpec::seeds("tweets/bag-of-words", "linear model on the words"),
         RowSpec::seeds("tweets/teacher", "the teacher, a Bi-LSTM on the words")
             .against("tweets/bag-of-words"),
+        RowSpec::seeds("tweets/bag-of-words-more", "linear model, with 98 000 more texts")
+            .against("tweets/bag-of-words"),
+        RowSpec::seeds("tweets/teacher-more", "a Bi-LSTM with 98 000 more texts")
+            .against("tweets/bag-of-words-more"),
         RowSpec::seeds("tweets-hashed/none", "768 hashed words and pairs, no teacher"),
         RowSpec::seeds("tweets-hashed/smoothed-labels", "hashed, smoothed labels")
             .against("tweets-hashed/none"),
         RowSpec::seeds("tweets-hashed/teacher", "hashed, with the teacher")
             .against("tweets-hashed/none"),
+        RowSpec::seeds("tweets-hashed/teacher-more", "hashed, with the teacher of more texts")
+            .against("tweets-hashed/none"),
         RowSpec::seeds("tweets-bert/none", "BERT, a part of the tweets, no teacher"),
         RowSpec::seeds("tweets-bert/smoothed-labels", "BERT, a part, smoothed labels")
             .against("tweets-bert/none"),
         RowSpec::seeds("tweets-bert/teacher", "BERT, a part, with the teacher")
+            .against("tweets-bert/none"),
+        RowSpec::seeds("tweets-bert/teacher-more", "BERT, a part, with the teacher of more texts")
             .against("tweets-bert/none"),
         RowSpec::seeds(NONE, "BERT, all tweets, no teacher"),
         RowSpec::seeds("twitter/smoothed-labels", "BERT, all tweets, smoothed labels")
@@ -66,12 +75,22 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         Figure::Curves {
             title: "Test cross-entropy, 768 hashed words and pairs",
             metric: "cross_entropy",
-            rows: &["tweets-hashed/none", "tweets-hashed/smoothed-labels", "tweets-hashed/teacher"],
+            rows: &[
+                "tweets-hashed/none",
+                "tweets-hashed/smoothed-labels",
+                "tweets-hashed/teacher",
+                "tweets-hashed/teacher-more",
+            ],
         },
         Figure::Curves {
             title: "Test accuracy, 768 hashed words and pairs",
             metric: "accuracy",
-            rows: &["tweets-hashed/none", "tweets-hashed/smoothed-labels", "tweets-hashed/teacher"],
+            rows: &[
+                "tweets-hashed/none",
+                "tweets-hashed/smoothed-labels",
+                "tweets-hashed/teacher",
+                "tweets-hashed/teacher-more",
+            ],
         },
         Figure::Curves {
             title: "Test cross-entropy, sentence vectors of BERT",
