@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
 use core_tensors::{Dataset, Fit, Rng, stats};
-use losses::{ClassReduction, Distillation, Predictions};
+use losses::{ClassReduction, Distillation, Normalizer, Predictions};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
@@ -54,7 +54,8 @@ fn code(lambda: f64, temperature: f64) -> Distillation {
 }
 
 /// The arms of the table.
-fn arms() -> [(&'static str, Distillation); 5] {
+fn arms() -> [(&'static str, Distillation); 8] {
+    let normalised = |normalizer| Distillation { normalizer, ..Distillation::convex(LAMBDA, 1.0) };
     [
         ("classes/none", Distillation::labels_only()),
         ("classes/teacher-code", code(LAMBDA, HOT)),
@@ -67,6 +68,9 @@ fn arms() -> [(&'static str, Distillation); 5] {
                 ..Distillation::four_term(LAMBDA, 1.0)
             },
         ),
+        ("classes/orthant", normalised(Normalizer::Orthant)),
+        ("classes/cube", normalised(Normalizer::Cube)),
+        ("classes/simplex", normalised(Normalizer::Simplex)),
     ]
 }
 
@@ -170,7 +174,8 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
     summary: "x ~ N(0, I) with ten features, three classes from softmax(x W), 1000 training and 1000 test objects (the \
         documents print 100), rebuilt bit for bit. The teacher is the generator. The code heats it to T = 10 while the \
         student stays at T = 1, and takes the mean over classes; the text says T₀ = 1. Both stand here, with T² at T = 10 \
-        on both sides as Hinton has it, and the fourth term. \"Real cross-entropy\" is against the true probabilities of \
+        on both sides as Hinton has it, and the fourth term; and the \
+        densities of the teacher's answers that do integrate to 1, over the orthant, the cube and the simplex, at T = 1. \"Real cross-entropy\" is against the true probabilities of \
         all test objects; the code's own compared other rows of 40 objects with a heated truth.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
@@ -186,6 +191,12 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
         RowSpec::seeds("classes/teacher-squared", "both at T = 10, with T²")
             .against("classes/none"),
         RowSpec::seeds("classes/four-term", "four-term loss at T = 1").against("classes/none"),
+        RowSpec::seeds("classes/orthant", "T = 1, normalised over the orthant")
+            .against("classes/teacher-t1"),
+        RowSpec::seeds("classes/cube", "T = 1, normalised over the cube")
+            .against("classes/teacher-t1"),
+        RowSpec::seeds("classes/simplex", "T = 1, normalised over the simplex")
+            .against("classes/teacher-t1"),
         RowSpec::single("classes/truth", "the true probabilities"),
     ],
     claims: &[
@@ -290,6 +301,9 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
                 ("distributions classes/teacher-code", "teacher, code's setting"),
                 ("distributions classes/teacher-t1", "teacher, T = 1"),
                 ("distributions classes/teacher-squared", "teacher, T = 10 with T²"),
+                ("distributions classes/four-term", "teacher, T = 1, four-term loss"),
+                ("distributions classes/orthant", "teacher, T = 1, normalised over the orthant"),
+                ("distributions classes/simplex", "teacher, T = 1, normalised over the simplex"),
             ],
         },
         Figure::Maps {
