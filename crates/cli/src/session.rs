@@ -10,6 +10,7 @@ use core_tensors::Dataset;
 use core_tensors::legacy::TorchRandom;
 use serde::Serialize;
 
+use crate::datasets::tweets::Texts;
 use crate::datasets::weights::Weights;
 use crate::datasets::{Kind, Pictures};
 
@@ -48,6 +49,7 @@ pub struct Session {
     /// Where networks live.
     pub device: Device,
     data: BTreeMap<String, Pictures>,
+    texts: BTreeMap<String, Texts>,
     weights: BTreeMap<String, Weights>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
@@ -62,6 +64,7 @@ impl Session {
             scale,
             device,
             data,
+            texts: BTreeMap::new(),
             weights: BTreeMap::new(),
             splits,
             is_interrupted: AtomicBool::new(false),
@@ -73,9 +76,14 @@ impl Session {
         Self { weights, ..self }
     }
 
+    /// The same session with data sets of texts.
+    pub fn with_texts(self, texts: BTreeMap<String, Texts>) -> Self {
+        Self { texts, ..self }
+    }
+
     /// Names of data sets and of weights.
     pub fn data(&self) -> impl Iterator<Item = &str> {
-        self.data.keys().chain(self.weights.keys()).map(String::as_str)
+        self.data.keys().chain(self.texts.keys()).chain(self.weights.keys()).map(String::as_str)
     }
 
     /// Real or generated, and the SHA-256 of each file of a data set or of weights.
@@ -83,12 +91,20 @@ impl Session {
         if let Some(weights) = self.weights.get(id) {
             return Ok((weights.kind(), &weights.sha256));
         }
+        if let Some(texts) = self.texts.get(id) {
+            return Ok((texts.kind, &texts.sha256));
+        }
         self.pictures(id).map(|pictures| (pictures.kind, &pictures.sha256))
     }
 
-    /// One data set.
+    /// One data set of pictures.
     pub fn pictures(&self, id: &str) -> Result<&Pictures> {
         self.data.get(id).with_context(|| format!("data set {id} was not loaded"))
+    }
+
+    /// One data set of texts, such as [`ID`](crate::datasets::tweets::ID).
+    pub fn texts(&self, id: &str) -> Result<&Texts> {
+        self.texts.get(id).with_context(|| format!("data set {id} was not loaded"))
     }
 
     /// Weights of a published network, such as [`VGG19`](crate::datasets::weights::VGG19).
@@ -133,6 +149,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets::Places;
     use core_tensors::Targets;
 
     #[test]
@@ -163,5 +180,18 @@ mod tests {
         all.sort_unstable();
         assert!(all.into_iter().eq(0..n));
         assert!(session.big_and_small().is_err(), "FashionMNIST was not loaded");
+    }
+
+    #[test]
+    fn texts_are_data_beside_pictures() {
+        let places = Places { explicit: None, cache: "no such folder".into() };
+        let texts = Texts::load(&places, &mut |_| {}).unwrap();
+        let texts = BTreeMap::from([("twitter".to_owned(), texts)]);
+        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new()).with_texts(texts);
+        assert!(session.data().eq(["twitter"]));
+        let (kind, sums) = session.origin("twitter").unwrap();
+        assert_eq!((kind, sums.len()), (Kind::Generated, 3));
+        assert_eq!(session.texts("twitter").unwrap().test.texts.len(), 4000);
+        assert!(session.texts("other").is_err() && session.pictures("twitter").is_err());
     }
 }

@@ -11,6 +11,7 @@ use candle_core::Device;
 
 use super::UsageError;
 use crate::EXPERIMENTS;
+use crate::datasets::tweets::{self, Texts};
 use crate::datasets::weights::{VGG19, Weights};
 use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
 use crate::experiment::{Experiment, Interrupted, Part};
@@ -156,7 +157,7 @@ fn open(kind: DeviceKind) -> Result<Device> {
 }
 
 /// Loads the data sets and weights that the experiments name, each once.
-#[expect(clippy::print_stderr, reason = "a user must know that pictures stand in")]
+#[expect(clippy::print_stderr, reason = "a user must know what stands in")]
 fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> Result<Session> {
     let from_variable = || {
         let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
@@ -169,12 +170,14 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
     let places = Places { explicit, cache: arguments.cache.clone() };
     let mut notice = |line: String| eprintln!("warning: {line}");
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
-    let (mut data, mut weights) = (BTreeMap::new(), BTreeMap::new());
+    let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for id in ids {
         let side = arguments.scale.side();
         if id == VGG19 {
             let loaded = Weights::load(&places, &device, &mut notice)?;
             weights.insert(id.to_owned(), loaded);
+        } else if id == tweets::ID {
+            texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
         } else if id == IMAGENETTE {
             let pictures = Pictures::imagenette(&places, side, &device, &mut notice)?;
             data.insert(id.to_owned(), pictures);
@@ -182,7 +185,7 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
             data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
         }
     }
-    Ok(Session::new(arguments.scale, device, data).with_weights(weights))
+    Ok(Session::new(arguments.scale, device, data).with_texts(texts).with_weights(weights))
 }
 
 /// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.

@@ -1,4 +1,4 @@
-//! Data sets of pictures: found on disk, downloaded, or drawn where there is no network.
+//! Data sets of pictures and of texts: found on disk, downloaded, or made up where there is no network.
 
 mod download;
 mod folders;
@@ -7,6 +7,7 @@ mod imagenette;
 mod manifest;
 mod picture;
 mod standin;
+pub mod tweets;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ const N_DRAWN: [usize; 2] = [60_000, 10_000];
 pub enum Kind {
     /// The published files, each with its SHA-256.
     Real,
-    /// Pictures drawn by this program: nothing they give counts for or against a claim.
+    /// Drawn or made up by this program: nothing they give counts for or against a claim.
     Generated,
 }
 
@@ -164,14 +165,21 @@ fn stand_in_notice(title: &str, reason: &str) -> String {
 pub fn licence(id: &str) -> Result<String> {
     match id {
         IMAGENETTE => Ok(imagenette::Manifest::new()?.licence),
+        tweets::ID => Ok(tweets::Manifest::new()?.licence),
         _ if IDS.contains(&id) => Ok(Manifest::of(id)?.licence),
         _ => bail!("data set `{id}`: wanted one of {}", FETCHED.join(", ")),
     }
 }
 
 /// Brings a data set into the cache, Imagenette in its small size; returns its folder.
+///
+/// No source has the tweets as a file that could be fetched: the error says where to get them.
 pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
     let folder = cache.join(id);
+    if id == tweets::ID {
+        tweets::check_present(&folder)?;
+        return Ok(folder);
+    }
     let fetched = if id == IMAGENETTE {
         let manifest = imagenette::Manifest::new()?;
         download::fetch_archive(&manifest, manifest.archive(0)?, &folder)?

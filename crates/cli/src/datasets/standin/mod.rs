@@ -1,9 +1,10 @@
-//! Drawn stand-ins for FashionMNIST, MNIST and Imagenette, for when they cannot be fetched.
+//! Stand-ins for FashionMNIST, MNIST and Imagenette, drawn, and for tweets, for when they cannot be had.
 
 mod digits;
 mod garments;
 mod raster;
 pub(super) mod scenes;
+pub(super) mod sentences;
 mod shoes;
 
 use core_tensors::Rng;
