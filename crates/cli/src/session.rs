@@ -149,6 +149,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datasets::Places;
     use core_tensors::Targets;
 
     #[test]
@@ -179,5 +180,18 @@ mod tests {
         all.sort_unstable();
         assert!(all.into_iter().eq(0..n));
         assert!(session.big_and_small().is_err(), "FashionMNIST was not loaded");
+    }
+
+    #[test]
+    fn texts_are_data_beside_pictures() {
+        let places = Places { explicit: None, cache: "no such folder".into() };
+        let texts = Texts::load(&places, &mut |_| {}).unwrap();
+        let texts = BTreeMap::from([("twitter".to_owned(), texts)]);
+        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new()).with_texts(texts);
+        assert!(session.data().eq(["twitter"]));
+        let (kind, sums) = session.origin("twitter").unwrap();
+        assert_eq!((kind, sums.len()), (Kind::Generated, 3));
+        assert_eq!(session.texts("twitter").unwrap().test.texts.len(), 4000);
+        assert!(session.texts("other").is_err() && session.pictures("twitter").is_err());
     }
 }

@@ -162,4 +162,21 @@ mod tests {
         check("&#39;&#x27;&apos;", "'''");
         check("&amp;lt; &bogus; & &#1114112; AT&T", "& lt ; & bogus ; & &# number ; at & t");
     }
+
+    #[test]
+    fn any_text_has_words_without_blanks() {
+        let pieces = [
+            "a", "É", "’", "'", "@", "_", "&", ";", "#", "x", "&#x", "7", ".", "http://", "www.",
+            "İ", "ß", "\u{301}", "❤", " ", "\u{a0}", "\u{fffd}", ")", "&lt", "½",
+        ];
+        let mut rng = core_tensors::Rng::new(0);
+        for _ in 0..3000 {
+            let text: String =
+                (0..rng.below(12)).map(|_| pieces[rng.below(pieces.len())]).collect();
+            let found = words(&text);
+            let is_word = |word: &String| !word.is_empty() && !word.contains(char::is_whitespace);
+            assert!(found.iter().all(is_word), "{text}: {found:?}");
+            assert_eq!(found.is_empty(), decoded(&text).trim().is_empty(), "{text}: {found:?}");
+        }
+    }
 }
