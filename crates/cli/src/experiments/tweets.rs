@@ -76,8 +76,8 @@ struct View {
 }
 
 /// The views that are at hand.
-fn views(task: &Task, train: &Labelled) -> Result<Vec<View>> {
-    let hashed = HashedWords::weighted(N_FEATURES, &train.texts)?;
+fn views(task: &Task) -> Result<Vec<View>> {
+    let hashed = HashedWords::new(N_FEATURES, 1)?;
     let device = task.session.device.clone();
     let of = Box::new(move |texts: &[String]| hashed.features(texts, &device));
     Ok(vec![View { name: "tweets-hashed", of }])
@@ -139,7 +139,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let texts = task.session.texts(ID)?;
     let rng = Rng::new(task.part.seed()).split("tweets");
     let parts = parts(task, settings, &rng)?;
-    let views = views(task, &parts.train)?;
+    let views = views(task)?;
     let mut arms = vec![(Arm::Same, [settings.teacher_epochs, settings.baseline_epochs])];
     if parts.more.is_some() {
         arms.push((Arm::More, settings.epochs_of_more));

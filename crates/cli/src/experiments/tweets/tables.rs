@@ -16,8 +16,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     title: "Sentiment of tweets: a teacher that reads words, a student of 768 numbers",
     source: "004, 000",
     summary: "The teacher, a Bi-LSTM with embeddings of 100 numbers and 100 units a direction, sees the words of a tweet in order; the \
-        linear student (1538 parameters) sees 768 frozen numbers: sentence vectors of a BERT where one is at hand, else words \
-        and word pairs hashed, weighted by how rare they are, a substitute that is named so. One training text in ten is held \
+        linear student (1538 parameters) sees 768 frozen numbers: sentence vectors of a BERT where one is at hand, else its \
+        words, hashed, a substitute that is named so. One training text in ten is held \
         out by each seed and chooses the passes of the teacher and of the linear model on the same words, and λ and T of \
         (1 − λ) CE + λ T² soft CE; λ = 0 is among the choices. In place of the teacher: labels smoothed to the mean entropy of \
         its answers. A second teacher has also learned from 98 000 tweets of other days, where they are at hand. The source's \
@@ -36,7 +36,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
             .against("tweets/bag-of-words"),
         RowSpec::seeds("tweets/teacher-more", "a Bi-LSTM with 98 000 more texts")
             .against("tweets/bag-of-words-more"),
-        RowSpec::seeds("tweets-hashed/none", "768 hashed words and pairs, no teacher"),
+        RowSpec::seeds("tweets-hashed/none", "768 hashed words, no teacher"),
         RowSpec::seeds("tweets-hashed/smoothed-labels", "hashed, smoothed labels")
             .against("tweets-hashed/none"),
         RowSpec::seeds("tweets-hashed/teacher", "hashed, with the teacher")
@@ -73,7 +73,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     point: Point::Epoch,
     figures: &[
         Figure::Curves {
-            title: "Test cross-entropy, 768 hashed words and pairs",
+            title: "Test cross-entropy, 768 hashed words",
             metric: "cross_entropy",
             rows: &[
                 "tweets-hashed/none",
@@ -83,7 +83,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
             ],
         },
         Figure::Curves {
-            title: "Test accuracy, 768 hashed words and pairs",
+            title: "Test accuracy, 768 hashed words",
             metric: "accuracy",
             rows: &[
                 "tweets-hashed/none",
