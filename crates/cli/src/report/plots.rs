@@ -133,7 +133,8 @@ fn draw(
         .x_label_formatter(&|x| match point {
             Point::Epoch | Point::Iterations(_) => format!("{x:.0}"),
             Point::Units => format!("{:.0}", x.exp2()),
-            Point::Of { .. } => format!("{x}"),
+            // Positions of marks are sums of steps: three decimals hide their rounding.
+            Point::Of { .. } => format!("{}", (1000.0 * x).round() / 1000.0),
         })
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225))
