@@ -14,6 +14,7 @@
 //!
 //! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
 
+mod adversarial;
 mod autoencoder;
 mod calibration;
 mod controls;
@@ -29,6 +30,7 @@ mod normalizer;
 mod regression;
 mod squared_error;
 
+pub use adversarial::{Game, probability_of_teacher};
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
 pub use controls::{Control, entropies};

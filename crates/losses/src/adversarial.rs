@@ -1,0 +1,204 @@
+//! The game of a discriminator that tells a teacher's outputs from a student's, and the student that misleads it.
+
+use candle_core::Tensor;
+use core_tensors::kernels::softplus;
+
+use crate::error::Result;
+
+/// What both players of an adversarial distillation minimise.
+///
+/// The discriminator gives scores r, (m, 1) or (m,); D = sigmoid(r) is the probability that an output is the teacher's.
+/// t are its scores of the teacher's outputs, s those of the student's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Game {
+    /// The formula as printed: D minimises E log D(t) + E log(1 − D(s)), the student maximises E D(s).
+    ///
+    /// The sign of D's half is wrong: D tends to 0 on the teacher and to 1 on the student, who becomes ever easier to
+    /// recognise, and no optimum is inside. Kept to show that.
+    ///
+    /// Source: paper 002, steps 3 to 5.
+    Literal,
+    /// D maximises E log D(t) + E log(1 − D(s)), the student minimises E log(1 − D(s)).
+    ///
+    /// The optimum is D* = q_t / (q_t + q_s) with the value 2 JS(q_t, q_s) − 2 log 2. Where D is sure the student's
+    /// gradient vanishes.
+    ///
+    /// Source: Goodfellow et al. (2014), equation 1; paper 002 with the sign corrected.
+    Saturating,
+    /// D as above, the student maximises E log D(s).
+    ///
+    /// Source: Goodfellow et al. (2014), section 3.
+    NonSaturating,
+    /// D minimises E max(0, 1 − t) + E max(0, 1 + s), the student −E s.
+    ///
+    /// Source: Lim & Ye (2017); Miyato et al. (2018), equation 16.
+    Hinge,
+    /// D minimises E s − E t, the student −E s; wants a D of bounded slope, see `models::SpectralNorm`.
+    ///
+    /// Source: Arjovsky, Chintala & Bottou (2017).
+    Wasserstein,
+}
+
+impl Game {
+    /// All of them, the printed one first.
+    pub const ALL: [Self; 5] =
+        [Self::Literal, Self::Saturating, Self::NonSaturating, Self::Hinge, Self::Wasserstein];
+
+    /// The discriminator's loss, a mean over each player's outputs; shape (). `teacher` and `student` are its scores.
+    pub fn discriminator(self, teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
+        // −log D(t) − log(1 − D(s)) = log(1 + e^−t) + log(1 + e^s)
+        let cross_entropy = || -> Result<Tensor> {
+            Ok((softplus(&teacher.neg()?)?.mean_all()? + softplus(student)?.mean_all()?)?)
+        };
+        Ok(match self {
+            Self::Literal => cross_entropy()?.neg()?,
+            Self::Saturating | Self::NonSaturating => cross_entropy()?,
+            Self::Hinge => {
+                let teacher = teacher.affine(-1.0, 1.0)?.relu()?.mean_all()?;
+                (teacher + student.affine(1.0, 1.0)?.relu()?.mean_all()?)?
+            }
+            Self::Wasserstein => (student.mean_all()? - teacher.mean_all()?)?,
+        })
+    }
+
+    /// The student's loss, a mean over its outputs; shape (). `student` are the discriminator's scores of them.
+    pub fn student(self, student: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            // −D(s) = −1 / (1 + e^−s), finite at scores of any size
+            Self::Literal => sigmoid(student)?.mean_all()?.neg()?,
+            Self::Saturating => softplus(student)?.mean_all()?.neg()?,
+            Self::NonSaturating => softplus(&student.neg()?)?.mean_all()?,
+            Self::Hinge | Self::Wasserstein => student.mean_all()?.neg()?,
+        })
+    }
+}
+
+/// D = sigmoid(r) of each score: the probability of being the teacher's.
+pub fn probability_of_teacher(scores: &Tensor) -> Result<Tensor> {
+    sigmoid(&scores.detach())
+}
+
+/// e^{−log(1 + e^{−r})}.
+fn sigmoid(scores: &Tensor) -> Result<Tensor> {
+    Ok(softplus(&scores.neg()?)?.neg()?.exp()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+    use core_tensors::Rng;
+
+    fn scores(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values, (values.len(), 1), &Device::Cpu).unwrap()
+    }
+
+    fn number(t: &Tensor) -> f64 {
+        t.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn losses_of_both_players_by_hand() {
+        // D = ¾ and ½ on the teacher, ¼ and ½ on the student.
+        let (t, s) = (scores(&[3f64.ln(), 0.0]), scores(&[-(3f64.ln()), 0.0]));
+        let (ln2, l34) = (2f64.ln(), (4.0 / 3.0f64).ln());
+        let hinge = (1.0 + 0.0f64.max(1.0 - 3f64.ln())) / 2.0;
+        for (game, of_d, of_s) in [
+            (Game::Literal, -(l34 + ln2), -(0.25 + 0.5) / 2.0),
+            (Game::Saturating, l34 + ln2, -(l34 + ln2) / 2.0),
+            (Game::NonSaturating, l34 + ln2, (4f64.ln() + ln2) / 2.0),
+            (Game::Hinge, 2.0 * hinge, 3f64.ln() / 2.0),
+            (Game::Wasserstein, -(3f64.ln()), 3f64.ln() / 2.0),
+        ] {
+            let found = number(&game.discriminator(&t, &s).unwrap());
+            assert!((found - of_d).abs() < 1e-12, "{game:?}: {found} against {of_d}");
+            let found = number(&game.student(&s).unwrap());
+            assert!((found - of_s).abs() < 1e-12, "{game:?}: {found} against {of_s}");
+        }
+    }
+
+    #[test]
+    fn gradients_are_differences_and_finite_at_any_score() {
+        let base = [0.3, -1.2, 2.0, -0.4];
+        for game in Game::ALL {
+            let of = |z: &Tensor| {
+                let (t, s) = (z.narrow(0, 0, 2).unwrap(), z.narrow(0, 2, 2).unwrap());
+                (game.discriminator(&t, &s).unwrap() + game.student(&s).unwrap()).unwrap()
+            };
+            let z = Var::from_tensor(&scores(&base)).unwrap();
+            let gradient = of(&z).backward().unwrap().get(&z).unwrap().flatten_all().unwrap();
+            for (i, slope) in gradient.to_vec1::<f64>().unwrap().into_iter().enumerate() {
+                let at = |h: f64| {
+                    let mut moved = base;
+                    moved[i] += h;
+                    number(&of(&scores(&moved)))
+                };
+                let wanted = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((slope - wanted).abs() < 1e-8, "{game:?}: {slope} against {wanted}");
+            }
+            for sign in [1.0, -1.0] {
+                let z = Var::from_tensor(&scores(&[1e6 * sign, -1e6, 1e6, -1e6 * sign])).unwrap();
+                let loss = of(&z);
+                let gradient = loss.backward().unwrap().get(&z).unwrap().flatten_all().unwrap();
+                let slopes = gradient.to_vec1::<f64>().unwrap();
+                assert!(
+                    number(&loss).is_finite() && slopes.iter().all(|g| g.is_finite()),
+                    "{game:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_gaussians_have_the_known_best_discriminator() {
+        // t ~ N(0, 1), s ~ N(1, 1): D* = q_t / (q_t + q_s) has the score ½ − x, which a line can take.
+        let n = 20_000;
+        let mut rng = Rng::new(0);
+        let mut draw = |mean: f64| -> Vec<f64> { (0..n).map(|_| mean + rng.normal()).collect() };
+        let (t, s) = (scores(&draw(0.0)), scores(&draw(1.0)));
+        let line = Var::new(&[0.0f64, 0.0], &Device::Cpu).unwrap();
+        let at = |x: &Tensor| {
+            let [a, b] = [0, 1].map(|i| line.get(i).unwrap());
+            x.broadcast_mul(&a).unwrap().broadcast_add(&b).unwrap()
+        };
+        // Plain gradient descent on a convex loss whose curvature is at most ½.
+        for _ in 0..400 {
+            let loss = Game::Saturating.discriminator(&at(&t), &at(&s)).unwrap();
+            let store = loss.backward().unwrap();
+            let step = (store.get(&line).unwrap() * 1.0).unwrap();
+            line.set(&(line.as_tensor() - step).unwrap()).unwrap();
+        }
+        let found = line.to_vec1::<f64>().unwrap();
+        // Standard errors of a logistic regression of 2n objects: about 1.6 / √n for the slope; four of them.
+        let tolerance = 4.0 * 1.6 / (n as f64).sqrt();
+        assert!(
+            (found[0] + 1.0).abs() < tolerance && (found[1] - 0.5).abs() < tolerance,
+            "{found:?}"
+        );
+        // The value is 2 log 2 − 2 JS, JS by the trapezoid over the densities.
+        let density =
+            |x: f64, m: f64| (-0.5 * (x - m).powi(2)).exp() / std::f64::consts::TAU.sqrt();
+        let term = |x: f64| {
+            let (p, q) = (density(x, 0.0), density(x, 1.0));
+            0.5 * (p * (2.0 * p / (p + q)).ln() + q * (2.0 * q / (p + q)).ln())
+        };
+        let js: f64 = (-800..=900).map(|i| 0.01 * term(0.01 * f64::from(i))).sum();
+        let value = number(&Game::Saturating.discriminator(&at(&t), &at(&s)).unwrap());
+        let wanted = 2.0 * 2f64.ln() - 2.0 * js;
+        assert!((value - wanted).abs() < 4.0 * 0.6 / (n as f64).sqrt(), "{value} against {wanted}");
+    }
+
+    #[test]
+    fn the_printed_sign_drives_the_discriminator_apart() {
+        // One step of D's score of each output, against the gradient.
+        let direction = |game: Game| {
+            let t = Var::new(&[0.0f64], &Device::Cpu).unwrap();
+            let s = Var::new(&[0.0f64], &Device::Cpu).unwrap();
+            let store = game.discriminator(&t, &s).unwrap().backward().unwrap();
+            let of = |v: &Var| -store.get(v).unwrap().to_vec1::<f64>().unwrap()[0];
+            (of(&t), of(&s))
+        };
+        assert_eq!(direction(Game::Saturating), (0.5, -0.5));
+        assert_eq!(direction(Game::Literal), (-0.5, 0.5), "the teacher becomes the improbable one");
+    }
+}
