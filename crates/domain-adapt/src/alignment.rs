@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use core_tensors::{Dataset, Error, Params, Targets};
 use losses::{Distillation, discrepancy, distillation, median_scale};
-use models::Mlp;
+use models::{Architecture, Mlp};
 
 /// Scales of the kernels of [`Alignment::Discrepancy`], as multiples of the median one.
 const SCALES: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
@@ -117,7 +117,6 @@ mod tests {
     use candle_core::{Device, Var};
     use core_tensors::kernels::Activation;
     use core_tensors::{Adam, AdamConfig, Rng};
-    use models::Architecture;
 
     #[test]
     fn a_reversed_gradient_by_hand() {

@@ -22,7 +22,8 @@ impl Architecture for BagOfWords {
         Layout { blocks: vec![Block { rows: self.n_classes, cols: self.n_words + 1 }] }
     }
 
-    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
+    /// The scores alone.
+    fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         if *w.layout() != self.layout() {
             let (wanted, found) = (self.layout().blocks, &w.layout().blocks);
             let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
@@ -40,7 +41,7 @@ impl Architecture for BagOfWords {
         let is_word = x.ne(0u32)?.to_dtype(u.dtype())?.reshape((1, m, n_columns))?;
         let own = own.reshape((self.n_classes, m, n_columns))?.broadcast_mul(&is_word)?;
         let bias = u.narrow(1, self.n_words, 1)?; // (k, 1)
-        Ok(own.sum(2)?.broadcast_add(&bias)?.t()?.contiguous()?)
+        Ok(vec![own.sum(2)?.broadcast_add(&bias)?.t()?.contiguous()?])
     }
 
     /// A text is short: its score is a sum of some ten weights, whatever the vocabulary.

@@ -34,7 +34,8 @@ impl Architecture for BiLstm {
         Layout { blocks: vec![table, direction, direction, Block { rows: k, cols: 2 * h + 1 }] }
     }
 
-    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
+    /// The final states of both directions, (m, 2h), and the scores.
+    fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         if *w.layout() != self.layout() {
             return Err(Error::mismatch(
                 "parameters of a bidirectional LSTM",
@@ -44,7 +45,8 @@ impl Architecture for BiLstm {
         }
         let u = w.blocks();
         let states = bi_lstm(x, &u[0], &u[1], &u[2])?; // (m, 2h)
-        Ok(linear(&states, &u[3], Activation::Identity)?)
+        let scores = linear(&states, &u[3], Activation::Identity)?;
+        Ok(vec![states, scores])
     }
 
     /// Of the table 1, for a word chooses one of its rows; of a direction h, PyTorch's choice for U by state and input alike.

@@ -150,7 +150,8 @@ impl Architecture for Cnn {
         Layout { blocks: outputs.zip(self.inputs()).map(block).collect() }
     }
 
-    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
+    /// Maps (m, c, h, w) of every convolution after ReLU and max-pooling, hidden dense layers (m, n), the scores.
+    fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         self.flat_width()?;
         if *w.layout() != self.layout() {
             return Err(Error::mismatch(
@@ -175,14 +176,18 @@ impl Architecture for Cnn {
             ));
         };
         let mut z = features(x)?.reshape((m, c, height, width))?;
+        let mut outputs = Vec::with_capacity(w.blocks().len());
         for (u, of) in filters.iter().zip(&self.convolutions) {
             z = convolve_relu_max_pool(&z, u, Window { kernel: of.kernel, padding: 0 })?;
+            outputs.push(z.clone());
         }
         let mut z = if self.is_averaged { z.mean((2, 3))? } else { z.flatten_from(1)? }; // (m, n)
         for u in hidden {
             z = linear(&z, u, Activation::Relu)?;
+            outputs.push(z.clone());
         }
-        Ok(linear(&z, last, Activation::Identity)?)
+        outputs.push(linear(&z, last, Activation::Identity)?);
+        Ok(outputs)
     }
 
     fn fan_in(&self) -> Vec<usize> {
@@ -206,6 +211,21 @@ mod tests {
         let mut rng = Rng::new(2);
         let pixels: Vec<f32> = (0..m * c * h * w).map(|_| rng.uniform() as f32).collect();
         Tensor::from_vec(pixels, (m, c * h * w), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn every_layer_shows_what_it_puts_out() {
+        let cnn = Cnn::small();
+        let w = cnn.init(&mut Rng::new(0), &Device::Cpu).unwrap();
+        let found = cnn.activations(&w, &pixels(2, &cnn)).unwrap();
+        let shapes: Vec<&[usize]> = found.iter().map(Tensor::dims).collect();
+        let wanted: [&[usize]; 5] = [&[2, 3, 12, 12], &[2, 9, 4, 4], &[2, 120], &[2, 84], &[2, 10]];
+        assert_eq!(shapes, wanted);
+        // After ReLU nothing is negative.
+        for hidden in &found[..4] {
+            let least = hidden.flatten_all().unwrap().min(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(least >= 0.0);
+        }
     }
 
     #[test]

@@ -6,16 +6,18 @@ mod bag_of_words;
 mod bi_lstm;
 mod cnn;
 mod mlp;
+mod spectral;
 mod translator;
 mod vgg;
 
 use candle_core::{Device, Tensor};
-use core_tensors::{Layout, Params, Result, Rng};
+use core_tensors::{Error, Layout, Params, Result, Rng};
 
 pub use bag_of_words::BagOfWords;
 pub use bi_lstm::BiLstm;
 pub use cnn::{Cnn, Convolution};
 pub use mlp::Mlp;
+pub use spectral::SpectralNorm;
 pub use translator::{Domain, Encoding, TranslatorNetwork};
 pub use vgg::{InputScale, Vgg19};
 
@@ -24,10 +26,16 @@ pub trait Architecture {
     /// Order and shapes of the matrices in w.
     fn layout(&self) -> Layout;
 
+    /// What every layer puts out, after its activation and pooling: (m, …) each, input side first, f(x, w) last.
+    fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>>;
+
     /// f(x, w): scores of a classifier before the softmax, or predictions of a regression; shape (m, k).
     ///
     /// Bytes in x are grey levels and count as x / 255 ([`core_tensors::kernels::features`]).
-    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor>;
+    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
+        let last = self.activations(w, x)?.pop();
+        last.ok_or_else(|| Error::mismatch("layers of a network", "at least 1", 0))
+    }
 
     /// Fan-in n_{t−1} of each block, without the bias.
     fn fan_in(&self) -> Vec<usize>;

@@ -34,9 +34,15 @@ pub struct Mlp {
     pub bias: bool,
 }
 
-impl Mlp {
-    /// What every layer puts out, after its activation: T tensors, the t-th of shape (m, n_t), the scores last.
-    pub fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
+impl Architecture for Mlp {
+    fn layout(&self) -> Layout {
+        let bias = usize::from(self.bias);
+        let block = |pair: &[usize]| Block { rows: pair[1], cols: pair[0] + bias };
+        Layout { blocks: self.widths.windows(2).map(block).collect() }
+    }
+
+    /// T tensors, the t-th of shape (m, n_t).
+    fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         if *w.layout() != self.layout() {
             return Err(Error::mismatch(
                 "parameters of a perceptron",
@@ -53,21 +59,6 @@ impl Mlp {
             outputs.push(z.clone());
         }
         Ok(outputs)
-    }
-}
-
-impl Architecture for Mlp {
-    fn layout(&self) -> Layout {
-        let bias = usize::from(self.bias);
-        let block = |pair: &[usize]| Block { rows: pair[1], cols: pair[0] + bias };
-        Layout { blocks: self.widths.windows(2).map(block).collect() }
-    }
-
-    fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
-        let last = self.activations(w, x)?.pop();
-        last.ok_or_else(|| {
-            Error::mismatch("widths of a perceptron", "at least 2", self.widths.len())
-        })
     }
 
     fn fan_in(&self) -> Vec<usize> {
