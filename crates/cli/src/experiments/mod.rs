@@ -1,5 +1,6 @@
 //! The experiments, one module a family, and their list.
 
+mod adversarial;
 mod base;
 mod bayesian_authors;
 mod bayesian_elbo;
@@ -18,7 +19,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 22] = [
+pub static ALL: [&Experiment; 23] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -36,6 +37,7 @@ pub static ALL: [&Experiment; 22] = [
     &privileged::KNOWN_SHARE,
     &privileged::CHOICE,
     &metaparameters::METAPARAMETERS,
+    &adversarial::ADVERSARIAL,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

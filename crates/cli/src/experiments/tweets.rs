@@ -62,7 +62,7 @@ fn settings(scale: Scale) -> Settings {
             teacher_epochs: 6,
             baseline_epochs: 20,
             student_epochs: 20,
-            epochs_of_more: [3, 5],
+            epochs_of_more: [2, 3],
             teacher_width: TEACHER_WIDTH,
             most_texts: None,
         },

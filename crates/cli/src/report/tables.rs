@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 38] = [
+const METRICS: [(&str, &str); 42] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -37,6 +37,10 @@ const METRICS: [(&str, &str); 38] = [
     ("max_min", "max − min"),
     ("squared_error", "test MSE"),
     ("excess", "MSE above the noise"),
+    ("teacher_probability", "D on the teacher"),
+    ("student_probability", "D on the student"),
+    ("passes_won", "passes in a row won by one player"),
+    ("train_accuracy", "training accuracy"),
     ("gap", "largest difference of a weight"),
     ("label_consistency", "teacher's accuracy through φ"),
     ("proxy_distance", "proxy A-distance"),

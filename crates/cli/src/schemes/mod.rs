@@ -1,5 +1,6 @@
 //! Short functions that put several pieces of the lower crates together: training with a record.
 
+mod adversarial;
 mod authors_bayes;
 mod choice;
 mod metaparameters;
@@ -19,6 +20,7 @@ use models::Architecture;
 
 use crate::experiment::{Curve, Task};
 
+pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
 pub use choice::{Chosen, Grid, cross_validate};
 pub use metaparameters::{MetaCourse, MetaDescent, hypergradient, train_with_metaparameters};
