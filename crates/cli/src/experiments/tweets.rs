@@ -5,7 +5,7 @@ mod tables;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
 use losses::{Control, Distillation, Predictions};
@@ -69,18 +69,31 @@ fn settings(scale: Scale) -> Settings {
     }
 }
 
-/// What the student sees of a text, under the name that its rows begin with.
-struct View {
-    name: &'static str,
-    of: Box<dyn Fn(&[String]) -> Result<Tensor>>,
+/// What the student sees of a text.
+enum View {
+    /// Its words, hashed: a substitute for the vectors of a language model.
+    Hashed(HashedWords),
 }
 
-/// The views that are at hand.
-fn views(task: &Task) -> Result<Vec<View>> {
-    let hashed = HashedWords::new(N_FEATURES, 1)?;
-    let device = task.session.device.clone();
-    let of = Box::new(move |texts: &[String]| hashed.features(texts, &device));
-    Ok(vec![View { name: "tweets-hashed", of }])
+impl View {
+    /// Those that are at hand.
+    fn all() -> Result<Vec<Self>> {
+        Ok(vec![Self::Hashed(HashedWords::new(N_FEATURES, 1)?)])
+    }
+
+    /// How rows of its students begin.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Hashed(_) => "tweets-hashed",
+        }
+    }
+
+    /// The texts as the student sees them, (m, 768).
+    fn features(&self, texts: &[String], device: &Device) -> Result<Tensor> {
+        match self {
+            Self::Hashed(hashed) => hashed.features(texts, device),
+        }
+    }
 }
 
 /// The texts of one seed: to learn from, held out, to test on.
@@ -139,7 +152,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let texts = task.session.texts(ID)?;
     let rng = Rng::new(task.part.seed()).split("tweets");
     let parts = parts(task, settings, &rng)?;
-    let views = views(task)?;
+    let views = View::all()?;
     let mut arms = vec![(Arm::Same, [settings.teacher_epochs, settings.baseline_epochs])];
     if parts.more.is_some() {
         arms.push((Arm::More, settings.epochs_of_more));
@@ -148,11 +161,14 @@ fn run(task: &Task) -> Result<Outcome> {
     task.expect_epochs(n_passes + (arms.len() + 1) * views.len() * settings.student_epochs);
     let mut outcome = Outcome::default();
     let mut sets = Vec::new();
-    for View { name, of } in &views {
-        let set = |part: &Labelled| part.dataset(of(&part.texts)?, texts.n_classes);
+    for view in &views {
+        let set = |part: &Labelled| {
+            let x = view.features(&part.texts, &task.session.device)?;
+            part.dataset(x, texts.n_classes)
+        };
         let (train, held_out, test) =
             (set(&parts.train)?, set(&parts.held_out)?, set(&parts.test)?);
-        sets.push((*name, Sets { train, held_out, test }));
+        sets.push((view.name(), Sets { train, held_out, test }));
     }
     for (arm, epochs) in arms {
         let teacher = match arm {
