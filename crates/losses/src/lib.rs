@@ -12,11 +12,14 @@
 //! | σ², σ_s² | `label_variance`, `teacher_variance` of a [`Regression`] | |
 //! | ω, y'' | [`PseudoTargets`] | (m,), (m, k) |
 //!
-//! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
+//! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient: each goes through the checks of
+//! `conformance`, which are public under the cargo feature of that name, for losses of your own.
 
 mod answers;
 mod autoencoder;
 mod calibration;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod controls;
 mod correlation;
 mod decoupled;
