@@ -1,6 +1,6 @@
 //! Maximum mean discrepancy: how far apart two samples lie in the feature space of a kernel.
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 use core_tensors::Error;
 
 use crate::error::Result;
@@ -53,12 +53,12 @@ pub fn median_scale(a: &Tensor, b: &Tensor, most: usize) -> Result<f64> {
     Ok(0.5 * *median)
 }
 
-/// ‖aᵢ − bⱼ‖² ≥ 0, (m, n).
-fn squared_distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let norms = |x: &Tensor| x.sqr()?.sum_keepdim(1);
+/// ‖aᵢ − bⱼ‖² ≥ 0 of the rows of a (…, m, d) and b (…, n, d); (…, m, n).
+pub(crate) fn squared_distances(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    let norms = |x: &Tensor| x.sqr()?.sum_keepdim(D::Minus1);
     let products = a.matmul(&b.t()?)?; // (m, n)
     let sums = norms(a)?.broadcast_add(&norms(b)?.t()?)?;
-    Ok((sums - (products * 2.0)?)?.relu()?)
+    (sums - (products * 2.0)?)?.relu()
 }
 
 /// Σᵢⱼ k(aᵢ, bⱼ).

@@ -6,6 +6,7 @@ use core_tensors::{Dataset, Soft, Targets};
 use crate::error::{Error, Result};
 use crate::kernel;
 use crate::normalizer::{self, Normalizer};
+use crate::stable::log_softmax;
 
 /// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g is 1 even in f64, and in f32.
 pub(crate) const SMALLEST_NEGATIVE_LOG: f64 = 1e-30;
@@ -243,12 +244,6 @@ pub(crate) fn composed(
         total = (total + ((terms * known)?.sum_all()? * factor)?)?;
     }
     Ok((total / m as f64)?)
-}
-
-/// log softmax over classes, (m, k) → (m, k); stable for scores of any size.
-fn log_softmax(scores: &Tensor) -> candle_core::Result<Tensor> {
-    let shifted = scores.broadcast_sub(&scores.max_keepdim(1)?.detach())?;
-    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(1)?.log()?)
 }
 
 #[cfg(test)]

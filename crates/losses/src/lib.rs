@@ -12,15 +12,25 @@
 //! | σ², σ_s² | `label_variance`, `teacher_variance` of a [`Regression`] | |
 //! | ω, y'' | [`PseudoTargets`] | (m,), (m, k) |
 //!
-//! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient.
+//! Every loss is finite at scores of 1e6 and leaves the teacher without a gradient: each goes through the checks of
+//! `conformance`, which are public under the cargo feature of that name, for losses of your own.
 
 mod adversarial;
+mod answers;
 mod autoencoder;
 mod calibration;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod controls;
+mod correlation;
+mod decoupled;
 mod discrepancy;
 mod distillation;
+mod divergence;
 mod error;
+pub mod features;
+#[cfg(test)]
+mod golden;
 mod kernel;
 mod likelihood;
 mod linear_student;
@@ -29,15 +39,20 @@ mod metrics;
 mod normalizer;
 mod regression;
 mod squared_error;
+mod stable;
+mod standardised;
 
 pub use adversarial::{Game, probability_of_teacher};
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
 pub use controls::{Control, entropies};
+pub use correlation::{Correlation, correlation};
+pub use decoupled::{Decoupled, decoupled};
 pub use discrepancy::{discrepancy, median_scale};
 pub use distillation::{
     ClassReduction, Distillation, TemperatureScale, distillation, distillation_side_by_side,
 };
+pub use divergence::{Divergence, divergence};
 pub use error::{Error, Result};
 pub use likelihood::Likelihood;
 pub use linear_student::{linear_student, linear_student_stacked};
@@ -46,3 +61,4 @@ pub use metrics::Predictions;
 pub use normalizer::{LogNormalizer, Normalizer};
 pub use regression::{PseudoTargets, Regression, Weights, pseudo_targets, regression};
 pub use squared_error::{squared_error, squared_error_of_all_pairs};
+pub use standardised::{standardised, standardised_divergence};

@@ -1,0 +1,76 @@
+//! The objects a teacher has answered for: its scores and the student's, side by side.
+
+use candle_core::{DType, Tensor};
+use core_tensors::{Dataset, Error};
+
+use crate::distillation::TemperatureScale;
+use crate::error::Result;
+
+/// Scores of both roles for the n objects of 𝓘, in the order of the batch.
+pub(crate) struct Answers {
+    /// z, (n, k).
+    pub(crate) student: Tensor,
+    /// v, (n, k), without a gradient, in the student's type.
+    pub(crate) teacher: Tensor,
+    /// Which objects of the batch they are, (n,), u32.
+    pub(crate) objects: Tensor,
+}
+
+/// None where 𝓘 is empty. Refuses data without a teacher, an empty batch and scores of another shape.
+pub(crate) fn answers(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>> {
+    let Some(soft) = data.soft() else {
+        return Err(Error::mismatch("answers of a teacher", "some", "none").into());
+    };
+    if data.n_objects() == 0 {
+        return Err(Error::mismatch("objects of a batch", "at least 1", 0).into());
+    }
+    let (_, k) = soft.scores().dims2()?;
+    let wanted = [data.n_objects(), k];
+    if scores.dims() != wanted {
+        let found = format!("{:?}", scores.shape());
+        return Err(Error::mismatch("scores", format!("{wanted:?}"), found).into());
+    }
+    let known: Vec<f32> = soft.known().to_dtype(DType::F32)?.to_vec1()?;
+    let objects: Vec<u32> = (0..wanted[0] as u32).filter(|&i| known[i as usize] != 0.0).collect();
+    let n = objects.len();
+    if n == 0 {
+        return Ok(None);
+    }
+    let objects = Tensor::from_vec(objects, n, scores.device())?;
+    // What stands outside 𝓘 may be no number at all: it is left out, not multiplied by 0.
+    let pick =
+        |x: &Tensor| if n == wanted[0] { Ok(x.clone()) } else { x.index_select(&objects, 0) };
+    let student = pick(scores)?;
+    let teacher = pick(&soft.scores().detach().to_dtype(scores.dtype())?)?;
+    Ok(Some(Answers { student, teacher, objects }))
+}
+
+/// 0, connected to the scores, as a mean over no object.
+pub(crate) fn nothing(scores: &Tensor) -> Result<Tensor> {
+    Ok(scores.zeros_like()?.mul(scores)?.sum_all()?)
+}
+
+/// T > 0, finite.
+pub(crate) fn check_temperature(value: f64) -> Result<()> {
+    check_range("temperature", value, value > 0.0 && value.is_finite(), "(0, ∞)")
+}
+
+/// Refuses a number outside its range.
+pub(crate) fn check_range(
+    name: &'static str,
+    value: f64,
+    is_inside: bool,
+    range: &'static str,
+) -> Result<()> {
+    if is_inside { Ok(()) } else { Err(Error::OutOfRange { name, value, range }.into()) }
+}
+
+impl TemperatureScale {
+    /// 1 or T².
+    pub(crate) fn factor(self, temperature: f64) -> f64 {
+        match self {
+            Self::None => 1.0,
+            Self::Squared => temperature.powi(2),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Checks that a loss is what it claims to be: its slopes, its limits, what it ignores, what it divides by, what stays finite.
+//!
+//! The commonest bug of a distillation loss raises no error: the divergence reversed, a T² too many, a sum in the place of a
+//! mean, a gradient into the teacher. [`check`] looks for such bugs in any function of the student's scores (or features) and
+//! a batch, and answers with a [`Report`] of named checks; it never panics. Every loss of this crate goes through it in its
+//! tests. For a loss of your own, turn the feature `conformance` of this crate on in your dev-dependencies.
+//!
+//! Six checks are made of every loss; the others of what it [`Promise`]s.
+//!
+//! | check | what is asked | what it catches |
+//! |---|---|---|
+//! | `one number` | the value has shape () and is finite | losses of objects that nobody has averaged |
+//! | `gradient equals differences` | f64, central differences of every number of the student | wrong backward passes, detached parts |
+//! | `gradient reaches the student` | it is there, and not 0 | a detached student |
+//! | `no gradient to the teacher` | none at all | a teacher that is trained |
+//! | `single precision` | value and gradient in f32 are those in f64 | cancellation |
+//! | `finite at extremes` | value and gradient at ±1e6 of either role, f32 and f64 | `softmax` then `log` |
+//! | `nonnegative`, `zero at the teacher` | of a divergence | wrong mixtures, missing terms |
+//! | `order of objects` | another order of objects leaves value and gradient | rows that meet the wrong targets |
+//! | `batch twice` | value and gradient of a batch repeated twice | sums for means, and reverse |
+//! | `shift of …`, `scale of …` | each row of a role plus a constant, or a role times one | scores taken for probabilities |
+//! | `limit: …` | it equals another loss, in value and gradient or in gradient alone | T², reversed divergences, wrong weights |
+//!
+//! ```
+//! use candle_core::{Device, Tensor};
+//! use losses::conformance::{Batch, Promise, Subject, check};
+//!
+//! # fn main() -> losses::Result<()> {
+//! // A loss of one's own: the cross-entropy of the student's softmax with the teacher's.
+//! let log_softmax = |z: &Tensor| z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?);
+//! let mine = |scores: &Tensor, batch: &Batch| -> losses::Result<Tensor> {
+//!     let answers = log_softmax(&batch.teacher.detach())?.exp()?;
+//!     Ok((answers * log_softmax(scores)?)?.sum(1)?.mean_all()?.neg()?)
+//! };
+//! let device = Device::Cpu;
+//! let report = check(&Subject {
+//!     loss: &mine,
+//!     student: Tensor::new(&[[0.5, -1.0, 0.25], [1.0, 2.0, -0.5]], &device)?,
+//!     teacher: Tensor::new(&[[1.5, 0.0, -0.75], [0.0, 1.0, 0.5]], &device)?,
+//!     promises: vec![Promise::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }],
+//! });
+//! // Right where scores are small; but exp(1e6) is infinite.
+//! assert_eq!(report.failures(), ["finite at extremes"]);
+//! assert!(report.to_string().contains("ok    batch twice"));
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+
+use candle_core::Tensor;
+use core_tensors::Dataset;
+
+use crate::error::Result;
+
+mod evaluate;
+mod extremes;
+mod promises;
+
+/// Relative half-width of a central difference.
+pub const STEP: f64 = 1e-5;
+/// Largest gap between a slope and its difference, relative to the largest slope: the error of the difference is 1e-8 or so.
+pub const SLOPE_TOLERANCE: f64 = 1e-6;
+/// Largest relative gap between two ways to one number in f64.
+pub const EXACT: f64 = 1e-9;
+/// Largest relative gap between f32 and f64.
+pub const SINGLE_TOLERANCE: f64 = 1e-3;
+/// Size of an extreme score.
+pub const EXTREME: f64 = 1e6;
+
+/// What a loss compares the student with: the teacher's numbers, and which objects they belong to.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The teacher's scores or features, first dimension m; f64 or f32 as the student's.
+    pub teacher: Tensor,
+    /// For each row, which row of the subject it is: where a loss finds labels and the like when rows move or come twice.
+    pub objects: Vec<usize>,
+}
+
+impl Batch {
+    /// The rows of `data` that this batch consists of, with its teacher's answers; 𝓘 as in `data`, everything without a teacher.
+    pub fn dataset(&self, data: &Dataset) -> Result<Dataset> {
+        let rows = data.rows(&self.objects)?;
+        let known: Vec<usize> = match rows.soft() {
+            None => (0..self.objects.len()).collect(),
+            Some(soft) => {
+                let flags: Vec<f32> = soft.known().to_vec1()?;
+                (0..flags.len()).filter(|&i| flags[i] != 0.0).collect()
+            }
+        };
+        let taught = rows.taught_by(self.objects.len().max(1), |_| Ok(self.teacher.clone()))?;
+        Ok(taught.known_for(&known)?)
+    }
+}
+
+/// A loss: the student's scores or features, first dimension m, and the batch they answer → ().
+pub type Loss<'a> = &'a dyn Fn(&Tensor, &Batch) -> Result<Tensor>;
+
+/// A loss, the point it is looked at, and what it promises.
+pub struct Subject<'a> {
+    /// The loss.
+    pub loss: Loss<'a>,
+    /// The student's scores or features, f64, m ≥ 2 objects along the first dimension; no special point, no ties.
+    pub student: Tensor,
+    /// The teacher's, f64, as many objects, any further dimensions.
+    pub teacher: Tensor,
+    /// What is to be checked beyond what every loss must do.
+    pub promises: Vec<Promise<'a>>,
+}
+
+/// Whose numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one that is trained.
+    Student,
+    /// The one that answers.
+    Teacher,
+}
+
+/// A property that a loss has by its definition.
+pub enum Promise<'a> {
+    /// Never below 0.
+    Nonnegative,
+    /// 0 where the student's numbers are the teacher's, both of one shape.
+    ZeroAtTeacher,
+    /// The order of the objects does not matter.
+    AnyOrder,
+    /// A batch repeated twice has `factor` times the loss: 1 for a mean over objects, 2 for a sum.
+    Twice {
+        /// The factor.
+        factor: f64,
+    },
+    /// A constant added to all numbers of an object changes nothing, another one for each object.
+    Shift(Role),
+    /// A positive factor of all numbers of a role changes nothing.
+    Scale(Role),
+    /// It equals another loss, or tends to it.
+    Limit(Limit<'a>),
+}
+
+/// Two losses that should be one.
+pub struct Limit<'a> {
+    /// What the check is called, after `limit: `.
+    pub name: &'a str,
+    /// The loss at or near its limit; often the subject's, with a parameter that is almost 0.
+    pub loss: Loss<'a>,
+    /// What it should be there, by other means.
+    pub reference: Loss<'a>,
+    /// Largest gap, relative to the reference (to its largest slope).
+    pub tolerance: f64,
+    /// What is compared.
+    pub compared: Compared,
+}
+
+/// What two losses share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// Value and gradient.
+    All,
+    /// The gradient alone: they differ by a constant.
+    Gradient,
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was asked.
+    pub name: String,
+    /// Whether the loss is as it should be.
+    pub is_passed: bool,
+    /// What was found, in words and numbers.
+    pub finding: String,
+}
+
+/// What [`check`] found; prints as one line a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of the table above, promises in their own.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether every check was passed.
+    pub fn is_passed(&self) -> bool {
+        self.checks.iter().all(|check| check.is_passed)
+    }
+
+    /// Names of the checks that were not.
+    pub fn failures(&self) -> Vec<&str> {
+        let failed = self.checks.iter().filter(|check| !check.is_passed);
+        failed.map(|check| check.name.as_str()).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+        for Check { name, is_passed, finding } in &self.checks {
+            let verdict = if *is_passed { "ok  " } else { "FAIL" };
+            writeln!(f, "{verdict}  {name:width$}  {finding}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks a loss everything that holds of every loss, and what it promises.
+///
+/// An error of the loss is the failure of the check that met it. It is evaluated some hundred times, and twice for every number
+/// of the student: a handful of objects will do.
+pub fn check(subject: &Subject<'_>) -> Report {
+    let mut checks = vec![
+        named("one number", evaluate::one_number(subject)),
+        named("gradient equals differences", evaluate::differences(subject)),
+        named("gradient reaches the student", evaluate::reaches_student(subject)),
+        named("no gradient to the teacher", evaluate::spares_teacher(subject)),
+        named("single precision", evaluate::single_precision(subject)),
+        named("finite at extremes", extremes::finite(subject)),
+    ];
+    for promise in &subject.promises {
+        let (name, answer) = match promise {
+            Promise::Nonnegative => ("nonnegative".to_owned(), extremes::nonnegative(subject)),
+            Promise::ZeroAtTeacher => {
+                ("zero at the teacher".to_owned(), promises::zero_at_teacher(subject))
+            }
+            Promise::AnyOrder => ("order of objects".to_owned(), promises::any_order(subject)),
+            Promise::Twice { factor } => {
+                ("batch twice".to_owned(), promises::twice(subject, *factor))
+            }
+            Promise::Shift(role) => {
+                (format!("shift of {}", role.whose()), promises::shift(subject, *role))
+            }
+            Promise::Scale(role) => {
+                (format!("scale of {}", role.whose()), promises::scale(subject, *role))
+            }
+            Promise::Limit(limit) => {
+                (format!("limit: {}", limit.name), promises::limit(subject, limit))
+            }
+        };
+        checks.push(named(&name, answer));
+    }
+    Report { checks }
+}
+
+/// Whether a check is passed, and what was found.
+type Answer = Result<(bool, String)>;
+
+fn named(name: &str, answer: Answer) -> Check {
+    let (is_passed, finding) = answer.unwrap_or_else(|error| (false, format!("failed: {error}")));
+    Check { name: name.to_owned(), is_passed, finding }
+}
+
+impl Role {
+    fn whose(self) -> &'static str {
+        match self {
+            Self::Student => "the student",
+            Self::Teacher => "the teacher",
+        }
+    }
+}
+
+#[cfg(test)]
+mod broken;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Value and gradient of a loss at a point, and the checks that need nothing else.
+
+use candle_core::{DType, Tensor, Var};
+
+use super::{Answer, Batch, Loss, SINGLE_TOLERANCE, SLOPE_TOLERANCE, STEP, Subject};
+use crate::error::Result;
+
+/// A loss at a point.
+pub(super) struct Point {
+    pub(super) value: f64,
+    /// Slopes by the student's numbers, in the order of memory; zeros where the gradient does not arrive.
+    pub(super) gradient: Vec<f64>,
+    is_student_reached: bool,
+    is_teacher_reached: bool,
+}
+
+/// Value and gradient in this precision.
+pub(super) fn point(
+    loss: Loss<'_>,
+    student: &Tensor,
+    teacher: &Tensor,
+    objects: &[usize],
+    dtype: DType,
+) -> Result<Point> {
+    let student = Var::from_tensor(&student.to_dtype(dtype)?.contiguous()?)?;
+    let teacher = Var::from_tensor(&teacher.to_dtype(dtype)?.contiguous()?)?;
+    let batch = Batch { teacher: teacher.as_tensor().clone(), objects: objects.to_vec() };
+    let value = loss(&student, &batch)?;
+    let gradients = value.backward()?;
+    let slopes = gradients.get(&student);
+    let gradient = match slopes {
+        Some(slopes) => numbers(slopes)?,
+        None => vec![0.0; student.elem_count()],
+    };
+    Ok(Point {
+        value: value.to_dtype(DType::F64)?.to_scalar()?,
+        gradient,
+        is_student_reached: slopes.is_some(),
+        is_teacher_reached: gradients.get(&teacher).is_some(),
+    })
+}
+
+/// [`point`] of a subject, in f64.
+pub(super) fn at_subject(subject: &Subject<'_>) -> Result<Point> {
+    point(subject.loss, &subject.student, &subject.teacher, &objects(subject)?, DType::F64)
+}
+
+/// 0 … m − 1.
+pub(super) fn objects(subject: &Subject<'_>) -> Result<Vec<usize>> {
+    let (found, wanted) = (subject.student.dim(0)?, subject.teacher.dim(0)?);
+    if found != wanted {
+        return Err(core_tensors::Error::mismatch("objects of the student", wanted, found).into());
+    }
+    if found < 2 {
+        let what = "objects of a subject";
+        return Err(core_tensors::Error::mismatch(what, "at least 2", found).into());
+    }
+    Ok((0..found).collect())
+}
+
+pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+pub(super) fn largest(values: &[f64]) -> f64 {
+    // `f64::max` would drop what is no number.
+    values.iter().fold(0.0, |a: f64, b| if a.is_nan() || b.abs() <= a { a } else { b.abs() })
+}
+
+/// Largest difference of two lists of one length; infinite otherwise.
+pub(super) fn gap(a: &[f64], b: &[f64]) -> f64 {
+    if a.len() != b.len() {
+        return f64::INFINITY;
+    }
+    largest(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>())
+}
+
+/// |a − b| relative to the larger of `sizes`; 0 where a = b.
+pub(super) fn relative(gap: f64, sizes: &[f64]) -> f64 {
+    if gap == 0.0 { 0.0 } else { gap / largest(sizes) }
+}
+
+pub(super) fn one_number(subject: &Subject<'_>) -> Answer {
+    let batch = Batch { teacher: subject.teacher.clone(), objects: objects(subject)? };
+    let loss = (subject.loss)(&subject.student, &batch)?;
+    if loss.rank() != 0 {
+        return Ok((false, format!("wanted shape [], found {:?}", loss.shape())));
+    }
+    let value: f64 = loss.to_dtype(DType::F64)?.to_scalar()?;
+    Ok((value.is_finite(), format!("{value:e}")))
+}
+
+pub(super) fn differences(subject: &Subject<'_>) -> Answer {
+    let found = at_subject(subject)?;
+    let start = numbers(&subject.student)?;
+    let batch = Batch { teacher: subject.teacher.clone(), objects: objects(subject)? };
+    let value = |values: Vec<f64>| -> Result<f64> {
+        let student = Tensor::from_vec(values, subject.student.shape(), subject.student.device())?;
+        Ok((subject.loss)(&student, &batch)?.to_dtype(DType::F64)?.to_scalar()?)
+    };
+    let mut slopes = Vec::with_capacity(start.len());
+    for i in 0..start.len() {
+        let step = STEP * start[i].abs().max(1.0);
+        let moved = |by: f64| {
+            let mut values = start.clone();
+            values[i] += by;
+            value(values)
+        };
+        slopes.push((moved(step)? - moved(-step)?) / (2.0 * step));
+    }
+    let (gap, size) = (gap(&found.gradient, &slopes), largest(&slopes));
+    // What rounding of the value makes of a difference.
+    let noise = 16.0 * f64::EPSILON * found.value.abs() / STEP;
+    let finding = format!("largest gap {gap:.1e} of slopes up to {size:.1e}");
+    Ok((gap <= SLOPE_TOLERANCE * size + noise, finding))
+}
+
+pub(super) fn reaches_student(subject: &Subject<'_>) -> Answer {
+    let found = at_subject(subject)?;
+    let size = largest(&found.gradient);
+    // Less is the rounding of a gradient that cancels.
+    let least = 1e-12 * found.value.abs();
+    Ok((found.is_student_reached && size > least, format!("largest slope {size:.1e}")))
+}
+
+pub(super) fn spares_teacher(subject: &Subject<'_>) -> Answer {
+    let is_reached = at_subject(subject)?.is_teacher_reached;
+    let finding = if is_reached { "the teacher receives a gradient" } else { "none" };
+    Ok((!is_reached, finding.to_owned()))
+}
+
+pub(super) fn single_precision(subject: &Subject<'_>) -> Answer {
+    let double = at_subject(subject)?;
+    let objects = objects(subject)?;
+    let single = point(subject.loss, &subject.student, &subject.teacher, &objects, DType::F32)?;
+    let size = largest(&double.gradient);
+    let value = relative((single.value - double.value).abs(), &[double.value, size]);
+    let slopes = relative(gap(&single.gradient, &double.gradient), &[size]);
+    let is_passed = value <= SINGLE_TOLERANCE && slopes <= SINGLE_TOLERANCE;
+    Ok((is_passed, format!("value off by {value:.1e}, gradient by {slopes:.1e}")))
+}

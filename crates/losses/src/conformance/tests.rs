@@ -1,0 +1,284 @@
+//! Every loss of this crate goes through the checks.
+
+use candle_core::{Device, Tensor};
+use core_tensors::{Rng, Targets};
+
+use super::*;
+use crate::divergence::tests::{KINDS, taught};
+use crate::features::{
+    AttentionGap, Kernel, attention, hint, information, probabilistic, relational_angle,
+    relational_distance, selectivity, similarity,
+};
+use crate::{
+    ClassReduction, Correlation, Decoupled, Distillation, Divergence, Likelihood, Normalizer,
+    Regression, TemperatureScale, Weights, correlation, decoupled, distillation, divergence,
+    regression, squared_error, standardised_divergence,
+};
+
+pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
+    let mut rng = Rng::new(seed);
+    let values: Vec<f64> = (0..shape.iter().product()).map(|_| 1.5 * rng.normal()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// Four objects of three classes, of which the teacher has answered for three.
+pub(super) fn data() -> Dataset {
+    taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1)).known_for(&[0, 1, 3]).unwrap()
+}
+
+fn subject<'a>(loss: Loss<'a>, promises: Vec<Promise<'a>>) -> Subject<'a> {
+    Subject { loss, student: normal(&[4, 3], 0), teacher: normal(&[4, 3], 1), promises }
+}
+
+pub(super) fn mean<'a>() -> Vec<Promise<'a>> {
+    vec![Promise::AnyOrder, Promise::Twice { factor: 1.0 }]
+}
+
+fn nonnegative<'a>() -> Vec<Promise<'a>> {
+    vec![Promise::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }]
+}
+
+fn shifts<'a>() -> [Promise<'a>; 2] {
+    [Promise::Shift(Role::Student), Promise::Shift(Role::Teacher)]
+}
+
+fn scales<'a>() -> [Promise<'a>; 2] {
+    [Promise::Scale(Role::Student), Promise::Scale(Role::Teacher)]
+}
+
+fn assert_passes(name: &str, subject: &Subject<'_>) {
+    let report = check(subject);
+    assert!(report.is_passed(), "{name}\n{report}");
+}
+
+#[test]
+fn distillation_in_every_form() {
+    let normalized = |normalizer| Distillation { normalizer, ..Distillation::convex(0.4, 1.5) };
+    let mean_over_classes =
+        Distillation { class_reduction: ClassReduction::Mean, ..Distillation::hinton(0.6, 3.0) };
+    let cases = [
+        ("labels only", Distillation::labels_only(), true),
+        ("convex", Distillation::convex(0.3, 2.0), true),
+        ("hinton", Distillation::hinton(0.9, 4.0), true),
+        ("generalized", Distillation::generalized(0.5, 4.0), true),
+        ("sum of both", Distillation::sum_of_both(), true),
+        ("mean over classes", mean_over_classes, true),
+        ("four term", Distillation::four_term(0.25, 2.0), false),
+        ("orthant", normalized(Normalizer::Orthant), false),
+        ("cube", normalized(Normalizer::Cube), false),
+        ("simplex", normalized(Normalizer::Simplex), false),
+    ];
+    let data = data();
+    for (name, config, is_nonnegative) in cases {
+        let loss = |z: &Tensor, batch: &Batch| distillation(z, &batch.dataset(&data)?, &config);
+        let mut promises = if is_nonnegative { nonnegative() } else { mean() };
+        promises.extend(shifts());
+        assert_passes(name, &subject(&loss, promises));
+    }
+}
+
+#[test]
+fn divergences_of_every_kind() {
+    let data = data();
+    for kind in KINDS {
+        for (temperature, scale) in
+            [(1.0, TemperatureScale::None), (3.0, TemperatureScale::Squared)]
+        {
+            let loss = |z: &Tensor, batch: &Batch| {
+                divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
+            };
+            let mut promises = nonnegative();
+            promises.push(Promise::ZeroAtTeacher);
+            if kind != Divergence::Logits {
+                promises.extend(shifts());
+            }
+            let name = format!("{kind:?} at {temperature}");
+            assert_passes(&name, &subject(&loss, promises));
+            let standard = |z: &Tensor, batch: &Batch| {
+                standardised_divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
+            };
+            let mut promises = nonnegative();
+            promises.push(Promise::ZeroAtTeacher);
+            promises.extend(shifts().into_iter().chain(scales()));
+            assert_passes(&format!("standardised {name}"), &subject(&standard, promises));
+        }
+    }
+}
+
+#[test]
+fn hot_divergences_tend_to_squares_of_centred_scores() {
+    // T² D → curvature × ½ (1/k) Σ (z − v)² of centred scores, with the curvature of D at s = g.
+    let data = data();
+    let cases = [
+        (Divergence::ForwardKl, 1.0),
+        (Divergence::ReverseKl, 1.0),
+        (Divergence::JensenShannon { teacher_weight: 0.3 }, 0.3 * 0.7),
+        (Divergence::Skew { teacher_weight: 0.3 }, 0.7 * 0.7),
+        (Divergence::ReverseSkew { student_weight: 0.3 }, 0.7 * 0.7),
+        (Divergence::Renyi { order: 0.3 }, 0.3),
+        (Divergence::Renyi { order: 3.0 }, 3.0),
+        (Divergence::SquaredHellinger, 0.25),
+        (Divergence::CentredLogits, 1.0),
+    ];
+    for (kind, curvature) in cases {
+        let at = |z: &Tensor, batch: &Batch, kind, temperature| {
+            divergence(z, &batch.dataset(&data)?, kind, temperature, TemperatureScale::Squared)
+        };
+        let loss = |z: &Tensor, batch: &Batch| at(z, batch, kind, 2.0);
+        let hot = |z: &Tensor, batch: &Batch| at(z, batch, kind, 1e3);
+        let squares = |z: &Tensor, batch: &Batch| {
+            Ok((at(z, batch, Divergence::CentredLogits, 1.0)? * curvature)?)
+        };
+        let limit = Limit {
+            name: "high temperature",
+            loss: &hot,
+            reference: &squares,
+            // The next term of the expansion is O(1/T).
+            tolerance: 2e-2,
+            compared: Compared::All,
+        };
+        assert_passes(&format!("{kind:?}"), &subject(&loss, vec![Promise::Limit(limit)]));
+    }
+}
+
+#[test]
+fn other_losses_of_scores() {
+    let data = data();
+    let config = Decoupled {
+        label_weight: 1.0,
+        others_weight: 8.0,
+        temperature: 4.0,
+        scale: TemperatureScale::Squared,
+    };
+    let loss = |z: &Tensor, batch: &Batch| decoupled(z, &batch.dataset(&data)?, &config);
+    let mut promises = nonnegative();
+    promises.push(Promise::ZeroAtTeacher);
+    promises.extend(shifts());
+    assert_passes("decoupled", &subject(&loss, promises));
+
+    let config = Correlation {
+        object_weight: 2.0,
+        class_weight: 2.0,
+        temperature: 1.5,
+        scale: TemperatureScale::Squared,
+    };
+    let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&data)?, &config);
+    let mut promises = nonnegative();
+    promises.extend(shifts());
+    assert_passes("correlation", &subject(&loss, promises));
+    // At the teacher each class has a correlation of 1, over the known objects alone: an object unknown counts as 0.
+    let everyone = data.clone().known_for(&[0, 1, 2, 3]).unwrap();
+    let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
+    assert_passes("correlation of all", &subject(&loss, vec![Promise::ZeroAtTeacher]));
+}
+
+#[test]
+fn losses_of_values() {
+    let values = normal(&[4, 3], 2);
+    let data = Dataset::new(values.clone(), Targets::Values(values.clone())).unwrap();
+    let data = data.with_answers(&normal(&[3, 3], 1), &[0, 1, 3]).unwrap();
+    for weights in [Weights::Likelihood, Weights::Literal] {
+        let config =
+            Regression { teacher_weight: 0.4, label_variance: 0.7, teacher_variance: 0.2, weights };
+        let loss = |f: &Tensor, batch: &Batch| regression(f, &batch.dataset(&data)?, &config);
+        assert_passes("regression", &subject(&loss, mean()));
+    }
+    let loss = |f: &Tensor, batch: &Batch| squared_error(f, &batch.teacher);
+    let mut promises = nonnegative();
+    promises.push(Promise::ZeroAtTeacher);
+    assert_passes("squared error", &subject(&loss, promises));
+    let normal = Likelihood::Normal { variance: 0.5 };
+    let loss = |f: &Tensor, batch: &Batch| {
+        let y = batch.teacher.clone();
+        normal.negative_log(f, &Dataset::new(y.clone(), Targets::Values(y))?)
+    };
+    assert_passes("normal likelihood", &subject(&loss, mean()));
+}
+
+#[test]
+fn losses_of_maps() {
+    let alpha = Tensor::new(&[0.0, -1.5], &Device::Cpu).unwrap();
+    let same = |loss: Loss<'_>, promises, name: &str| {
+        let (student, teacher) = (normal(&[3, 2, 2, 2], 3), normal(&[3, 2, 2, 2], 4));
+        assert_passes(name, &Subject { loss, student, teacher, promises });
+    };
+    let other = |loss: Loss<'_>, promises, name: &str| {
+        let (student, teacher) = (normal(&[3, 3, 2, 2], 5), normal(&[3, 2, 2, 2], 6));
+        assert_passes(name, &Subject { loss, student, teacher, promises });
+    };
+    for gap in [AttentionGap::Norm, AttentionGap::MeanSquare] {
+        for power in [1.0, 2.0, 3.5] {
+            let loss = |a: &Tensor, batch: &Batch| attention(a, &batch.teacher, power, gap);
+            let name = format!("attention {gap:?} {power}");
+            other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
+            same(&loss, vec![Promise::ZeroAtTeacher], &name);
+        }
+    }
+    for kernel in [
+        Kernel::Linear,
+        Kernel::Polynomial { degree: 2, constant: 0.0 },
+        Kernel::Polynomial { degree: 3, constant: 1.0 },
+        Kernel::Gaussian { scale: 1.5 },
+    ] {
+        let loss = |a: &Tensor, batch: &Batch| selectivity(a, &batch.teacher, kernel);
+        let name = format!("selectivity {kernel:?}");
+        other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
+        same(&loss, vec![Promise::ZeroAtTeacher], &name);
+    }
+    let loss = |a: &Tensor, batch: &Batch| {
+        information(a, &batch.teacher, &alpha.to_dtype(a.dtype())?, 1e-5)
+    };
+    same(&loss, mean(), "information");
+}
+
+#[test]
+fn losses_of_features() {
+    let projection = normal(&[2, 4], 7);
+    let same = |loss: Loss<'_>, promises, name: &str| {
+        let (student, teacher) = (normal(&[5, 3], 8), normal(&[5, 3], 9));
+        assert_passes(name, &Subject { loss, student, teacher, promises });
+    };
+    let other = |loss: Loss<'_>, promises, name: &str| {
+        let (student, teacher) = (normal(&[5, 3], 10), normal(&[5, 2], 11));
+        assert_passes(name, &Subject { loss, student, teacher, promises });
+    };
+    let loss =
+        |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, Some(&projection.to_dtype(f.dtype())?));
+    other(&loss, nonnegative(), "hint");
+    let loss = |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, None);
+    same(&loss, vec![Promise::ZeroAtTeacher], "hint without a projection");
+
+    type Features = fn(&Tensor, &Tensor) -> Result<Tensor>;
+    let cases: [(&str, Features, Option<f64>); 4] = [
+        ("similarity", similarity, Some(0.5)),
+        ("relational distance", relational_distance, Some(1.0)),
+        ("relational angle", relational_angle, Some(1.0)),
+        ("probabilistic", probabilistic, None),
+    ];
+    for (name, function, factor) in cases {
+        let loss = |f: &Tensor, batch: &Batch| function(f, &batch.teacher);
+        let mut promises = vec![Promise::Nonnegative, Promise::AnyOrder];
+        promises.extend(scales());
+        promises.extend(factor.map(|factor| Promise::Twice { factor }));
+        other(&loss, promises, name);
+        same(&loss, vec![Promise::ZeroAtTeacher], name);
+    }
+}
+
+#[test]
+fn a_report_says_what_was_found() {
+    let loss = |z: &Tensor, batch: &Batch| squared_error(z, &batch.teacher);
+    let report = check(&subject(&loss, nonnegative()));
+    let text = report.to_string();
+    assert_eq!(text.lines().count(), 9);
+    assert!(text.starts_with("ok    one number                    "), "{text}");
+    // A loss that fails is a failed check, not a panic.
+    let wrong =
+        |_: &Tensor, batch: &Batch| squared_error(&batch.teacher.narrow(1, 0, 2)?, &batch.teacher);
+    let report = check(&subject(&wrong, mean()));
+    assert_eq!(report.failures().len(), report.checks.len(), "{report}");
+    assert!(report.checks[0].finding.contains("targets of a regression"), "{report}");
+    let (student, teacher) = (normal(&[1, 3], 0), normal(&[1, 3], 1));
+    let lonely = check(&Subject { loss: &loss, student, teacher, promises: mean() });
+    assert!(lonely.checks[0].finding.ends_with("wanted at least 2, found 1"), "{lonely}");
+}

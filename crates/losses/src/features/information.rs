@@ -1,0 +1,49 @@
+//! Variational information distillation: a Gaussian likelihood of the teacher's features given the student's.
+
+use candle_core::Tensor;
+use core_tensors::Error;
+
+use super::check_objects;
+use crate::answers::check_range;
+use crate::error::Result;
+
+/// Negative logarithm of a Gaussian density of the teacher's features, averaged over the batch; shape ().
+///
+/// (1/m) Σᵢ Σ_{c,p} { ½ log σ_c² + (t_icp − μ_icp)² / 2σ_c² },  σ_c² = log(1 + exp α_c) + ε
+///
+/// without the constant ½ log 2π a number. `mean` μ is what the student says of the teacher's features, from a layer or two of
+/// its own on top of the student's; `teacher` t has the same shape, (m, c) or (m, c, h, w). `alpha` α is (c,), one a channel,
+/// trained beside the student; `smallest_variance` ε > 0, in squared units of the features, 1e-5 in the authors' code.
+///
+/// Source: Ahn et al. (2019). The authors' code takes the mean over channels and positions too.
+pub fn information(
+    mean: &Tensor,
+    teacher: &Tensor,
+    alpha: &Tensor,
+    smallest_variance: f64,
+) -> Result<Tensor> {
+    check_objects(mean, teacher)?;
+    let is_inside = smallest_variance > 0.0 && smallest_variance.is_finite();
+    check_range("smallest variance", smallest_variance, is_inside, "(0, ∞)")?;
+    let different = |what, wanted: &[usize], found: &[usize]| {
+        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+        Err(Error::mismatch(what, wanted, found).into())
+    };
+    if mean.dims() != teacher.dims() {
+        return different("means of the teacher's features", teacher.dims(), mean.dims());
+    }
+    if mean.rank() < 2 || alpha.dims() != [mean.dims()[1]] {
+        return different("variances of the teacher's channels", &mean.dims()[1..], alpha.dims());
+    }
+    let (m, c) = (mean.dims()[0], mean.dims()[1]);
+    let teacher = teacher.detach().to_dtype(mean.dtype())?;
+    let squares = (mean - teacher)?.sqr()?.reshape((m, c, ()))?; // (m, c, n)
+    let n = squares.dim(2)?;
+    // log(1 + exp α) = ½ (α + |α|) + log(1 + exp −|α|), whose slope is ½ at 0 whichever sign |α| is given there.
+    let size = alpha.abs()?;
+    let rest = (size.neg()?.exp()? + 1.0)?.log()?;
+    let variance = (((alpha + size)? * 0.5)? + (rest + smallest_variance)?)?; // (c,)
+    let weighed = squares.sum(2)?.sum(0)?.div(&variance)?; // (c,)
+    let total = (weighed.sum_all()? + (variance.log()?.sum_all()? * (m * n) as f64)?)?;
+    Ok((total * (0.5 / m as f64))?)
+}

@@ -1,0 +1,41 @@
+//! Probabilistic knowledge transfer: which objects of the batch are neighbours, as a conditional distribution.
+
+use candle_core::Tensor;
+use core_tensors::Error;
+
+use super::rows;
+use crate::divergence::kl;
+use crate::error::Result;
+use crate::stable::{log_sum_exp, unit, without};
+
+/// Smallest similarity: that of opposite features is 0, whose logarithm has no place in a loss. The authors' floor.
+const SMALLEST_SIMILARITY: f64 = 1e-7;
+
+/// Divergence of the student's neighbourhoods from the teacher's, averaged over the batch; shape ().
+///
+/// (1/m) Σᵢ Σ_{j≠i} pᵢⱼ log(pᵢⱼ / qᵢⱼ),  pᵢⱼ = K(fᵢ, fⱼ) / Σ_{l≠i} K(fᵢ, f_l),  K(a, b) = ½ (1 + aᵀb / ‖a‖‖b‖)
+///
+/// with p of the `teacher` and q of the `student`, features (m, …) of any sizes, m ≥ 2; maps count as rows. K is at least
+/// 1e-7, below which it has no slope. A batch repeated twice has another loss: every object gains a twin as its nearest neighbour.
+///
+/// Source: Passalis & Tefas (2018), where the sum is not divided by m. Their code counts j = i too, with K = 1, and takes the
+/// mean over all pairs, a further 1/m.
+pub fn probabilistic(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    let (student, teacher) = rows(student, teacher)?;
+    let m = student.dim(0)?;
+    if m < 2 {
+        return Err(Error::mismatch("objects of a batch with neighbours", "at least 2", m).into());
+    }
+    let each = kl(&log_neighbours(&teacher)?, &log_neighbours(&student)?)?; // (m,)
+    Ok(each.mean_all()?)
+}
+
+/// log p, (m, m − 1): the objects other than that of the row.
+fn log_neighbours(features: &Tensor) -> candle_core::Result<Tensor> {
+    let directions = unit(features)?;
+    let cosines = directions.matmul(&directions.t()?)?;
+    let own: Vec<u32> = (0..cosines.dim(0)? as u32).collect();
+    let similarities = without(&cosines, &own)?.affine(0.5, 0.5)?; // (m, m − 1)
+    let log_k = similarities.maximum(SMALLEST_SIMILARITY)?.log()?;
+    log_k.broadcast_sub(&log_sum_exp(&log_k)?)
+}

@@ -1,0 +1,152 @@
+//! Laws of the losses of features: golden values, what each ignores, degenerate batches, refusals.
+
+use candle_core::{Device, Var};
+
+use super::*;
+use crate::golden::{assert_golden, n_of_features, ramp};
+
+/// Rounding of sums of a few dozen terms.
+const EXACT: f64 = 1e-12;
+
+fn value(loss: Result<Tensor>) -> f64 {
+    loss.unwrap().to_scalar().unwrap()
+}
+
+#[test]
+fn every_loss_of_features_equals_pytorch() {
+    let (s, t) = (ramp(5, 1, (4, 3)), ramp(7, 3, (4, 2)));
+    let (a, b) = (ramp(5, 2, (2, 3, 2, 2)), ramp(7, 1, (2, 2, 2, 2)));
+    let projection = ramp(3, 4, (2, 4));
+    let alpha = Var::new(&[0.0, -1.5], &Device::Cpu).unwrap();
+    let mut n = 0;
+    let mut check = |name: &str, loss: Result<Tensor>, by: &Var| {
+        assert_golden(name, &loss.unwrap(), by);
+        n += 1;
+    };
+    check("hint", hint(&s, &t, Some(&projection)), &s);
+    check("hint, projection", hint(&s, &t, Some(&projection)), &projection);
+    check("attention", attention(&a, &b, 2.0, AttentionGap::Norm), &a);
+    check("attention, cubes", attention(&a, &b, 3.0, AttentionGap::MeanSquare), &a);
+    check("selectivity, linear", selectivity(&a, &b, Kernel::Linear), &a);
+    let polynomial = Kernel::Polynomial { degree: 3, constant: 0.5 };
+    check("selectivity, polynomial", selectivity(&a, &b, polynomial), &a);
+    check("selectivity, Gaussian", selectivity(&a, &b, Kernel::Gaussian { scale: 1.5 }), &a);
+    check("similarity", similarity(&s, &t), &s);
+    check("relational distance", relational_distance(&s, &t), &s);
+    check("relational angle", relational_angle(&s, &t), &s);
+    check("probabilistic", probabilistic(&s, &t), &s);
+    let mean = || a.narrow(1, 0, 2).unwrap();
+    check("information", information(&mean(), &b, &alpha, 1e-5), &a);
+    check("information, variances", information(&mean(), &b, &alpha, 1e-5), &alpha);
+    assert_eq!(n, n_of_features());
+}
+
+#[test]
+fn relations_survive_a_turn_and_a_shift() {
+    // The plane turned by the angle of 3-4-5 and moved: all distances and angles stay.
+    let s = ramp(5, 1, (4, 2));
+    let turn = Tensor::new(&[[0.6, 0.8], [-0.8, 0.6]], &Device::Cpu).unwrap();
+    let shift = Tensor::new(&[[7.0, -3.0]], &Device::Cpu).unwrap();
+    let turned = s.matmul(&turn).unwrap();
+    let moved = turned.broadcast_add(&shift).unwrap();
+    assert!(value(relational_distance(&s, &(&moved * 2.0).unwrap())) < EXACT);
+    assert!(value(relational_angle(&s, &(&moved * 2.0).unwrap())) < EXACT);
+    // Products of objects know the origin.
+    assert!(value(similarity(&s, &turned)) < EXACT && value(similarity(&s, &moved)) > 0.1);
+    assert!(value(probabilistic(&s, &turned)) < EXACT && value(probabilistic(&s, &moved)) > 0.01);
+}
+
+#[test]
+fn channels_have_no_order() {
+    let (a, b) = (ramp(5, 2, (2, 3, 4)), ramp(7, 1, (2, 2, 4)));
+    let order = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
+    let mixed = a.index_select(&order, 1).unwrap();
+    for kernel in [
+        Kernel::Linear,
+        Kernel::Polynomial { degree: 2, constant: 0.0 },
+        Kernel::Gaussian { scale: 1.0 },
+    ] {
+        assert!(value(selectivity(&mixed, &a, kernel)).abs() < EXACT, "{kernel:?}");
+        let (one, other) = (selectivity(&mixed, &b, kernel), selectivity(&a, &b, kernel));
+        assert!((value(one) - value(other)).abs() < EXACT);
+    }
+    assert!(value(attention(&mixed, &a, 2.0, AttentionGap::Norm)) < EXACT);
+    // The linear kernel compares mean channels: of opposite ones, nothing.
+    let both = Tensor::cat(&[a.as_tensor(), &a.neg().unwrap()], 1).unwrap();
+    let zeros = both.zeros_like().unwrap();
+    assert!(value(selectivity(&both, &zeros, Kernel::Linear)).abs() < EXACT);
+    assert!(
+        value(selectivity(&both, &zeros, Kernel::Polynomial { degree: 2, constant: 0.0 })) > 0.1
+    );
+}
+
+#[test]
+fn neighbourhoods_by_hand() {
+    // Right angles for the teacher: K = ½, ½ of each other. The student: 1 and 2 alike, both opposite to 3.
+    let t =
+        Tensor::new(&[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], &Device::Cpu).unwrap();
+    let s = Tensor::new(&[[1.0], [3.0], [-2.0]], &Device::Cpu).unwrap();
+    // q = (1, ε) / (1 + ε) for the first two, (½, ½) for the third, ε = 1e-7.
+    let row = 0.5 * (0.5 * (1.0 + 1e-7f64)).ln() + 0.5 * (0.5 * (1.0 + 1e-7) / 1e-7f64).ln();
+    assert!((value(probabilistic(&s, &t)) - 2.0 * row / 3.0).abs() < EXACT);
+}
+
+#[test]
+fn objects_that_coincide_have_finite_slopes() {
+    let t = ramp(7, 3, (4, 3));
+    for s in [
+        Tensor::ones((4, 3), candle_core::DType::F64, &Device::Cpu).unwrap(),
+        t.zeros_like().unwrap(),
+    ] {
+        let s = Var::from_tensor(&s).unwrap();
+        let losses = [
+            relational_distance(&s, &t),
+            relational_angle(&s, &t),
+            similarity(&s, &t),
+            probabilistic(&s, &t),
+            hint(&s, &t, None),
+        ];
+        for (i, loss) in losses.into_iter().enumerate() {
+            let gradients = loss.unwrap().backward().unwrap();
+            let slopes =
+                gradients.get(&s).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            assert!(slopes.iter().all(|slope| slope.abs() < 100.0), "{i}: {slopes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_twin_batch_has_half_the_similarity_loss() {
+    let (s, t) = (ramp(5, 1, (4, 3)), ramp(7, 3, (4, 2)));
+    let twice = |x: &Tensor| Tensor::cat(&[x, x], 0).unwrap();
+    let both = value(similarity(&twice(&s), &twice(&t)));
+    assert!((both - 0.5 * value(similarity(&s, &t))).abs() < EXACT);
+}
+
+#[test]
+fn features_that_do_not_fit_are_refused() {
+    let (s, t) = (ramp(5, 1, (4, 3)), ramp(7, 3, (4, 2)));
+    let (a, b) = (ramp(5, 2, (2, 3, 2, 2)), ramp(7, 1, (2, 2, 3, 2)));
+    let message = |loss: Result<Tensor>| loss.unwrap_err().to_string();
+    assert_eq!(message(hint(&s, &t, None)), "features of the student: wanted [4, 2], found [4, 3]");
+    assert_eq!(
+        message(attention(&a, &b, 2.0, AttentionGap::Norm)),
+        "positions of the student's map: wanted 6, found 4"
+    );
+    assert_eq!(message(similarity(&s, &a)), "objects of the student: wanted 2, found 4");
+    assert_eq!(
+        message(selectivity(&s, &t, Kernel::Linear)),
+        "dimensions of a map: wanted 3 or more, found 2"
+    );
+    let one = s.narrow(0, 0, 1).unwrap();
+    assert_eq!(
+        message(probabilistic(&one, &one)),
+        "objects of a batch with neighbours: wanted at least 2, found 1"
+    );
+    assert!(attention(&a, &a, 0.5, AttentionGap::Norm).is_err());
+    assert!(selectivity(&a, &a, Kernel::Polynomial { degree: 0, constant: 0.0 }).is_err());
+    assert!(selectivity(&a, &a, Kernel::Gaussian { scale: 0.0 }).is_err());
+    assert!(information(&t, &t, &one, 1e-5).is_err() && information(&t, &s, &one, 1e-5).is_err());
+    let nobody = s.narrow(0, 0, 0).unwrap();
+    assert!(similarity(&nobody, &nobody).is_err());
+}
