@@ -23,8 +23,8 @@ pub(super) use tables::TWEETS;
 const N_FEATURES: usize = 768;
 /// Numbers of an embedded word and units of a direction in the source.
 const TEACHER_WIDTH: usize = 100;
-/// How often a word must occur to have a number, and the most words of a text.
-const AT_LEAST: usize = 2;
+/// How often a word must occur to have a number: among the student's texts, and among more; the most words of a text.
+const AT_LEAST: [usize; 2] = [2, 5];
 const LONGEST: usize = 40;
 /// One training text in so many is held out: for the number of passes, λ and T.
 const ONE_IN: usize = 10;
@@ -172,10 +172,14 @@ fn run(task: &Task) -> Result<Outcome> {
     }
     for (arm, epochs) in arms {
         let teacher = match arm {
-            Arm::Same => Teacher::new(task, &settings, &parts, &parts.train, epochs, &rng)?,
+            Arm::Same => {
+                let own = (&parts.train, AT_LEAST[0]);
+                Teacher::new(task, &settings, &parts, own, epochs, &rng)?
+            }
             Arm::More => {
                 let more = parts.more.as_ref().context("more texts were not loaded")?;
-                Teacher::new(task, &settings, &parts, more, epochs, &rng.split("more texts"))?
+                let (more, rng) = ((more, AT_LEAST[1]), rng.split("more texts"));
+                Teacher::new(task, &settings, &parts, more, epochs, &rng)?
             }
         };
         outcome.add(arm.rows()[0], teacher.of_bag.clone());
@@ -222,11 +226,11 @@ impl Teacher {
         task: &Task,
         settings: &Settings,
         parts: &Parts,
-        train_on: &Labelled,
+        (train_on, at_least): (&Labelled, usize),
         epochs: [usize; 2],
         rng: &Rng,
     ) -> Result<Self> {
-        let vocabulary = Vocabulary::new(&train_on.texts, AT_LEAST);
+        let vocabulary = Vocabulary::new(&train_on.texts, at_least);
         let tokens = |part: &Labelled| -> Result<Dataset> {
             let numbered = vocabulary.encode(&part.texts, LONGEST, &task.session.device)?;
             part.dataset(numbered.x, N_CLASSES)

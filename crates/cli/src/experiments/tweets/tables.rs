@@ -20,7 +20,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         words, hashed, a substitute that is named so. One training text in ten is held \
         out by each seed and chooses the passes of the teacher and of the linear model on the same words, and λ and T of \
         (1 − λ) CE + λ T² soft CE; λ = 0 is among the choices. In place of the teacher: labels smoothed to the mean entropy of \
-        its answers. A second teacher has also learned from 98 000 tweets of other days, where they are at hand. The source's \
+        its answers. A second teacher has also learned from 98 000 tweets of other days, where they are at hand, in two passes and with \
+        words that occur five times. The source's \
         own rows want all of Sentiment140 (1.58 million tweets) and BERT; its λ, T, epochs and \
         preprocessing of punctuation are not known.",
     data: &[ID],
