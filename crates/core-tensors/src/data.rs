@@ -177,18 +177,7 @@ impl Dataset {
         if n_answers != known.len() {
             return Err(Error::mismatch("answers of the teacher", known.len(), n_answers));
         }
-        let mut flags = vec![0f32; n_objects];
-        for &i in known {
-            match flags.get_mut(i) {
-                Some(flag) if *flag == 0.0 => *flag = 1.0,
-                Some(_) => {
-                    return Err(Error::mismatch("answers of one object", 1, format!("2 of {i}")));
-                }
-                None => {
-                    return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
-                }
-            }
-        }
+        let flags = index_set("answers of one object", known, n_objects)?;
         if known.is_empty() {
             return Ok(Self { soft: None, ..self });
         }
@@ -218,6 +207,21 @@ impl Dataset {
         let known = Tensor::from_vec(known, n_objects, self.x.device())?;
         Ok(Self { soft: Some(Soft { scores, known }), ..self })
     }
+}
+
+/// \[i ∈ 𝓘\] of every object; refuses one that is not there, or there twice, which `what` names.
+pub(crate) fn index_set(what: &'static str, known: &[usize], n_objects: usize) -> Result<Vec<f32>> {
+    let mut flags = vec![0.0; n_objects];
+    for &i in known {
+        match flags.get_mut(i) {
+            Some(flag) if *flag == 0.0 => *flag = 1.0,
+            Some(_) => return Err(Error::mismatch(what, 1, format!("2 of {i}"))),
+            None => {
+                return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
+            }
+        }
+    }
+    Ok(flags)
 }
 
 #[cfg(test)]

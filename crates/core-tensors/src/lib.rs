@@ -41,4 +41,4 @@ pub use mean_field::{MeanField, Pull};
 pub use optim::{Adam, AdamConfig};
 pub use params::Params;
 pub use privileged::Privileged;
-pub use rng::Rng;
+pub use rng::{Rng, fnv1a};

@@ -2,7 +2,7 @@
 
 use candle_core::{IndexOp, Tensor};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, index_set};
 use crate::error::{Error, Result};
 
 /// Objects (x, y), and for those of the index set 𝓘 also privileged features x*.
@@ -39,20 +39,7 @@ impl Privileged {
         if x_star.dim(0)? != known.len() {
             return Err(Error::mismatch("privileged features", known.len(), x_star.dim(0)?));
         }
-        let n_objects = data.n_objects();
-        let mut is_known = vec![false; n_objects];
-        for &i in &known {
-            match is_known.get_mut(i) {
-                Some(seen) if !*seen => *seen = true,
-                Some(_) => {
-                    let found = format!("2 of {i}");
-                    return Err(Error::mismatch("privileged features of one object", 1, found));
-                }
-                None => {
-                    return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
-                }
-            }
-        }
+        index_set("privileged features of one object", &known, data.n_objects())?;
         Ok(Self { data, x_star, known })
     }
 

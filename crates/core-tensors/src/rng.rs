@@ -35,7 +35,7 @@ impl Rng {
     /// An independent generator for one named purpose.
     pub fn split(&self, purpose: &str) -> Self {
         let mut source = ChaCha8Rng::from_seed(self.key);
-        source.set_stream(fnv1a(purpose));
+        source.set_stream(fnv1a(purpose.as_bytes()));
         // Word 0 of stream 0 is what `self` itself draws first; children start beyond it.
         source.set_word_pos(1 << 60);
         let mut key = [0; 32];
@@ -102,9 +102,9 @@ impl Rng {
     }
 }
 
-/// FNV-1a hash of a purpose, fixed across platforms and versions of Rust.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// FNV-1a hash of 64 bits, fixed across platforms and versions of Rust.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }

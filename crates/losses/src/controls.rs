@@ -2,9 +2,11 @@
 
 use candle_core::{DType, Tensor};
 use core_tensors::Rng;
+use core_tensors::stats::mean;
 
+use crate::answers::check_range;
 use crate::error::Result;
-use crate::kernel::softmax;
+use crate::metrics::Predictions;
 
 /// Halvings of the interval of ε: far below the last digit of f32.
 const N_HALVINGS: usize = 60;
@@ -82,14 +84,7 @@ impl Control {
 
 /// Entropy −Σₖ sₖ log sₖ of softmax(scores / T) of each object, in nats.
 pub fn entropies(scores: &Tensor, temperature: f64) -> Result<Vec<f64>> {
-    let (_, k) = scores.dims2()?;
-    let mut log_s: Vec<f64> = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-    let mut s = vec![0.0; log_s.len()];
-    if k > 0 {
-        softmax(&mut log_s, &mut s, k, temperature);
-    }
-    let rows = s.chunks_exact(k.max(1)).zip(log_s.chunks_exact(k.max(1)));
-    Ok(rows.map(|(s, log_s)| s.iter().zip(log_s).map(|(s, l)| -s * l).sum()).collect())
+    Ok(Predictions::tempered(scores, temperature)?.entropies())
 }
 
 /// ε of smoothed labels of k classes with this entropy, by bisection: the entropy rises with ε from 0 to log k.
@@ -107,10 +102,6 @@ fn smoothing(entropy: f64, k: usize) -> f64 {
     0.5 * (low + high)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    core_tensors::stats::mean(values)
-}
-
 fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
     if labels.len() != m {
         return Err(core_tensors::Error::mismatch("labels of a control", m, labels.len()).into());
@@ -120,12 +111,8 @@ fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
         let value = f64::from(label);
         return Err(core_tensors::Error::OutOfRange { name: "class", value, range }.into());
     }
-    if !(temperature > 0.0 && temperature.is_finite()) {
-        let name = "teacher temperature";
-        let (value, range) = (temperature, "(0, ∞)");
-        return Err(core_tensors::Error::OutOfRange { name, value, range }.into());
-    }
-    Ok(())
+    let is_inside = temperature > 0.0 && temperature.is_finite();
+    check_range("teacher temperature", temperature, is_inside, "(0, ∞)")
 }
 
 #[cfg(test)]

@@ -115,10 +115,7 @@ impl Distillation {
 
     /// Factor of the teacher's sum over classes.
     pub(crate) fn teacher_factor(&self, n_classes: usize) -> f64 {
-        let scale = match self.scale {
-            TemperatureScale::None => 1.0,
-            TemperatureScale::Squared => self.student_temperature.powi(2),
-        };
+        let scale = self.scale.factor(self.student_temperature);
         let reduction = match self.class_reduction {
             ClassReduction::Sum => 1.0,
             ClassReduction::Mean => 1.0 / n_classes as f64,

@@ -64,9 +64,10 @@ impl Metaparameters {
         let t = self.temperature;
         let (log_hard, _) = at(&z, 1.0);
         let ((log_g, g), (_, s)) = (at(&z, t), at(&v, t));
-        let (factor, slope) = match self.scale {
-            TemperatureScale::None => (1.0, 0.0),
-            TemperatureScale::Squared => (t * t, 2.0 * t),
+        let factor = self.scale.factor(t);
+        let slope = match self.scale {
+            TemperatureScale::None => 0.0,
+            TemperatureScale::Squared => 2.0 * t,
         };
         let mut total = Slopes { lambda: 0.0, temperature: 0.0 };
         for i in (0..m).filter(|&i| known[i] > 0.0) {

@@ -21,11 +21,16 @@ pub struct Predictions {
 impl Predictions {
     /// Predictions log softmax(scores), scores (m, k).
     pub fn new(scores: &Tensor) -> Result<Self> {
+        Self::tempered(scores, 1.0)
+    }
+
+    /// Predictions log softmax(scores / T), T > 0.
+    pub(crate) fn tempered(scores: &Tensor, temperature: f64) -> Result<Self> {
         let (_, n_classes) = scores.dims2()?;
         let mut log_probabilities = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let mut probabilities = vec![0.0; log_probabilities.len()];
         if n_classes > 0 {
-            softmax(&mut log_probabilities, &mut probabilities, n_classes, 1.0);
+            softmax(&mut log_probabilities, &mut probabilities, n_classes, temperature);
         }
         Ok(Self { log_probabilities, probabilities, n_classes })
     }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::base::perceptron;
 use crate::experiment::{Outcome, Task};
 use crate::schemes::{
-    AdversarialCourse, Course, Examination, at_most, scores, shown, taught_by, train,
-    train_adversarially, train_segments,
+    AdversarialCourse, Course, Examination, at_most, scores, shown, train, train_adversarially,
+    train_segments,
 };
 use crate::session::Scale;
 
@@ -102,9 +102,12 @@ impl Study<'_> {
         let fit = Fit { epochs: self.epochs, batch_size: BATCH };
         let on_train = Examination::new(&at_most(&self.data, N_EXAMINED)?)?;
         let (network, w) = self.teacher;
+        // A hidden layer stands before the scores; what a discriminator is shown without it are soft labels.
+        let [deep, shallow] =
+            [0, 1].map(|first| shown(&self.data, network, w, &OF_TEACHER[first..]));
+        let (deep, shallow) = (deep?, shallow?);
         for arm in arms() {
-            // A hidden layer stands before the scores.
-            let first = usize::from(!arm.is_deep);
+            let (shown, first) = if arm.is_deep { (&deep, 0) } else { (&shallow, 1) };
             let course = AdversarialCourse {
                 student: self.student,
                 fit,
@@ -117,17 +120,16 @@ impl Study<'_> {
                 is_conditional: arm.is_conditional,
                 is_spectral: arm.game == Game::Wasserstein,
             };
-            let shown = shown(&self.data, network, w, &OF_TEACHER[first..])?;
             let run =
-                train_adversarially(self.task, &course, &shown, &self.rng, self.exam, &on_train)?;
+                train_adversarially(self.task, &course, shown, &self.rng, self.exam, &on_train)?;
             outcome.add(&format!("adversarial/{size}/{}", arm.name), run);
         }
         // What a practitioner has already: soft labels, with the same start and batches.
-        let taught = taught_by(&self.data, network, w)?;
         let loss = Distillation::sum_of_both();
         let course = Course { network: self.student, fit, learning_rate: LEARNING_RATE, loss };
         let view = |batch: &Dataset| Ok(batch.clone());
-        for run in train_segments(self.task, &course, &taught, &self.rng, 1, view, self.exam)? {
+        for run in train_segments(self.task, &course, &shallow.data, &self.rng, 1, view, self.exam)?
+        {
             outcome.add(&format!("adversarial/{size}/soft-labels"), run);
         }
         Ok(())

@@ -4,7 +4,7 @@ mod tables;
 
 use anyhow::Result;
 use core_tensors::kernels::Activation;
-use core_tensors::{Dataset, Fit, Rng};
+use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Distillation;
 use models::{Architecture, Mlp};
 use serde::Serialize;
@@ -107,6 +107,25 @@ pub(super) fn perceptron(widths: &[usize]) -> Mlp {
     Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
 }
 
+/// The teacher of these objects, trained on labels: the same for every experiment with the generator of [`start`].
+pub(super) fn teacher_of(
+    task: &Task,
+    data: &Dataset,
+    epochs: usize,
+    rng: &Rng,
+) -> Result<(Mlp, Params)> {
+    let network = perceptron(&TEACHER);
+    let course = Course {
+        network: &network,
+        fit: Fit { epochs, batch_size: TEACHER_BATCH },
+        learning_rate: LEARNING_RATE,
+        loss: Distillation::labels_only(),
+    };
+    let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
+    train(task, &course, &w, data, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
+    Ok((network, w))
+}
+
 fn run(task: &Task, objects: Objects) -> Result<Outcome> {
     let settings = objects.settings(task.session.scale);
     let (big, small) = objects.data(task.session)?;
@@ -121,16 +140,8 @@ fn run(task: &Task, objects: Objects) -> Result<Outcome> {
     let rng = start(task);
     let mut outcome = Outcome::default();
 
-    let teacher = perceptron(&TEACHER);
-    let course = Course {
-        network: &teacher,
-        fit: Fit { epochs: settings.teacher_epochs, batch_size: TEACHER_BATCH },
-        learning_rate: LEARNING_RATE,
-        loss: Distillation::labels_only(),
-    };
     let exam = Examination::new(&test)?;
-    let w = teacher.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
-    train(task, &course, &w, &big, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
+    let (teacher, w) = teacher_of(task, &big, settings.teacher_epochs, &rng)?;
     let answers = exam.predictions(&teacher, &w)?;
     outcome.add(the_teacher, exam.once(&answers)?);
 

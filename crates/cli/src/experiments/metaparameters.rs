@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::claims::{Check, Claim, Published, Side};
 use crate::experiment::{Curve, Experiment, Figure, Outcome, Point, RowSpec, Task};
 use crate::schemes::{
-    CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_metaparameters,
+    CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_metaparameters, with_choice,
 };
 use crate::session::Scale;
 
@@ -100,10 +100,9 @@ impl Study<'_> {
             (&self.taught, &self.validation),
             &mut self.rng.split("batches"),
         )?;
-        let mut metrics = self.exam.once(&self.exam.predictions(network, &w)?)?;
+        let metrics = self.exam.once(&self.exam.predictions(network, &w)?)?;
         let last = path.last().copied().unwrap_or(from);
-        metrics.insert("chosen_lambda".into(), vec![last.lambda]);
-        metrics.insert("chosen_temperature".into(), vec![last.temperature]);
+        let mut metrics = with_choice(metrics, last.lambda, last.temperature);
         let every = || path.iter().skip(EVERY - 1).step_by(EVERY);
         metrics.insert("lambda".into(), every().map(|m| m.lambda).collect());
         metrics.insert("temperature".into(), every().map(|m| m.temperature).collect());

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
+use core_tensors::{Dataset, Fit, Params, Privileged, Rng, stats};
 use losses::{Control, Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
 use serde::Serialize;
 
 use crate::datasets::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiment::{Curve, Outcome, Task};
-use crate::schemes::{Course, Examination, Grid, LinearStudents, Record, labels, scores, train};
+use crate::schemes::{
+    Course, Examination, Grid, LinearStudents, Record, labels, scores, train, with_choice,
+};
 use crate::session::Scale;
 
 pub(super) use tables::TWEETS;
@@ -334,19 +336,14 @@ fn chosen(
             best = (cell, risk);
         }
     }
-    let mut finished = Vec::new();
-    for (cell, (record, w)) in records.into_iter().zip(&trained).enumerate() {
-        let spread = core_tensors::stats::mean(&exam.predictions(&student, w)?.spreads());
+    let finish = |cell: usize| -> Result<BTreeMap<String, Curve>> {
+        let spreads = exam.predictions(&student, &trained[cell])?.spreads();
+        let metrics = with(records[cell].clone().finish()?, "max_min", stats::mean(&spreads));
         let (temperature, lambda) = cells[cell];
-        let metrics = with(record.finish()?, "max_min", spread);
-        finished.push(with(
-            with(metrics, "chosen_lambda", lambda),
-            "chosen_temperature",
-            temperature,
-        ));
-    }
+        Ok(with_choice(metrics, lambda, temperature))
+    };
     // The first cell has λ = 0.
-    Ok([finished[0].clone(), finished[best.0].clone()])
+    Ok([finish(0)?, finish(best.0)?])
 }
 
 /// The metrics with one more.

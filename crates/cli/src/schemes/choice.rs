@@ -1,7 +1,11 @@
 //! Choosing λ and T by cross-validation on the training objects: the test set never chooses.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use core_tensors::Rng;
+
+use crate::experiment::Curve;
 
 /// Weights λ and temperatures T of the teacher's term that are tried, every pair of them.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +48,17 @@ impl Grid {
         }
         Ok(values)
     }
+}
+
+/// The metrics of a student with the λ and T that it was chosen at.
+pub fn with_choice(
+    mut metrics: BTreeMap<String, Curve>,
+    lambda: f64,
+    temperature: f64,
+) -> BTreeMap<String, Curve> {
+    metrics.insert("chosen_lambda".into(), vec![lambda]);
+    metrics.insert("chosen_temperature".into(), vec![temperature]);
+    metrics
 }
 
 /// For each criterion the cell with the least mean risk over folds of equal size, the first among equals.

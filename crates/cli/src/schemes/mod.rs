@@ -22,7 +22,7 @@ use crate::experiment::{Curve, Task};
 
 pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
-pub use choice::{Chosen, Grid, cross_validate};
+pub use choice::{Chosen, Grid, cross_validate, with_choice};
 pub use metaparameters::{MetaCourse, MetaDescent, hypergradient, train_with_metaparameters};
 pub use side_by_side::LinearStudents;
 pub use translator::{Choice, pairs, train_translator};
@@ -57,7 +57,7 @@ pub struct Examination {
 }
 
 /// Metrics of one run, one value an epoch.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Record {
     curves: BTreeMap<String, Curve>,
 }
@@ -175,6 +175,11 @@ pub fn at_most(data: &Dataset, most: usize) -> Result<Dataset> {
         return Ok(data.clone());
     }
     Ok(data.rows(&(0..most).collect::<Vec<_>>())?)
+}
+
+/// Last value of a metric, not a number where it was not taken.
+pub fn last(metrics: &BTreeMap<String, Curve>, metric: &str) -> f64 {
+    metrics.get(metric).and_then(|curve| curve.last()).copied().unwrap_or(f64::NAN)
 }
 
 /// Classes of a data set.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
+use core_tensors::fnv1a;
 
 use super::words;
 
@@ -86,12 +87,6 @@ impl HashedWords {
         let runs = (1..=self.longest).flat_map(|length| words.windows(length));
         runs.map(|run| fnv1a(run.join(" ").as_bytes())).collect()
     }
-}
-
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

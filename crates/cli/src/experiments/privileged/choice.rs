@@ -11,7 +11,8 @@ use super::garments::{Study, settings};
 use crate::claims::Side;
 use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Point, RowSpec, Task};
 use crate::schemes::{
-    Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, train_with_metaparameters,
+    Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
+    train_with_metaparameters, with_choice,
 };
 
 const N_FOLDS: usize = 5;
@@ -55,10 +56,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let w = study.student(&study.taught, Distillation::hinton(lambda, temperature))?;
         study.exam.once(&study.predictions(&w)?)
     })?;
-    let risk = |metrics: &std::collections::BTreeMap<String, Vec<f64>>| {
-        metrics.get("cross_entropy").and_then(|v| v.last()).copied().unwrap_or(f64::NAN)
-    };
-    let tested = students.iter().map(risk).collect();
+    let tested = students.iter().map(|metrics| last(metrics, "cross_entropy")).collect();
     outcome.arrays.insert("validation".into(), FiniteOrNull(chosen.risks.clone()));
     outcome.arrays.insert("test".into(), FiniteOrNull(tested));
     // The first cell has λ = 0.
@@ -66,18 +64,13 @@ fn run(task: &Task) -> Result<Outcome> {
     let w = study.student(&study.taught, Distillation::sum_of_both())?;
     outcome.add("choice/sum", study.exam.once(&study.predictions(&w)?)?);
     let (temperature, lambda) = GRID.cells()[chosen.cell];
-    let mut metrics = students[chosen.cell].clone();
-    metrics.insert("chosen_lambda".into(), vec![lambda]);
-    metrics.insert("chosen_temperature".into(), vec![temperature]);
-    outcome.add("choice/cross-validated", metrics);
+    let metrics = students[chosen.cell].clone();
+    outcome.add("choice/cross-validated", with_choice(metrics, lambda, temperature));
 
     let found = by_gradient(&study, task)?;
-    let loss = found.loss();
-    let w = study.student(&study.taught, loss)?;
-    let mut metrics = study.exam.once(&study.predictions(&w)?)?;
-    metrics.insert("chosen_lambda".into(), vec![found.lambda]);
-    metrics.insert("chosen_temperature".into(), vec![found.temperature]);
-    outcome.add("choice/gradient", metrics);
+    let w = study.student(&study.taught, found.loss())?;
+    let metrics = study.exam.once(&study.predictions(&w)?)?;
+    outcome.add("choice/gradient", with_choice(metrics, found.lambda, found.temperature));
     Ok(outcome)
 }
 

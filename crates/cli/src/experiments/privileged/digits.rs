@@ -1,7 +1,5 @@
 //! Lopez-Paz et al. (2016), section 6.2: a student of 7 × 7 pixels, a teacher of 28 × 28.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::kernels::features;
@@ -13,8 +11,10 @@ use serde::Serialize;
 use super::super::base::perceptron;
 use super::super::n_seeds;
 use crate::claims::{Check, Claim, Side};
-use crate::experiment::{Curve, Experiment, Figure, FiniteOrNull, Outcome, Point, RowSpec, Task};
-use crate::schemes::{CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, train};
+use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Point, RowSpec, Task};
+use crate::schemes::{
+    CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
+};
 use crate::session::Scale;
 
 /// Pixels of a side, and of a side of the square that becomes one pixel of the student.
@@ -172,10 +172,7 @@ fn run(task: &Task) -> Result<Outcome> {
             let w = study.student(&taught, temperature, lambda)?;
             exam.once(&exam.predictions(&study.student, &w)?)
         })?;
-        let accuracy = |metrics: &BTreeMap<String, Curve>| {
-            metrics.get("accuracy").and_then(|v| v.last()).copied().unwrap_or(f64::NAN)
-        };
-        let tested = students.iter().map(accuracy).collect();
+        let tested = students.iter().map(|metrics| last(metrics, "accuracy")).collect();
         let [by_risk, by_error] = &chosen;
         let accuracies = by_error.risks.iter().map(|error| 1.0 - error).collect();
         for (name, map) in maps.iter().zip([by_risk.risks.clone(), accuracies, tested]) {
@@ -184,18 +181,12 @@ fn run(task: &Task) -> Result<Outcome> {
         // The first cell has λ = 0.
         outcome.add(regular, students[0].clone());
         for (row, chosen) in chosen_rows.iter().zip(&chosen) {
-            outcome.add(row, with_choice(students[chosen.cell].clone(), chosen.cell));
+            // With λ = 0 T is the first of the grid and does not matter.
+            let (temperature, lambda) = GRID.cells()[chosen.cell];
+            outcome.add(row, with_choice(students[chosen.cell].clone(), lambda, temperature));
         }
     }
     Ok(outcome)
-}
-
-/// The metrics with the λ and T that were chosen; with λ = 0 T is the first of the grid and does not matter.
-fn with_choice(mut metrics: BTreeMap<String, Curve>, cell: usize) -> BTreeMap<String, Curve> {
-    let (temperature, lambda) = GRID.cells()[cell];
-    metrics.insert("chosen_lambda".into(), vec![lambda]);
-    metrics.insert("chosen_temperature".into(), vec![temperature]);
-    metrics
 }
 
 /// Digits of 7 × 7 pixels.

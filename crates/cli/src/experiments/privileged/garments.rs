@@ -11,9 +11,7 @@ use losses::{Control, Distillation, Predictions, entropies};
 use models::Architecture;
 use serde::Serialize;
 
-use super::super::base::{
-    LEARNING_RATE, STUDENT, STUDENT_BATCH, TEACHER, TEACHER_BATCH, perceptron, start,
-};
+use super::super::base::{LEARNING_RATE, STUDENT, STUDENT_BATCH, perceptron, start, teacher_of};
 use crate::experiment::{Curve, Outcome, Task};
 use crate::schemes::{Course, Examination, at_most, labels, scores, taught_by, train};
 use crate::session::Scale;
@@ -68,15 +66,7 @@ impl<'a> Study<'a> {
         let (big, small) = (at_most(big, most_big)?, at_most(small, most_small)?);
         let test = at_most(&task.session.pictures("fashion-mnist")?.test, most_test)?;
         let rng = start(task);
-        let teacher = perceptron(&TEACHER);
-        let course = Course {
-            network: &teacher,
-            fit: Fit { epochs: settings.teacher_epochs, batch_size: TEACHER_BATCH },
-            learning_rate: LEARNING_RATE,
-            loss: Distillation::labels_only(),
-        };
-        let w = teacher.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
-        train(task, &course, &w, &big, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
+        let (teacher, w) = teacher_of(task, &big, settings.teacher_epochs, &rng)?;
         let answers = Predictions::new(&scores(&teacher, &w, test.x())?)?;
         Ok(Self {
             task,
