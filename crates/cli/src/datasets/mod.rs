@@ -1,5 +1,6 @@
 //! Data sets of pictures and of texts: found on disk, downloaded, or made up where there is no network.
 
+pub mod bert;
 mod download;
 mod folders;
 mod idx;
