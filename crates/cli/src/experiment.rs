@@ -149,6 +149,17 @@ pub enum Figure {
         /// Of which rows, all with the same points.
         rows: &'static [&'static str],
     },
+    /// Many rows against one, with Holm's correction: sentences and a table of rows × metrics, the best first.
+    Standing {
+        /// Its caption.
+        title: &'static str,
+        /// What the names of all the rows begin with.
+        among: &'static str,
+        /// The row that the others are compared with.
+        than: &'static str,
+        /// Which metrics, and where their better values lie; the first gives the order.
+        metrics: &'static [(&'static str, Side)],
+    },
     /// Small pictures, a line of them a named array; an array that was not kept is left out.
     Pictures {
         /// Its caption.

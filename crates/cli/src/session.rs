@@ -1,15 +1,17 @@
 //! What every part of a reproduction shares: scale, device, data, and the wish to stop.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use core_tensors::Dataset;
 use core_tensors::legacy::TorchRandom;
 use serde::Serialize;
 
+use crate::datasets::bert::{Bert, Pooling};
 use crate::datasets::tweets::Texts;
 use crate::datasets::weights::Weights;
 use crate::datasets::{Kind, Pictures};
@@ -51,9 +53,16 @@ pub struct Session {
     data: BTreeMap<String, Pictures>,
     texts: BTreeMap<String, Texts>,
     weights: BTreeMap<String, Weights>,
+    bert: Option<Sentences>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
     is_interrupted: AtomicBool,
+}
+
+/// A frozen BERT and the folder that keeps its vectors; one asks at a time, so that none is made twice.
+struct Sentences {
+    bert: Bert,
+    cache: Mutex<PathBuf>,
 }
 
 impl Session {
@@ -66,6 +75,7 @@ impl Session {
             data,
             texts: BTreeMap::new(),
             weights: BTreeMap::new(),
+            bert: None,
             splits,
             is_interrupted: AtomicBool::new(false),
         }
@@ -81,9 +91,16 @@ impl Session {
         Self { texts, ..self }
     }
 
+    /// The same session with a BERT, where one is at hand, and the folder that keeps its vectors.
+    pub fn with_bert(self, bert: Option<Bert>, cache: PathBuf) -> Self {
+        let bert = bert.map(|bert| Sentences { bert, cache: Mutex::new(cache) });
+        Self { bert, ..self }
+    }
+
     /// Names of data sets and of weights.
     pub fn data(&self) -> impl Iterator<Item = &str> {
-        self.data.keys().chain(self.texts.keys()).chain(self.weights.keys()).map(String::as_str)
+        let named = self.data.keys().chain(self.texts.keys()).chain(self.weights.keys());
+        named.map(String::as_str).chain(self.bert.iter().map(|sentences| sentences.bert.name))
     }
 
     /// Real or generated, and the SHA-256 of each file of a data set or of weights.
@@ -93,6 +110,9 @@ impl Session {
         }
         if let Some(texts) = self.texts.get(id) {
             return Ok((texts.kind, &texts.sha256));
+        }
+        if let Some(sentences) = self.bert.as_ref().filter(|sentences| sentences.bert.name == id) {
+            return Ok((Kind::Real, &sentences.bert.sha256));
         }
         self.pictures(id).map(|pictures| (pictures.kind, &pictures.sha256))
     }
@@ -110,6 +130,15 @@ impl Session {
     /// Weights of a published network, such as [`VGG19`](crate::datasets::weights::VGG19).
     pub fn weights(&self, id: &str) -> Result<&Weights> {
         self.weights.get(id).with_context(|| format!("weights {id} were not loaded"))
+    }
+
+    /// Vectors of texts by the session's BERT, (m, 768): the mean of the last layer; `None` where there is no BERT.
+    pub fn sentences(&self, texts: &[String]) -> Result<Option<Tensor>> {
+        let Some(Sentences { bert, cache }) = &self.bert else {
+            return Ok(None);
+        };
+        let cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        bert.features(texts, Pooling::Mean, &cache, &self.device).map(Some)
     }
 
     /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects.
@@ -156,8 +185,8 @@ mod tests {
     fn a_split_leaves_a_thousand_and_shares_no_object() {
         let n = 1003;
         let x: Vec<u32> = (0..n).collect();
-        let x = candle_core::Tensor::from_vec(x, (n as usize, 1), &Device::Cpu).unwrap();
-        let labels = candle_core::Tensor::zeros(n as usize, candle_core::DType::U32, &Device::Cpu);
+        let x = Tensor::from_vec(x, (n as usize, 1), &Device::Cpu).unwrap();
+        let labels = Tensor::zeros(n as usize, candle_core::DType::U32, &Device::Cpu);
         let y = Targets::Classes { labels: labels.unwrap(), n_classes: 1 };
         let train = Dataset::new(x, y).unwrap();
         let pictures = Pictures {

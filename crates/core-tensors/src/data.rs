@@ -112,6 +112,11 @@ impl Dataset {
         self.soft.as_ref()
     }
 
+    /// The same objects as if there were no teacher.
+    pub fn without_answers(&self) -> Self {
+        Self { soft: None, ..self.clone() }
+    }
+
     /// m: number of objects.
     pub fn n_objects(&self) -> usize {
         self.x.dims().first().copied().unwrap_or(0)
@@ -160,7 +165,8 @@ impl Dataset {
             let x = self.x.i(start..n_objects.min(start + chunk))?;
             parts.push(answers(&x)?.detach());
         }
-        let scores = Tensor::cat(&parts, 0)?;
+        // One part is not copied, and rows can be picked of contiguous tensors alone.
+        let scores = Tensor::cat(&parts, 0)?.contiguous()?;
         if scores.dims2()?.0 != n_objects {
             return Err(Error::mismatch("answers of the teacher", n_objects, scores.dims2()?.0));
         }

@@ -29,6 +29,7 @@ mod optim;
 mod params;
 mod privileged;
 mod rng;
+mod schedule;
 pub mod stats;
 pub mod synthetic;
 
@@ -42,3 +43,4 @@ pub use optim::{Adam, AdamConfig};
 pub use params::Params;
 pub use privileged::Privileged;
 pub use rng::{Rng, fnv1a};
+pub use schedule::Schedule;

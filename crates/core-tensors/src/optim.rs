@@ -55,22 +55,21 @@ enum Moments {
 impl Adam {
     /// An optimiser with zero moments for trainable parameters; refuses settings out of range.
     pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
-        let check = |name, value: f64, range, ok: bool| {
-            if ok { Ok(()) } else { Err(Error::OutOfRange { name, value, range }) }
-        };
         let AdamConfig { learning_rate, beta1, beta2, epsilon } = config;
-        check(
-            "learning rate",
-            learning_rate,
-            "(0, ∞)",
-            learning_rate > 0.0 && learning_rate.is_finite(),
-        )?;
+        check_learning_rate(learning_rate)?;
         check("beta1", beta1, "[0, 1)", (0.0..1.0).contains(&beta1))?;
         check("beta2", beta2, "[0, 1)", (0.0..1.0).contains(&beta2))?;
         check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0 && epsilon.is_finite())?;
         let zeros = |block| Moments::zeros(block, config.epsilon);
         let moments = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
         Ok(Self { config, blocks: params.blocks().to_vec(), moments, n_steps: 0 })
+    }
+
+    /// Another step size from the next step on, for a [`Schedule`](crate::Schedule); refuses one that is not above 0.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        check_learning_rate(learning_rate)?;
+        self.config.learning_rate = learning_rate;
+        Ok(())
     }
 
     /// One update of every block that has a gradient.
@@ -127,6 +126,14 @@ impl Adam {
         self.moments = moments;
         Ok(())
     }
+}
+
+fn check_learning_rate(value: f64) -> Result<()> {
+    check("learning rate", value, "(0, ∞)", value > 0.0 && value.is_finite())
+}
+
+fn check(name: &'static str, value: f64, range: &'static str, is_inside: bool) -> Result<()> {
+    if is_inside { Ok(()) } else { Err(Error::OutOfRange { name, value, range }) }
 }
 
 impl Moments {
@@ -211,6 +218,14 @@ mod tests {
         descend(&w, &mut Adam::new(AdamConfig::pytorch(0.01), &w).unwrap(), 1);
         for (after, before) in w.to_vec().unwrap().iter().zip(&before) {
             assert!(((after - before).abs() - 0.01).abs() < 1e-5, "{before} → {after}");
+        }
+        let w = start(DType::F32);
+        let mut adam = Adam::new(AdamConfig::pytorch(0.01), &w).unwrap();
+        adam.set_learning_rate(0.02).unwrap();
+        assert!(adam.set_learning_rate(0.0).is_err());
+        descend(&w, &mut adam, 1);
+        for (after, before) in w.to_vec().unwrap().iter().zip(&before) {
+            assert!(((after - before).abs() - 0.02).abs() < 1e-5, "{before} → {after}");
         }
     }
 

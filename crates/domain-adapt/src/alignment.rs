@@ -7,8 +7,6 @@ use models::{Architecture, Mlp};
 
 /// Scales of the kernels of [`Alignment::Discrepancy`], as multiples of the median one.
 const SCALES: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
-/// The steepness of the source's schedule of [`ramp`].
-const STEEPNESS: f64 = 10.0;
 
 /// How the hidden layers of two domains are drawn together.
 #[derive(Clone, Copy, Debug)]
@@ -75,13 +73,6 @@ pub fn alignment_loss(
     Ok((labels + apart)?)
 }
 
-/// Weight of an alignment after the share `done` ∈ \[0, 1\] of the training: 2 / (1 + e^{−10 done}) − 1, from 0 to nearly 1.
-///
-/// Source: Ganin & Lempitsky (2015), section 4.
-pub fn ramp(done: f64) -> f64 {
-    2.0 / (1.0 + (-STEEPNESS * done).exp()) - 1.0
-}
-
 /// x forward; −`weight` times the gradient backward.
 pub fn reverse_gradient(x: &Tensor, weight: f64) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Reversal { weight })
@@ -126,8 +117,6 @@ mod tests {
         let gradient = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         // −½ · 2x
         assert_eq!(gradient.get(&x).unwrap().to_vec1::<f64>().unwrap(), [-1.0, 2.0]);
-        assert_eq!(ramp(0.0), 0.0);
-        assert!((ramp(0.1) - (2.0 / (1.0 + (-1f64).exp()) - 1.0)).abs() < 1e-15 && ramp(1.0) < 1.0);
     }
 
     /// Classes lie apart in feature 0; the domains in feature 1.

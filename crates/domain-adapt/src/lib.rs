@@ -24,7 +24,7 @@ mod translator;
 use candle_core::Tensor;
 use core_tensors::{Result, Rng};
 
-pub use alignment::{Alignment, alignment_loss, ramp, reverse_gradient};
+pub use alignment::{Alignment, alignment_loss, reverse_gradient};
 pub use filter::{FixedConvolution, MorphologicalDilation};
 pub use measures::{kernel_discrepancy, proxy_distance, round_trip_error};
 pub use simple::{GaussianNoise, Identity, Pick, Sine};

@@ -10,7 +10,7 @@ use crate::error::Result;
 pub(crate) struct Answers {
     /// z, (n, k).
     pub(crate) student: Tensor,
-    /// v, (n, k), without a gradient, in the student's type.
+    /// v, (n, k) or (n, e·k), without a gradient, in the student's type.
     pub(crate) teacher: Tensor,
     /// Which objects of the batch they are, (n,), u32.
     pub(crate) objects: Tensor,
@@ -18,28 +18,41 @@ pub(crate) struct Answers {
 
 /// None where 𝓘 is empty. Refuses data without a teacher, an empty batch and scores of another shape.
 pub(crate) fn answers(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>> {
+    if let Some(soft) = data.soft() {
+        let wanted = [data.n_objects(), soft.scores().dims2()?.1];
+        if scores.dims() != wanted {
+            let found = format!("{:?}", scores.shape());
+            return Err(Error::mismatch("scores", format!("{wanted:?}"), found).into());
+        }
+    }
+    members(scores, data)
+}
+
+/// [`answers`] of e teachers side by side, (n, e·k) for the student's (n, k).
+pub(crate) fn members(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>> {
     let Some(soft) = data.soft() else {
         return Err(Error::mismatch("answers of a teacher", "some", "none").into());
     };
     if data.n_objects() == 0 {
         return Err(Error::mismatch("objects of a batch", "at least 1", 0).into());
     }
-    let (_, k) = soft.scores().dims2()?;
-    let wanted = [data.n_objects(), k];
-    if scores.dims() != wanted {
-        let found = format!("{:?}", scores.shape());
-        return Err(Error::mismatch("scores", format!("{wanted:?}"), found).into());
+    let ((m, k), columns) = (scores.dims2()?, soft.scores().dims2()?.1);
+    if m != data.n_objects() {
+        return Err(Error::mismatch("objects of the scores", data.n_objects(), m).into());
+    }
+    if k == 0 || columns == 0 || columns % k != 0 {
+        let what = "columns of the members' answers";
+        return Err(Error::mismatch(what, format!("a multiple of {k}"), columns).into());
     }
     let known: Vec<f32> = soft.known().to_dtype(DType::F32)?.to_vec1()?;
-    let objects: Vec<u32> = (0..wanted[0] as u32).filter(|&i| known[i as usize] != 0.0).collect();
+    let objects: Vec<u32> = (0..m as u32).filter(|&i| known[i as usize] != 0.0).collect();
     let n = objects.len();
     if n == 0 {
         return Ok(None);
     }
     let objects = Tensor::from_vec(objects, n, scores.device())?;
     // What stands outside 𝓘 may be no number at all: it is left out, not multiplied by 0.
-    let pick =
-        |x: &Tensor| if n == wanted[0] { Ok(x.clone()) } else { x.index_select(&objects, 0) };
+    let pick = |x: &Tensor| if n == m { Ok(x.clone()) } else { x.index_select(&objects, 0) };
     let student = pick(scores)?;
     let teacher = pick(&soft.scores().detach().to_dtype(scores.dtype())?)?;
     Ok(Some(Answers { student, teacher, objects }))

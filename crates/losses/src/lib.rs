@@ -24,6 +24,7 @@ pub mod conformance;
 mod controls;
 mod correlation;
 mod decoupled;
+mod dirichlet;
 mod discrepancy;
 mod distillation;
 mod divergence;
@@ -48,6 +49,7 @@ pub use calibration::{N_BINS, expected_calibration_error};
 pub use controls::{Control, entropies};
 pub use correlation::{Correlation, correlation};
 pub use decoupled::{Decoupled, decoupled};
+pub use dirichlet::dirichlet;
 pub use discrepancy::{discrepancy, median_scale};
 pub use distillation::{
     ClassReduction, Distillation, TemperatureScale, distillation, distillation_side_by_side,

@@ -1,9 +1,10 @@
 //! The constant C(g) of the teacher's likelihood p(s | x, g) = C(g) ∏ gₖ^{sₖ}, over each domain s may live in.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::Result;
 use crate::kernel::softmax;
+use crate::stable::by_rows;
 
 mod simplex;
 
@@ -104,22 +105,14 @@ impl Normalizer {
 }
 
 /// −log C of each row of z/T, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
-///
-/// The gradient rides on a term that is zero: v + Σₖ ∂v/∂zₖ (zₖ − zₖ) with all but the first zₖ constants.
 pub(crate) fn of_scores(penalty: Penalty, scores: &Tensor) -> Result<Tensor> {
-    let (m, k) = scores.dims2()?;
-    let fixed = scores.detach();
-    let on_cpu = fixed.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    let mut log_g: Vec<f64> = on_cpu.flatten_all()?.to_vec1()?;
-    let (mut g, mut slopes) = (vec![0.0; m * k], vec![0.0; m * k]);
-    softmax(&mut log_g, &mut g, k, 1.0);
-    let rows = log_g.chunks_exact(k).zip(g.chunks_exact(k)).zip(slopes.chunks_exact_mut(k));
-    let values: Vec<f64> = rows.map(|((l, g), slope)| penalty(l, g, 1.0, slope)).collect();
-    let back = |tensor: Tensor| tensor.to_dtype(scores.dtype())?.to_device(scores.device());
-    let values = back(Tensor::from_vec(values, m, &Device::Cpu)?)?; // (m,)
-    let slopes = back(Tensor::from_vec(slopes, (m, k), &Device::Cpu)?)?; // (m, k)
-    let zero = (slopes * (scores - fixed)?)?.sum(1)?; // (m,)
-    Ok((values + zero)?)
+    let k = scores.dims2()?.1;
+    let (mut log_g, mut g) = (vec![0.0; k], vec![0.0; k]);
+    Ok(by_rows(scores, |z, slopes| {
+        log_g.copy_from_slice(z);
+        softmax(&mut log_g, &mut g, k, 1.0);
+        penalty(&log_g, &g, 1.0, slopes)
+    })?)
 }
 
 /// −Σ log(−lₖ) on the softmax. Near gⱼ = 1 the digits of lⱼ and 1 − gⱼ are in the other l, and even they are no numbers

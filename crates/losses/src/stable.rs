@@ -1,6 +1,6 @@
 //! Operations whose values and slopes are finite for finite numbers of any size.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 
 /// Largest coordinate of a vector that counts as null, the floor of PyTorch's `normalize`.
 const SMALLEST_LENGTH: f64 = 1e-12;
@@ -15,6 +15,26 @@ pub(crate) fn log_softmax(scores: &Tensor) -> Result<Tensor> {
 pub(crate) fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
     let largest = x.max_keepdim(1)?.detach();
     x.broadcast_sub(&largest)?.exp()?.sum_keepdim(1)?.log()? + largest
+}
+
+/// One number for each row of scores, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
+///
+/// `of_row` gets a row and fills in the slopes by its numbers. The gradient rides on a term that is zero:
+/// v + Σₖ ∂v/∂zₖ (zₖ − zₖ) with all but the first zₖ constants.
+pub(crate) fn by_rows(
+    scores: &Tensor,
+    mut of_row: impl FnMut(&[f64], &mut [f64]) -> f64,
+) -> Result<Tensor> {
+    let (m, k) = scores.dims2()?;
+    let fixed = scores.detach();
+    let rows = fixed.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?;
+    let mut slopes = vec![0.0; m * k];
+    let pairs = rows.iter().zip(slopes.chunks_exact_mut(k));
+    let values: Vec<f64> = pairs.map(|(row, slopes)| of_row(row, slopes)).collect();
+    let back = |tensor: Tensor| tensor.to_dtype(scores.dtype())?.to_device(scores.device());
+    let values = back(Tensor::from_vec(values, m, &Device::Cpu)?)?; // (m,)
+    let slopes = back(Tensor::from_vec(slopes, (m, k), &Device::Cpu)?)?; // (m, k)
+    values + (slopes * (scores - fixed)?)?.sum(1)? // (m,)
 }
 
 /// log(w p + (1 − w) q) from logarithms; w in (0, 1).

@@ -11,6 +11,7 @@ use candle_core::Device;
 
 use super::UsageError;
 use crate::EXPERIMENTS;
+use crate::datasets::bert::{BERT_BASE, Bert};
 use crate::datasets::tweets::{self, Texts};
 use crate::datasets::weights::{VGG19, Weights};
 use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
@@ -171,11 +172,20 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
     let mut notice = |line: String| eprintln!("warning: {line}");
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
     let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut bert = None;
     for id in ids {
         let side = arguments.scale.side();
         if id == VGG19 {
             let loaded = Weights::load(&places, &device, &mut notice)?;
             weights.insert(id.to_owned(), loaded);
+        } else if id == BERT_BASE.name {
+            // Nobody waits for 440 MB to see whether the program runs.
+            let is_smoke = arguments.scale == Scale::Smoke;
+            let find = if is_smoke { Bert::on_disk } else { Bert::find };
+            match find(&BERT_BASE, &places)? {
+                Ok(found) => bert = Some(found),
+                Err(reason) => notice(format!("{reason}; its rows are not run")),
+            }
         } else if id == tweets::ID {
             texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
         } else if id == IMAGENETTE {
@@ -185,7 +195,8 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
             data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
         }
     }
-    Ok(Session::new(arguments.scale, device, data).with_texts(texts).with_weights(weights))
+    let session = Session::new(arguments.scale, device, data);
+    Ok(session.with_texts(texts).with_weights(weights).with_bert(bert, places.cache))
 }
 
 /// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.

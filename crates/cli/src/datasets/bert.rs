@@ -2,7 +2,7 @@
 
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,8 @@ pub enum Pooling {
 /// The files of a BERT.
 #[derive(Clone, Debug)]
 pub struct Bert {
-    name: &'static str,
+    /// The name it is published under.
+    pub name: &'static str,
     files: [(PathBuf, Vec<u8>); 3],
     /// SHA-256 of each file.
     pub sha256: BTreeMap<String, String>,
@@ -67,6 +68,11 @@ impl Bert {
     /// [`Bert::load`], or why it is out of reach; a folder that lacks one of the files is an error.
     pub fn find(published: &Published, places: &Places) -> Result<Result<Self, String>> {
         find(published, places, |file| from_hub(published, file))
+    }
+
+    /// [`Bert::find`] without asking the hub.
+    pub fn on_disk(published: &Published, places: &Places) -> Result<Result<Self, String>> {
+        find(published, places, |_| bail!("the hub was not asked"))
     }
 
     /// Vectors of texts, (m, n), f32, with n the width of the network; no gradient.

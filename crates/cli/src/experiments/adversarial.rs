@@ -3,7 +3,7 @@
 mod tables;
 
 use anyhow::Result;
-use core_tensors::{Dataset, Fit, Params, Rng};
+use core_tensors::{Dataset, Fit, Params, Rng, Schedule};
 use losses::{Distillation, Game};
 use models::{Architecture, Cnn, Mlp};
 use serde::Serialize;
@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::base::perceptron;
 use crate::experiment::{Outcome, Task};
 use crate::schemes::{
-    AdversarialCourse, Course, Examination, at_most, scores, shown, train, train_adversarially,
-    train_segments,
+    AdversarialCourse, Course, Examination, Record, at_most, scores, shown, train,
+    train_adversarially, train_segments,
 };
 use crate::session::Scale;
 
@@ -64,20 +64,30 @@ struct Arm {
     name: &'static str,
     game: Game,
     /// Of the adversarial term; labels have 1.
-    weight: f64,
+    weight: Schedule,
+    /// Step size of the discriminator.
+    rate: Schedule,
     /// Whether the discriminator sees the last hidden layers too.
     is_deep: bool,
     is_conditional: bool,
 }
 
-fn arms() -> [Arm; 9] {
-    let arm =
-        |name, game, weight| Arm { name, game, weight, is_deep: false, is_conditional: false };
+fn arms() -> [Arm; 10] {
+    let arm = |name, game, weight| Arm {
+        name,
+        game,
+        weight: Schedule::Constant(weight),
+        rate: Schedule::Constant(LEARNING_RATE),
+        is_deep: false,
+        is_conditional: false,
+    };
+    let (weight, rate) = (Schedule::Ramp(1.0), Schedule::Cosine(LEARNING_RATE));
     [
         arm("watched", Game::NonSaturating, 0.0),
         arm("literal", Game::Literal, 1.0),
         arm("saturating", Game::Saturating, 1.0),
         arm("non-saturating", Game::NonSaturating, 1.0),
+        Arm { weight, rate, ..arm("scheduled", Game::NonSaturating, 1.0) },
         arm("non-saturating-small", Game::NonSaturating, SMALL_WEIGHT),
         arm("hinge", Game::Hinge, SMALL_WEIGHT),
         arm("wasserstein", Game::Wasserstein, SMALL_WEIGHT),
@@ -113,16 +123,20 @@ impl Study<'_> {
                 fit,
                 game: arm.game,
                 weights: (1.0, arm.weight),
-                learning_rates: (LEARNING_RATE, LEARNING_RATE),
+                learning_rates: (Schedule::Constant(LEARNING_RATE), arm.rate),
                 critic_steps: 1,
                 critic_units: CRITIC_UNITS,
                 layers: &OF_STUDENT[first..],
                 is_conditional: arm.is_conditional,
                 is_spectral: arm.game == Game::Wasserstein,
             };
-            let run =
-                train_adversarially(self.task, &course, shown, &self.rng, self.exam, &on_train)?;
-            outcome.add(&format!("adversarial/{size}/{}", arm.name), run);
+            let look = |w: &Params, epoch, record: &mut Record| {
+                let p = on_train.predictions(self.student, w)?;
+                record.push("train_accuracy", p.accuracy(on_train.labels())?);
+                self.exam.take(&self.exam.predictions(self.student, w)?, epoch, record)
+            };
+            let (_, record) = train_adversarially(self.task, &course, shown, &self.rng, look)?;
+            outcome.add(&format!("adversarial/{size}/{}", arm.name), record.finish()?);
         }
         // What a practitioner has already: soft labels, with the same start and batches.
         let loss = Distillation::sum_of_both();

@@ -11,6 +11,7 @@ mod imagenette;
 mod linear_regression;
 mod linear_student;
 mod metaparameters;
+mod methods;
 mod privileged;
 mod synthetic_classes;
 mod tweets;
@@ -19,7 +20,7 @@ use crate::experiment::Experiment;
 use crate::session::Scale;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 23] = [
+pub static ALL: [&Experiment; 24] = [
     // The part that its seeds wait for is long, so that it starts first.
     &imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -38,6 +39,7 @@ pub static ALL: [&Experiment; 23] = [
     &privileged::CHOICE,
     &metaparameters::METAPARAMETERS,
     &adversarial::ADVERSARIAL,
+    &methods::METHODS,
     // Its parts are the longest, so that they start before those of the next.
     &bayesian_authors::FASHION,
     &bayesian_authors::SYNTHETIC,

@@ -5,7 +5,7 @@ mod tables;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng, stats};
 use losses::{Control, Distillation, Predictions};
@@ -25,11 +25,12 @@ pub(super) use tables::TWEETS;
 const N_FEATURES: usize = 768;
 /// Numbers of an embedded word and units of a direction in the source.
 const TEACHER_WIDTH: usize = 100;
-/// How often a word must occur to have a number: among the student's texts, and among more; the most words of a text.
-const AT_LEAST: [usize; 2] = [2, 5];
+/// The most words of a text.
 const LONGEST: usize = 40;
 /// One training text in so many is held out: for the number of passes, λ and T.
 const ONE_IN: usize = 10;
+/// At quick scale: the sizes of the files that stand in for the whole data set.
+const MOST_QUICK: [usize; 3] = [16_000, 4_000, 100_000];
 const N_CLASSES: usize = 2;
 const BATCH: usize = 64;
 const TEACHER_RATE: f64 = 1e-3;
@@ -46,8 +47,8 @@ struct Settings {
     epochs_of_more: [usize; 2],
     /// Numbers of an embedded word and units of a direction.
     teacher_width: usize,
-    /// At most so many texts to train on and to test on.
-    most_texts: Option<[usize; 2]>,
+    /// At most so many of the student's texts, to test on, and of the others.
+    most_texts: Option<[usize; 3]>,
 }
 
 fn settings(scale: Scale) -> Settings {
@@ -58,9 +59,10 @@ fn settings(scale: Scale) -> Settings {
             student_epochs: 2,
             epochs_of_more: [1, 1],
             teacher_width: 8,
-            most_texts: Some([400, 200]),
+            most_texts: Some([400, 200, 400]),
         },
-        Scale::Quick | Scale::Paper => Settings {
+        Scale::Quick => Settings { most_texts: Some(MOST_QUICK), ..settings(Scale::Paper) },
+        Scale::Paper => Settings {
             teacher_epochs: 6,
             baseline_epochs: 20,
             student_epochs: 20,
@@ -74,55 +76,88 @@ fn settings(scale: Scale) -> Settings {
 /// What the student sees of a text.
 enum View {
     /// Its words, hashed: a substitute for the vectors of a language model.
-    Hashed(HashedWords),
+    Hashed,
+    /// The mean of the last layer of a frozen BERT.
+    Bert,
 }
 
 impl View {
-    /// Those that are at hand.
-    fn all() -> Result<Vec<Self>> {
-        Ok(vec![Self::Hashed(HashedWords::new(N_FEATURES, 1)?)])
-    }
-
-    /// How rows of its students begin.
-    fn name(&self) -> &'static str {
+    /// How rows of its students begin; those of C16 are of all of Sentiment140.
+    fn name(&self, is_whole: bool) -> &'static str {
         match self {
-            Self::Hashed(_) => "tweets-hashed",
+            Self::Hashed => "tweets-hashed",
+            Self::Bert if is_whole => "twitter",
+            Self::Bert => "tweets-bert",
         }
     }
 
-    /// The texts as the student sees them, (m, 768).
-    fn features(&self, texts: &[String], device: &Device) -> Result<Tensor> {
+    /// The texts as the student sees them, (m, 768); `None` where that takes a network that is not at hand.
+    fn features(&self, task: &Task, texts: &[String]) -> Result<Option<Tensor>> {
+        let device = &task.session.device;
         match self {
-            Self::Hashed(hashed) => hashed.features(texts, device),
+            Self::Hashed => HashedWords::new(N_FEATURES, 1)?.features(texts, device).map(Some),
+            Self::Bert => task.session.sentences(texts),
         }
+    }
+
+    /// The data of its students, unless its network is not at hand.
+    fn sets(&self, task: &Task, parts: &Parts) -> Result<Option<Sets>> {
+        // Of all texts at once, so that the vectors that one seed has made serve the others.
+        let (Some(seen), Some(test)) =
+            (self.features(task, &parts.all.texts)?, self.features(task, &parts.test.texts)?)
+        else {
+            return Ok(None);
+        };
+        let rows = |of: &[u32]| -> Result<Dataset> {
+            let x = seen.index_select(&Tensor::new(of, seen.device())?, 0)?;
+            parts.all.rows(of).dataset(x, N_CLASSES)
+        };
+        let test = parts.test.dataset(test, N_CLASSES)?;
+        Ok(Some(Sets { train: rows(&parts.train)?, held_out: rows(&parts.held_out)?, test }))
     }
 }
 
-/// The texts of one seed: to learn from, held out, to test on.
+/// The texts of one seed.
 struct Parts {
-    train: Labelled,
-    held_out: Labelled,
+    /// The student's own, the same for all seeds; of them those to learn from and those held out.
+    all: Labelled,
+    train: Vec<u32>,
+    held_out: Vec<u32>,
     test: Labelled,
-    /// The first with the others of the data set.
-    more: Option<Labelled>,
+    /// Others of the data set, to learn from beside the first.
+    extra: Option<Labelled>,
+    /// Whether these are all texts of Sentiment140.
+    is_whole: bool,
 }
 
-fn parts(task: &Task, settings: Settings, rng: &Rng) -> Result<Parts> {
-    let texts = task.session.texts(ID)?;
-    let [most_train, most_test] = settings.most_texts.unwrap_or([usize::MAX; 2]);
-    let order = rng.split("held out").permutation(texts.train.texts.len());
-    let order: Vec<u32> = order.into_iter().take(most_train).map(|i| i as u32).collect();
-    let (held_out, train) = order.split_at(order.len() / ONE_IN);
-    let test: Vec<u32> = (0..texts.test.texts.len() as u32).take(most_test).collect();
-    let train = texts.train.rows(train);
-    let more = texts.extra.as_ref().map(|extra| {
-        let n = extra.texts.len().min(most_train);
-        let texts = [&train.texts[..], &extra.texts[..n]].concat();
-        let labels = [&train.labels[..], &extra.labels[..n]].concat();
-        Labelled { texts, labels, n_replaced: 0 }
-    });
-    let (held_out, test) = (texts.train.rows(held_out), texts.test.rows(&test));
-    Ok(Parts { train, held_out, test, more })
+impl Parts {
+    fn new(task: &Task, settings: Settings, rng: &Rng) -> Result<Self> {
+        let texts = task.session.texts(ID)?;
+        let most = settings.most_texts.unwrap_or([usize::MAX; 3]);
+        let first = |part: &Labelled, most: usize| {
+            let indices: Vec<u32> = (0..part.texts.len().min(most) as u32).collect();
+            part.rows(&indices)
+        };
+        let [all, test] = [first(&texts.train, most[0]), first(&texts.test, most[1])];
+        let extra = texts.extra.as_ref().map(|extra| first(extra, most[2]));
+        let order = rng.split("held out").permutation(all.texts.len());
+        let order: Vec<u32> = order.into_iter().map(|i| i as u32).collect();
+        let (held_out, train) = order.split_at(order.len() / ONE_IN);
+        let is_cut =
+            all.texts.len() + test.texts.len() < texts.train.texts.len() + texts.test.texts.len();
+        let is_whole = texts.is_complete && !is_cut;
+        Ok(Self { train: train.to_vec(), held_out: held_out.to_vec(), all, test, extra, is_whole })
+    }
+
+    /// The texts to learn from, and those with the others.
+    fn of(&self, arm: Arm) -> Labelled {
+        let mut texts = self.all.rows(&self.train);
+        if let (Arm::More, Some(extra)) = (arm, &self.extra) {
+            texts.texts.extend_from_slice(&extra.texts);
+            texts.labels.extend_from_slice(&extra.labels);
+        }
+        texts
+    }
 }
 
 /// A network after the pass that was best on the held-out texts, and the number of that pass from 1.
@@ -151,43 +186,27 @@ fn best_pass(
 
 fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
-    let texts = task.session.texts(ID)?;
     let rng = Rng::new(task.part.seed()).split("tweets");
-    let parts = parts(task, settings, &rng)?;
-    let views = View::all()?;
+    let parts = Parts::new(task, settings, &rng)?;
+    let mut views = Vec::new();
+    for view in [View::Hashed, View::Bert] {
+        if let Some(sets) = view.sets(task, &parts)? {
+            views.push((view.name(parts.is_whole), sets));
+        }
+    }
     let mut arms = vec![(Arm::Same, [settings.teacher_epochs, settings.baseline_epochs])];
-    if parts.more.is_some() {
+    if parts.extra.is_some() {
         arms.push((Arm::More, settings.epochs_of_more));
     }
     let n_passes: usize = arms.iter().map(|(_, epochs)| epochs[0] + epochs[1]).sum();
     task.expect_epochs(n_passes + (arms.len() + 1) * views.len() * settings.student_epochs);
     let mut outcome = Outcome::default();
-    let mut sets = Vec::new();
-    for view in &views {
-        let set = |part: &Labelled| {
-            let x = view.features(&part.texts, &task.session.device)?;
-            part.dataset(x, texts.n_classes)
-        };
-        let (train, held_out, test) =
-            (set(&parts.train)?, set(&parts.held_out)?, set(&parts.test)?);
-        sets.push((view.name(), Sets { train, held_out, test }));
-    }
     for (arm, epochs) in arms {
-        let teacher = match arm {
-            Arm::Same => {
-                let own = (&parts.train, AT_LEAST[0]);
-                Teacher::new(task, &settings, &parts, own, epochs, &rng)?
-            }
-            Arm::More => {
-                let more = parts.more.as_ref().context("more texts were not loaded")?;
-                let (more, rng) = ((more, AT_LEAST[1]), rng.split("more texts"));
-                Teacher::new(task, &settings, &parts, more, epochs, &rng)?
-            }
-        };
+        let teacher = Teacher::new(task, &settings, &parts, arm, epochs, &rng)?;
         outcome.add(arm.rows()[0], teacher.of_bag.clone());
         outcome.add(arm.rows()[1], teacher.own.clone());
-        for (view, sets) in &sets {
-            students(task, settings, (*view, arm), sets, &teacher, &rng, &mut outcome)?;
+        for (view, sets) in &views {
+            students(task, settings, (view, arm), sets, &teacher, &rng, &mut outcome)?;
         }
     }
     Ok(outcome)
@@ -210,6 +229,14 @@ impl Arm {
             Self::More => ["tweets/bag-of-words-more", "tweets/teacher-more", "teacher-more"],
         }
     }
+
+    /// How often a word must occur to have a number.
+    fn at_least(self) -> usize {
+        match self {
+            Self::Same => 2,
+            Self::More => 5,
+        }
+    }
 }
 
 /// A trained Bi-LSTM by its answers, and a linear model on the same words.
@@ -228,17 +255,22 @@ impl Teacher {
         task: &Task,
         settings: &Settings,
         parts: &Parts,
-        (train_on, at_least): (&Labelled, usize),
+        arm: Arm,
         epochs: [usize; 2],
         rng: &Rng,
     ) -> Result<Self> {
-        let vocabulary = Vocabulary::new(&train_on.texts, at_least);
+        let rng = &match arm {
+            Arm::Same => rng.clone(),
+            Arm::More => rng.split("more texts"),
+        };
+        let train_on = parts.of(arm);
+        let vocabulary = Vocabulary::new(&train_on.texts, arm.at_least());
         let tokens = |part: &Labelled| -> Result<Dataset> {
             let numbered = vocabulary.encode(&part.texts, LONGEST, &task.session.device)?;
             part.dataset(numbered.x, N_CLASSES)
         };
         let (seen, held_out, test) =
-            (tokens(train_on)?, tokens(&parts.held_out)?, tokens(&parts.test)?);
+            (tokens(&train_on)?, tokens(&parts.all.rows(&parts.held_out))?, tokens(&parts.test)?);
         let (n_words, n_classes) = (vocabulary.n_words(), N_CLASSES);
         let width = settings.teacher_width;
         let network = BiLstm { n_words, embedding: width, hidden: width, n_classes };
@@ -258,7 +290,7 @@ impl Teacher {
         };
         let (_, _, of_bag) = fit(&bag, "bag of words", epochs[1])?;
         let (w, predictions, own) = fit(&network, "teacher", epochs[0])?;
-        let answers = scores(&network, &w, tokens(&parts.train)?.x())?;
+        let answers = scores(&network, &w, tokens(&parts.of(Arm::Same))?.x())?;
         Ok(Self { answers, predictions, own, of_bag })
     }
 }
@@ -350,4 +382,49 @@ fn chosen(
 fn with(mut metrics: BTreeMap<String, Curve>, metric: &str, value: f64) -> BTreeMap<String, Curve> {
     metrics.insert(metric.to_owned(), vec![value]);
     metrics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    use crate::datasets::{Places, bert, tweets::Texts};
+    use crate::experiment::Part;
+    use crate::session::Session;
+
+    #[test]
+    fn students_of_a_bert_are_run_where_one_is_at_hand() {
+        let (root, bert) = bert::tests::tiny();
+        let places = Places { explicit: None, cache: root.path().to_owned() };
+        let texts = Texts::load(&places, &mut |_| {}).unwrap();
+        let texts = BTreeMap::from([(ID.to_owned(), texts)]);
+        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new()).with_texts(texts);
+        let rows = |session: &Session| {
+            let progress = indicatif::ProgressBar::hidden();
+            let task = Task { session, part: Part::Seed(0), shared: None, progress };
+            run(&task).unwrap().rows
+        };
+        let without = rows(&session);
+        assert!(without.keys().all(|row| !row.starts_with("tweets-bert")));
+        let session = session.with_bert(Some(bert), root.path().to_owned());
+        assert!(session.data().eq([ID, "tiny"]) && session.origin("tiny").unwrap().1.len() == 3);
+        let with = rows(&session);
+        for (row, metrics) in &without {
+            assert_eq!(metrics["cross_entropy"][0].0, with[row]["cross_entropy"][0].0, "{row}");
+        }
+        let of_bert: Vec<&str> =
+            with.keys().filter_map(|row| row.strip_prefix("tweets-bert/")).collect();
+        assert_eq!(of_bert, ["none", "smoothed-labels", "teacher", "teacher-more"]);
+        let risk = |row: &str| with[row]["cross_entropy"][0].0.last().copied().unwrap();
+        assert!(risk("tweets-bert/teacher").is_finite());
+        assert_ne!(risk("tweets-bert/none"), risk("tweets-hashed/none"));
+    }
+
+    #[test]
+    fn rows_of_the_claim_are_of_the_whole_data_set() {
+        let names = |is_whole| [View::Hashed.name(is_whole), View::Bert.name(is_whole)];
+        assert_eq!(names(true), ["tweets-hashed", "twitter"]);
+        assert_eq!(names(false), ["tweets-hashed", "tweets-bert"]);
+    }
 }

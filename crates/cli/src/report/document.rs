@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::standing::Contest;
 use super::{ExperimentReport, Report, figures, tables};
 use crate::claims::{RULES, Verdict};
 use crate::experiment::Figure;
@@ -174,6 +175,13 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
             blocks
                 .push(Block::Paragraph(format!("{title}; mean ± population deviation over runs")));
             blocks.push(Block::Table(tables::points(report, metric, rows)));
+        }
+        if let Figure::Standing { title, among, than, metrics } = figure
+            && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(report)?
+        {
+            blocks.push(Block::Paragraph((*title).to_owned()));
+            blocks.push(Block::Bullets(sentences));
+            blocks.push(Block::Table(table));
         }
         if let Some((caption, svg)) = figures::draw(figure, report)? {
             let name = format!("{}-{}", experiment.id, index + 1);

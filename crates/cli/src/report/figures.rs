@@ -26,8 +26,8 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
     Ok(match figure {
         Figure::Curves { title, metric, rows } => plots::curves(report, metric, rows)?
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
-        // Not pictures: see `tables::cross` and `tables::points`.
-        Figure::Cross { .. } | Figure::Points { .. } => None,
+        // Not pictures: see `tables::cross`, `tables::points` and `standing`.
+        Figure::Cross { .. } | Figure::Points { .. } | Figure::Standing { .. } => None,
         Figure::Pictures { title, channels, columns, rows } => {
             pictures(report, *channels, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
         }

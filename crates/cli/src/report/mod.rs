@@ -8,6 +8,7 @@ mod json;
 mod markdown;
 mod plots;
 mod readme;
+mod standing;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::standing::Contest;
 use super::{ExperimentReport, Report, markdown, tables};
 use crate::EXPERIMENTS;
 use crate::experiment::Figure;
@@ -21,10 +22,10 @@ pub(super) fn replace(text: &str, report: &Report) -> Result<String> {
     }
     let (head, tail) = (&text[..begin + BEGIN.len()], &text[end..]);
     let old = &text[begin + BEGIN.len()..end];
-    Ok(format!("{head}\n{}\n{tail}", section(old, report)))
+    Ok(format!("{head}\n{}\n{tail}", section(old, report)?))
 }
 
-fn section(old: &str, report: &Report) -> String {
+fn section(old: &str, report: &Report) -> Result<String> {
     let mut parts = vec![
         "Values are means ± population deviation over the runs at the last epoch or iteration, the 95 % interval of the mean \
          in brackets; the ± of the integral criterion is the trapezoid of the deviations by epoch, the paper's ± of \
@@ -39,12 +40,13 @@ fn section(old: &str, report: &Report) -> String {
             let start = old.find(&begin)? + begin.len();
             Some(old[start..start + old[start..].find(&end)?].to_owned())
         };
-        let block = new.map(|e| format!("\n{}\n", block(e, report))).or_else(kept);
+        let new = new.map(|e| block(e, report)).transpose()?;
+        let block = new.map(|block| format!("\n{block}\n")).or_else(kept);
         if let Some(block) = block {
             parts.push(format!("{begin}{block}{end}"));
         }
     }
-    parts.join("\n\n")
+    Ok(parts.join("\n\n"))
 }
 
 /// The marks of one experiment's block.
@@ -68,7 +70,7 @@ fn claims(old: &str, report: &Report) -> String {
 }
 
 /// What one experiment found, folded away under its title.
-fn block(experiment: &ExperimentReport, report: &Report) -> String {
+fn block(experiment: &ExperimentReport, report: &Report) -> Result<String> {
     let p = &report.provenance;
     let commit = p.commit.as_ref().map_or_else(String::new, |commit| {
         let is_changed = if commit.ends_with('+') { " with changes" } else { "" };
@@ -89,13 +91,22 @@ fn block(experiment: &ExperimentReport, report: &Report) -> String {
             let table = tables::cross(experiment, metric, columns, rows);
             parts.push(markdown::render_table(&table));
         }
+        if let Figure::Standing { title, among, than, metrics } = figure
+            && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(experiment)?
+        {
+            parts.push(format!("{title}:"));
+            parts.push(
+                sentences.iter().map(|line| format!("* {line}")).collect::<Vec<_>>().join("\n"),
+            );
+            parts.push(markdown::render_table(&table));
+        }
     }
     // Many rows are for the report; a README shows them only where no smaller table sums them up.
     if parts.len() == before {
         parts.push(markdown::render_table(&tables::results(experiment)));
     }
     parts.push("</details>".to_owned());
-    parts.join("\n\n")
+    Ok(parts.join("\n\n"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::datasets::Kind;
 use crate::experiment::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 42] = [
+const METRICS: [(&str, &str); 44] = [
     (N_UNITS, "units kept"),
     ("log_likelihood", "test log-likelihood"),
     ("area", "area under the log-likelihood"),
@@ -49,6 +49,8 @@ const METRICS: [(&str, &str); 42] = [
     ("answer_entropy", "entropy of the answers"),
     ("chosen_lambda", "λ chosen"),
     ("chosen_temperature", "T chosen"),
+    ("chosen_setting", "setting chosen"),
+    ("seconds", "seconds of training"),
     ("evidence_change", "change of log evidence"),
     ("evidence_size", "units of the largest evidence"),
     ("loss_size", "units at a loss of over 1 point"),
@@ -346,7 +348,7 @@ fn printed(p: &Published) -> String {
 }
 
 /// Four decimals, fewer for large numbers.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "not finite".into(),
         v if v >= 100.0 => format!("{value:.1}"),
@@ -364,7 +366,7 @@ fn interval(estimate: &Estimate) -> String {
     format!("{mean} [{}, {}] (n = {})", number(low), number(high), estimate.n)
 }
 
-fn signed(d: &Estimate) -> String {
+pub(super) fn signed(d: &Estimate) -> String {
     format!("{} [{}, {}]", plus(d.mean), plus(d.ci95.0), plus(d.ci95.1))
 }
 
@@ -378,7 +380,7 @@ fn plus(value: f64) -> String {
     }
 }
 
-fn probability(p: f64) -> String {
+pub(super) fn probability(p: f64) -> String {
     match p {
         p if p.is_nan() => "–".into(),
         p if p < 1e-4 => format!("{p:.1e}"),

@@ -1,17 +1,18 @@
 //! Adversarial distillation: a discriminator learns to tell a teacher's outputs from a student's, who learns to mislead it.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, linear};
-use core_tensors::{Adam, AdamConfig, Block, Dataset, Epoch, Fit, Layout, Params, Rng, Targets};
+use core_tensors::{
+    Adam, AdamConfig, Block, Dataset, Epoch, Fit, Layout, Params, Rng, Schedule, Targets,
+};
 use losses::{Distillation, Game, distillation, probability_of_teacher};
 use models::{Architecture, Mlp, SpectralNorm};
 
-use super::{Examination, Record, chunk};
-use crate::experiment::{Curve, Task};
+use super::{Record, chunk};
+use crate::experiment::Task;
 
 /// Slope of the discriminator's leaky ReLU.
 const SLOPE: f64 = 0.2;
@@ -29,10 +30,10 @@ pub struct AdversarialCourse<'a> {
     pub fit: Fit,
     /// What both minimise.
     pub game: Game,
-    /// ≥ 0: weights of the label loss and of the adversarial term in the student's loss.
-    pub weights: (f64, f64),
-    /// Step sizes of Adam, of the student and of the discriminator.
-    pub learning_rates: (f64, f64),
+    /// ≥ 0: weights of the label loss and of the adversarial term in the student's loss, by the share of steps done.
+    pub weights: (f64, Schedule),
+    /// Step sizes of Adam, of the student and of the discriminator, likewise.
+    pub learning_rates: (Schedule, Schedule),
     /// Steps of the discriminator before each of the student's, at least 1.
     pub critic_steps: usize,
     /// Units of both hidden layers of the discriminator.
@@ -110,6 +111,7 @@ impl Players {
             );
         }
         let (rate, critic_rate) = course.learning_rates;
+        let (rate, critic_rate) = (rate.at(0.0), critic_rate.at(0.0));
         let mut projections = Vec::new();
         for (i, (own, &wanted)) in
             picked(&one, course.layers)?.iter().zip(&shown.widths).enumerate()
@@ -146,6 +148,15 @@ impl Players {
         Ok(Self { student, projections, critic, theta, norm, adams })
     }
 
+    fn set_learning_rates(&mut self, course: &AdversarialCourse, done: f64) -> Result<()> {
+        let (rate, critic_rate) = course.learning_rates;
+        self.adams.0.set_learning_rate(rate.at(done))?;
+        for adam in self.adams.1.iter_mut().flatten() {
+            adam.set_learning_rate(rate.at(done))?;
+        }
+        Ok(self.adams.2.set_learning_rate(critic_rate.at(done))?)
+    }
+
     /// What the discriminator sees of the student, (m, Σ d), and its scores of the classes.
     fn play(&self, course: &AdversarialCourse, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let outputs = course.student.activations(&self.student, x)?;
@@ -179,26 +190,30 @@ impl Players {
     }
 }
 
-/// Trains a student against a discriminator; curves of both players and of the student on the test objects.
+/// Trains a student against a discriminator; gives its weights and the curves of both players.
 ///
 /// `teacher_probability` and `student_probability` are the means of D over the batches of a pass, before each step of the
-/// discriminator; `train_accuracy` is taken on `train`; `passes_won` is the longest row of passes that one player won.
-/// Start and batches come from `rng` under the names that every scheme here uses, so that arms of a seed share them.
+/// discriminator; `passes_won` is the longest row of passes that one player won; `on_epoch` adds what it likes. Start and
+/// batches come from `rng` under the names that every scheme here uses, so that arms of a seed share them.
 pub fn train_adversarially(
     task: &Task,
     course: &AdversarialCourse,
     shown: &Shown,
     rng: &Rng,
-    exam: &Examination,
-    train: &Examination,
-) -> Result<BTreeMap<String, Curve>> {
+    mut on_epoch: impl FnMut(&Params, Epoch, &mut Record) -> Result<()>,
+) -> Result<(Params, Record)> {
     if course.critic_steps == 0 {
         bail!("steps of the discriminator: wanted at least 1, found 0");
     }
     let mut players = Players::new(task, course, shown, rng)?;
     let frozen = players.student.frozen();
     let sums = std::cell::RefCell::new((0.0, 0.0, 0usize));
+    let n_steps = course.fit.epochs * shown.data.n_objects().div_ceil(course.fit.batch_size.max(1));
+    let mut n_done = 0;
     let step = |batch: &Dataset| -> Result<f64> {
+        let done = n_done as f64 / n_steps as f64;
+        n_done += 1;
+        players.set_learning_rates(course, done)?;
         let Some(soft) = batch.soft() else {
             bail!("adversarial distillation wanted a teacher's outputs")
         };
@@ -221,9 +236,8 @@ pub fn train_adversarially(
             let loss = course.game.discriminator(&of_teacher, &of_student)?;
             players.adams.2.step(&loss.backward()?)?;
         }
-        let (of_labels, of_game) = course.weights;
-        let alone = Dataset::new(batch.x().clone(), batch.y().clone())?;
-        let labels = distillation(&scores, &alone, &Distillation::labels_only())?;
+        let (of_labels, of_game) = (course.weights.0, course.weights.1.at(done));
+        let labels = distillation(&scores, &batch.without_answers(), &Distillation::labels_only())?;
         let mut loss = (labels * of_labels)?;
         if of_game > 0.0 {
             let judged = players.judge(&own, condition.as_ref(), false)?;
@@ -257,16 +271,13 @@ pub fn train_adversarially(
                 (teacher - student).abs()
             ));
         }
-        let network = course.student;
-        record
-            .push("train_accuracy", train.predictions(network, &frozen)?.accuracy(train.labels())?);
-        exam.take(&exam.predictions(network, &frozen)?, epoch, &mut record)?;
+        on_epoch(&frozen, epoch, &mut record)?;
         task.epoch_done()?;
         Ok(ControlFlow::Continue(()))
     };
     course.fit.run(&shown.data, &mut rng.split("student batches"), step, after)?;
     record.push("passes_won", longest as f64);
-    record.finish()
+    Ok((frozen, record))
 }
 
 /// Labels as (m, k), f32.
@@ -284,11 +295,9 @@ mod tests {
 
     use candle_core::Device;
     use core_tensors::synthetic::SyntheticClasses;
-    use indicatif::ProgressBar;
 
-    use crate::experiment::Part;
-    use crate::schemes::{Course, train_segments};
-    use crate::session::{Scale, Session};
+    use crate::schemes::tests::{session, task};
+    use crate::schemes::{Course, Examination, train_segments};
 
     const FIT: Fit = Fit { epochs: 3, batch_size: 64 };
 
@@ -296,13 +305,17 @@ mod tests {
         Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
     }
 
-    fn course<'a>(student: &'a Mlp, layers: &'a [usize], weight: f64) -> AdversarialCourse<'a> {
+    fn course<'a>(
+        student: &'a Mlp,
+        layers: &'a [usize],
+        weight: Schedule,
+    ) -> AdversarialCourse<'a> {
         AdversarialCourse {
             student,
             fit: FIT,
             game: Game::NonSaturating,
             weights: (1.0, weight),
-            learning_rates: (1e-3, 1e-3),
+            learning_rates: (Schedule::Constant(1e-3), Schedule::Constant(1e-3)),
             critic_steps: 1,
             critic_units: 8,
             layers,
@@ -314,17 +327,20 @@ mod tests {
     #[test]
     fn a_watched_student_is_one_of_labels_alone_and_a_weight_changes_it() {
         let data = SyntheticClasses::new(&Device::Cpu).unwrap();
-        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new());
-        let progress = ProgressBar::hidden();
-        let task = Task { session: &session, part: Part::Seed(0), shared: None, progress };
+        let session = session();
+        let task = task(&session);
         let (teacher, student) = (perceptron(&[10, 12, 3]), perceptron(&[10, 5, 3]));
         let rng = Rng::new(3);
         let w = teacher.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
         let exam = Examination::new(&data.test).unwrap();
-        let run = |layers: [&[usize]; 2], weight: f64| {
+        let run = |layers: [&[usize]; 2], weight: Schedule| {
             let shown = shown(&data.train, &teacher, &w, layers[0]).unwrap();
             let course = course(&student, layers[1], weight);
-            train_adversarially(&task, &course, &shown, &rng, &exam, &exam).unwrap()
+            let look = |w: &Params, epoch, record: &mut Record| {
+                exam.take(&exam.predictions(&student, w)?, epoch, record)
+            };
+            let (_, record) = train_adversarially(&task, &course, &shown, &rng, look).unwrap();
+            record.finish().unwrap()
         };
         let plain = Course {
             network: &student,
@@ -335,11 +351,14 @@ mod tests {
         let view = |batch: &Dataset| Ok(batch.clone());
         let alone =
             train_segments(&task, &plain, &data.train, &rng, 1, view, &exam).unwrap().remove(0);
-        let watched = run([&[1], &[1]], 0.0);
+        let watched = run([&[1], &[1]], Schedule::Constant(0.0));
         assert_eq!(watched["cross_entropy"], alone["cross_entropy"]);
+        // A weight that grows acts from the second step on.
+        let rising = run([&[1], &[1]], Schedule::Linear { from: 0.0, to: 1e-3 });
+        assert_ne!(rising["cross_entropy"], alone["cross_entropy"]);
         // Hidden layers of 12 and 5 units meet through a projection.
         for layers in [[&[1][..], &[1][..]], [&[0, 1], &[0, 1]]] {
-            let misled = run(layers, 1.0);
+            let misled = run(layers, Schedule::Constant(1.0));
             assert_ne!(misled["cross_entropy"], alone["cross_entropy"]);
             for metric in ["teacher_probability", "student_probability"] {
                 assert!(

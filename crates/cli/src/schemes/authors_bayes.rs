@@ -136,12 +136,10 @@ pub fn area(curve: &[f64], every: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Part;
-    use crate::session::{Scale, Session};
+    use crate::schemes::tests::{session, task};
     use candle_core::Device;
     use core_tensors::kernels::Activation;
     use core_tensors::{Adam, Block, Layout};
-    use indicatif::ProgressBar;
 
     /// Forty f32 steps of 1e-3 against f64 ones, a factor of ten for the gradient of a leaky unit.
     const TOLERANCE: f64 = 1e-5;
@@ -222,9 +220,8 @@ mod tests {
     #[test]
     fn training_equals_the_objective_written_out() {
         let (network, start, data) = problem();
-        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new());
-        let progress = ProgressBar::hidden();
-        let task = Task { session: &session, part: Part::Seed(0), shared: None, progress };
+        let session = session();
+        let task = task(&session);
         // Batches of 8, 8 and 4: the last is divided by its own number of objects.
         let course = course(&network, 8);
         let end = course.train(&task, &start, &data, &data, &mut Rng::new(5)).unwrap();

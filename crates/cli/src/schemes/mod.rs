@@ -2,8 +2,12 @@
 
 mod adversarial;
 mod authors_bayes;
+mod chain;
 mod choice;
+mod ensemble;
+mod imitation;
 mod metaparameters;
+mod mutual;
 mod side_by_side;
 mod translator;
 mod variational;
@@ -13,7 +17,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Params, Rng, Targets, stats};
+use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Layout, Params, Rng, Targets, stats};
 use domain_adapt::{kernel_discrepancy, proxy_distance};
 use losses::{Distillation, Predictions, distillation};
 use models::Architecture;
@@ -22,8 +26,12 @@ use crate::experiment::{Curve, Task};
 
 pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
+pub use chain::train_chain;
 pub use choice::{Chosen, Grid, cross_validate, with_choice};
+pub use ensemble::{mean_of_members, taught_by_members};
+pub use imitation::{Imitation, ImitationCourse, Strength, train_imitating};
 pub use metaparameters::{MetaCourse, MetaDescent, hypergradient, train_with_metaparameters};
+pub use mutual::{MutualCourse, train_mutually};
 pub use side_by_side::LinearStudents;
 pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
@@ -82,13 +90,28 @@ pub fn train_through(
     data: &Dataset,
     rng: &mut Rng,
     mut view: impl FnMut(&Dataset) -> Result<Dataset>,
+    on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
+) -> Result<()> {
+    let loss = |batch: &Dataset| {
+        let batch = view(batch)?;
+        Ok(distillation(&course.network.forward(w, batch.x())?, &batch, &course.loss)?)
+    };
+    train_on(task, (course.fit, course.learning_rate), w, data, rng, loss, on_epoch)
+}
+
+/// Trains `w` in place on any loss of a batch, shape (); it may hold the weights of several networks.
+pub fn train_on(
+    task: &Task,
+    (fit, learning_rate): (Fit, f64),
+    w: &Params,
+    data: &Dataset,
+    rng: &mut Rng,
+    mut loss: impl FnMut(&Dataset) -> Result<Tensor>,
     mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
-    let mut adam = Adam::new(AdamConfig::pytorch(course.learning_rate), w)?;
+    let mut adam = Adam::new(AdamConfig::pytorch(learning_rate), w)?;
     let loss = |batch: &Dataset| {
-        let batch = view(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))?;
-        let scores = course.network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
-        distillation(&scores, &batch, &course.loss).map_err(candle_core::Error::wrap)
+        loss(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))
     };
     let frozen = w.frozen();
     let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
@@ -96,7 +119,14 @@ pub fn train_through(
         task.epoch_done()?;
         Ok(ControlFlow::Continue(()))
     };
-    course.fit.minimize(&mut adam, data, rng, loss, after)
+    fit.minimize(&mut adam, data, rng, loss, after)
+}
+
+/// Several sets of parameters as one, which share what they hold: one optimiser trains them all.
+pub fn joined(parts: &[&Params]) -> Result<Params> {
+    let blocks = parts.iter().flat_map(|w| w.layout().blocks.clone()).collect();
+    let tensors = parts.iter().flat_map(|w| w.blocks().to_vec()).collect();
+    Ok(Params::new(Layout { blocks }, tensors)?)
 }
 
 /// Trains one student over consecutive segments and adds each to a row; Adam starts anew in each, the student does not.
@@ -279,7 +309,23 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+    use indicatif::ProgressBar;
+
     use super::*;
+    use crate::experiment::Part;
+    use crate::session::{Scale, Session};
+
+    /// A session without data on the CPU.
+    pub(super) fn session() -> Session {
+        Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new())
+    }
+
+    /// A task that nobody watches.
+    pub(super) fn task(session: &Session) -> Task<'_> {
+        let progress = ProgressBar::hidden();
+        Task { session, part: Part::Seed(0), shared: None, progress }
+    }
 
     #[test]
     fn derived_metrics_by_hand() {

@@ -100,24 +100,20 @@ impl LinearStudents<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     use candle_core::Device;
     use core_tensors::synthetic::SyntheticClasses;
-    use indicatif::ProgressBar;
 
-    use crate::experiment::Part;
+    use crate::schemes::tests::{session, task};
     use crate::schemes::{Course, train};
-    use crate::session::{Scale, Session};
 
     /// Adam divides by the root of a sum of f32 squares; five epochs of steps of 1e-3 stay this close.
     const TOLERANCE: f64 = 1e-5;
 
     #[test]
     fn students_in_one_matrix_are_students_alone() {
-        let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new());
-        let progress = ProgressBar::hidden();
-        let task = Task { session: &session, part: Part::Seed(0), shared: None, progress };
+        let session = session();
+        let task = task(&session);
         let data = SyntheticClasses::new(&Device::Cpu).unwrap();
         let taught = data.train.taught_by(100, |x| x.matmul(&data.weights)).unwrap();
         let student = Mlp { widths: vec![10, 3], activation: Activation::Identity, bias: true };

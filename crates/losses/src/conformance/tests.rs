@@ -11,8 +11,8 @@ use crate::features::{
 };
 use crate::{
     ClassReduction, Correlation, Decoupled, Distillation, Divergence, Likelihood, Normalizer,
-    Regression, TemperatureScale, Weights, correlation, decoupled, distillation, divergence,
-    regression, squared_error, standardised_divergence,
+    Regression, TemperatureScale, Weights, correlation, decoupled, dirichlet, distillation,
+    divergence, regression, squared_error, standardised_divergence,
 };
 
 pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -170,6 +170,21 @@ fn other_losses_of_scores() {
     let everyone = data.clone().known_for(&[0, 1, 2, 3]).unwrap();
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
     assert_passes("correlation of all", &subject(&loss, vec![Promise::ZeroAtTeacher]));
+}
+
+#[test]
+fn a_loss_of_several_teachers() {
+    let data = data();
+    for temperature in [1.0, 4.0] {
+        let loss = |z: &Tensor, batch: &Batch| dirichlet(z, &batch.dataset(&data)?, temperature);
+        let mut promises = mean();
+        promises.push(Promise::Shift(Role::Teacher));
+        // One member, as a shift moves a whole row; and two.
+        assert_passes("dirichlet", &subject(&loss, promises));
+        let (student, teacher) = (normal(&[4, 3], 0), normal(&[4, 6], 1));
+        let several = Subject { loss: &loss, student, teacher, promises: mean() };
+        assert_passes("dirichlet of two", &several);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use core_tensors::{Rng, Targets};
 use super::*;
 use crate::golden::{assert_golden, n_of_scores, ramp};
 use crate::{
-    Correlation, Decoupled, Distillation, Regression, Weights, correlation, decoupled,
+    Correlation, Decoupled, Distillation, Regression, Weights, correlation, decoupled, dirichlet,
     distillation, regression, squared_error, standardised, standardised_divergence,
 };
 
@@ -93,6 +93,9 @@ fn every_loss_of_scores_equals_pytorch() {
     let config =
         Correlation { object_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
     check("correlation", correlation(&z, &data, &config));
+    let members = ramp(7, 3, (4, 8)).as_tensor().detach();
+    let several = data.clone().taught_by(4, |_| Ok(members.clone())).unwrap();
+    check("dirichlet", dirichlet(&z, &several.known_for(&[0, 2, 3]).unwrap(), 2.0));
     let constructors = [
         ("labels only", Distillation::labels_only()),
         ("convex", Distillation::convex(0.3, 2.0)),

@@ -1,6 +1,6 @@
 //! Laws of the constants that normalise a likelihood of soft answers.
 
-use candle_core::Var;
+use candle_core::{DType, Device, Var};
 use core_tensors::{Dataset, Rng, Targets};
 
 use super::fixtures::{GAPS, SIMPLEX, nodes};

@@ -129,6 +129,13 @@ fn load(root: &Path) -> Result<Bert> {
     find(&TINY, &places, |_| bail!("no network"))?.map_err(anyhow::Error::msg)
 }
 
+/// A tiny BERT for tests of what rests on one.
+pub(crate) fn tiny() -> (tempfile::TempDir, Bert) {
+    let (root, _) = folder(&weights(1));
+    let bert = load(root.path()).unwrap();
+    (root, bert)
+}
+
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }

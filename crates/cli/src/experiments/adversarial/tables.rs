@@ -20,7 +20,8 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
     summary: "A convolutional teacher (29 176 parameters) of 60 000 objects of MNIST, students [784, 64, 10] of the same 60 000 or of \
         1000. A discriminator with two hidden layers of 64 units sees scores before the softmax (the hidden row also the \
         last hidden layers, the student's 64 units projected to the teacher's 84) and one step of it goes before each of \
-        the student's, whose loss is the labels' cross-entropy plus the adversarial term, weight 1 or 0.05. Literal is the \
+        the student's, whose loss is the labels' cross-entropy plus the adversarial term, weight 1 or 0.05; with schedules the \
+        weight rises from 0 to 1 (half of it after a tenth of the training) and the discriminator's step size falls to 0 along a cosine. Literal is the \
         formula as printed, whose sign is wrong. Watched: the student learns from labels alone while the discriminator \
         looks on. Wasserstein has spectral normalisation. Soft labels: plain CE + soft CE. The paper gives no architecture, \
         optimiser, weight or number.",
@@ -41,8 +42,13 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         RowSpec::seeds("adversarial/60000/saturating", "60 000: sign corrected, saturating")
             .against(WATCHED),
         RowSpec::seeds(CORRECTED, "60 000: sign corrected, non-saturating").against(WATCHED),
-        RowSpec::seeds("adversarial/60000/non-saturating-small", "60 000: the same, weight 0.05")
+        RowSpec::seeds("adversarial/60000/scheduled", "60 000: the same, with schedules")
             .against(WATCHED),
+        RowSpec::seeds(
+            "adversarial/60000/non-saturating-small",
+            "60 000: non-saturating, weight 0.05",
+        )
+        .against(WATCHED),
         RowSpec::seeds("adversarial/60000/hinge", "60 000: hinge, weight 0.05").against(WATCHED),
         RowSpec::seeds("adversarial/60000/wasserstein", "60 000: Wasserstein, weight 0.05")
             .against(WATCHED),
@@ -59,8 +65,13 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
             .against("adversarial/1000/watched"),
         RowSpec::seeds("adversarial/1000/non-saturating", "1000: sign corrected, non-saturating")
             .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/non-saturating-small", "1000: the same, weight 0.05")
+        RowSpec::seeds("adversarial/1000/scheduled", "1000: the same, with schedules")
             .against("adversarial/1000/watched"),
+        RowSpec::seeds(
+            "adversarial/1000/non-saturating-small",
+            "1000: non-saturating, weight 0.05",
+        )
+        .against("adversarial/1000/watched"),
         RowSpec::seeds("adversarial/1000/hinge", "1000: hinge, weight 0.05")
             .against("adversarial/1000/watched"),
         RowSpec::seeds("adversarial/1000/wasserstein", "1000: Wasserstein, weight 0.05")

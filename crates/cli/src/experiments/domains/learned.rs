@@ -2,10 +2,8 @@
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use core_tensors::{Adam, AdamConfig, Dataset, Fit, Rng};
-use domain_adapt::{
-    Alignment, DomainMap, Pick, Translator, alignment_loss, ramp, round_trip_error,
-};
+use core_tensors::{Adam, AdamConfig, Dataset, Fit, Rng, Schedule};
+use domain_adapt::{Alignment, DomainMap, Pick, Translator, alignment_loss, round_trip_error};
 use models::{Architecture, Domain, Mlp};
 
 use super::given::SHOWN;
@@ -205,7 +203,7 @@ fn aligned(study: &Study, rich: &Dataset, is_adversarial: bool) -> Result<Teache
         let rows: Vec<usize> =
             (0..batch.n_objects()).map(|_| unlabelled.below(study.small.n_objects())).collect();
         let poor = study.small.rows(&rows)?;
-        let weight = ramp(n_done as f64 / n_steps as f64);
+        let weight = Schedule::Ramp(1.0).at(n_done as f64 / n_steps as f64);
         n_done += 1;
         let loss = alignment_loss(alignment, &network, &w, batch, poor.x(), weight)?;
         let gradients = loss.backward()?;

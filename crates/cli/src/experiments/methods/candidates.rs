@@ -1,0 +1,243 @@
+//! The methods and the settings that are tried of each: as many for one as for another.
+
+use losses::features::Kernel;
+use losses::{Control, Correlation, Decoupled, Distillation, Divergence, Game, TemperatureScale};
+use models::Cnn;
+
+use super::{assistant, student};
+use crate::schemes::{Imitation, Strength};
+
+/// Settings that are tried of a method; labels alone have nothing to try.
+pub(super) const N_SETTINGS: usize = 6;
+/// λ and T of terms that stand in for the labels, (1 − λ) CE + λ · term.
+const LAMBDAS: [f64; 2] = [0.5, 0.9];
+const TEMPERATURES: [f64; 3] = [1.0, 2.0, 4.0];
+/// Sizes of terms that stand beside the labels, in units of the labels' loss at the start.
+const RATIOS: [f64; N_SETTINGS] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+/// ε of smoothed labels.
+const SMOOTHINGS: [f64; N_SETTINGS] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
+/// Generations of born-again networks, the first without a teacher.
+const GENERATIONS: usize = 3;
+/// Outputs of the teacher whose channels and places count, and those of its last hidden layer.
+const MAPS: usize = 1;
+const LAST_HIDDEN: usize = 2;
+
+/// A method by its row.
+pub(super) struct Method {
+    pub(super) row: &'static str,
+    pub(super) settings: Vec<Setting>,
+}
+
+/// What a student is shown and how it learns from it.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) taught: Taught,
+    pub(super) training: Training,
+}
+
+/// What answers a student's objects have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Taught {
+    Nothing,
+    /// The teacher's scores.
+    Scores,
+    /// Those of a network of the teacher's shape as it was drawn.
+    Untrained,
+    /// A part of what the teacher knows.
+    Control(Control),
+    /// (1 − ε) \[k = y\] + ε / K with this ε.
+    Smoothed(f64),
+    /// One of the teacher's outputs.
+    Hidden(usize),
+    /// The scores of all teachers side by side.
+    Members,
+    /// Their mean probabilities.
+    Ensemble,
+}
+
+/// How a student is trained.
+#[derive(Clone, Debug)]
+pub(super) enum Training {
+    /// Networks one after another, the student last, on this loss.
+    Chain(Vec<Cnn>, Distillation),
+    /// Labels and one more term.
+    Imitation { what: Imitation, label_weight: f64, strength: Strength },
+    /// Two students on labels and one another's answers.
+    Mutual { weight: f64, temperature: f64 },
+    /// Labels and a discriminator of scores.
+    Adversarial { game: Game, weight: f64, is_conditional: bool },
+}
+
+impl Training {
+    /// Networks that are trained one after another.
+    pub(super) fn n_links(&self) -> usize {
+        match self {
+            Self::Chain(links, _) => links.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// All methods, controls first.
+pub(super) fn methods() -> Vec<Method> {
+    let labels = Training::Chain(vec![student()], Distillation::labels_only());
+    let smoothed = |&share: &f64| {
+        let loss = Distillation::convex(1.0, 1.0);
+        setting(Taught::Smoothed(share), Training::Chain(vec![student()], loss))
+    };
+    let plain = |row, taught| method(row, hinton(taught, &[student()]));
+    let answers = |row, kind| {
+        let term = |t| Imitation::Answers(kind, t);
+        method(row, convex(Taught::Scores, term))
+    };
+    let maps = |row, what| method(row, beside(Taught::Hidden(MAPS), what));
+    let rows = |row, what| method(row, beside(Taught::Hidden(LAST_HIDDEN), what));
+    vec![
+        method("none", vec![setting(Taught::Nothing, labels)]),
+        method("smoothed-labels", SMOOTHINGS.iter().map(smoothed).collect()),
+        plain("untrained", Taught::Untrained),
+        plain("any-object", Taught::Control(Control::AnyObject)),
+        plain("forward", Taught::Scores),
+        answers("reverse", Divergence::ReverseKl),
+        answers("jensen-shannon", Divergence::JensenShannon { teacher_weight: 0.5 }),
+        answers("skew", Divergence::Skew { teacher_weight: 0.1 }),
+        answers("renyi", Divergence::Renyi { order: 0.5 }),
+        answers("variation", Divergence::TotalVariation),
+        answers("hellinger", Divergence::SquaredHellinger),
+        // T cancels.
+        method("logits", beside(Taught::Scores, Imitation::Answers(Divergence::Logits, 1.0))),
+        method("decoupled", decoupled()),
+        method("correlation", correlations()),
+        method("standardised", convex(Taught::Scores, Imitation::Standardised)),
+        maps("hint", Imitation::Hint),
+        maps("attention", Imitation::Attention),
+        maps("selectivity-linear", Imitation::Selectivity(Kernel::Linear)),
+        maps(
+            "selectivity-polynomial",
+            Imitation::Selectivity(Kernel::Polynomial { degree: 2, constant: 0.0 }),
+        ),
+        maps("selectivity-gaussian", Imitation::Selectivity(Kernel::Gaussian { scale: 1.0 })),
+        maps("information", Imitation::Information),
+        rows("similarity", Imitation::Similarity),
+        rows("relational-distance", Imitation::RelationalDistance),
+        rows("relational-angle", Imitation::RelationalAngle),
+        rows("probabilistic", Imitation::Probabilistic),
+        method("adversarial", adversarial()),
+        method("assistant", hinton(Taught::Scores, &[assistant(), student()])),
+        method("born-again", hinton(Taught::Nothing, &vec![student(); GENERATIONS])),
+        plain("ensemble", Taught::Ensemble),
+        method("ensemble-distribution", convex(Taught::Members, Imitation::Members)),
+        method("mutual", mutual()),
+    ]
+}
+
+fn method(row: &'static str, settings: Vec<Setting>) -> Method {
+    Method { row, settings }
+}
+
+fn setting(taught: Taught, training: Training) -> Setting {
+    Setting { taught, training }
+}
+
+/// (λ, T), λ by λ.
+fn grid() -> impl Iterator<Item = (f64, f64)> {
+    LAMBDAS.into_iter().flat_map(|lambda| TEMPERATURES.map(|t| (lambda, t)))
+}
+
+/// (1 − λ) CE + λ T² soft CE along a chain.
+fn hinton(taught: Taught, links: &[Cnn]) -> Vec<Setting> {
+    let of = |(lambda, t)| {
+        setting(taught, Training::Chain(links.to_vec(), Distillation::hinton(lambda, t)))
+    };
+    grid().map(of).collect()
+}
+
+/// (1 − λ) CE + λ · a term at T.
+fn convex(taught: Taught, term: impl Fn(f64) -> Imitation) -> Vec<Setting> {
+    let of = |(lambda, t)| {
+        let (what, strength) = (term(t), Strength::Weight(lambda));
+        setting(taught, Training::Imitation { what, label_weight: 1.0 - lambda, strength })
+    };
+    grid().map(of).collect()
+}
+
+/// CE + a term of one size or another.
+fn beside(taught: Taught, what: Imitation) -> Vec<Setting> {
+    let of = |ratio| {
+        let strength = Strength::OfLabels(ratio);
+        setting(taught, Training::Imitation { what, label_weight: 1.0, strength })
+    };
+    RATIOS.into_iter().map(of).collect()
+}
+
+fn decoupled() -> Vec<Setting> {
+    let of = |(temperature, others_weight)| {
+        let scale = TemperatureScale::Squared;
+        let config = Decoupled { label_weight: 1.0, others_weight, temperature, scale };
+        of_weight_one(Imitation::Decoupled(config))
+    };
+    pairs([2.0, 4.0], [1.0, 4.0, 8.0]).map(of).collect()
+}
+
+fn correlations() -> Vec<Setting> {
+    let of = |(temperature, weight)| {
+        let scale = TemperatureScale::Squared;
+        let config =
+            Correlation { object_weight: weight, class_weight: weight, temperature, scale };
+        of_weight_one(Imitation::Correlation(config))
+    };
+    pairs([1.0, 4.0], [1.0, 2.0, 4.0]).map(of).collect()
+}
+
+fn of_weight_one(what: Imitation) -> Setting {
+    let strength = Strength::Weight(1.0);
+    setting(Taught::Scores, Training::Imitation { what, label_weight: 1.0, strength })
+}
+
+fn adversarial() -> Vec<Setting> {
+    let of = |(is_conditional, weight)| {
+        let game = Game::NonSaturating;
+        setting(Taught::Nothing, Training::Adversarial { game, weight, is_conditional })
+    };
+    pairs([false, true], [0.02, 0.1, 0.5]).map(of).collect()
+}
+
+fn mutual() -> Vec<Setting> {
+    let of =
+        |(temperature, weight)| setting(Taught::Nothing, Training::Mutual { weight, temperature });
+    pairs([1.0, 4.0], [0.5, 1.0, 2.0]).map(of).collect()
+}
+
+fn pairs<T: Copy>(of: [T; 2], with: [f64; 3]) -> impl Iterator<Item = (T, f64)> {
+    of.into_iter().flat_map(move |a| with.map(|b| (a, b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::experiments::methods::METHODS;
+
+    #[test]
+    fn every_method_has_as_many_settings_and_rows_on_both_data_sets() {
+        let all = methods();
+        for method in &all {
+            let wanted = if method.row == "none" { 1 } else { N_SETTINGS };
+            assert_eq!(method.settings.len(), wanted, "{}", method.row);
+            let different: BTreeSet<String> =
+                method.settings.iter().map(|setting| format!("{setting:?}")).collect();
+            assert_eq!(different.len(), wanted, "{}", method.row);
+        }
+        for data in ["fashion", "mnist"] {
+            let declared: BTreeSet<String> = METHODS
+                .rows
+                .iter()
+                .filter_map(|row| row.id.strip_prefix(&format!("methods/{data}/")))
+                .map(str::to_owned)
+                .collect();
+            let named: BTreeSet<String> = all.iter().map(|method| method.row.to_owned()).collect();
+            assert_eq!(declared, named);
+        }
+    }
+}
