@@ -27,7 +27,7 @@ const N_SMALL: usize = 1000;
 pub enum Scale {
     /// Every code path in under a minute; epochs and objects are cut, so no claim can be decided.
     Smoke,
-    /// The source's sizes and epochs with about ten seeds (three where one takes long), minutes on two cores.
+    /// The source's sizes and epochs (of tweets at most 16 000) with about ten seeds (three where one takes long).
     Quick,
     /// The source's sizes and epochs with twenty seeds (ten where one takes long).
     Paper,
@@ -130,6 +130,11 @@ impl Session {
     /// Weights of a published network, such as [`VGG19`](crate::datasets::weights::VGG19).
     pub fn weights(&self, id: &str) -> Result<&Weights> {
         self.weights.get(id).with_context(|| format!("weights {id} were not loaded"))
+    }
+
+    /// Whether there is a BERT.
+    pub fn has_bert(&self) -> bool {
+        self.bert.is_some()
     }
 
     /// Vectors of texts by the session's BERT, (m, 768): the mean of the last layer; `None` where there is no BERT.

@@ -4,6 +4,8 @@
 const STEEPNESS: f64 = 10.0;
 
 /// A number by the share of the training that is done, p ∈ \[0, 1\].
+///
+/// A step size must stay above 0: [`Schedule::Ramp`] and a line from 0 are for weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
     /// The same throughout.

@@ -1,6 +1,6 @@
 //! Controls for a teacher: answers as uncertain as its own that know less, so that a gain can be put down to what it knows.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
 use core_tensors::stats::mean;
 
@@ -69,17 +69,34 @@ impl Control {
             Self::AnyObject => rng.permutation(m).into_iter().flat_map(row).collect(),
             Self::SmoothedLabels => {
                 let entropy = mean(&entropies(scores, temperature)?);
-                let share = smoothing(entropy, k);
-                let rest = share / k as f64;
-                let score = |p: f64| (temperature * p.max(SMALLEST).ln()) as f32;
-                let (own, other) = (score(1.0 - share + rest), score(rest));
-                let of =
-                    |&label: &u32| (0..k as u32).map(move |j| if j == label { own } else { other });
-                labels.iter().flat_map(of).collect()
+                smoothed(labels, k, smoothing(entropy, k), temperature)
             }
         };
         Ok(Tensor::from_vec(new, (m, k), scores.device())?)
     }
+}
+
+/// Scores (m, k), f32, of smoothed labels (1 − ε) \[k = y\] + ε / K, which are their softmax at T = 1; ε in \[0, 1\].
+///
+/// Source: Szegedy et al. (2016), section 7.
+pub fn smoothed_labels(
+    labels: &[u32],
+    n_classes: usize,
+    share: f64,
+    device: &Device,
+) -> Result<Tensor> {
+    check(labels, labels.len(), n_classes, 1.0)?;
+    check_range("share of smoothed labels", share, (0.0..=1.0).contains(&share), "[0, 1]")?;
+    let scores = smoothed(labels, n_classes, share, 1.0);
+    Ok(Tensor::from_vec(scores, (labels.len(), n_classes), device)?)
+}
+
+fn smoothed(labels: &[u32], k: usize, share: f64, temperature: f64) -> Vec<f32> {
+    let rest = share / k as f64;
+    let score = |p: f64| (temperature * p.max(SMALLEST).ln()) as f32;
+    let (own, other) = (score(1.0 - share + rest), score(rest));
+    let of = |&label: &u32| (0..k as u32).map(move |j| if j == label { own } else { other });
+    labels.iter().flat_map(of).collect()
 }
 
 /// Entropy −Σₖ sₖ log sₖ of softmax(scores / T) of each object, in nats.
@@ -118,7 +135,6 @@ fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     const T: f64 = 2.0;
 
@@ -127,6 +143,18 @@ mod tests {
         let scores: Vec<f32> = (0..m * k).map(|_| 3.0 * rng.normal() as f32).collect();
         let labels = (0..m).map(|_| rng.below(k) as u32).collect();
         (Tensor::from_vec(scores, (m, k), &Device::Cpu).unwrap(), labels)
+    }
+
+    #[test]
+    fn smoothed_labels_are_probabilities() {
+        let cpu = Device::Cpu;
+        let p = smoothed_labels(&[1, 0], 4, 0.2, &cpu).unwrap().exp().unwrap();
+        let p: Vec<f32> = p.flatten_all().unwrap().to_vec1().unwrap();
+        for (found, wanted) in p.iter().zip([0.05, 0.85, 0.05, 0.05, 0.85, 0.05, 0.05, 0.05]) {
+            assert!((found - wanted).abs() < 1e-6, "{p:?}");
+        }
+        assert!(smoothed_labels(&[4], 4, 0.2, &cpu).is_err());
+        assert!(smoothed_labels(&[1], 4, 1.2, &cpu).is_err());
     }
 
     fn sorted(mut values: Vec<f64>) -> Vec<f64> {

@@ -18,11 +18,12 @@ const LARGEST: f64 = 30.0;
 /// log Dir(π | α) = log Γ(Σₖ αₖ) − Σₖ log Γ(αₖ) + Σₖ (αₖ − 1) log πₖ.
 ///
 /// `scores` z are the student's, (m, k); its answer is the Dirichlet's mean, softmax(z / T). `data` hold the answers of the e
-/// members side by side, (m, e·k), in any order of members; e = 1 is allowed, and has no finite optimum. T > 0 flattens both
-/// at the start of training; Malinin et al. let it fall from 10 to 1. Where zₖ / T exceeds 30, α goes on as a
-/// straight line. The loss is a density's, so that it has no sign; the gradient reaches `scores` alone.
+/// members side by side, (m, e·k), in any order of members. Where all members agree there is no finite optimum. T > 0 flattens
+/// both; Malinin et al. let it fall to 1 in the course of training. There is no factor T² and no mixing of the members' answers
+/// with a uniform one, both of which public code has. Where zₖ / T exceeds 30, α goes on as a straight line. The loss is
+/// a density's, so that it has no sign; the gradient reaches `scores` alone.
 ///
-/// Source: Malinin, Mlodozeniec & Gales (2020), Ensemble Distribution Distillation, equation 11.
+/// Source: Malinin, Mlodozeniec & Gales (2020), Ensemble Distribution Distillation.
 pub fn dirichlet(scores: &Tensor, data: &Dataset, temperature: f64) -> Result<Tensor> {
     check_temperature(temperature)?;
     let Some(Answers { student, teacher, .. }) = members(scores, data)? else {

@@ -46,7 +46,7 @@ mod standardised;
 pub use adversarial::{Game, probability_of_teacher};
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
 pub use calibration::{N_BINS, expected_calibration_error};
-pub use controls::{Control, entropies};
+pub use controls::{Control, entropies, smoothed_labels};
 pub use correlation::{Correlation, correlation};
 pub use decoupled::{Decoupled, decoupled};
 pub use dirichlet::dirichlet;

@@ -72,7 +72,7 @@ impl Bert {
 
     /// [`Bert::find`] without asking the hub.
     pub fn on_disk(published: &Published, places: &Places) -> Result<Result<Self, String>> {
-        find(published, places, |_| bail!("the hub was not asked"))
+        find(published, places, |_| bail!("the hub is not asked at smoke scale"))
     }
 
     /// Vectors of texts, (m, n), f32, with n the width of the network; no gradient.
@@ -178,7 +178,7 @@ fn find(
 
 fn obtain(published: &Published) -> String {
     format!(
-        "put the file of {} on the Hugging Face hub there or run once with a network",
+        "put those files of {} there, from the Hugging Face hub, or run once with a network",
         published.repository
     )
 }

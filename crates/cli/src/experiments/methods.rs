@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Dataset, Fit, Params, Rng, Schedule, Targets};
-use losses::{Distillation, Predictions};
+use losses::{Distillation, Predictions, smoothed_labels};
 use models::{Architecture, Cnn, Convolution};
 use serde::Serialize;
 
@@ -124,7 +124,10 @@ impl Study<'_> {
                 let (answers, y) = (scores(&network, self.teacher()?, data.x())?, labels(data)?);
                 with(control.of(&answers, &y, 1.0, &mut self.rng.split("control"))?)
             }
-            Taught::Smoothed(share) => with(smoothed(data, share)?),
+            Taught::Smoothed(share) => {
+                let (y, k) = (labels(data)?, n_classes(data)?);
+                with(smoothed_labels(&y, k, share, data.x().device())?)
+            }
             Taught::Hidden(layer) => Ok(shown(data, &network, self.teacher()?, &[layer])?.data),
             Taught::Members => members(),
             Taught::Ensemble => {
@@ -198,16 +201,6 @@ impl Study<'_> {
         }
         Ok(best.0)
     }
-}
-
-/// Scores of (1 − ε) \[k = y\] + ε / K.
-fn smoothed(data: &Dataset, share: f64) -> Result<Tensor> {
-    let (y, k) = (labels(data)?, n_classes(data)? as u32);
-    let rest = share / f64::from(k);
-    let [own, other] = [1.0 - share + rest, rest].map(|p| p.ln() as f32);
-    let row = |&y: &u32| (0..k).map(move |j| if j == y { own } else { other });
-    let scores: Vec<f32> = y.iter().flat_map(row).collect();
-    Ok(Tensor::from_vec(scores, (y.len(), k as usize), data.x().device())?)
 }
 
 fn n_classes(data: &Dataset) -> Result<usize> {
@@ -289,7 +282,10 @@ fn run_on(
         let w = study.train(&tried[chosen], &small)?;
         let seconds = start.elapsed().as_secs_f64();
         let mut metrics = exam.once(&exam.predictions(&student(), &w)?)?;
-        metrics.insert("chosen_setting".into(), vec![(chosen + 1) as f64]);
+        metrics.insert("chosen_weight".into(), vec![tried[chosen].weight]);
+        if let Some(temperature) = tried[chosen].temperature {
+            metrics.insert("chosen_temperature".into(), vec![temperature]);
+        }
         metrics.insert("seconds".into(), vec![seconds]);
         outcome.add(&format!("methods/{name}/{}", method.row), metrics);
     }
@@ -315,14 +311,5 @@ mod tests {
         assert_eq!((of_teacher.len() - 1, of_student.len() - 1), SCORES);
         let n = |network: &Cnn| network.layout().n_parameters();
         assert_eq!([teacher(), assistant(), student()].map(|net| n(&net)), [20_522, 3898, 2202]);
-    }
-
-    #[test]
-    fn smoothed_labels_are_probabilities() {
-        let data = Dataset::classification(vec![0.0; 2], vec![1, 0], 4, &Device::Cpu).unwrap();
-        let p: Vec<Vec<f32>> = smoothed(&data, 0.2).unwrap().exp().unwrap().to_vec2().unwrap();
-        for (found, wanted) in p.iter().flatten().zip([0.05, 0.85, 0.05, 0.05, 0.85, 0.05]) {
-            assert!((found - wanted).abs() < 1e-6, "{p:?}");
-        }
     }
 }

@@ -83,6 +83,10 @@ mod tests {
                 {
                     assert!(named.iter().all(|id| rows.contains(id)));
                 }
+                if let Figure::Standing { among, than, .. } = figure {
+                    assert!(than.starts_with(among) && rows.contains(than), "{than}");
+                    assert!(rows.iter().filter(|id| id.starts_with(among)).count() > 2);
+                }
                 if let Figure::Cross { columns, rows: lines, .. } = figure {
                     assert!(lines.iter().all(|(_, named)| named.len() == columns.len()));
                 }

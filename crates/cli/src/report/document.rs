@@ -66,8 +66,10 @@ impl Document {
 /// Builds the document of a report.
 pub(super) fn build(report: &Report) -> Result<Document> {
     let mut blocks = opening(report);
-    blocks.push(Block::Heading(2, "Claims at a glance".into()));
-    blocks.push(Block::Table(tables::claims(report)));
+    if report.experiments.iter().any(|experiment| !experiment.claims.is_empty()) {
+        blocks.push(Block::Heading(2, "Claims at a glance".into()));
+        blocks.push(Block::Table(tables::claims(report)));
+    }
     for experiment in &report.experiments {
         describe(experiment, &mut blocks)?;
     }
@@ -179,7 +181,8 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
         if let Figure::Standing { title, among, than, metrics } = figure
             && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(report)?
         {
-            blocks.push(Block::Paragraph((*title).to_owned()));
+            let drawn = if drawn { " (generated data)" } else { "" };
+            blocks.push(Block::Paragraph(format!("{title}{drawn}")));
             blocks.push(Block::Bullets(sentences));
             blocks.push(Block::Table(table));
         }

@@ -9,8 +9,9 @@ use super::{ExperimentReport, Row};
 use crate::claims::Side;
 use crate::experiment::Unit;
 
-/// A difference counts where Holm's p lies below this.
+/// A difference counts where Holm's p lies below this, over so many seeds or more.
 const SIGNIFICANT: f64 = 0.05;
+const FEWEST_SEEDS: usize = 5;
 
 /// What is compared: all rows whose names begin with `among` against the row `than`.
 #[derive(Clone, Copy)]
@@ -25,8 +26,17 @@ pub(super) struct Contest<'a> {
 struct Match {
     paired: Paired,
     p_holm: f64,
-    /// Better, worse, or neither.
-    outcome: Option<bool>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Better,
+    Worse,
+    /// Neither can be said.
+    Open,
+    /// Some run has no finite value.
+    Lost,
 }
 
 impl Contest<'_> {
@@ -50,17 +60,20 @@ impl Contest<'_> {
             title.split_once(": ").map_or(title, |(_, own)| own).to_owned()
         };
         let sentences = self.metrics.iter().zip(&matches).map(|((metric, _), matches)| {
-            let of = |wanted: bool| {
-                let found = others.iter().zip(matches).filter(|(_, m)| m.outcome == Some(wanted));
+            let of = |wanted: Outcome| {
+                let found = others.iter().zip(matches).filter(|(_, m)| m.outcome == wanted);
                 found.map(|(row, _)| title(row)).collect::<Vec<_>>()
             };
-            sentence(heading(metric), &title(than), matches.len(), &of(true), &of(false))
+            sentence(heading(metric), &title(than), of)
         });
         let sentences = sentences.collect();
 
         let mut order: Vec<usize> = (0..others.len()).collect();
         if let (Some((_, side)), Some(first)) = (self.metrics.first(), matches.first()) {
-            let gain = |i: usize| gain(first[i].paired.difference.mean, *side);
+            let gain = |i: usize| match gain(first[i].paired.difference.mean, *side) {
+                gain if gain.is_nan() => f64::NEG_INFINITY,
+                gain => gain,
+            };
             order.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)));
         }
         let mut head = vec!["row".to_owned()];
@@ -82,9 +95,10 @@ impl Contest<'_> {
 impl Match {
     fn lines(&self) -> Vec<String> {
         let word = match self.outcome {
-            Some(true) => "better, ",
-            Some(false) => "worse, ",
-            None => "",
+            Outcome::Better => "better, ",
+            Outcome::Worse => "worse, ",
+            Outcome::Open => "",
+            Outcome::Lost => "not finite, ",
         };
         vec![
             signed(&self.paired.difference),
@@ -101,8 +115,14 @@ fn matches(others: &[&Row], than: &Row, metric: &str, side: Side) -> Result<Vec<
     let paired = others.iter().map(paired).collect::<Result<Vec<_>>>()?;
     let p = holm(&paired.iter().map(|paired| paired.p).collect::<Vec<_>>());
     let one = |(paired, p_holm): (Paired, f64)| {
-        let is_better = gain(paired.difference.mean, side) > 0.0;
-        Match { outcome: (p_holm < SIGNIFICANT).then_some(is_better), paired, p_holm }
+        let counts = p_holm < SIGNIFICANT && paired.difference.n >= FEWEST_SEEDS;
+        let outcome = match gain(paired.difference.mean, side) {
+            gain if !gain.is_finite() => Outcome::Lost,
+            gain if counts && gain > 0.0 => Outcome::Better,
+            _ if counts => Outcome::Worse,
+            _ => Outcome::Open,
+        };
+        Match { paired, p_holm, outcome }
     };
     Ok(paired.into_iter().zip(p).map(one).collect())
 }
@@ -114,17 +134,23 @@ fn gain(difference: f64, side: Side) -> f64 {
     }
 }
 
-fn sentence(metric: &str, than: &str, n: usize, better: &[String], worse: &[String]) -> String {
-    let named = |rows: &[String], word: &str| match rows {
-        [] => format!("none is significantly {word}"),
-        rows => format!("{} significantly {word} ({})", rows.len(), rows.join("; ")),
+fn sentence(metric: &str, than: &str, of: impl Fn(Outcome) -> Vec<String>) -> String {
+    let named = |outcome: Outcome, word: &str| match &of(outcome)[..] {
+        [] => format!("none is {word}"),
+        rows => format!("{} {word} ({})", rows.len(), rows.join("; ")),
     };
-    let rest = n - better.len() - worse.len();
+    let n_open = of(Outcome::Open).len();
+    let n = n_open
+        + [Outcome::Better, Outcome::Worse].map(|outcome| of(outcome).len()).iter().sum::<usize>();
+    let lost = match &of(Outcome::Lost)[..] {
+        [] => String::new(),
+        rows => format!(" Not finite, and in no test: {}.", rows.join("; ")),
+    };
     format!(
-        "In {metric}, of {n} rows against \"{than}\": {}; {}; {rest} cannot be told from it. (Paired Student tests, Holm's \
-         correction over the {n}, 5 %.)",
-        named(better, "better"),
-        named(worse, "worse"),
+        "In {metric}, of {n} rows against \"{than}\": {}; {}; {n_open} cannot be told from it.{lost} (Paired Student tests, Holm's \
+         correction over the {n} of this metric, 5 %; with fewer than {FEWEST_SEEDS} seeds no difference counts.)",
+        named(Outcome::Better, "significantly better"),
+        named(Outcome::Worse, "significantly worse"),
     )
 }
 
@@ -197,6 +223,29 @@ mod tests {
         let words = |i: usize| table.rows[i][1].lines.last().unwrap().clone();
         assert!(words(1).starts_with("better, p") && words(3).starts_with("worse, p"));
         assert!(words(2).starts_with("p (Holm)"), "{}", words(2));
+    }
+
+    #[test]
+    fn a_row_that_diverged_is_named_and_stands_last() {
+        let forward = row("methods/mnist/forward", |i| NOISE[i]);
+        let lost = row("methods/mnist/hint", |i| if i == 3 { f64::NAN } else { 9.0 });
+        let same = row("methods/mnist/mutual", |i| NOISE[(i + 7) % 12]);
+        let (sentences, table) = CONTEST.draw(&report(vec![forward, lost, same])).unwrap().unwrap();
+        assert!(
+            sentences[0].contains("of 1 rows")
+                && sentences[0].contains("Not finite, and in no test: hint (FitNets).")
+        );
+        assert_eq!(table.rows[2][0].lines[0], "hint (FitNets)");
+    }
+
+    #[test]
+    fn a_few_seeds_decide_nothing() {
+        let forward = row("methods/mnist/forward", |_| 0.5);
+        let mut far = row("methods/mnist/hint", |_| 0.9);
+        far.runs.truncate(4);
+        far.metrics.values_mut().for_each(|runs| runs.truncate(4));
+        let (sentences, _) = CONTEST.draw(&report(vec![forward, far])).unwrap().unwrap();
+        assert!(sentences[0].contains("none is significantly better"), "{}", sentences[0]);
     }
 
     #[test]

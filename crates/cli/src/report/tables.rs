@@ -49,7 +49,7 @@ const METRICS: [(&str, &str); 44] = [
     ("answer_entropy", "entropy of the answers"),
     ("chosen_lambda", "λ chosen"),
     ("chosen_temperature", "T chosen"),
-    ("chosen_setting", "setting chosen"),
+    ("chosen_weight", "weight chosen"),
     ("seconds", "seconds of training"),
     ("evidence_change", "change of log evidence"),
     ("evidence_size", "units of the largest evidence"),
@@ -94,6 +94,7 @@ pub(super) const NOTES: &[&str] = &[
      samples under one Gaussian kernel of the median scale, unbiased; the round-trip error is the mean squared error of a \
      pixel after φ's way to its latent space and back.",
     "MSE above the noise is the mean squared distance of predictions from the noise-free function on the test objects.",
+    "Seconds of training are those of the clock, whatever else ran: the one metric that differs when a run is repeated.",
     "Segments continue one run: their spread is that of one student growing older, not of repetitions.",
     "Comparisons are row minus baseline, seed by seed: p is the paired Student test, p (Holm) corrects it over the rows \
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",

@@ -11,7 +11,7 @@ use core_tensors::{
 use losses::{Distillation, Game, distillation, probability_of_teacher};
 use models::{Architecture, Mlp, SpectralNorm};
 
-use super::{Record, chunk};
+use super::{Record, Steps, chunk};
 use crate::experiment::Task;
 
 /// Slope of the discriminator's leaky ReLU.
@@ -30,9 +30,10 @@ pub struct AdversarialCourse<'a> {
     pub fit: Fit,
     /// What both minimise.
     pub game: Game,
-    /// ≥ 0: weights of the label loss and of the adversarial term in the student's loss, by the share of steps done.
+    /// ≥ 0: weights of the label loss and of the adversarial term in the student's loss, the latter by the share of the steps
+    /// that are done.
     pub weights: (f64, Schedule),
-    /// Step sizes of Adam, of the student and of the discriminator, likewise.
+    /// Step sizes of Adam, of the student and of the discriminator, by the same share; above 0 from the first step on.
     pub learning_rates: (Schedule, Schedule),
     /// Steps of the discriminator before each of the student's, at least 1.
     pub critic_steps: usize,
@@ -208,11 +209,9 @@ pub fn train_adversarially(
     let mut players = Players::new(task, course, shown, rng)?;
     let frozen = players.student.frozen();
     let sums = std::cell::RefCell::new((0.0, 0.0, 0usize));
-    let n_steps = course.fit.epochs * shown.data.n_objects().div_ceil(course.fit.batch_size.max(1));
-    let mut n_done = 0;
+    let mut steps = Steps::new(course.fit, shown.data.n_objects());
     let step = |batch: &Dataset| -> Result<f64> {
-        let done = n_done as f64 / n_steps as f64;
-        n_done += 1;
+        let done = steps.next_share();
         players.set_learning_rates(course, done)?;
         let Some(soft) = batch.soft() else {
             bail!("adversarial distillation wanted a teacher's outputs")
@@ -300,6 +299,7 @@ mod tests {
     use crate::schemes::{Course, Examination, train_segments};
 
     const FIT: Fit = Fit { epochs: 3, batch_size: 64 };
+    const RATE: Schedule = Schedule::Constant(1e-3);
 
     fn perceptron(widths: &[usize]) -> Mlp {
         Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
@@ -315,7 +315,7 @@ mod tests {
             fit: FIT,
             game: Game::NonSaturating,
             weights: (1.0, weight),
-            learning_rates: (Schedule::Constant(1e-3), Schedule::Constant(1e-3)),
+            learning_rates: (RATE, RATE),
             critic_steps: 1,
             critic_units: 8,
             layers,
@@ -367,6 +367,42 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn each_player_has_a_step_size_of_its_own() {
+        let data = SyntheticClasses::new(&Device::Cpu).unwrap();
+        let session = session();
+        let (teacher, student) = (perceptron(&[10, 12, 3]), perceptron(&[10, 5, 3]));
+        let rng = Rng::new(3);
+        let w = teacher.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
+        let start = student.init(&mut rng.split("student"), &Device::Cpu).unwrap();
+        let start = start.to_vec().unwrap();
+        let shown = shown(&data.train, &teacher, &w, &[1]).unwrap();
+        // How far the student went, and how far D's mean on the teacher moved from the first pass to the last.
+        let run = |learning_rates: (Schedule, Schedule)| {
+            let course = AdversarialCourse {
+                learning_rates,
+                ..course(&student, &[1], Schedule::Constant(1.0))
+            };
+            let look = |_: &Params, _, record: &mut Record| {
+                record.push("cross_entropy", 0.0);
+                Ok(())
+            };
+            let (w, record) =
+                train_adversarially(&task(&session), &course, &shown, &rng, look).unwrap();
+            let d = &record.finish().unwrap()["teacher_probability"];
+            let w = w.to_vec().unwrap();
+            let gaps = w.iter().zip(&start).map(|(a, b)| (a - b).abs());
+            (gaps.fold(0.0, f64::max), (d[2] - d[0]).abs())
+        };
+        let (fast, slow) = (Schedule::Constant(1e-2), Schedule::Constant(1e-9));
+        let (still, moved) = (run((slow, fast)), run((fast, slow)));
+        assert!(still.0 < 1e-5 && still.1 > 1e-2, "{still:?}");
+        assert!(moved.0 > 1e-2 && moved.1 < 1e-4, "{moved:?}");
+        // A step size that falls has gone less far than one that stays, and further than none.
+        let falling = run((Schedule::Linear { from: 1e-2, to: 1e-9 }, slow));
+        assert!(falling.0 < 0.9 * moved.0 && falling.0 > 1e-3, "{falling:?} {moved:?}");
     }
 
     #[test]

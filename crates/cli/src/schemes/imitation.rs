@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, linear};
-use core_tensors::{Block, Dataset, Epoch, Fit, Layout, Params, Rng};
+use core_tensors::{Block, Dataset, Epoch, Fit, Layout, Params, Rng, Schedule};
 use losses::features::{self, AttentionGap, Kernel};
 use losses::{
     Correlation, Decoupled, Distillation, Divergence, TemperatureScale, correlation, decoupled,
@@ -11,7 +11,7 @@ use losses::{
 };
 use models::Architecture;
 
-use super::{joined, train_on};
+use super::{Steps, joined, train_on};
 use crate::experiment::Task;
 
 /// Power of the activations in an attention map.
@@ -33,8 +33,8 @@ pub enum Imitation {
     Decoupled(Decoupled),
     /// [`losses::correlation`].
     Correlation(Correlation),
-    /// [`losses::dirichlet`] at T.
-    Members(f64),
+    /// [`losses::dirichlet`] at a T that may move, times T².
+    Members(Schedule),
     /// [`features::hint`] after a trained linear map of the channels, place by place.
     Hint,
     /// [`features::attention`], squares, mean square over places.
@@ -60,7 +60,8 @@ pub enum Strength {
     Weight(f64),
     /// r ≥ 0: the factor that makes the term r times the labels' loss at the start, on the first batch of the data.
     ///
-    /// Terms of any unit can so be tried over one range.
+    /// Terms of any unit can so be tried over one range, if they are 0 where the student equals the teacher: a density's
+    /// logarithm, whose zero means nothing, wants a [`Strength::Weight`].
     OfLabels(f64),
 }
 
@@ -101,16 +102,17 @@ pub fn train_imitating(
     let weight = match course.strength {
         Strength::Weight(weight) => weight,
         Strength::OfLabels(ratio) => {
-            let (labels, term) = course.terms(&w.frozen(), &beside.frozen(), &first)?;
-            let (labels, term) = (number(&labels)?, number(&term)?.abs());
+            let (labels, term) = course.terms(&w.frozen(), &beside.frozen(), &first, 0.0)?;
+            let (labels, term) = (number(&labels)?, number(&term)?);
             if !(term > 0.0 && term.is_finite()) {
                 bail!("the student's term at its start: wanted a number above 0, found {term}");
             }
             ratio * labels / term
         }
     };
+    let mut steps = Steps::new(course.fit, data.n_objects());
     let loss = |batch: &Dataset| {
-        let (labels, term) = course.terms(&w, &beside, batch)?;
+        let (labels, term) = course.terms(&w, &beside, batch, steps.next_share())?;
         Ok(((labels * course.label_weight)? + (term * weight)?)?)
     };
     let (frozen, how) = (w.frozen(), (course.fit, course.learning_rate));
@@ -147,8 +149,14 @@ impl ImitationCourse<'_> {
         found.with_context(|| format!("layer of the student: wanted < {wanted}, found {found_at}"))
     }
 
-    /// The labels' cross-entropy and the term of a batch.
-    fn terms(&self, w: &Params, beside: &Params, batch: &Dataset) -> Result<(Tensor, Tensor)> {
+    /// The labels' cross-entropy and the term of a batch after a share of the steps.
+    fn terms(
+        &self,
+        w: &Params,
+        beside: &Params,
+        batch: &Dataset,
+        done: f64,
+    ) -> Result<(Tensor, Tensor)> {
         let outputs = self.student.activations(w, batch.x())?;
         let scores = outputs.last().context("a student without outputs")?;
         let alone = batch.without_answers();
@@ -171,7 +179,10 @@ impl ImitationCourse<'_> {
             }
             Imitation::Decoupled(config) => decoupled(scores, batch, &config)?,
             Imitation::Correlation(config) => correlation(scores, batch, &config)?,
-            Imitation::Members(t) => dirichlet(scores, batch, t)?,
+            Imitation::Members(schedule) => {
+                let t = schedule.at(done);
+                (dirichlet(scores, batch, t)? * t.powi(2))?
+            }
             Imitation::Hint => {
                 let [student, teacher] = mapped()?;
                 features::hint(&student, &teacher, None)?

@@ -122,6 +122,24 @@ pub fn train_on(
     fit.minimize(&mut adam, data, rng, loss, after)
 }
 
+/// How far a training has come, for a [`Schedule`](core_tensors::Schedule).
+struct Steps {
+    n_done: usize,
+    n_steps: usize,
+}
+
+impl Steps {
+    fn new(fit: Fit, n_objects: usize) -> Self {
+        Self { n_done: 0, n_steps: fit.epochs * n_objects.div_ceil(fit.batch_size.max(1)) }
+    }
+
+    /// The share of the steps before this one; the next call is for the next step.
+    fn next_share(&mut self) -> f64 {
+        self.n_done += 1;
+        (self.n_done - 1) as f64 / self.n_steps.max(1) as f64
+    }
+}
+
 /// Several sets of parameters as one, which share what they hold: one optimiser trains them all.
 pub fn joined(parts: &[&Params]) -> Result<Params> {
     let blocks = parts.iter().flat_map(|w| w.layout().blocks.clone()).collect();

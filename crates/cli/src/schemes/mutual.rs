@@ -125,6 +125,45 @@ mod tests {
     }
 
     #[test]
+    fn each_learns_from_the_mean_over_the_others() {
+        let (session, rng) = (session(), Rng::new(5));
+        let data = SyntheticClasses::new(&Device::Cpu).unwrap().train;
+        let networks = [6, 4, 5].map(|hidden| Mlp {
+            widths: vec![10, hidden, 3],
+            activation: Activation::Relu,
+            bias: true,
+        });
+        let students: &[&dyn Architecture] = &[&networks[0], &networks[1], &networks[2]];
+        // One batch of all objects: the objective is that at the start.
+        let fit = Fit { epochs: 1, batch_size: data.n_objects() };
+        let (weight, temperature) = (3.0, 1.0);
+        let course = MutualCourse { students, fit, learning_rate: RATE, weight, temperature };
+        let mut objective = 0.0;
+        train_mutually(&task(&session), &course, &data, &rng, |_, epoch| {
+            objective = epoch.objective;
+            Ok(())
+        })
+        .unwrap();
+        let p: Vec<Predictions> = ["student", "student 1", "student 2"]
+            .into_iter()
+            .zip(&networks)
+            .map(|(role, network)| {
+                let w = network.init(&mut rng.split(role), &Device::Cpu).unwrap();
+                Predictions::new(&scores(network, &w, data.x()).unwrap()).unwrap()
+            })
+            .collect();
+        let y = crate::schemes::labels(&data).unwrap();
+        let mut wanted = 0.0;
+        for j in 0..3 {
+            wanted += p[j].cross_entropy(&y).unwrap();
+            for l in (0..3).filter(|&l| l != j) {
+                wanted += 0.5 * weight * p[j].divergence_from(&p[l]).unwrap();
+            }
+        }
+        assert!((objective - wanted).abs() < 1e-5 * wanted, "{objective} {wanted}");
+    }
+
+    #[test]
     fn one_student_has_nobody_to_learn_from() {
         let (session, rng) = (session(), Rng::new(4));
         let data = SyntheticClasses::new(&Device::Cpu).unwrap().train;

@@ -385,8 +385,7 @@ fn missing_and_damaged_files_are_named_in_one_line() {
     assert!(told(root).starts_with(&format!("{at}/tokenizer.json: wanted the tokens of a BERT: ")));
 
     std::fs::remove_file(folder.join("tokenizer.json")).unwrap();
-    let wanted =
-        "put the file of nobody/tiny on the Hugging Face hub there or run once with a network";
+    let wanted = "put those files of nobody/tiny there, from the Hugging Face hub, or run once with a network";
     assert_eq!(told(root), format!("{at}/tokenizer.json: wanted a file, found none; {wanted}"));
     std::fs::remove_dir_all(&folder).unwrap();
     let files = "config.json, tokenizer.json, model.safetensors";

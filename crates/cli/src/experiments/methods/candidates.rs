@@ -1,5 +1,6 @@
 //! The methods and the settings that are tried of each: as many for one as for another.
 
+use core_tensors::Schedule;
 use losses::features::Kernel;
 use losses::{Control, Correlation, Decoupled, Distillation, Divergence, Game, TemperatureScale};
 use models::Cnn;
@@ -10,10 +11,12 @@ use crate::schemes::{Imitation, Strength};
 /// Settings that are tried of a method; labels alone have nothing to try.
 pub(super) const N_SETTINGS: usize = 6;
 /// λ and T of terms that stand in for the labels, (1 − λ) CE + λ · term.
-const LAMBDAS: [f64; 2] = [0.5, 0.9];
-const TEMPERATURES: [f64; 3] = [1.0, 2.0, 4.0];
+const LAMBDAS: [f64; 3] = [0.1, 0.5, 0.9];
+const TEMPERATURES: [f64; 2] = [1.0, 4.0];
 /// Sizes of terms that stand beside the labels, in units of the labels' loss at the start.
 const RATIOS: [f64; N_SETTINGS] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+/// A likelihood of 256 numbers has no zero to measure from: its weight is a ratio times this, of the order of CE / 256.
+const OF_LIKELIHOOD: f64 = 0.01;
 /// ε of smoothed labels.
 const SMOOTHINGS: [f64; N_SETTINGS] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
 /// Generations of born-again networks, the first without a teacher.
@@ -33,6 +36,10 @@ pub(super) struct Method {
 pub(super) struct Setting {
     pub(super) taught: Taught,
     pub(super) training: Training,
+    /// λ, ε, a ratio or a weight, as the report shows it.
+    pub(super) weight: f64,
+    /// T, or the one it falls from.
+    pub(super) temperature: Option<f64>,
 }
 
 /// What answers a student's objects have.
@@ -80,20 +87,28 @@ impl Training {
 
 /// All methods, controls first.
 pub(super) fn methods() -> Vec<Method> {
-    let labels = Training::Chain(vec![student()], Distillation::labels_only());
+    let none = Setting {
+        taught: Taught::Nothing,
+        training: Training::Chain(vec![student()], Distillation::labels_only()),
+        weight: 0.0,
+        temperature: None,
+    };
     let smoothed = |&share: &f64| {
-        let loss = Distillation::convex(1.0, 1.0);
-        setting(Taught::Smoothed(share), Training::Chain(vec![student()], loss))
+        let training = Training::Chain(vec![student()], Distillation::convex(1.0, 1.0));
+        Setting { taught: Taught::Smoothed(share), training, weight: share, temperature: None }
     };
     let plain = |row, taught| method(row, hinton(taught, &[student()]));
     let answers = |row, kind| {
         let term = |t| Imitation::Answers(kind, t);
         method(row, convex(Taught::Scores, term))
     };
-    let maps = |row, what| method(row, beside(Taught::Hidden(MAPS), what));
-    let rows = |row, what| method(row, beside(Taught::Hidden(LAST_HIDDEN), what));
+    let of_labels: fn(f64) -> Strength = Strength::OfLabels;
+    let maps = |row, what| method(row, beside(Taught::Hidden(MAPS), what, of_labels));
+    let rows = |row, what| method(row, beside(Taught::Hidden(LAST_HIDDEN), what, of_labels));
+    let logits = Imitation::Answers(Divergence::Logits, 1.0);
+    let weighed = |ratio| Strength::Weight(OF_LIKELIHOOD * ratio);
     vec![
-        method("none", vec![setting(Taught::Nothing, labels)]),
+        method("none", vec![none]),
         method("smoothed-labels", SMOOTHINGS.iter().map(smoothed).collect()),
         plain("untrained", Taught::Untrained),
         plain("any-object", Taught::Control(Control::AnyObject)),
@@ -105,7 +120,7 @@ pub(super) fn methods() -> Vec<Method> {
         answers("variation", Divergence::TotalVariation),
         answers("hellinger", Divergence::SquaredHellinger),
         // T cancels.
-        method("logits", beside(Taught::Scores, Imitation::Answers(Divergence::Logits, 1.0))),
+        method("logits", beside(Taught::Scores, logits, of_labels)),
         method("decoupled", decoupled()),
         method("correlation", correlations()),
         method("standardised", convex(Taught::Scores, Imitation::Standardised)),
@@ -117,7 +132,7 @@ pub(super) fn methods() -> Vec<Method> {
             Imitation::Selectivity(Kernel::Polynomial { degree: 2, constant: 0.0 }),
         ),
         maps("selectivity-gaussian", Imitation::Selectivity(Kernel::Gaussian { scale: 1.0 })),
-        maps("information", Imitation::Information),
+        method("information", beside(Taught::Hidden(MAPS), Imitation::Information, weighed)),
         rows("similarity", Imitation::Similarity),
         rows("relational-distance", Imitation::RelationalDistance),
         rows("relational-angle", Imitation::RelationalAngle),
@@ -126,7 +141,7 @@ pub(super) fn methods() -> Vec<Method> {
         method("assistant", hinton(Taught::Scores, &[assistant(), student()])),
         method("born-again", hinton(Taught::Nothing, &vec![student(); GENERATIONS])),
         plain("ensemble", Taught::Ensemble),
-        method("ensemble-distribution", convex(Taught::Members, Imitation::Members)),
+        method("ensemble-distribution", members()),
         method("mutual", mutual()),
     ]
 }
@@ -135,81 +150,84 @@ fn method(row: &'static str, settings: Vec<Setting>) -> Method {
     Method { row, settings }
 }
 
-fn setting(taught: Taught, training: Training) -> Setting {
-    Setting { taught, training }
-}
-
-/// (λ, T), λ by λ.
-fn grid() -> impl Iterator<Item = (f64, f64)> {
-    LAMBDAS.into_iter().flat_map(|lambda| TEMPERATURES.map(|t| (lambda, t)))
-}
-
 /// (1 − λ) CE + λ T² soft CE along a chain.
 fn hinton(taught: Taught, links: &[Cnn]) -> Vec<Setting> {
-    let of = |(lambda, t)| {
-        setting(taught, Training::Chain(links.to_vec(), Distillation::hinton(lambda, t)))
-    };
-    grid().map(of).collect()
+    pairs(LAMBDAS, TEMPERATURES, |lambda, t| {
+        let training = Training::Chain(links.to_vec(), Distillation::hinton(lambda, t));
+        Setting { taught, training, weight: lambda, temperature: Some(t) }
+    })
 }
 
 /// (1 − λ) CE + λ · a term at T.
 fn convex(taught: Taught, term: impl Fn(f64) -> Imitation) -> Vec<Setting> {
-    let of = |(lambda, t)| {
+    pairs(LAMBDAS, TEMPERATURES, |lambda, t| {
         let (what, strength) = (term(t), Strength::Weight(lambda));
-        setting(taught, Training::Imitation { what, label_weight: 1.0 - lambda, strength })
-    };
-    grid().map(of).collect()
+        let training = Training::Imitation { what, label_weight: 1.0 - lambda, strength };
+        Setting { taught, training, weight: lambda, temperature: Some(t) }
+    })
 }
 
 /// CE + a term of one size or another.
-fn beside(taught: Taught, what: Imitation) -> Vec<Setting> {
+fn beside(taught: Taught, what: Imitation, strength: fn(f64) -> Strength) -> Vec<Setting> {
     let of = |ratio| {
-        let strength = Strength::OfLabels(ratio);
-        setting(taught, Training::Imitation { what, label_weight: 1.0, strength })
+        let training = Training::Imitation { what, label_weight: 1.0, strength: strength(ratio) };
+        Setting { taught, training, weight: ratio, temperature: None }
     };
     RATIOS.into_iter().map(of).collect()
 }
 
 fn decoupled() -> Vec<Setting> {
-    let of = |(temperature, others_weight)| {
+    pairs([1.0, 4.0, 8.0], TEMPERATURES, |others_weight, temperature| {
         let scale = TemperatureScale::Squared;
         let config = Decoupled { label_weight: 1.0, others_weight, temperature, scale };
-        of_weight_one(Imitation::Decoupled(config))
-    };
-    pairs([2.0, 4.0], [1.0, 4.0, 8.0]).map(of).collect()
+        of_weight_one(Imitation::Decoupled(config), others_weight, temperature)
+    })
 }
 
 fn correlations() -> Vec<Setting> {
-    let of = |(temperature, weight)| {
+    pairs([0.5, 2.0, 4.0], TEMPERATURES, |weight, temperature| {
         let scale = TemperatureScale::Squared;
         let config =
             Correlation { object_weight: weight, class_weight: weight, temperature, scale };
-        of_weight_one(Imitation::Correlation(config))
-    };
-    pairs([1.0, 4.0], [1.0, 2.0, 4.0]).map(of).collect()
+        of_weight_one(Imitation::Correlation(config), weight, temperature)
+    })
 }
 
-fn of_weight_one(what: Imitation) -> Setting {
+fn of_weight_one(what: Imitation, weight: f64, temperature: f64) -> Setting {
     let strength = Strength::Weight(1.0);
-    setting(Taught::Scores, Training::Imitation { what, label_weight: 1.0, strength })
+    let training = Training::Imitation { what, label_weight: 1.0, strength };
+    Setting { taught: Taught::Scores, training, weight, temperature: Some(temperature) }
+}
+
+/// CE + w · the Dirichlet's term, whose slopes are some tens of the labels'; T stays or falls to 1.
+fn members() -> Vec<Setting> {
+    pairs([0.01, 0.1, 1.0], [2.0, 10.0], |weight, t| {
+        let falls = Schedule::Linear { from: t, to: 1.0 };
+        let schedule = if t > 2.0 { falls } else { Schedule::Constant(t) };
+        let (what, strength) = (Imitation::Members(schedule), Strength::Weight(weight));
+        let training = Training::Imitation { what, label_weight: 1.0, strength };
+        Setting { taught: Taught::Members, training, weight, temperature: Some(t) }
+    })
 }
 
 fn adversarial() -> Vec<Setting> {
-    let of = |(is_conditional, weight)| {
-        let game = Game::NonSaturating;
-        setting(Taught::Nothing, Training::Adversarial { game, weight, is_conditional })
+    let of = |weight, is_conditional| {
+        let training = Training::Adversarial { game: Game::NonSaturating, weight, is_conditional };
+        Setting { taught: Taught::Nothing, training, weight, temperature: None }
     };
-    pairs([false, true], [0.02, 0.1, 0.5]).map(of).collect()
+    pairs([0.02, 0.1, 0.5], [false, true], of)
 }
 
 fn mutual() -> Vec<Setting> {
-    let of =
-        |(temperature, weight)| setting(Taught::Nothing, Training::Mutual { weight, temperature });
-    pairs([1.0, 4.0], [0.5, 1.0, 2.0]).map(of).collect()
+    pairs([0.1, 0.5, 2.0], TEMPERATURES, |weight, temperature| {
+        let training = Training::Mutual { weight, temperature };
+        Setting { taught: Taught::Nothing, training, weight, temperature: Some(temperature) }
+    })
 }
 
-fn pairs<T: Copy>(of: [T; 2], with: [f64; 3]) -> impl Iterator<Item = (T, f64)> {
-    of.into_iter().flat_map(move |a| with.map(|b| (a, b)))
+/// Every pair, the first number slowest.
+fn pairs<T: Copy>(weights: [f64; 3], with: [T; 2], of: impl Fn(f64, T) -> Setting) -> Vec<Setting> {
+    weights.into_iter().flat_map(|weight| with.map(|with| of(weight, with))).collect()
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     title: "Sentiment of tweets: a teacher that reads words, a student of 768 numbers",
     source: "004, 000",
     summary: "The teacher, a Bi-LSTM with embeddings of 100 numbers and 100 units a direction, sees the words of a tweet in order; the \
-        linear student (1538 parameters) sees 768 frozen numbers: sentence vectors of a BERT where one is at hand, else its \
-        words, hashed, a substitute that is named so. One training text in ten is held \
+        linear student (1538 parameters) sees 768 frozen numbers: its words, hashed, a substitute that is named so, and, where a \
+        BERT is at hand, that network's sentence vectors. One training text in ten is held \
         out by each seed and chooses the passes of the teacher and of the linear model on the same words, and λ and T of \
         (1 − λ) CE + λ T² soft CE; λ = 0 is among the choices. In place of the teacher: labels smoothed to the mean entropy of \
         its answers. A second teacher has also learned from 98 000 tweets of other days, where they are at hand, in two passes and with \
@@ -59,8 +59,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     ],
     claims: &[Claim {
         id: "C16",
-        text: "Twitter: with a teacher the student gains 1.7 points of accuracy. (Needs the whole data set and BERT; rows of \
-            substitutes have other names.)",
+        text: "Twitter: with a teacher the student gains 1.7 points of accuracy. (Needs the whole data set, BERT and the \
+            scale paper; rows of substitutes have other names.)",
         published: &[
             published(TEACHER, "accuracy", 0.764, 0.004),
             published(NONE, "accuracy", 0.747, 0.005),

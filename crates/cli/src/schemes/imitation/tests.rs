@@ -99,10 +99,12 @@ fn every_term_falls_when_it_is_all_that_counts() {
         (Imitation::Standardised(2.0), &of_scores),
         (Imitation::Decoupled(decoupled), &of_scores),
         (Imitation::Correlation(correlation), &of_scores),
-        (Imitation::Members(1.0), &of_members),
+        (Imitation::Members(Schedule::Constant(2.0)), &of_members),
         (Imitation::Hint, &of_layer),
         (Imitation::Attention, &of_layer),
         (Imitation::Selectivity(Kernel::Linear), &of_layer),
+        (Imitation::Selectivity(Kernel::Polynomial { degree: 2, constant: 0.0 }), &of_layer),
+        (Imitation::Selectivity(Kernel::Gaussian { scale: 1.0 }), &of_layer),
         (Imitation::Information, &of_layer),
         (Imitation::Similarity, &of_layer),
         (Imitation::RelationalDistance, &of_layer),
@@ -110,13 +112,21 @@ fn every_term_falls_when_it_is_all_that_counts() {
         (Imitation::Probabilistic, &of_layer),
     ];
     for (what, data) in cases {
-        let course = course(&network, what, 0.0, Strength::OfLabels(1.0));
+        let course = course(&network, what, 0.0, Strength::Weight(1.0));
         let mut objectives = Vec::new();
         let w = train_imitating(&task, &course, data, &rng, |_, epoch| {
             objectives.push(epoch.objective);
             Ok(())
         });
-        assert!(w.unwrap().layout() == &network.layout(), "what was trained beside it is dropped");
+        let w = w.unwrap();
+        assert!(w.layout() == &network.layout(), "what was trained beside it is dropped");
+        // A map of channels alone would lower the term as well.
+        let start = network.init(&mut rng.split("student"), &Device::Cpu).unwrap();
+        let moved = |block: usize| {
+            let gap = (&w.blocks()[block] - &start.blocks()[block]).unwrap().abs().unwrap();
+            gap.max_all().unwrap().to_scalar::<f32>().unwrap()
+        };
+        assert!(moved(0) > 1e-3 && moved(1) > 1e-3, "{what:?}");
         assert!(objectives.last() < objectives.first(), "{what:?}: {objectives:?}");
     }
 }
@@ -143,6 +153,32 @@ fn a_strength_in_units_of_the_labels_is_one_at_the_start() {
     let labels = objective(0.0, 1.0);
     assert!((objective(1.0, 1.0) - 2.0 * labels).abs() < 1e-5 * labels);
     assert!((objective(0.3, 0.0) - 0.3 * labels).abs() < 1e-5 * labels);
+}
+
+#[test]
+fn a_temperature_that_falls_is_that_of_each_step() {
+    let (session, rng, data) = (session(), Rng::new(9), pictures());
+    let (task, network, big) = (task(&session), student(), teacher());
+    let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
+    let data = taught_by_members(&data, &[(&big, &w), (&big, &w)]).unwrap();
+    // Two steps on all objects, the student all but still: T = 4, then 4 + (1 − 4) / 2.
+    let (fit, learning_rate) = (Fit { epochs: 2, batch_size: 48 }, 1e-9);
+    let objectives = |schedule: Schedule| {
+        let course = course(&network, Imitation::Members(schedule), 0.0, Strength::Weight(1.0));
+        let course = ImitationCourse { fit, learning_rate, ..course };
+        let mut found = Vec::new();
+        train_imitating(&task, &course, &data, &rng, |_, epoch| {
+            found.push(epoch.objective);
+            Ok(())
+        })
+        .unwrap();
+        found
+    };
+    let falling = objectives(Schedule::Linear { from: 4.0, to: 1.0 });
+    for (found, t) in falling.iter().zip([4.0, 2.5]) {
+        let wanted = objectives(Schedule::Constant(t))[0];
+        assert!((found - wanted).abs() < 1e-4 * wanted.abs(), "{falling:?} {wanted}");
+    }
 }
 
 #[test]
