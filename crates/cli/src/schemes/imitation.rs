@@ -16,6 +16,8 @@ use crate::experiment::Task;
 
 /// Power of the activations in an attention map.
 const POWER: f64 = 2.0;
+/// Objects of a batch whose pairs and triples are looked at.
+const MOST_RELATED: usize = 24;
 /// Smallest variance of a feature of the teacher.
 const SMALLEST_VARIANCE: f64 = 1e-5;
 
@@ -45,9 +47,9 @@ pub enum Imitation {
     Information,
     /// [`features::similarity`].
     Similarity,
-    /// [`features::relational_distance`].
+    /// [`features::relational_distance`] of the first 24 objects of a batch.
     RelationalDistance,
-    /// [`features::relational_angle`].
+    /// [`features::relational_angle`] of the first 24 objects of a batch: it grows with their cube.
     RelationalAngle,
     /// [`features::probabilistic`].
     Probabilistic,
@@ -167,6 +169,8 @@ impl ImitationCourse<'_> {
             let teacher = like(&student, batch)?;
             Ok([student, teacher])
         };
+        // Object with object: the two need not have the same places.
+        let rows = || anyhow::Ok([self.output(&outputs)?, answers(batch)?.clone()]);
         let mapped = || -> Result<[Tensor; 2]> {
             let [student, teacher] = hidden()?;
             let map = beside.blocks().first().context("a map of channels")?;
@@ -200,10 +204,12 @@ impl ImitationCourse<'_> {
                 let [student, teacher] = hidden()?;
                 features::selectivity(&student, &teacher, kernel)?
             }
-            Imitation::Similarity => of_rows(features::similarity, hidden()?)?,
-            Imitation::RelationalDistance => of_rows(features::relational_distance, hidden()?)?,
-            Imitation::RelationalAngle => of_rows(features::relational_angle, hidden()?)?,
-            Imitation::Probabilistic => of_rows(features::probabilistic, hidden()?)?,
+            Imitation::Similarity => of_rows(features::similarity, rows()?)?,
+            Imitation::RelationalDistance => {
+                of_rows(features::relational_distance, some(rows()?)?)?
+            }
+            Imitation::RelationalAngle => of_rows(features::relational_angle, some(rows()?)?)?,
+            Imitation::Probabilistic => of_rows(features::probabilistic, rows()?)?,
         };
         Ok((labels, term))
     }
@@ -216,17 +222,28 @@ fn of_rows(
     Ok(loss(&student, &teacher)?)
 }
 
+fn answers(batch: &Dataset) -> Result<&Tensor> {
+    let soft = batch.soft().context("a teacher's hidden layer: wanted one, found none")?;
+    Ok(soft.scores())
+}
+
+/// The first objects of both.
+fn some([student, teacher]: [Tensor; 2]) -> Result<[Tensor; 2]> {
+    let n = student.dim(0)?.min(MOST_RELATED);
+    Ok([student.narrow(0, 0, n)?, teacher.narrow(0, 0, n)?])
+}
+
 /// The teacher's outputs that a batch holds, (m, d), in the student's places: (m, d / (h·w), h, w) beside (m, c, h, w).
 fn like(student: &Tensor, batch: &Dataset) -> Result<Tensor> {
-    let soft = batch.soft().context("a teacher's hidden layer: wanted one, found none")?;
-    let (m, d) = soft.scores().dims2()?;
+    let teacher = answers(batch)?;
+    let (m, d) = teacher.dims2()?;
     let places = student.dims().get(2..).unwrap_or_default();
     let n: usize = places.iter().product();
     if d % n.max(1) != 0 {
         bail!("numbers of the teacher's hidden layer: wanted a multiple of {n} places, found {d}");
     }
     let shape: Vec<usize> = [m, d / n.max(1)].iter().chain(places).copied().collect();
-    Ok(soft.scores().reshape(shape)?)
+    Ok(teacher.reshape(shape)?)
 }
 
 /// A linear map of the channels, the same at every place: (m, c, …) → (m, rows, …).

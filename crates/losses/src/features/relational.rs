@@ -38,8 +38,16 @@ pub fn relational_angle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
 }
 
 /// xⱼ − xᵢ, (m, m, d): exact zeros between equal objects, which a difference of products would not give.
+///
+/// Rows are picked, as the way back of a broadcast is ten times slower than that of picking.
 fn differences(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.unsqueeze(0)?.broadcast_sub(&x.unsqueeze(1)?)
+    let (m, d) = x.dims2()?;
+    let objects = Tensor::arange(0u32, m as u32, x.device())?;
+    let each = |shape: (usize, usize)| -> candle_core::Result<Tensor> {
+        x.contiguous()?
+            .index_select(&objects.reshape(shape)?.broadcast_as((m, m))?.flatten_all()?, 0)
+    };
+    (each((1, m))? - each((m, 1))?)?.reshape((m, m, d))
 }
 
 /// ψ, (m, m); zeros where all objects coincide.

@@ -9,16 +9,16 @@ use super::{assistant, student};
 use crate::schemes::{Imitation, Strength};
 
 /// Settings that are tried of a method; labels alone have nothing to try.
-pub(super) const N_SETTINGS: usize = 6;
+pub(super) const N_SETTINGS: usize = 4;
 /// λ and T of terms that stand in for the labels, (1 − λ) CE + λ · term.
-const LAMBDAS: [f64; 3] = [0.1, 0.5, 0.9];
+const LAMBDAS: [f64; 2] = [0.3, 0.9];
 const TEMPERATURES: [f64; 2] = [1.0, 4.0];
 /// Sizes of terms that stand beside the labels, in units of the labels' loss at the start.
-const RATIOS: [f64; N_SETTINGS] = [0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
-/// A likelihood of 256 numbers has no zero to measure from: its weight is a ratio times this, of the order of CE / 256.
+const RATIOS: [f64; N_SETTINGS] = [0.03, 0.2, 1.0, 5.0];
+/// A likelihood of 400 numbers has no zero to measure from: its weight is a ratio times this, of the order of CE / 400.
 const OF_LIKELIHOOD: f64 = 0.01;
 /// ε of smoothed labels.
-const SMOOTHINGS: [f64; N_SETTINGS] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5];
+const SMOOTHINGS: [f64; N_SETTINGS] = [0.05, 0.1, 0.2, 0.4];
 /// Generations of born-again networks, the first without a teacher.
 const GENERATIONS: usize = 3;
 /// Outputs of the teacher whose channels and places count, and those of its last hidden layer.
@@ -177,7 +177,7 @@ fn beside(taught: Taught, what: Imitation, strength: fn(f64) -> Strength) -> Vec
 }
 
 fn decoupled() -> Vec<Setting> {
-    pairs([1.0, 4.0, 8.0], TEMPERATURES, |others_weight, temperature| {
+    pairs([1.0, 8.0], TEMPERATURES, |others_weight, temperature| {
         let scale = TemperatureScale::Squared;
         let config = Decoupled { label_weight: 1.0, others_weight, temperature, scale };
         of_weight_one(Imitation::Decoupled(config), others_weight, temperature)
@@ -185,7 +185,7 @@ fn decoupled() -> Vec<Setting> {
 }
 
 fn correlations() -> Vec<Setting> {
-    pairs([0.5, 2.0, 4.0], TEMPERATURES, |weight, temperature| {
+    pairs([1.0, 4.0], TEMPERATURES, |weight, temperature| {
         let scale = TemperatureScale::Squared;
         let config =
             Correlation { object_weight: weight, class_weight: weight, temperature, scale };
@@ -201,7 +201,7 @@ fn of_weight_one(what: Imitation, weight: f64, temperature: f64) -> Setting {
 
 /// CE + w · the Dirichlet's term, whose slopes are some tens of the labels'; T stays or falls to 1.
 fn members() -> Vec<Setting> {
-    pairs([0.01, 0.1, 1.0], [2.0, 10.0], |weight, t| {
+    pairs([0.03, 0.3], [2.0, 10.0], |weight, t| {
         let falls = Schedule::Linear { from: t, to: 1.0 };
         let schedule = if t > 2.0 { falls } else { Schedule::Constant(t) };
         let (what, strength) = (Imitation::Members(schedule), Strength::Weight(weight));
@@ -215,18 +215,18 @@ fn adversarial() -> Vec<Setting> {
         let training = Training::Adversarial { game: Game::NonSaturating, weight, is_conditional };
         Setting { taught: Taught::Nothing, training, weight, temperature: None }
     };
-    pairs([0.02, 0.1, 0.5], [false, true], of)
+    pairs([0.05, 0.5], [false, true], of)
 }
 
 fn mutual() -> Vec<Setting> {
-    pairs([0.1, 0.5, 2.0], TEMPERATURES, |weight, temperature| {
+    pairs([0.3, 2.0], TEMPERATURES, |weight, temperature| {
         let training = Training::Mutual { weight, temperature };
         Setting { taught: Taught::Nothing, training, weight, temperature: Some(temperature) }
     })
 }
 
 /// Every pair, the first number slowest.
-fn pairs<T: Copy>(weights: [f64; 3], with: [T; 2], of: impl Fn(f64, T) -> Setting) -> Vec<Setting> {
+fn pairs<T: Copy>(weights: [f64; 2], with: [T; 2], of: impl Fn(f64, T) -> Setting) -> Vec<Setting> {
     weights.into_iter().flat_map(|weight| with.map(|with| of(weight, with))).collect()
 }
 

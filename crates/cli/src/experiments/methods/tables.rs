@@ -33,17 +33,17 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
     id: "methods",
     title: "Methods of distillation side by side, equally tuned",
     source: "",
-    summary: "A convolutional teacher (20 522 parameters) of 59 000 objects, a convolutional student (2202) of the other 1000, with \
-        their labels; twenty passes in batches of 100, step size .003, for all. Every method tries six settings on 800 of the 1000 and \
+    summary: "A convolutional teacher (27 562 parameters) of 59 000 objects, a convolutional student (2346) of the other 1000, with \
+        their labels; twenty passes in batches of 100, step size .003, for all. Every method tries four settings on 800 of the 1000 and \
         keeps the one with the least cross-entropy on the other 200; the student that is tested is trained on all 1000. Tried are \
-        λ of .1, .5, .9 with T of 1 and 4, or six sizes of a term that stands beside the labels (.03 to 10 of the labels' loss at the \
-        start; of the variational information a hundredth as a factor), or ε of smoothed labels from .02 to .5, or three weights with two temperatures \
-        or games; the weight chosen is that number. Labels alone have nothing to tune. Start and batches are the same for all \
+        λ of .3 and .9 with T of 1 and 4, or four sizes of a term that stands beside the labels (.03 to 5 of the labels' loss at the \
+        start; of the variational information a hundredth of these as a factor), or ε of smoothed labels from .05 to .4, or two \
+        weights with two temperatures or games; the weight chosen is that number. Labels alone have nothing to tune. Start and batches are the same for all \
         methods of a seed; each seed has its own teachers, held-out objects and tuning, so that intervals hold what these add, \
         but the 1000 objects and the test objects are the same for all. Two hundred steps also reward what is learned fast. \
         Controls: smoothed labels, a network of the teacher's shape that was never trained, the teacher's answers for other \
-        objects. Losses of hidden layers compare the second convolutions (maps of 4 × 4 places) or, object with object, the \
-        teacher's last hidden layer. The assistant (3898 parameters) and three born-again generations learn from the same 1000 objects; \
+        objects. Losses of hidden layers compare the second convolutions (maps of 5 × 5 places) or, object with object, the \
+        teacher's last hidden layer (relational: the first 24 objects of a batch). The assistant (3730 parameters) and three born-again generations learn from the same 1000 objects; \
         born-again and mutual (two students) have no teacher; the distribution of three teachers is learned at T = 2 or at one that falls from 10 to 1.",
     data: &["fashion-mnist", "mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),

@@ -208,6 +208,10 @@ fn what_does_not_fit_is_refused() {
     let odd = data.clone().taught_by(48, |x| x.narrow(1, 0, 7)).unwrap();
     let odd = message(run(Imitation::Attention, 1, &odd));
     assert!(odd.contains("wanted a multiple of 4 places, found 7"), "{odd}");
+    // Where objects are compared with objects, any width will do.
+    let narrow = data.clone().taught_by(48, |x| x.narrow(1, 0, 7)).unwrap();
+    let course = course(&network, Imitation::Similarity, 1.0, Strength::Weight(1.0));
+    assert!(train_imitating(&task, &course, &narrow, &rng, |_, _| Ok(())).is_ok());
     let layer = message(run(Imitation::Attention, 9, &data));
     assert!(layer.contains("layer of the student: wanted < 3, found 9"), "{layer}");
     let values = Dataset::new(data.x().clone(), Targets::Values(data.x().clone())).unwrap();

@@ -177,7 +177,9 @@ impl Band {
     pub(super) fn unfold<T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
         match (self.e.padding, self.e.out_w) {
             (0, 8) => self.unfold_wide::<8, T>(pictures, unfolded),
+            (0, 11) => self.unfold_wide::<11, T>(pictures, unfolded),
             (0, 24) => self.unfold_wide::<24, T>(pictures, unfolded),
+            (0, 26) => self.unfold_wide::<26, T>(pictures, unfolded),
             _ => self.unfold_any(pictures, unfolded),
         }
     }
@@ -185,12 +187,14 @@ impl Band {
     pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
         match (self.e.padding, self.e.out_w) {
             (0, 8) => self.fold_wide::<8, T>(unfolded, pictures),
+            (0, 11) => self.fold_wide::<11, T>(unfolded, pictures),
             (0, 24) => self.fold_wide::<24, T>(unfolded, pictures),
+            (0, 26) => self.fold_wide::<26, T>(unfolded, pictures),
             _ => self.fold_any(unfolded, pictures),
         }
     }
 
-    /// Without padding, rows of N answers: those of 28 × 28 pictures under 5 × 5 filters, before the first pooling and after.
+    /// Without padding, rows of N answers: those of 28 × 28 pictures under filters of 5 × 5 (24, then 8) or 3 × 3 (26, then 11).
     fn unfold_wide<const N: usize, T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
         let (n, w) = (self.places(), self.e.w);
         vectorised(

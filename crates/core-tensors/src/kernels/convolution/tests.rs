@@ -36,7 +36,7 @@ fn gap(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// m, c, h, w, o, k, padding, whether there is a bias. Batches and pictures straddle groups, parts and bands.
-const CASES: [([usize; 7], bool); 14] = [
+const CASES: [([usize; 7], bool); 16] = [
     ([3, 2, 7, 6, 4, 3, 0], true),
     ([1, 1, 5, 5, 2, 5, 0], false),
     ([5, 3, 6, 9, 2, 3, 1], false),
@@ -46,12 +46,14 @@ const CASES: [([usize; 7], bool); 14] = [
     ([5, 80, 23, 20, 3, 5, 0], false),
     ([2, 1, 3, 4, 2, 5, 3], true),
     ([1, 2, 1, 2, 3, 2, 3], false),
-    // Rows of 24 and of 8 answers, which have a way of their own.
+    // Rows of 24, 8, 26 and 11 answers, which have a way of their own.
     ([6, 2, 28, 28, 3, 5, 0], true),
     ([7, 3, 12, 12, 4, 5, 0], true),
     ([2, 1, 9, 28, 2, 5, 0], false),
     ([2, 20, 28, 28, 2, 5, 0], true),
     ([37, 3, 12, 12, 4, 5, 0], true),
+    ([3, 60, 28, 28, 2, 3, 0], true),
+    ([7, 3, 13, 13, 4, 3, 0], false),
 ];
 
 #[test]
