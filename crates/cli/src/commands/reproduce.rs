@@ -172,20 +172,12 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
     let mut notice = |line: String| eprintln!("warning: {line}");
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
     let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut bert = None;
-    for id in ids {
+    let is_optional = |id: &str| id == BERT_BASE.name;
+    for &id in ids.iter().filter(|id| !is_optional(id)) {
         let side = arguments.scale.side();
         if id == VGG19 {
             let loaded = Weights::load(&places, &device, &mut notice)?;
             weights.insert(id.to_owned(), loaded);
-        } else if id == BERT_BASE.name {
-            // Nobody waits for 440 MB to see whether the program runs.
-            let is_smoke = arguments.scale == Scale::Smoke;
-            let find = if is_smoke { Bert::on_disk } else { Bert::find };
-            match find(&BERT_BASE, &places)? {
-                Ok(found) => bert = Some(found),
-                Err(reason) => notice(format!("{reason}; its rows are not run")),
-            }
         } else if id == tweets::ID {
             texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
         } else if id == IMAGENETTE {
@@ -195,8 +187,23 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
             data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
         }
     }
+    // Last, so that nobody is told of it whose data are missing.
+    let bert = if ids.iter().any(|id| is_optional(id)) { bert(arguments, &places)? } else { None };
     let session = Session::new(arguments.scale, device, data);
     Ok(session.with_texts(texts).with_weights(weights).with_bert(bert, places.cache))
+}
+
+/// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.
+#[expect(clippy::print_stderr, reason = "a user must know what is not run")]
+fn bert(arguments: &Arguments, places: &Places) -> Result<Option<Bert>> {
+    let find = if arguments.scale == Scale::Smoke { Bert::on_disk } else { Bert::find };
+    Ok(match find(&BERT_BASE, places)? {
+        Ok(found) => Some(found),
+        Err(reason) => {
+            eprintln!("warning: {reason}; its rows are not run");
+            None
+        }
+    })
 }
 
 /// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.
