@@ -2,6 +2,7 @@
 
 use models::Mlp;
 
+use crate::checks;
 use crate::edit::Edit;
 use crate::error::{Error, Result};
 use crate::pairing::Pairing;
@@ -21,15 +22,15 @@ pub fn align(
     drop_layers: &[usize],
     mut rank: impl FnMut(usize) -> Result<Vec<usize>>,
 ) -> Result<Vec<Edit>> {
+    checks::network(teacher)?;
+    checks::network(student)?;
     let targets = targets(teacher, student, drop_layers)?;
     let mut plan = Vec::new();
     for layer in (1..teacher.widths.len() - 1).rev() {
         let (n, target) = (teacher.widths[layer], targets[layer]);
         if target < n {
             let order = rank(layer)?;
-            let mut sorted = order.clone();
-            sorted.sort_unstable();
-            if !sorted.into_iter().eq(0..n) {
+            if !checks::is_permutation(&order, n) {
                 let wanted = format!("each of 0 to {} once", n - 1);
                 return Err(Error::mismatch("units of a layer", wanted, format!("{order:?}")));
             }
@@ -51,6 +52,13 @@ fn targets(teacher: &Mlp, student: &Mlp, drop_layers: &[usize]) -> Result<Vec<us
         return refuse("activation and biases must be the same in both networks".into());
     }
     let depth = teacher.widths.len() - 1;
+    if let Some(layer) = drop_layers
+        .iter()
+        .enumerate()
+        .find_map(|(i, layer)| drop_layers[..i].contains(layer).then_some(layer))
+    {
+        return refuse(format!("layer {layer} is named twice"));
+    }
     let mut targets = Vec::with_capacity(depth + 1);
     let mut of_student = student.widths.iter();
     for layer in 0..=depth {

@@ -8,7 +8,8 @@ use faer::Mat;
 use crate::error::{Error, Result};
 use crate::full::Full;
 use crate::gaussian::permuted_positions;
-use crate::structure::{Conditioned, Pin, Structure};
+use crate::greedy;
+use crate::structure::{Conditioned, Covariance, Pin, Structure};
 
 /// What a group of parameters is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,7 +75,7 @@ fn shifted(positions: &[usize], start: usize) -> Vec<usize> {
     positions.iter().map(|i| i - start).collect()
 }
 
-impl Structure for BlockDiagonal {
+impl Covariance for BlockDiagonal {
     const NAME: &'static str = "block";
 
     fn n_parameters(&self) -> usize {
@@ -98,7 +99,62 @@ impl Structure for BlockDiagonal {
         }
     }
 
-    fn condition(
+    fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+        let (shape, wanted) = (layout.blocks[block], layout.ranges()[block].clone());
+        let mut mean = Mat::zeros(shape.cols, shape.cols);
+        for (range, block) in self.ranges().filter(|(r, _)| wanted.contains(&r.start)) {
+            for at in (0..range.len()).step_by(shape.cols) {
+                mean += block.matrix().submatrix(at, at, shape.cols, shape.cols);
+            }
+        }
+        Ok(mean * faer::Scale(1.0 / shape.rows as f64))
+    }
+
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(|block, range| block.apply(&x[range]))
+    }
+
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(|block, range| block.solve(&x[range]))
+    }
+
+    fn precision_diagonal(&self) -> Result<Vec<f64>> {
+        self.each(|block, _| block.precision_diagonal())
+    }
+
+    fn log_det(&self) -> Result<f64> {
+        self.blocks.iter().map(Covariance::log_det).sum()
+    }
+
+    fn diagonal(&self) -> Result<Vec<f64>> {
+        self.each(|block, _| block.diagonal())
+    }
+
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
+        self.ranges().map(|(range, block)| block.precision_quadratic(&x[range])).sum()
+    }
+
+    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let mut all = Vec::with_capacity(self.n_parameters());
+        for block in &self.blocks {
+            all.extend(block.sample(rng)?);
+        }
+        Ok(all)
+    }
+
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    }
+}
+
+impl Structure for BlockDiagonal {
+    fn condition_unchecked(
         &self,
         layout: &Layout,
         slice: &Slice,
@@ -128,7 +184,7 @@ impl Structure for BlockDiagonal {
         Ok(Conditioned { covariance: Self { group: self.group, blocks }, shift, pin })
     }
 
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
         let (_, kept) = layout.split(slice)?;
         let pick = |(range, block): (Range<usize>, &Full)| {
             let here = shifted(&kept[local(&kept, &range)], range.start);
@@ -137,7 +193,7 @@ impl Structure for BlockDiagonal {
         Ok(Self { group: self.group, blocks: self.ranges().filter_map(pick).collect() })
     }
 
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
         let pinned = layout.positions(slice)?;
         let mut pin = Pin::default();
         for (range, block) in self.ranges() {
@@ -150,7 +206,12 @@ impl Structure for BlockDiagonal {
         Ok(pin)
     }
 
-    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+    fn permute_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        order: &[usize],
+    ) -> Result<Self> {
         let from = permuted_positions(layout, block, order);
         let pick = |(range, block): (Range<usize>, &Full)| {
             block.select(&shifted(&from[range.clone()], range.start))
@@ -158,50 +219,17 @@ impl Structure for BlockDiagonal {
         Ok(Self { group: self.group, blocks: self.ranges().map(pick).collect() })
     }
 
-    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
-        let (shape, wanted) = (layout.blocks[block], layout.ranges()[block].clone());
-        let mut mean = Mat::zeros(shape.cols, shape.cols);
-        for (range, block) in self.ranges().filter(|(r, _)| wanted.contains(&r.start)) {
-            for at in (0..range.len()).step_by(shape.cols) {
-                mean += block.matrix().submatrix(at, at, shape.cols, shape.cols);
-            }
+    fn check_same_shape(&self, other: &Self) -> Result<()> {
+        let sizes = |s: &Self| s.blocks.iter().map(Full::n_parameters).collect::<Vec<_>>();
+        let (wanted, found) = (sizes(self), sizes(other));
+        if wanted == found {
+            return Ok(());
         }
-        Ok(mean * faer::Scale(1.0 / shape.rows as f64))
+        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+        Err(Error::mismatch("rows of the blocks of a covariance", wanted, found))
     }
 
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
-        self.each(|block, range| block.apply(&x[range]))
-    }
-
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
-        self.each(|block, range| block.solve(&x[range]))
-    }
-
-    fn precision_diagonal(&self) -> Result<Vec<f64>> {
-        self.each(|block, _| block.precision_diagonal())
-    }
-
-    fn log_det(&self) -> Result<f64> {
-        self.blocks.iter().map(Structure::log_det).sum()
-    }
-
-    fn diagonal(&self) -> Result<Vec<f64>> {
-        self.each(|block, _| block.diagonal())
-    }
-
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
-        self.ranges().map(|(range, block)| block.precision_quadratic(&x[range])).sum()
-    }
-
-    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
-        let mut all = Vec::with_capacity(self.n_parameters());
-        for block in &self.blocks {
-            all.extend(block.sample(rng)?);
-        }
-        Ok(all)
-    }
-
-    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
         self.blocks.iter().zip(&other.blocks).map(|(p, q)| p.trace_ratio(q)).sum()
     }
 }

@@ -4,9 +4,11 @@ use core_tensors::linalg::dot;
 use core_tensors::{Layout, Rng, Slice};
 use faer::Mat;
 
-use crate::error::{Error, Result};
+use crate::checks;
+use crate::error::Result;
 use crate::gaussian::permuted_positions;
-use crate::structure::{Conditioned, Pin, Structure};
+use crate::greedy;
+use crate::structure::{Conditioned, Covariance, Pin, Structure};
 
 /// Ψ = diag(v), v > 0.
 ///
@@ -19,7 +21,7 @@ pub struct Diagonal {
 impl Diagonal {
     /// From the variances, (p,), each in (0, ∞).
     pub fn new(variance: Vec<f64>) -> Result<Self> {
-        positive("variance", &variance)?;
+        checks::all_positive("variance", &variance)?;
         Ok(Self { variance })
     }
 
@@ -29,8 +31,9 @@ impl Diagonal {
     }
 }
 
-impl Structure for Diagonal {
+impl Covariance for Diagonal {
     const NAME: &'static str = "diagonal";
+
     const IS_INDEPENDENT: bool = true;
 
     fn n_parameters(&self) -> usize {
@@ -38,39 +41,10 @@ impl Structure for Diagonal {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        same_length(layout, self.variance.len())
+        checks::same_length(layout, self.variance.len())
     }
 
-    fn condition(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        // Independent parameters learn nothing from one another: conditioning only drops.
-        let covariance = self.marginalize(layout, slice)?;
-        let shift = vec![0.0; covariance.variance.len()];
-        Ok(Conditioned { covariance, shift, pin: self.pin(layout, slice, residual)? })
-    }
-
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
-        let (_, kept) = layout.split(slice)?;
-        Ok(Self { variance: kept.iter().map(|&i| self.variance[i]).collect() })
-    }
-
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let pinned = layout.positions(slice)?;
-        let quadratic = pinned.iter().zip(residual).map(|(&i, r)| r * r / self.variance[i]).sum();
-        let log_det = pinned.iter().map(|&i| self.variance[i].ln()).sum();
-        Ok(Pin { n: pinned.len(), quadratic, log_det })
-    }
-
-    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
-        let from = permuted_positions(layout, block, order);
-        Ok(Self { variance: from.iter().map(|&i| self.variance[i]).collect() })
-    }
-
-    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+    fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
         let (shape, range) = (layout.blocks[block], layout.ranges()[block].clone());
         let mut mean = Mat::zeros(shape.cols, shape.cols);
         for row in self.variance[range].chunks_exact(shape.cols) {
@@ -79,11 +53,11 @@ impl Structure for Diagonal {
         Ok(mean)
     }
 
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         Ok(x.iter().zip(&self.variance).map(|(x, v)| x * v).collect())
     }
 
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         Ok(x.iter().zip(&self.variance).map(|(x, v)| x / v).collect())
     }
 
@@ -99,37 +73,61 @@ impl Structure for Diagonal {
         Ok(self.variance.clone())
     }
 
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
-        Ok(dot(x, &self.solve(x)?))
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
+        Ok(dot(x, &self.solve_unchecked(x)?))
     }
 
     fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
         Ok(self.variance.iter().map(|v| v.sqrt() * rng.normal()).collect())
     }
 
-    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    }
+}
+
+impl Structure for Diagonal {
+    fn condition_unchecked(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
+        // Independent parameters learn nothing from one another: conditioning only drops.
+        let covariance = self.marginalize_unchecked(layout, slice)?;
+        let shift = vec![0.0; covariance.variance.len()];
+        Ok(Conditioned { covariance, shift, pin: self.pin_unchecked(layout, slice, residual)? })
+    }
+
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        let (_, kept) = layout.split(slice)?;
+        Ok(Self { variance: kept.iter().map(|&i| self.variance[i]).collect() })
+    }
+
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        let pinned = layout.positions(slice)?;
+        let quadratic = pinned.iter().zip(residual).map(|(&i, r)| r * r / self.variance[i]).sum();
+        let log_det = pinned.iter().map(|&i| self.variance[i].ln()).sum();
+        Ok(Pin { n: pinned.len(), quadratic, log_det })
+    }
+
+    fn permute_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        order: &[usize],
+    ) -> Result<Self> {
+        let from = permuted_positions(layout, block, order);
+        Ok(Self { variance: from.iter().map(|&i| self.variance[i]).collect() })
+    }
+
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
         Ok(other.variance.iter().zip(&self.variance).map(|(q, p)| q / p).sum())
-    }
-}
-
-/// Refuses numbers that are not positive and finite.
-pub(crate) fn positive(what: &'static str, values: &[f64]) -> Result<()> {
-    match values.iter().position(|v| !(*v > 0.0 && v.is_finite())) {
-        Some(index) => Err(Error::OutOfRange {
-            name: format!("{what} of parameter {index}"),
-            value: values[index],
-            range: "(0, ∞)",
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a covariance over another number of parameters.
-pub(crate) fn same_length(layout: &Layout, found: usize) -> Result<()> {
-    match layout.n_parameters() {
-        wanted if wanted != found => {
-            Err(Error::mismatch("parameters of a covariance", wanted, found))
-        }
-        _ => Ok(()),
     }
 }

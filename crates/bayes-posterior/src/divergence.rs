@@ -2,10 +2,11 @@
 
 use core_tensors::linalg::dot;
 
-use crate::diagonal::{Diagonal, positive};
+use crate::checks;
+use crate::diagonal::Diagonal;
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
-use crate::structure::Structure;
+use crate::structure::{Covariance, Structure};
 
 /// KL(q ‖ p) in nats and its gradient with respect to the mean and the variances of a diagonal q.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +29,7 @@ pub struct Prior<'a, S> {
     independent: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-impl<'a, S: Structure> Prior<'a, S> {
+impl<'a, S: Covariance> Prior<'a, S> {
     /// Prepares divergences from a Gaussian, which must be positive definite.
     pub fn new(gaussian: &'a Gaussian<S>) -> Result<Self> {
         let precision_diagonal = gaussian.covariance().precision_diagonal()?;
@@ -50,12 +51,9 @@ impl<'a, S: Structure> Prior<'a, S> {
     /// ½ { Σ Pᵢᵢ vᵢ + (μ − m)ᵀ P (μ − m) − p + log |Ψ| − Σ log vᵢ },  P = Ψ⁻¹
     pub fn divergence(&self, mean: &[f64], variance: &[f64]) -> Result<Divergence> {
         let p = self.precision_diagonal.len();
-        for (what, found) in [("numbers of a mean", mean.len()), ("variances", variance.len())] {
-            if found != p {
-                return Err(Error::mismatch(what, p, found));
-            }
-        }
-        positive("variance", variance)?;
+        checks::length("numbers of a mean", p, mean.len())?;
+        checks::length("variances", p, variance.len())?;
+        checks::all_positive("variance", variance)?;
         let gap: Vec<f64> = mean.iter().zip(self.gaussian.mean()).map(|(a, b)| a - b).collect();
         let mean_gradient = self.gaussian.covariance().solve(&gap)?;
         let quadratic = dot(&gap, &mean_gradient);

@@ -4,10 +4,13 @@ use core_tensors::Slice;
 use core_tensors::kernels::Activation;
 use models::{Architecture, Mlp};
 
+use crate::checks;
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
+use crate::kronecker::Kronecker;
+use crate::kronecker_eigen::{Damping, KroneckerEigen};
 use crate::pairing::{Pairing, pair};
-use crate::structure::{Pin, Structure};
+use crate::structure::{Covariance, Pin, Structure};
 
 /// One step from a network to a smaller one. Layers count from 1, units from 0; both are those of the network that
 /// the edit before left.
@@ -87,7 +90,7 @@ impl Rules {
     }
 }
 
-impl<S: Structure> Posterior<S> {
+impl<S: Covariance> Posterior<S> {
     /// The posterior of an unedited network.
     pub fn new(network: Mlp, gaussian: Gaussian<S>) -> Result<Self> {
         let kept = network.widths.iter().map(|&n| (0..n).collect()).collect();
@@ -138,13 +141,59 @@ pub fn transform<S: Structure>(
                 remove_units(&transformed.posterior, *layer, units, rules.reading)?
             }
             Edit::RemoveLayer { layer, pairing } => {
-                remove_layer(&transformed.posterior, *layer, *pairing, rules)?
+                let is_exact = check_layer(&transformed.posterior.network, *layer, rules)?;
+                let order = pair(&transformed.posterior.gaussian, *layer - 1, *pairing)?;
+                remove_layer(&transformed.posterior, *layer, &order, is_exact)?
             }
         };
         transformed.posterior = posterior;
         transformed.pins.push(pinned);
     }
     Ok(transformed)
+}
+
+/// [`transform`] of a Laplace posterior under Kronecker curvature, whose edits go by a pair of factors.
+///
+/// Under [`Damping::Numerical`] the mean is carried by the pair that the prior does not damp, which keeps more of the
+/// network's function; the covariance, and the densities of what was pinned, are those of [`Damping::Prior`], as are
+/// permutations of a removed layer: what is uncertain about the smaller network is still the posterior's to say.
+pub fn transform_kronecker(
+    posterior: &Posterior<KroneckerEigen>,
+    plan: &[Edit],
+    rules: &Rules,
+    damping: Damping,
+) -> Result<Transformed<Kronecker>> {
+    damping.check()?;
+    let prior = posterior.to_kronecker(Damping::Prior)?;
+    let mut transformed = Transformed { posterior: prior, pins: Vec::with_capacity(plan.len()) };
+    let mut mover = match damping {
+        Damping::Prior => return transform(transformed.posterior, plan, rules),
+        Damping::Numerical { .. } => posterior.to_kronecker(damping)?,
+    };
+    for edit in plan {
+        let ((next, pinned), (moved, _)) = match edit {
+            Edit::RemoveUnits { layer, units } => (
+                remove_units(&transformed.posterior, *layer, units, rules.reading)?,
+                remove_units(&mover, *layer, units, rules.reading)?,
+            ),
+            Edit::RemoveLayer { layer, pairing } => {
+                let is_exact = check_layer(&mover.network, *layer, rules)?;
+                let order = pair(&transformed.posterior.gaussian, *layer - 1, *pairing)?;
+                (
+                    remove_layer(&transformed.posterior, *layer, &order, is_exact)?,
+                    remove_layer(&mover, *layer, &order, is_exact)?,
+                )
+            }
+        };
+        transformed.posterior = next;
+        transformed.pins.push(pinned);
+        mover = moved;
+    }
+    let Posterior { network, gaussian, kept, inexact } = transformed.posterior;
+    let (layout, mean) = (gaussian.layout().clone(), mover.gaussian.mean().to_vec());
+    let gaussian = Gaussian::new(layout, mean, gaussian.covariance().clone())?;
+    let posterior = Posterior::with_history(network, gaussian, kept, inexact)?;
+    Ok(Transformed { posterior, pins: transformed.pins })
 }
 
 fn remove_units<S: Structure>(
@@ -185,13 +234,11 @@ fn remove_units<S: Structure>(
 fn remove_layer<S: Structure>(
     posterior: &Posterior<S>,
     layer: usize,
-    pairing: Pairing,
-    rules: &Rules,
+    order: &[usize],
+    is_exact: bool,
 ) -> Result<(Posterior<S>, Pinned)> {
-    let is_exact = check_layer(&posterior.network, layer, rules)?;
-    let order = pair(&posterior.gaussian, layer - 1, pairing)?;
     let slice = Slice::Block { block: layer - 1 };
-    let values = permutation_matrix(&order, posterior.network.bias);
+    let values = permutation_matrix(order, posterior.network.bias);
     let (left, density) = posterior.gaussian.condition(&slice, &values)?;
     // Unit i of layer t passes on unit σ(i) of layer t − 1, so column σ(i) of the next block was column i.
     let mut inverse = vec![0; order.len()];
@@ -215,6 +262,7 @@ pub(crate) fn permutation_matrix(order: &[usize], bias: bool) -> Vec<f64> {
 
 /// Refuses units that cannot go.
 pub(crate) fn check_units(network: &Mlp, layer: usize, units: &[usize]) -> Result<()> {
+    checks::network(network)?;
     let edit = || format!("removing units of layer {layer} of {:?}", network.widths);
     let refuse = |reason: String| Err(Error::Refused { edit: edit(), reason });
     let depth = network.widths.len() - 1;
@@ -241,6 +289,7 @@ pub(crate) fn check_units(network: &Mlp, layer: usize, units: &[usize]) -> Resul
 
 /// Refuses a layer that cannot go; whether the function stays what it is.
 fn check_layer(network: &Mlp, layer: usize, rules: &Rules) -> Result<bool> {
+    checks::network(network)?;
     let edit = || format!("removing layer {layer} of {:?}", network.widths);
     let refuse = |reason: String| Err(Error::Refused { edit: edit(), reason });
     let depth = network.widths.len() - 1;

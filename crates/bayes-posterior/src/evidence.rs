@@ -2,6 +2,7 @@
 
 use core_tensors::Rng;
 
+use crate::checks;
 use crate::edit::{Edit, Pinned, Posterior, Rules, check_units, transform};
 use crate::error::{Error, Result};
 use crate::order::{Order, Ranked, Subject, rank};
@@ -16,10 +17,7 @@ use crate::structure::Structure;
 ///
 /// Source: Dickey & Lientz (1970), the Savage–Dickey density ratio.
 pub fn log_evidence_change(pinned: &Pinned, prior_precision: f64) -> Result<f64> {
-    if !(prior_precision > 0.0 && prior_precision.is_finite()) {
-        let name = "prior precision".into();
-        return Err(Error::OutOfRange { name, value: prior_precision, range: "(0, ∞)" });
-    }
+    checks::positive("prior precision", prior_precision)?;
     let n = pinned.density.n as f64;
     let log_prior = 0.5 * n * (prior_precision / std::f64::consts::TAU).ln()
         - 0.5 * prior_precision * pinned.squared_values;
@@ -78,8 +76,10 @@ pub fn follow_path<S: Structure, E: From<Error>>(
 ) -> std::result::Result<(), E> {
     check_units(&posterior.network, layer, &[])?;
     let (n, start) = (posterior.network.widths[layer], posterior.kept[layer].clone());
-    if ranked.len() != n {
-        return Err(Error::mismatch("ranked units of a layer", n, ranked.len()).into());
+    let units: Vec<usize> = ranked.iter().map(|r| r.unit).collect();
+    if !checks::is_permutation(&units, n) {
+        let wanted = format!("each of 0 to {} once", n - 1);
+        return Err(Error::mismatch("ranked units", wanted, format!("{units:?}")).into());
     }
     let mut current = posterior;
     let (mut log_evidence, mut cost, mut gone) = (0.0, 0.0, 0);

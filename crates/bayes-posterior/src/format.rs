@@ -8,13 +8,14 @@
 //! | `widths` | n_0, …, n_T |
 //! | `bias` | whether each layer has one |
 //! | `activation` | `relu`, `leaky_relu` (then `slope` beside it) or `identity` |
-//! | `structure` | `diagonal`, `block`, `kronecker`, `low_rank` or `full` |
+//! | `structure` | `diagonal`, `block`, `kronecker`, `kronecker_eigen`, `low_rank` or `full` |
 //! | `blocks` | of `block`: `layer` or `unit` |
 //! | `kept` | for every width the ids of its units in the network that was edited first |
 //! | `parent` | SHA-256 of the file this one was made from, or null |
 //! | `inexact` | whether a condition of a theorem was waived |
 //! | `task` | `classification` or `regression`, or null |
 //! | `noise_variance`, `prior_precision`, `n_objects` | what evidence is computed from, or null |
+//! | `damping` | of `kronecker` made from `kronecker_eigen`: `"prior"`, or `{"numerical": {"epsilon": ε}}` where the mean was carried by G ⊗ (A + ε) |
 //! | `log_likelihood` | Σ log p(y \| x, m) over those objects, or null |
 //!
 //! Tensors, all f64: `mean` (p,) in vec order, and
@@ -24,6 +25,7 @@
 //! | `diagonal` | `variance` (p,) |
 //! | `block` | `block.i` (·, ·), one a layer or a unit, in vec order |
 //! | `kronecker` | `rows.t` (n_t, n_t) and `columns.t` (n_{t−1} (+ 1) square), t from 1; Ψ_t = rows ⊗ columns |
+//! | `kronecker_eigen` | `rows_vectors.t` (n_t, n_t), `rows_values.t` (n_t,), `columns_vectors.t`, `columns_values.t` and `prior_precision` (1,): eigenvectors (columns) and eigenvalues of G_t and A_t, and δ; Ψ_t = (G ⊗ A + δI)⁻¹ |
 //! | `low_rank` | `factor` (p, r) and `variance` (p,): Ψ = F Fᵀ + diag v; or `precision_factor` and `precision_diagonal` for Ψ⁻¹ |
 //! | `full` | `covariance` (p, p) |
 
@@ -39,13 +41,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::diagonal::Diagonal;
-use crate::edit::Posterior;
+use crate::edit::{Edit, Pinned, Posterior, Rules, transform, transform_kronecker};
 use crate::error::{Error, Result};
 use crate::full::Full;
 use crate::gaussian::Gaussian;
 use crate::kronecker::{Factors, Kronecker};
+use crate::kronecker_eigen::{Damping, KroneckerEigen, LayerCurvature, Spectrum};
 use crate::low_rank::{Form, LowRank};
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// Key of the metadata.
 pub const METADATA: &str = "distill";
@@ -64,6 +67,8 @@ pub enum AnyPosterior {
     Block(Posterior<BlockDiagonal>),
     /// Matrix-normal layers.
     Kronecker(Posterior<Kronecker>),
+    /// Layers under Kronecker curvature, exact.
+    KroneckerEigen(Posterior<KroneckerEigen>),
     /// A diagonal and a few directions.
     LowRank(Posterior<LowRank>),
     /// Anything.
@@ -78,6 +83,26 @@ macro_rules! with_posterior {
             $crate::AnyPosterior::Diagonal($posterior) => $body,
             $crate::AnyPosterior::Block($posterior) => $body,
             $crate::AnyPosterior::Kronecker($posterior) => $body,
+            $crate::AnyPosterior::KroneckerEigen($posterior) => $body,
+            $crate::AnyPosterior::LowRank($posterior) => $body,
+            $crate::AnyPosterior::Full($posterior) => $body,
+        }
+    };
+}
+
+/// Evaluates an expression with a posterior of a [`Structure`](crate::Structure), whose edits keep it: one of exact
+/// Kronecker curvature becomes the pair of factors that a [`Damping`](crate::Damping) names.
+#[macro_export]
+macro_rules! with_structure {
+    ($any:expr, $damping:expr, $posterior:ident => $body:expr) => {
+        match $any {
+            $crate::AnyPosterior::Diagonal($posterior) => $body,
+            $crate::AnyPosterior::Block($posterior) => $body,
+            $crate::AnyPosterior::Kronecker($posterior) => $body,
+            $crate::AnyPosterior::KroneckerEigen(exact) => {
+                let $posterior = &exact.to_kronecker($damping)?;
+                $body
+            }
             $crate::AnyPosterior::LowRank($posterior) => $body,
             $crate::AnyPosterior::Full($posterior) => $body,
         }
@@ -102,6 +127,9 @@ pub struct Origin {
     /// Σᵢ log p(yᵢ | xᵢ, m) over those objects, at the mean of the network that was edited first.
     #[serde(default)]
     pub log_likelihood: Option<f64>,
+    /// What carried the mean where exact Kronecker curvature was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damping: Option<Damping>,
     /// SHA-256 of the file this one was made from.
     #[serde(default)]
     pub parent: Option<String>,
@@ -151,10 +179,36 @@ impl AnyPosterior {
 
     /// Name of the structure, as in the file.
     pub fn structure(&self) -> &'static str {
-        fn name<S: Structure>(_: &Posterior<S>) -> &'static str {
+        fn name<S: Covariance>(_: &Posterior<S>) -> &'static str {
             S::NAME
         }
         with_posterior!(self, p => name(p))
+    }
+
+    /// Applies a plan of edits and keeps the structure, but for exact Kronecker curvature, which becomes a pair of factors
+    /// ([`transform_kronecker`]); `damping` is of no use to the others.
+    pub fn transform(
+        self,
+        plan: &[Edit],
+        rules: &Rules,
+        damping: Damping,
+    ) -> Result<(Self, Vec<Pinned>)> {
+        macro_rules! transformed {
+            ($structure:ident, $result:expr) => {{
+                let left = $result?;
+                (Self::$structure(left.posterior), left.pins)
+            }};
+        }
+        Ok(match self {
+            Self::Diagonal(p) => transformed!(Diagonal, transform(p, plan, rules)),
+            Self::Block(p) => transformed!(Block, transform(p, plan, rules)),
+            Self::Kronecker(p) => transformed!(Kronecker, transform(p, plan, rules)),
+            Self::KroneckerEigen(p) => {
+                transformed!(Kronecker, transform_kronecker(&p, plan, rules, damping))
+            }
+            Self::LowRank(p) => transformed!(LowRank, transform(p, plan, rules)),
+            Self::Full(p) => transformed!(Full, transform(p, plan, rules)),
+        })
     }
 
     /// The posterior as a safetensors file, in the format that [`crate::format`] documents.
@@ -212,6 +266,16 @@ impl AnyPosterior {
                 let layers = (1..=layout.blocks.len()).map(|t| file.factors(t));
                 Self::Kronecker(posterior!(Kronecker::new(layers.collect::<Result<_>>()?)))
             }
+            "kronecker_eigen" => {
+                let layers = (1..=layout.blocks.len()).map(|t| file.curvature(t));
+                let precision = file.vector("prior_precision")?;
+                let &[precision] = &precision[..] else {
+                    let found = precision.len();
+                    return Err(Error::mismatch("numbers of `prior_precision`", 1, found));
+                };
+                let covariance = KroneckerEigen::new(layers.collect::<Result<_>>()?, precision)?;
+                Self::KroneckerEigen(posterior!(covariance))
+            }
             "low_rank" => {
                 let is_covariance = file.0.tensor("factor").is_ok();
                 let form = if is_covariance { Form::Covariance } else { Form::Precision };
@@ -225,7 +289,7 @@ impl AnyPosterior {
             "full" => Self::Full(posterior!(Full::new(file.symmetric("covariance")?)?)),
             other => {
                 return Err(Error::Format(format!(
-                    "structure `{other}`, wanted diagonal, block, kronecker, low_rank or full"
+                    "structure `{other}`, wanted diagonal, block, kronecker, kronecker_eigen, low_rank or full"
                 )));
             }
         };
@@ -331,6 +395,14 @@ impl File<'_> {
         let blocks =
             (0..n).map(|i| self.symmetric(&format!("block.{i}"))).collect::<Result<_>>()?;
         BlockDiagonal::new(group, blocks)
+    }
+
+    fn curvature(&self, t: usize) -> Result<LayerCurvature> {
+        let spectrum = |of: &str| {
+            let vectors = self.matrix(&format!("{of}_vectors.{t}"))?;
+            Spectrum::new(vectors, self.vector(&format!("{of}_values.{t}"))?)
+        };
+        Ok(LayerCurvature { rows: spectrum("rows")?, columns: spectrum("columns")? })
     }
 
     fn factors(&self, t: usize) -> Result<Factors> {

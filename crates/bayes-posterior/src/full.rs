@@ -6,10 +6,11 @@ use core_tensors::linalg::{self, Cholesky, gather, product_vector};
 use core_tensors::{Layout, Rng, Slice};
 use faer::{Mat, MatMut, MatRef};
 
-use crate::diagonal::same_length;
+use crate::checks;
 use crate::error::{Error, Result};
 use crate::gaussian::permuted_positions;
-use crate::structure::{Conditioned, Pin, Structure};
+use crate::greedy;
+use crate::structure::{Conditioned, Covariance, Pin, Structure};
 
 /// Ψ, symmetric and positive definite, (p, p).
 ///
@@ -89,7 +90,7 @@ impl Full {
 /// Entries that mirror one another may differ by so much of the deviations' product: rounding of whoever wrote them.
 const ASYMMETRY: f64 = 1e-9;
 
-impl Structure for Full {
+impl Covariance for Full {
     const NAME: &'static str = "full";
 
     fn n_parameters(&self) -> usize {
@@ -97,47 +98,10 @@ impl Structure for Full {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        same_length(layout, self.n_parameters())
+        checks::same_length(layout, self.n_parameters())
     }
 
-    fn condition(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
-        self.condition_on(&kept, &pinned, residual)
-    }
-
-    fn condition_and_drop(
-        &self,
-        layout: &Layout,
-        pinned: &Slice,
-        residual: &[f64],
-        dropped: &Slice,
-    ) -> Result<Conditioned<Self>> {
-        let ((pinned, rest), (dropped, _)) = (layout.split(pinned)?, layout.split(dropped)?);
-        let stays = |i: &usize| dropped.binary_search(i).is_err();
-        let kept: Vec<usize> = rest.into_iter().filter(stays).collect();
-        self.condition_on(&kept, &pinned, residual)
-    }
-
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
-        let (_, kept) = layout.split(slice)?;
-        Ok(self.select(&kept))
-    }
-
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let pinned = layout.positions(slice)?;
-        self.pin_on(&pinned, residual)
-    }
-
-    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
-        Ok(self.select(&permuted_positions(layout, block, order)))
-    }
-
-    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+    fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
         let (shape, start) = (layout.blocks[block], layout.ranges()[block].start);
         let mut mean = Mat::zeros(shape.cols, shape.cols);
         for row in 0..shape.rows {
@@ -147,11 +111,11 @@ impl Structure for Full {
         Ok(mean * faer::Scale(1.0 / shape.rows as f64))
     }
 
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         Ok(product_vector(self.covariance.as_ref(), x))
     }
 
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         Ok(self.factor()?.solve_vector(x))
     }
 
@@ -167,7 +131,7 @@ impl Structure for Full {
         Ok((0..self.n_parameters()).map(|i| self.covariance[(i, i)]).collect())
     }
 
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
         Ok(self.factor()?.quadratic(x))
     }
 
@@ -176,7 +140,61 @@ impl Structure for Full {
         Ok(product_vector(self.factor()?.lower(), &noise))
     }
 
-    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    }
+}
+
+impl Structure for Full {
+    fn condition_unchecked(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
+        let (pinned, kept) = layout.split(slice)?;
+        self.condition_on(&kept, &pinned, residual)
+    }
+
+    fn condition_and_drop_unchecked(
+        &self,
+        layout: &Layout,
+        pinned: &Slice,
+        residual: &[f64],
+        dropped: &Slice,
+    ) -> Result<Conditioned<Self>> {
+        let ((pinned, rest), (dropped, _)) = (layout.split(pinned)?, layout.split(dropped)?);
+        let stays = |i: &usize| dropped.binary_search(i).is_err();
+        let kept: Vec<usize> = rest.into_iter().filter(stays).collect();
+        self.condition_on(&kept, &pinned, residual)
+    }
+
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        let (_, kept) = layout.split(slice)?;
+        Ok(self.select(&kept))
+    }
+
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        let pinned = layout.positions(slice)?;
+        self.pin_on(&pinned, residual)
+    }
+
+    fn permute_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        order: &[usize],
+    ) -> Result<Self> {
+        Ok(self.select(&permuted_positions(layout, block, order)))
+    }
+
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
         // tr(Ψ⁻¹ Φ) = ‖L⁻¹ K‖² with Ψ = L Lᵀ and Φ = K Kᵀ.
         let mut half = other.factor()?.lower().to_owned();
         self.factor()?.half_solve(MatMut::from(half.as_mut()));

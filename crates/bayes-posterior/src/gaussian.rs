@@ -2,8 +2,9 @@
 
 use core_tensors::{Layout, Rng, Slice};
 
+use crate::checks;
 use crate::error::{Error, Result};
-use crate::structure::{Pin, Structure};
+use crate::structure::{Covariance, Pin, Structure, renumbered};
 
 /// N(m, Ψ) over vec(·) of a layout; S is the structure of Ψ and no edit changes it.
 #[derive(Clone, Debug)]
@@ -13,13 +14,10 @@ pub struct Gaussian<S> {
     covariance: S,
 }
 
-impl<S: Structure> Gaussian<S> {
+impl<S: Covariance> Gaussian<S> {
     /// A Gaussian from its mean, (p,), and its covariance, over the parameters of a layout.
     pub fn new(layout: Layout, mean: Vec<f64>, covariance: S) -> Result<Self> {
-        let p = layout.n_parameters();
-        if mean.len() != p {
-            return Err(Error::mismatch("numbers of a posterior mean", p, mean.len()));
-        }
+        checks::length("numbers of a posterior mean", layout.n_parameters(), mean.len())?;
         if let Some(index) = mean.iter().position(|m| !m.is_finite()) {
             let (name, value) = (format!("mean of parameter {index}"), mean[index]);
             return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
@@ -43,6 +41,24 @@ impl<S: Structure> Gaussian<S> {
         &self.covariance
     }
 
+    /// log N(w; m, Ψ) = −½ { p log 2π + log |Ψ| + (w − m)ᵀ Ψ⁻¹ (w − m) }
+    pub fn log_density(&self, w: &[f64]) -> Result<f64> {
+        checks::length("numbers of a point", self.mean.len(), w.len())?;
+        let residual: Vec<f64> = w.iter().zip(&self.mean).map(|(w, m)| w - m).collect();
+        let quadratic = self.covariance.precision_quadratic(&residual)?;
+        let pin = Pin { n: w.len(), quadratic, log_det: self.covariance.log_det()? };
+        Ok(pin.log_density())
+    }
+
+    /// One draw, (p,).
+    pub fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let mut w = self.covariance.sample(rng)?;
+        w.iter_mut().zip(&self.mean).for_each(|(w, m)| *w += m);
+        Ok(w)
+    }
+}
+
+impl<S: Structure> Gaussian<S> {
     /// The distribution of the rest given the values ν of a slice (positions ascending), and what the values cost.
     ///
     /// m_k + Ψ_kd Ψ_dd⁻¹ (ν − m_d),  Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk
@@ -64,21 +80,13 @@ impl<S: Structure> Gaussian<S> {
         values: &[f64],
         dropped: &Slice,
     ) -> Result<(Self, Pin)> {
-        if slice.block() == dropped.block() {
-            let wanted = format!("another than {}", slice.block());
-            return Err(Error::mismatch(
-                "block of the parameters integrated out",
-                wanted,
-                slice.block(),
-            ));
-        }
         let (pinned, rest) = self.layout.split(slice)?;
         let (gone, _) = self.layout.split(dropped)?;
         let residual = self.residual(&pinned, values)?;
         let result = self.covariance.condition_and_drop(&self.layout, slice, &residual, dropped)?;
         let kept = rest.iter().filter(|i| gone.binary_search(i).is_err());
         let mean = kept.zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift).collect();
-        let layout = self.layout.without(dropped)?.without(slice)?;
+        let layout = self.layout.without(dropped)?.without(&renumbered(slice, dropped))?;
         Ok((Self { layout, mean, covariance: result.covariance }, result.pin))
     }
 
@@ -98,41 +106,14 @@ impl<S: Structure> Gaussian<S> {
 
     /// The same distribution with the columns of a block in another order: new column j was column `order[j]`.
     pub fn permute_columns(&self, block: usize, order: &[usize]) -> Result<Self> {
-        let mut sorted = order.to_vec();
-        sorted.sort_unstable();
-        let cols = self.layout.blocks.get(block).map_or(0, |b| b.cols);
-        if order.len() > cols || sorted.iter().enumerate().any(|(i, &j)| i != j) {
-            let wanted = format!("a permutation of at most {cols} columns");
-            return Err(Error::mismatch("order of columns", wanted, format!("{order:?}")));
-        }
         let covariance = self.covariance.permute_columns(&self.layout, block, order)?;
         let from = permuted_positions(&self.layout, block, order);
         let mean = from.iter().map(|&i| self.mean[i]).collect();
         Ok(Self { layout: self.layout.clone(), mean, covariance })
     }
 
-    /// log N(w; m, Ψ) = −½ { p log 2π + log |Ψ| + (w − m)ᵀ Ψ⁻¹ (w − m) }
-    pub fn log_density(&self, w: &[f64]) -> Result<f64> {
-        if w.len() != self.mean.len() {
-            return Err(Error::mismatch("numbers of a point", self.mean.len(), w.len()));
-        }
-        let residual: Vec<f64> = w.iter().zip(&self.mean).map(|(w, m)| w - m).collect();
-        let quadratic = self.covariance.precision_quadratic(&residual)?;
-        let pin = Pin { n: w.len(), quadratic, log_det: self.covariance.log_det()? };
-        Ok(pin.log_density())
-    }
-
-    /// One draw, (p,).
-    pub fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
-        let mut w = self.covariance.sample(rng)?;
-        w.iter_mut().zip(&self.mean).for_each(|(w, m)| *w += m);
-        Ok(w)
-    }
-
     fn residual(&self, pinned: &[usize], values: &[f64]) -> Result<Vec<f64>> {
-        if pinned.len() != values.len() {
-            return Err(Error::mismatch("values of a slice", pinned.len(), values.len()));
-        }
+        checks::length("values of a slice", pinned.len(), values.len())?;
         Ok(pinned.iter().zip(values).map(|(&i, v)| v - self.mean[i]).collect())
     }
 }

@@ -6,7 +6,8 @@ use faer::{Mat, MatMut, MatRef};
 
 use crate::error::{Error, Result};
 use crate::full::Full;
-use crate::structure::{Conditioned, Pin, Structure};
+use crate::greedy;
+use crate::structure::{Conditioned, Covariance, Pin, Structure};
 
 /// One layer: cov(U_ia, U_jb) = R_ij C_ab.
 #[derive(Clone, Debug)]
@@ -106,7 +107,7 @@ fn sorted(indices: &[usize]) -> Vec<usize> {
     sorted
 }
 
-fn row_major(a: MatRef<f64>) -> Vec<f64> {
+pub(crate) fn row_major(a: MatRef<f64>) -> Vec<f64> {
     (0..a.nrows()).flat_map(|i| (0..a.ncols()).map(move |j| a[(i, j)])).collect()
 }
 
@@ -136,6 +137,12 @@ impl Kronecker {
         Ok(all)
     }
 
+    /// Rows and columns of each layer.
+    fn shapes(&self) -> Vec<(usize, usize)> {
+        let shape = |l: &Factors| (l.rows.n_parameters(), l.columns.n_parameters());
+        self.layers.iter().map(shape).collect()
+    }
+
     /// Outer products of a number for each row and a number for each column.
     fn outer(&self, of: impl Fn(&Full) -> Result<Vec<f64>>) -> Result<Vec<f64>> {
         let mut all = Vec::with_capacity(self.n_parameters());
@@ -153,7 +160,17 @@ impl Kronecker {
     }
 }
 
-impl Structure for Kronecker {
+/// Refuses a covariance over layers of other shapes.
+fn same_layers(wanted: &[(usize, usize)], of: &Kronecker) -> Result<()> {
+    let found = of.shapes();
+    if wanted == found {
+        return Ok(());
+    }
+    let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+    Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
+}
+
+impl Covariance for Kronecker {
     const NAME: &'static str = "kronecker";
 
     fn n_parameters(&self) -> usize {
@@ -161,17 +178,80 @@ impl Structure for Kronecker {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        let found: Vec<_> =
-            self.layers.iter().map(|l| (l.rows.n_parameters(), l.columns.n_parameters())).collect();
-        let wanted: Vec<_> = layout.blocks.iter().map(|b| (b.rows, b.cols)).collect();
-        if wanted == found {
-            return Ok(());
-        }
-        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-        Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
+        same_layers(&layout.blocks.iter().map(|b| (b.rows, b.cols)).collect::<Vec<_>>(), self)
     }
 
-    fn condition(
+    fn column_covariance_unchecked(&self, _: &Layout, block: usize) -> Result<Mat<f64>> {
+        let Factors { rows, columns } = &self.layers[block];
+        let scale = rows.diagonal()?.iter().sum::<f64>() / rows.n_parameters() as f64;
+        Ok(columns.matrix() * faer::Scale(scale))
+    }
+
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(x, |layer, x| {
+            let half = product(layer.rows.matrix(), x);
+            Ok(product(half.as_ref(), layer.columns.matrix()))
+        })
+    }
+
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
+        self.each(x, |layer, x| {
+            let mut half = x.to_owned();
+            layer.rows.factor()?.solve(half.as_mut());
+            let mut whole = half.transpose().to_owned();
+            layer.columns.factor()?.solve(MatMut::from(whole.as_mut()));
+            Ok(whole.transpose().to_owned())
+        })
+    }
+
+    fn precision_diagonal(&self) -> Result<Vec<f64>> {
+        self.outer(Covariance::precision_diagonal)
+    }
+
+    fn log_det(&self) -> Result<f64> {
+        let of = |layer: &Factors| {
+            let (n, c) = (layer.rows.n_parameters() as f64, layer.columns.n_parameters() as f64);
+            Ok(c * layer.rows.log_det()? + n * layer.columns.log_det()?)
+        };
+        self.layers.iter().map(of).sum()
+    }
+
+    fn diagonal(&self) -> Result<Vec<f64>> {
+        self.outer(Covariance::diagonal)
+    }
+
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
+        let (mut sum, mut start) = (0.0, 0);
+        for layer in &self.layers {
+            let end = start + layer.n_parameters();
+            let x = layer.matrix(&x[start..end]);
+            sum += Factors::pin(layer.rows.factor()?, layer.columns.factor()?, x).quadratic;
+            start = end;
+        }
+        Ok(sum)
+    }
+
+    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
+        let noise: Vec<f64> = (0..self.n_parameters()).map(|_| rng.normal()).collect();
+        self.each(&noise, |layer, z| {
+            let half = product(layer.rows.factor()?.lower(), z);
+            Ok(product(half.as_ref(), layer.columns.factor()?.lower().transpose()))
+        })
+    }
+
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    }
+}
+
+impl Structure for Kronecker {
+    fn condition_unchecked(
         &self,
         layout: &Layout,
         slice: &Slice,
@@ -184,8 +264,8 @@ impl Structure for Kronecker {
             Slice::Rows { rows, .. } => layer.condition_rows(&sorted(rows), residual)?,
             Slice::Cols { cols, .. } => layer.condition_columns(&sorted(cols), residual)?,
             Slice::Block { .. } => {
-                let covariance = self.marginalize(layout, slice)?;
-                let pin = self.pin(layout, slice, residual)?;
+                let covariance = self.marginalize_unchecked(layout, slice)?;
+                let pin = self.pin_unchecked(layout, slice, residual)?;
                 return Ok(Conditioned { covariance, shift: vec![0.0; kept.len()], pin });
             }
         };
@@ -198,7 +278,7 @@ impl Structure for Kronecker {
         Ok(Conditioned { covariance: self.replaced(block, part.covariance), shift, pin: part.pin })
     }
 
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
         layout.split(slice)?;
         let block = slice.block();
         let Factors { rows: r, columns: c } = &self.layers[block];
@@ -220,7 +300,7 @@ impl Structure for Kronecker {
         Ok(self.replaced(block, part))
     }
 
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
         layout.positions(slice)?;
         let Factors { rows: r, columns: c } = &self.layers[slice.block()];
         let (n_rows, n_cols) = (r.n_parameters(), c.n_parameters());
@@ -240,7 +320,7 @@ impl Structure for Kronecker {
         })
     }
 
-    fn permute_columns(&self, _: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+    fn permute_columns_unchecked(&self, _: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         let Factors { rows, columns } = &self.layers[block];
         let stay = order.len()..columns.n_parameters();
         let from: Vec<usize> = order.iter().copied().chain(stay).collect();
@@ -248,65 +328,11 @@ impl Structure for Kronecker {
         Ok(self.replaced(block, factors))
     }
 
-    fn column_covariance(&self, _: &Layout, block: usize) -> Result<Mat<f64>> {
-        let Factors { rows, columns } = &self.layers[block];
-        let scale = rows.diagonal()?.iter().sum::<f64>() / rows.n_parameters() as f64;
-        Ok(columns.matrix() * faer::Scale(scale))
+    fn check_same_shape(&self, other: &Self) -> Result<()> {
+        same_layers(&self.shapes(), other)
     }
 
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
-        self.each(x, |layer, x| {
-            let half = product(layer.rows.matrix(), x);
-            Ok(product(half.as_ref(), layer.columns.matrix()))
-        })
-    }
-
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
-        self.each(x, |layer, x| {
-            let mut half = x.to_owned();
-            layer.rows.factor()?.solve(half.as_mut());
-            let mut whole = half.transpose().to_owned();
-            layer.columns.factor()?.solve(MatMut::from(whole.as_mut()));
-            Ok(whole.transpose().to_owned())
-        })
-    }
-
-    fn precision_diagonal(&self) -> Result<Vec<f64>> {
-        self.outer(Structure::precision_diagonal)
-    }
-
-    fn log_det(&self) -> Result<f64> {
-        let of = |layer: &Factors| {
-            let (n, c) = (layer.rows.n_parameters() as f64, layer.columns.n_parameters() as f64);
-            Ok(c * layer.rows.log_det()? + n * layer.columns.log_det()?)
-        };
-        self.layers.iter().map(of).sum()
-    }
-
-    fn diagonal(&self) -> Result<Vec<f64>> {
-        self.outer(Structure::diagonal)
-    }
-
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
-        let (mut sum, mut start) = (0.0, 0);
-        for layer in &self.layers {
-            let end = start + layer.n_parameters();
-            let x = layer.matrix(&x[start..end]);
-            sum += Factors::pin(layer.rows.factor()?, layer.columns.factor()?, x).quadratic;
-            start = end;
-        }
-        Ok(sum)
-    }
-
-    fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
-        let noise: Vec<f64> = (0..self.n_parameters()).map(|_| rng.normal()).collect();
-        self.each(&noise, |layer, z| {
-            let half = product(layer.rows.factor()?.lower(), z);
-            Ok(product(half.as_ref(), layer.columns.factor()?.lower().transpose()))
-        })
-    }
-
-    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
         let of = |(p, q): (&Factors, &Factors)| {
             Ok(p.rows.trace_ratio(&q.rows)? * p.columns.trace_ratio(&q.columns)?)
         };

@@ -7,6 +7,7 @@ use faer::{Accum, Mat, Par, Side};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::checks;
 use crate::curvature::{Chunk, Directions, Pass};
 use crate::diagonal::Diagonal;
 use crate::edit::Posterior;
@@ -14,19 +15,19 @@ use crate::error::{Error, Result};
 use crate::format::AnyPosterior;
 use crate::full::Full;
 use crate::gaussian::Gaussian;
-use crate::kronecker::{Factors, Kronecker};
+use crate::kronecker_eigen::{KroneckerEigen, LayerCurvature, Spectrum};
 use crate::low_rank::{Form, LowRank};
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// How much of the Gauss–Newton matrix H = Σᵢ Jᵢᵀ Λᵢ Jᵢ is kept; a is the prior precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Curvature {
     /// Its diagonal: Ψ = (diag H + a I)⁻¹.
     Diagonal,
-    /// For each layer G ⊗ A with G = Σᵢ g gᵀ and A = n⁻¹ Σᵢ z zᵀ; the damping is factored,
-    /// Ψ_t = (G + √a π I)⁻¹ ⊗ (A + √a π⁻¹ I)⁻¹ with π² the ratio of the mean eigenvalues of G and A.
+    /// For each layer G ⊗ A with G = Σᵢ g gᵀ and A = N⁻¹ Σᵢ z zᵀ over N examples: Ψ_t = (G ⊗ A + aI)⁻¹, kept as
+    /// eigenvectors and eigenvalues ([`crate::KroneckerEigen`]), so that nothing is factored but the curvature.
     ///
-    /// Source: Martens & Grosse (2015), sections 3 and 6.3; Ritter et al. (2018).
+    /// Source: Martens & Grosse (2015), section 3; Ritter et al. (2018), but for their factored damping.
     Kronecker,
     /// Its leading directions F and the diagonal of the rest: Ψ⁻¹ = F Fᵀ + diag(H − F Fᵀ) + a I.
     LowRank {
@@ -61,13 +62,12 @@ pub fn laplace(
     prior_precision: f64,
     curvature: Curvature,
 ) -> Result<Laplace> {
-    in_range("prior precision", prior_precision)?;
+    checks::positive("prior precision", prior_precision)?;
     if let Likelihood::Normal { variance } = likelihood {
-        in_range("noise variance", *variance)?;
+        checks::positive("noise variance", *variance)?;
     }
-    if data.n_objects() == 0 {
-        return Err(Error::mismatch("objects", "at least 1", 0));
-    }
+    checks::network(network)?;
+    checks::not_empty(data)?;
     let w = weights.to_vec()?;
     let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
     let layout = network.layout();
@@ -84,8 +84,9 @@ pub fn laplace(
             (AnyPosterior::Diagonal(posterior!(Diagonal::new(variance)?)), fit)
         }
         Curvature::Kronecker => {
-            let (factors, fit) = run.kronecker(prior_precision)?;
-            (AnyPosterior::Kronecker(posterior!(factors)), fit)
+            let (layers, fit) = run.kronecker()?;
+            let covariance = KroneckerEigen::new(layers, prior_precision)?;
+            (AnyPosterior::KroneckerEigen(posterior!(covariance)), fit)
         }
         Curvature::LowRank { rank } => {
             let (low_rank, fit) = run.low_rank(rank, prior_precision)?;
@@ -120,6 +121,7 @@ pub(crate) fn curvature_diagonal(
     data: &Dataset,
     likelihood: &Likelihood,
 ) -> Result<Vec<f64>> {
+    checks::not_empty(data)?;
     let run = Run { network, pass: Pass::new(network, w)?, data, likelihood: *likelihood };
     Ok(run.diagonal()?.0)
 }
@@ -153,7 +155,7 @@ impl Run<'_> {
         Ok((row_major(&blocks), fit))
     }
 
-    fn kronecker(&self, prior_precision: f64) -> Result<(Kronecker, f64)> {
+    fn kronecker(&self) -> Result<(Vec<LayerCurvature>, f64)> {
         let shapes = self.network.layout().blocks;
         let mut left: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.rows, b.rows)).collect();
         let mut right: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.cols, b.cols)).collect();
@@ -169,18 +171,12 @@ impl Run<'_> {
             Ok(())
         })?;
         let m = self.data.n_objects() as f64;
-        let damping = prior_precision.sqrt();
-        let layers = left.into_iter().zip(right).map(|(g, a)| {
+        let layer = |(g, a): (Mat<f64>, Mat<f64>)| {
             let a = a * faer::Scale(1.0 / m);
-            let ratio = (mean_eigenvalue(&g) / mean_eigenvalue(&a)).sqrt();
-            // A layer that no object reaches has no curvature to balance.
-            let pi = if ratio > 0.0 && ratio.is_finite() { ratio } else { 1.0 };
-            Ok(Factors {
-                rows: Full::trusted(damped_inverse(g, damping * pi)?),
-                columns: Full::trusted(damped_inverse(a, damping / pi)?),
-            })
-        });
-        Ok((Kronecker::new(layers.collect::<Result<_>>()?), fit))
+            let (rows, columns) = (Spectrum::of(g.as_ref())?, Spectrum::of(a.as_ref())?);
+            Ok(LayerCurvature { rows, columns })
+        };
+        Ok((left.into_iter().zip(right).map(layer).collect::<Result<_>>()?, fit))
     }
 
     fn full(&self) -> Result<(Mat<f64>, f64)> {
@@ -209,28 +205,19 @@ impl Run<'_> {
     fn low_rank(&self, rank: usize, prior_precision: f64) -> Result<(LowRank, f64)> {
         let p = self.network.layout().n_parameters();
         if rank == 0 || rank > p {
-            let value = rank as f64;
-            return Err(Error::OutOfRange { name: "rank".into(), value, range: "[1, p]" });
+            let wanted = format!("1 to the {p} parameters");
+            return Err(Error::mismatch("rank", wanted, rank));
         }
-        let shapes = self.network.layout().blocks;
-        let mut exact: Vec<Mat<f64>> = shapes.iter().map(|b| Mat::zeros(b.rows, b.cols)).collect();
-        let mut factor = Mat::<f64>::zeros(p, 0);
+        let (mut factor, mut rest) = (Mat::<f64>::zeros(p, 0), vec![0.0; p]);
         let fit = self.visit(|chunk| {
-            add_diagonal(chunk, &mut exact);
             let rows = jacobian(chunk, p); // (p, m k)
             for start in (0..rows.ncols()).step_by(rank.max(MERGE)) {
                 let n = (rows.ncols() - start).min(rank.max(MERGE));
-                factor = leading(&factor, rows.subcols(start, n), rank)?;
+                factor = leading(&factor, rows.subcols(start, n), rank, &mut rest)?;
             }
             Ok(())
         })?;
-        let kept: Vec<f64> = (0..p).map(|i| factor.row(i).squared_norm_l2()).collect();
-        // F Fᵀ never exceeds H but by rounding.
-        let rest = row_major(&exact)
-            .iter()
-            .zip(kept)
-            .map(|(h, k)| (h - k).max(0.0) + prior_precision)
-            .collect();
+        rest.iter_mut().for_each(|h| *h += prior_precision);
         Ok((LowRank::new(Form::Precision, factor, rest)?, fit))
     }
 }
@@ -238,8 +225,14 @@ impl Run<'_> {
 /// Rows that are merged into the leading directions at once.
 const MERGE: usize = 64;
 
-/// The `rank` leading directions of F Fᵀ + R Rᵀ, as columns scaled by the roots of their eigenvalues.
-fn leading(factor: &Mat<f64>, rows: faer::MatRef<f64>, rank: usize) -> Result<Mat<f64>> {
+/// The `rank` leading directions of F Fᵀ + R Rᵀ, as columns scaled by the roots of their eigenvalues. What the others
+/// put on the diagonal is added to `rest`: a sum of squares, where H − F Fᵀ would be a difference.
+fn leading(
+    factor: &Mat<f64>,
+    rows: faer::MatRef<f64>,
+    rank: usize,
+    rest: &mut [f64],
+) -> Result<Mat<f64>> {
     let (p, r, n) = (factor.nrows(), factor.ncols(), rows.ncols());
     let all = Mat::from_fn(p, r + n, |i, j| if j < r { factor[(i, j)] } else { rows[(i, j - r)] });
     if r + n <= rank {
@@ -250,7 +243,12 @@ fn leading(factor: &Mat<f64>, rows: faer::MatRef<f64>, rank: usize) -> Result<Ma
         Error::mismatch("eigenvectors of a Gram matrix", "convergence", format!("{e:?}"))
     })?;
     // Eigenvalues ascend.
-    Ok(product(all.as_ref(), eigen.U().subcols(r + n - rank, rank)))
+    let n_dropped = r + n - rank;
+    let dropped = product(all.as_ref(), eigen.U().subcols(0, n_dropped));
+    for column in dropped.col_iter() {
+        rest.iter_mut().zip(column.iter()).for_each(|(rest, d)| *rest += d * d);
+    }
+    Ok(product(all.as_ref(), eigen.U().subcols(n_dropped, rank)))
 }
 
 /// Adds Σᵢ Σ_c g² z² to each block.
@@ -274,25 +272,9 @@ fn jacobian(chunk: &Chunk, p: usize) -> Mat<f64> {
     faer::MatRef::from_column_major_slice(&columns, p, m * k).to_owned()
 }
 
-fn damped_inverse(mut a: Mat<f64>, damping: f64) -> Result<Mat<f64>> {
-    (0..a.nrows()).for_each(|i| a[(i, i)] += damping);
-    Ok(Cholesky::in_place(a)?.inverse())
-}
-
-fn mean_eigenvalue(a: &Mat<f64>) -> f64 {
-    (0..a.nrows()).map(|i| a[(i, i)]).sum::<f64>() / a.nrows() as f64
-}
-
 fn row_major(blocks: &[Mat<f64>]) -> Vec<f64> {
     let of = |b: &Mat<f64>| -> Vec<f64> {
         (0..b.nrows()).flat_map(|i| (0..b.ncols()).map(move |j| b[(i, j)])).collect()
     };
     blocks.iter().flat_map(of).collect()
-}
-
-fn in_range(name: &str, value: f64) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::OutOfRange { name: name.into(), value, range: "(0, ∞)" })
 }

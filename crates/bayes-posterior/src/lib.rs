@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | w | a point, vec order of [`core_tensors::Layout`] | (p,) |
 //! | m | [`Gaussian::mean`] | (p,) |
-//! | Ψ | [`Gaussian::covariance`], a [`Structure`] | (p, p) |
-//! | P = Ψ⁻¹ | [`Structure::solve`], [`Structure::precision_diagonal`] | (p, p) |
+//! | Ψ | [`Gaussian::covariance`], a [`Covariance`], for edits a [`Structure`] | (p, p) |
+//! | P = Ψ⁻¹ | [`Covariance::solve`], [`Covariance::precision_diagonal`] | (p, p) |
 //! | ν, d, k | pinned values, pinned and kept positions | |
 //! | U_t, n_t | block t − 1, [`models::Mlp::widths`]\[t\] | (n_t, n_{t−1} (+ 1)) |
 //!
@@ -48,6 +48,7 @@
 
 mod align;
 mod block_diagonal;
+mod checks;
 mod curvature;
 mod diagonal;
 mod divergence;
@@ -57,7 +58,9 @@ mod evidence;
 pub mod format;
 mod full;
 mod gaussian;
+mod greedy;
 mod kronecker;
+mod kronecker_eigen;
 mod laplace;
 mod low_rank;
 mod order;
@@ -70,17 +73,20 @@ pub use align::align;
 pub use block_diagonal::{BlockDiagonal, Group};
 pub use diagonal::Diagonal;
 pub use divergence::{Divergence, Prior};
-pub use edit::{Edit, Pinned, Posterior, Reading, Rules, Transformed, transform};
+pub use edit::{
+    Edit, Pinned, Posterior, Reading, Rules, Transformed, transform, transform_kronecker,
+};
 pub use error::{Error, Result};
 pub use evidence::{PathStep, follow_path, log_evidence_change, removal_path};
 pub use format::{AnyPosterior, Origin, Task};
 pub use full::Full;
 pub use gaussian::Gaussian;
 pub use kronecker::{Factors, Kronecker};
+pub use kronecker_eigen::{Damping, KroneckerEigen, LayerCurvature, Spectrum};
 pub use laplace::{Curvature, Laplace, laplace};
 pub use low_rank::{Form, LowRank};
 pub use order::{Order, Ranked, Subject, rank};
 pub use pairing::Pairing;
 pub use predictive::{Predictive, monte_carlo, probit};
-pub use structure::{Conditioned, Pin, Structure};
+pub use structure::{Conditioned, Covariance, Pin, Structure};
 pub use variational::{Bound, DivergenceFrom, Estimator, Inference, VariationalPrior, to_gaussian};

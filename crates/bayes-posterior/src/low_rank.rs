@@ -1,13 +1,19 @@
 //! A diagonal and a few directions: of the covariance, or of the precision.
 
-use core_tensors::linalg::{Cholesky, dot, product, product_vector};
+mod inverse;
+
+use std::sync::OnceLock;
+
+use core_tensors::linalg::{dot, gather, product, product_vector};
 use core_tensors::{Layout, Rng, Slice};
 use faer::{Mat, MatRef};
 
-use crate::diagonal::{positive, same_length};
+use self::inverse::{Inverse, capacitance};
+use crate::checks;
 use crate::error::{Error, Result};
 use crate::gaussian::permuted_positions;
-use crate::structure::{Conditioned, Pin, Structure};
+use crate::greedy;
+use crate::structure::{Conditioned, Covariance, Pin, Structure};
 
 /// Which matrix the diagonal and the directions make up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub struct LowRank {
     form: Form,
     factor: Mat<f64>,
     diagonal: Vec<f64>,
+    /// Of D + F Fᵀ, at the first call that needs it.
+    inverse: OnceLock<Inverse>,
 }
 
 impl LowRank {
@@ -37,7 +45,7 @@ impl LowRank {
             let (wanted, found) = (diagonal.len(), factor.nrows());
             return Err(Error::mismatch("rows of a low-rank factor", wanted, found));
         }
-        positive("diagonal of a low-rank structure", &diagonal)?;
+        checks::all_positive("diagonal of a low-rank structure", &diagonal)?;
         for j in 0..factor.ncols() {
             if let Some(i) = (0..factor.nrows()).find(|&i| !factor[(i, j)].is_finite()) {
                 let name = format!("entry ({i}, {j}) of a low-rank factor");
@@ -45,7 +53,7 @@ impl LowRank {
                 return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
             }
         }
-        Ok(Self { form, factor, diagonal })
+        Ok(Self::trusted(form, factor, diagonal))
     }
 
     /// Which matrix this makes up.
@@ -63,27 +71,23 @@ impl LowRank {
         &self.diagonal
     }
 
+    /// From parts whose sizes fit.
+    fn trusted(form: Form, factor: Mat<f64>, diagonal: Vec<f64>) -> Self {
+        Self { form, factor, diagonal, inverse: OnceLock::new() }
+    }
+
     fn select(&self, kept: &[usize]) -> Self {
         let cols: Vec<usize> = (0..self.factor.ncols()).collect();
-        let factor = core_tensors::linalg::gather(self.factor.as_ref(), kept, &cols);
-        let diagonal = kept.iter().map(|&i| self.diagonal[i]).collect();
-        Self { form: self.form, factor, diagonal }
+        let factor = gather(self.factor.as_ref(), kept, &cols);
+        Self::trusted(self.form, factor, kept.iter().map(|&i| self.diagonal[i]).collect())
     }
 
-    /// I + Fᵀ D⁻¹ F, (r, r), factored.
-    fn capacitance(&self) -> Result<Cholesky> {
-        let r = self.factor.ncols();
-        let scaled = self.scaled_factor(|d| 1.0 / d.sqrt());
-        let mut matrix = product(scaled.transpose(), scaled.as_ref());
-        (0..r).for_each(|i| matrix[(i, i)] += 1.0);
-        Ok(Cholesky::in_place(matrix)?)
-    }
-
-    /// F with row i multiplied by a function of dᵢ.
-    fn scaled_factor(&self, by: impl Fn(f64) -> f64) -> Mat<f64> {
-        let (p, r) = (self.factor.nrows(), self.factor.ncols());
-        let scale: Vec<f64> = self.diagonal.iter().map(|&d| by(d)).collect();
-        Mat::from_fn(p, r, |i, j| scale[i] * self.factor[(i, j)])
+    fn inverse(&self) -> Result<&Inverse> {
+        if let Some(inverse) = self.inverse.get() {
+            return Ok(inverse);
+        }
+        let inverse = Inverse::new(self.factor.as_ref(), &self.diagonal)?;
+        Ok(self.inverse.get_or_init(|| inverse))
     }
 
     /// (D + F Fᵀ) x = D x + F Fᵀ x
@@ -94,13 +98,21 @@ impl LowRank {
         y
     }
 
-    /// (D + F Fᵀ)⁻¹ x = D⁻¹ x − D⁻¹ F (I + Fᵀ D⁻¹ F)⁻¹ Fᵀ D⁻¹ x
+    /// (D + F Fᵀ)⁻¹ x
     fn divide(&self, x: &[f64]) -> Result<Vec<f64>> {
-        let mut y: Vec<f64> = x.iter().zip(&self.diagonal).map(|(x, d)| x / d).collect();
-        let inner = self.capacitance()?.solve_vector(&product_vector(self.factor.transpose(), &y));
-        let outer = product_vector(self.factor.as_ref(), &inner);
-        y.iter_mut().zip(&outer).zip(&self.diagonal).for_each(|((y, o), d)| *y -= o / d);
-        Ok(y)
+        Ok(self.inverse()?.apply(self.factor.as_ref(), &self.diagonal, x)?.0)
+    }
+
+    /// xᵀ (D + F Fᵀ) x = Σ dᵢ xᵢ² + ‖Fᵀ x‖²
+    fn sum_quadratic(&self, x: &[f64]) -> f64 {
+        let inner = product_vector(self.factor.transpose(), x); // (r,)
+        let own: f64 = self.diagonal.iter().zip(x).map(|(d, x)| d * x * x).sum();
+        own + dot(&inner, &inner)
+    }
+
+    /// xᵀ (D + F Fᵀ)⁻¹ x
+    fn inverse_quadratic(&self, x: &[f64]) -> Result<f64> {
+        self.inverse()?.quadratic(self.factor.as_ref(), &self.diagonal, x)
     }
 
     /// dᵢ + ‖Fᵢ‖²
@@ -112,31 +124,33 @@ impl LowRank {
         sum
     }
 
-    /// Diagonal of the inverse: 1/dᵢ − ‖L⁻¹ Fᵢ‖²/dᵢ², L the factor of the capacitance.
+    /// Diagonal of (D + F Fᵀ)⁻¹, each number to its own last digits.
     fn inverse_diagonal(&self) -> Result<Vec<f64>> {
-        let mut half = self.scaled_factor(f64::recip).transpose().to_owned(); // (r, p)
-        self.capacitance()?.half_solve(half.as_mut());
-        let of = |(i, d): (usize, &f64)| d.recip() - half.col(i).squared_norm_l2();
-        Ok(self.diagonal.iter().enumerate().map(of).collect())
+        Ok(self.inverse()?.diagonal(&self.diagonal))
     }
 
     /// log |D + F Fᵀ| = Σ log dᵢ + log |I + Fᵀ D⁻¹ F|
     fn sum_log_det(&self) -> Result<f64> {
-        Ok(self.diagonal.iter().map(|d| d.ln()).sum::<f64>() + self.capacitance()?.log_det())
+        let own: f64 = self.diagonal.iter().map(|d| d.ln()).sum();
+        Ok(own + capacitance(self.factor.as_ref(), &self.diagonal)?.log_det())
     }
 
     /// F_k L with L Lᵀ = (I + F_gᵀ D_g⁻¹ F_g)⁻¹: the directions once the parameters `gone` no longer take part.
     fn remainder(&self, kept: &[usize], gone: &Self) -> Result<Self> {
-        let mut left = self.select(kept);
-        // K Kᵀ = I + …, so L = K⁻ᵀ, and F L = (K⁻¹ Fᵀ)ᵀ.
-        let mut turned = left.factor.transpose().to_owned();
-        gone.capacitance()?.half_solve(turned.as_mut());
-        left.factor = turned.transpose().to_owned();
-        Ok(left)
+        let left = self.select(kept);
+        let inner = capacitance(gone.factor.as_ref(), &gone.diagonal)?;
+        let turned = inner.half_solve(left.factor.transpose())?; // (r, k)
+        Ok(Self::trusted(self.form, turned.transpose().to_owned(), left.diagonal))
+    }
+
+    /// Σⱼ fⱼᵀ M fⱼ over the directions, for a quadratic form of some M.
+    fn over_directions(&self, of: impl Fn(&[f64]) -> Result<f64>) -> Result<f64> {
+        let column = |f: faer::ColRef<'_, f64>| of(&f.iter().copied().collect::<Vec<f64>>());
+        self.factor.col_iter().map(column).sum()
     }
 }
 
-impl Structure for LowRank {
+impl Covariance for LowRank {
     const NAME: &'static str = "low_rank";
 
     fn n_parameters(&self) -> usize {
@@ -144,84 +158,47 @@ impl Structure for LowRank {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        same_length(layout, self.diagonal.len())
+        checks::same_length(layout, self.diagonal.len())
     }
 
-    fn condition(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
-        let gone = self.select(&pinned);
-        let (covariance, shift) = match self.form {
-            // Ψ_kd Ψ_dd⁻¹ r = F_k F_dᵀ (D_d + F_d F_dᵀ)⁻¹ r
-            Form::Covariance => {
-                let inner = product_vector(gone.factor.transpose(), &gone.divide(residual)?);
-                let rows = self.select(&kept);
-                (self.remainder(&kept, &gone)?, product_vector(rows.factor.as_ref(), &inner))
-            }
-            // −P_kk⁻¹ P_kd r = −(D_k + F_k F_kᵀ)⁻¹ F_k F_dᵀ r
-            Form::Precision => {
-                let left = self.select(&kept);
-                let inner = product_vector(gone.factor.transpose(), residual);
-                let pulled = product_vector(left.factor.as_ref(), &inner);
-                let shift = left.divide(&pulled)?.iter().map(|s| -s).collect();
-                (left, shift)
-            }
-        };
-        Ok(Conditioned { covariance, shift, pin: self.pin(layout, slice, residual)? })
-    }
-
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
-        let (gone, kept) = layout.split(slice)?;
-        match self.form {
-            Form::Covariance => Ok(self.select(&kept)),
-            // P_kk − P_kd P_dd⁻¹ P_dk
-            Form::Precision => self.remainder(&kept, &self.select(&gone)),
-        }
-    }
-
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let (pinned, _) = layout.split(slice)?;
-        let marginal = match self.form {
-            Form::Covariance => self.select(&pinned),
-            Form::Precision => {
-                let (_, kept) = layout.split(slice)?;
-                self.remainder(&pinned, &self.select(&kept))?
-            }
-        };
-        let quadratic = marginal.precision_quadratic(residual)?;
-        Ok(Pin { n: pinned.len(), quadratic, log_det: marginal.log_det()? })
-    }
-
-    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
-        Ok(self.select(&permuted_positions(layout, block, order)))
-    }
-
-    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+    fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
         let (shape, start) = (layout.blocks[block], layout.ranges()[block].start);
-        let parts = self.covariance_parts()?;
         let mut mean = Mat::<f64>::zeros(shape.cols, shape.cols);
+        let (outer, sign) = match self.form {
+            Form::Covariance => (self.factor.clone(), 1.0),
+            Form::Precision => (self.inverse()?.outer(self.factor.as_ref(), &self.diagonal)?, -1.0),
+        };
+        let diagonal = self.diagonal()?;
         for row in 0..shape.rows {
             let at = start + row * shape.cols;
-            let f = parts.factor.subrows(at, shape.cols);
-            mean += product(f, f.transpose()) * faer::Scale(parts.sign);
-            let own = &parts.diagonal[at..at + shape.cols];
-            own.iter().enumerate().for_each(|(j, d)| mean[(j, j)] += d);
+            let f = outer.subrows(at, shape.cols);
+            let mut own = product(f, f.transpose()) * faer::Scale(sign);
+            if self.form == Form::Precision {
+                for j in self.inverse()?.large_rows().filter(|j| (at..at + shape.cols).contains(j))
+                {
+                    let mut unit = vec![0.0; self.diagonal.len()];
+                    unit[j] = 1.0;
+                    let column = self.divide(&unit)?;
+                    for i in 0..shape.cols {
+                        own[(i, j - at)] = column[at + i];
+                        own[(j - at, i)] = column[at + i];
+                    }
+                }
+            }
+            (0..shape.cols).for_each(|j| own[(j, j)] = diagonal[at + j]);
+            mean += own;
         }
         Ok(mean * faer::Scale(1.0 / shape.rows as f64))
     }
 
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         match self.form {
             Form::Covariance => Ok(self.multiply(x)),
             Form::Precision => self.divide(x),
         }
     }
 
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         match self.form {
             Form::Covariance => self.divide(x),
             Form::Precision => Ok(self.multiply(x)),
@@ -249,8 +226,11 @@ impl Structure for LowRank {
         }
     }
 
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
-        Ok(dot(x, &self.solve(x)?))
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
+        match self.form {
+            Form::Covariance => self.inverse_quadratic(x),
+            Form::Precision => Ok(self.sum_quadratic(x)),
+        }
     }
 
     fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>> {
@@ -264,39 +244,97 @@ impl Structure for LowRank {
         }
     }
 
-    fn trace_ratio(&self, other: &Self) -> Result<f64> {
-        let parts = other.covariance_parts()?;
-        let mut sum = dot(&self.precision_diagonal()?, &parts.diagonal);
-        // tr(Ψ⁻¹ F Fᵀ) = Σⱼ fⱼᵀ Ψ⁻¹ fⱼ
-        for column in parts.factor.col_iter() {
-            let column: Vec<f64> = column.iter().copied().collect();
-            sum += parts.sign * self.precision_quadratic(&column)?;
-        }
-        Ok(sum)
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, layout, block, mean, n_columns)
     }
 }
 
-/// A covariance as diag(d) ± F Fᵀ.
-struct CovarianceParts {
-    diagonal: Vec<f64>,
-    factor: Mat<f64>,
-    sign: f64,
-}
-
-impl LowRank {
-    /// Ψ = D + F Fᵀ, or D⁻¹ − W Wᵀ with W = D⁻¹ F K⁻ᵀ, K Kᵀ the capacitance.
-    fn covariance_parts(&self) -> Result<CovarianceParts> {
-        match self.form {
-            Form::Covariance => Ok(CovarianceParts {
-                diagonal: self.diagonal.clone(),
-                factor: self.factor.clone(),
-                sign: 1.0,
-            }),
+impl Structure for LowRank {
+    fn condition_unchecked(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
+        let (pinned, kept) = layout.split(slice)?;
+        let gone = self.select(&pinned);
+        let (covariance, shift) = match self.form {
+            // Ψ_kd Ψ_dd⁻¹ r = F_k F_dᵀ (D_d + F_d F_dᵀ)⁻¹ r
+            Form::Covariance => {
+                let (_, inner) =
+                    gone.inverse()?.apply(gone.factor.as_ref(), &gone.diagonal, residual)?;
+                let rows = self.select(&kept);
+                (self.remainder(&kept, &gone)?, product_vector(rows.factor.as_ref(), &inner))
+            }
+            // −P_kk⁻¹ P_kd r = −(D_k + F_k F_kᵀ)⁻¹ F_k F_dᵀ r
             Form::Precision => {
-                let mut half = self.scaled_factor(f64::recip).transpose().to_owned();
-                self.capacitance()?.half_solve(half.as_mut());
-                let diagonal = self.diagonal.iter().map(|d| d.recip()).collect();
-                Ok(CovarianceParts { diagonal, factor: half.transpose().to_owned(), sign: -1.0 })
+                let left = self.select(&kept);
+                let inner = product_vector(gone.factor.transpose(), residual);
+                let (factor, own) = (left.factor.as_ref(), &left.diagonal);
+                let pulled = left.inverse()?.apply_to_factor(factor, own, &inner)?;
+                (left, pulled.iter().map(|s| -s).collect())
+            }
+        };
+        Ok(Conditioned { covariance, shift, pin: self.pin_unchecked(layout, slice, residual)? })
+    }
+
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        let (gone, kept) = layout.split(slice)?;
+        match self.form {
+            Form::Covariance => Ok(self.select(&kept)),
+            // P_kk − P_kd P_dd⁻¹ P_dk
+            Form::Precision => self.remainder(&kept, &self.select(&gone)),
+        }
+    }
+
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        let (pinned, _) = layout.split(slice)?;
+        let marginal = match self.form {
+            Form::Covariance => self.select(&pinned),
+            Form::Precision => {
+                let (_, kept) = layout.split(slice)?;
+                self.remainder(&pinned, &self.select(&kept))?
+            }
+        };
+        let quadratic = marginal.precision_quadratic(residual)?;
+        Ok(Pin { n: pinned.len(), quadratic, log_det: marginal.log_det()? })
+    }
+
+    fn permute_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        order: &[usize],
+    ) -> Result<Self> {
+        Ok(self.select(&permuted_positions(layout, block, order)))
+    }
+
+    /// A sum of squares in each case. Between a covariance and a precision it takes p products.
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
+        match (self.form, other.form) {
+            // tr((D + F Fᵀ)⁻¹ (E + G Gᵀ)) = Σ (Ψ⁻¹)ᵢᵢ eᵢ + Σⱼ gⱼᵀ Ψ⁻¹ gⱼ
+            (_, Form::Covariance) => Ok(dot(&self.precision_diagonal()?, &other.diagonal)
+                + other.over_directions(|g| self.precision_quadratic_unchecked(g))?),
+            // The same with the roles exchanged: the trace of (D + F Fᵀ) (E + G Gᵀ)⁻¹.
+            (Form::Precision, Form::Precision) => {
+                Ok(dot(&other.inverse_diagonal()?, &self.diagonal)
+                    + self.over_directions(|f| other.inverse_quadratic(f))?)
+            }
+            (Form::Covariance, Form::Precision) => {
+                let mut unit = vec![0.0; self.diagonal.len()];
+                let mut sum = 0.0;
+                for i in 0..unit.len() {
+                    unit[i] = 1.0;
+                    sum += dot(&self.divide(&unit)?, &other.divide(&unit)?);
+                    unit[i] = 0.0;
+                }
+                Ok(sum)
             }
         }
     }

@@ -1,15 +1,16 @@
 //! In which order the units of a layer should go.
 
-use core_tensors::{Dataset, Rng, Slice};
+use core_tensors::{Dataset, Rng};
 use faer::Side;
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::checks;
 use crate::curvature::{Directions, Pass};
 use crate::edit::check_units;
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// A rule that says which unit of a layer is worth least.
 ///
@@ -27,11 +28,20 @@ pub enum Order {
     Density,
     /// |mᵢ| / σᵢ. Source: Blundell et al. (2015), section 5.1.
     SignalToNoise,
-    /// Not a sum: eigenvectors e_k of the covariance of a unit's outgoing weights with those of the others, averaged
-    /// over the receiving units, in falling order of their condition index λ_max / λ_k. Each names the unit with the
-    /// largest share e_jk² λ_k / Σ_l e_jl² λ_l among those that none has named yet; the score is the negative
-    /// condition index. Source: Belsley, Kuh & Welsch (1980), chapter 3; Grabovoy et al. (2019).
+    /// Not a sum: the diagnosis of collinearity. The covariance of the units' outgoing weights, averaged over the
+    /// receiving units, is Ψ ∝ (XᵀX)⁻¹ of a regression on X; its eigenvectors e_k with eigenvalues λ_k are directions
+    /// of X with singular values μ_k ∝ λ_k^−½, and condition indices μ_max / μ_k = (λ_k / λ_min)^½. In falling order
+    /// of the index, so that a direction in which units stand for one another comes first, each direction names the
+    /// unit with the largest variance proportion e_jk² λ_k / Σ_l e_jl² λ_l among those that none has named yet. The
+    /// score is the negative index. Columns of X are not scaled to unit length, since units share a scale.
+    ///
+    /// Source: Belsley, Kuh & Welsch (1980), sections 3.2 and 3.3.
     Belsley,
+    /// The same proportions read off the covariance as if it were the regressors': indices λ_max / λ_k, so that the
+    /// direction of smallest variance names a unit first, and units that stand for one another come last.
+    ///
+    /// Source: Grabovoy et al. (2019), who cite Belsley et al. for it.
+    BelsleyCovariance,
     /// |wᵢ|
     Magnitude,
     /// Not about weights: mean |z_j| over the data.
@@ -65,12 +75,13 @@ pub struct Ranked {
 
 impl Order {
     /// Every rule.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Random,
         Self::OptimalBrainDamage,
         Self::Density,
         Self::SignalToNoise,
         Self::Belsley,
+        Self::BelsleyCovariance,
         Self::Magnitude,
         Self::Activation,
         Self::Greedy,
@@ -84,6 +95,7 @@ impl Order {
             Self::Density => "density",
             Self::SignalToNoise => "signal-to-noise",
             Self::Belsley => "belsley",
+            Self::BelsleyCovariance => "belsley-covariance",
             Self::Magnitude => "magnitude",
             Self::Activation => "activation",
             Self::Greedy => "greedy",
@@ -91,7 +103,7 @@ impl Order {
     }
 }
 
-impl<S: Structure> Subject<'_, S> {
+impl<S: Covariance> Subject<'_, S> {
     fn posterior(&self, order: Order) -> Result<&Gaussian<S>> {
         let rule = order.name();
         self.posterior
@@ -118,7 +130,7 @@ impl<S: Structure> Subject<'_, S> {
 }
 
 /// The units of a hidden layer (from 1), the one to go first in front. `rng` is drawn from by [`Order::Random`] alone.
-pub fn rank<S: Structure>(
+pub fn rank<S: Covariance>(
     order: Order,
     subject: &Subject<S>,
     layer: usize,
@@ -126,9 +138,7 @@ pub fn rank<S: Structure>(
 ) -> Result<Vec<Ranked>> {
     check_units(subject.network, layer, &[])?;
     let p = subject.network.layout().n_parameters();
-    if subject.weights.len() != p {
-        return Err(Error::mismatch("weights of a network", p, subject.weights.len()));
-    }
+    checks::length("weights of a network", p, subject.weights.len())?;
     if let Some(posterior) = subject.posterior
         && *posterior.layout() != subject.network.layout()
     {
@@ -155,11 +165,15 @@ pub fn rank<S: Structure>(
             subject.summed(layer, |i| w[i].abs() / v[i].sqrt())
         }
         Order::Activation => activations(subject, layer)?,
-        Order::Belsley => {
-            return belsley(subject.posterior(order)?, layer, subject.network.widths[layer]);
+        Order::Belsley | Order::BelsleyCovariance => {
+            let n = subject.network.widths[layer];
+            return belsley(order, subject.posterior(order)?, layer, n);
         }
         Order::Greedy => {
-            return greedy(subject.posterior(order)?, layer, subject.network.widths[layer]);
+            let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
+            let columns = g.covariance().greedy_columns_unchecked(g.layout(), layer, g.mean(), n);
+            let ranked = |(unit, score)| Ranked { unit, score };
+            return Ok(columns?.into_iter().map(ranked).collect());
         }
     };
     if let Some(unit) = scores.iter().position(|s| !s.is_finite()) {
@@ -174,7 +188,7 @@ pub fn rank<S: Structure>(
 }
 
 /// diag H on the data, or the diagonal of the posterior's precision.
-fn curvature<S: Structure>(subject: &Subject<S>) -> Result<Vec<f64>> {
+fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
     if let Some((data, likelihood)) = subject.data {
         return crate::laplace::curvature_diagonal(
             subject.network,
@@ -193,8 +207,9 @@ fn curvature<S: Structure>(subject: &Subject<S>) -> Result<Vec<f64>> {
 }
 
 /// Mean |z_j| over the objects.
-fn activations<S: Structure>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
+fn activations<S: Covariance>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
     let (data, _) = subject.data(Order::Activation)?;
+    checks::not_empty(data)?;
     let mut sums = vec![0.0; subject.network.widths[layer]];
     Pass::new(subject.network, subject.weights)?.visit(data, Directions::None, |chunk| {
         let z = chunk.inputs[layer].as_ref();
@@ -205,22 +220,31 @@ fn activations<S: Structure>(subject: &Subject<S>, layer: usize) -> Result<Vec<f
     Ok(sums.into_iter().map(|sum| sum / m).collect())
 }
 
-fn belsley<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Result<Vec<Ranked>> {
+fn belsley<S: Covariance>(
+    order: Order,
+    posterior: &Gaussian<S>,
+    layer: usize,
+    n: usize,
+) -> Result<Vec<Ranked>> {
     let covariance = posterior.covariance().column_covariance(posterior.layout(), layer)?;
     let units = covariance.submatrix(0, 0, n, n);
     let eigen = units.self_adjoint_eigen(Side::Lower).map_err(|e| {
         Error::mismatch("eigenvectors of a covariance", "convergence", format!("{e:?}"))
     })?;
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
-    let largest = values[n - 1];
-    let is_positive = values[0] > 0.0;
+    let (smallest, largest) = (values[0], values[n - 1]);
+    let is_positive = smallest > 0.0;
     if !is_positive {
         return Err(core_tensors::Error::NotPositiveDefinite { index: 0, size: n }.into());
     }
+    // Eigenvalues ascend; directions come in falling order of their index.
+    let directions: Vec<(usize, f64)> = match order {
+        Order::BelsleyCovariance => (0..n).map(|k| (k, largest / values[k])).collect(),
+        _ => (0..n).rev().map(|k| (k, (values[k] / smallest).sqrt())).collect(),
+    };
     let mut left: Vec<usize> = (0..n).collect();
     let mut ranked = Vec::with_capacity(n);
-    // Eigenvalues ascend, so condition indices fall.
-    for k in 0..n {
+    for (k, index) in directions {
         let share = |j: usize| vectors[(j, k)].powi(2) * values[k] / units[(j, j)];
         let mut best = 0;
         for (place, &j) in left.iter().enumerate() {
@@ -228,40 +252,7 @@ fn belsley<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Res
                 best = place;
             }
         }
-        ranked.push(Ranked { unit: left.remove(best), score: -largest / values[k] });
-    }
-    Ok(ranked)
-}
-
-fn greedy<S: Structure>(posterior: &Gaussian<S>, layer: usize, n: usize) -> Result<Vec<Ranked>> {
-    // Only the block of outgoing weights takes part: the rest is integrated out.
-    let mut outgoing = posterior.clone();
-    for _ in layer + 1..posterior.layout().blocks.len() {
-        outgoing = outgoing.marginalize(&Slice::Block { block: layer + 1 })?;
-    }
-    for _ in 0..layer {
-        outgoing = outgoing.marginalize(&Slice::Block { block: 0 })?;
-    }
-    let mut left: Vec<usize> = (0..n).collect();
-    let mut ranked = Vec::with_capacity(n);
-    let zeros = vec![0.0; outgoing.layout().blocks[0].rows];
-    let column = |place: usize| Slice::Cols { block: 0, cols: vec![place] };
-    while !left.is_empty() {
-        let mut best = (0, f64::INFINITY);
-        for place in 0..left.len() {
-            let cost = match outgoing.layout().blocks[0].cols {
-                // The last unit of a layer without biases is all that is left.
-                1 => 0.5 * outgoing.covariance().precision_quadratic(outgoing.mean())?,
-                _ => outgoing.pin(&column(place), &zeros)?.cost(),
-            };
-            if cost < best.1 {
-                best = (place, cost);
-            }
-        }
-        ranked.push(Ranked { unit: left.remove(best.0), score: best.1 });
-        if !left.is_empty() {
-            outgoing = outgoing.condition(&column(best.0), &zeros)?.0;
-        }
+        ranked.push(Ranked { unit: left.remove(best), score: -index });
     }
     Ok(ranked)
 }

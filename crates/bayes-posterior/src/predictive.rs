@@ -6,10 +6,11 @@ use core_tensors::{Dataset, Params, Rng, Targets};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::checks;
 use crate::curvature::{Directions, Pass};
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// The predictive distribution of each object, (m, k) row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,7 @@ pub struct Predictive {
 /// The predictive distribution by averaging over draws of the weights.
 ///
 /// Standard errors fall with `n_samples`^−½; networks run in f32 on the device of `x`.
-pub fn monte_carlo<S: Structure>(
+pub fn monte_carlo<S: Covariance>(
     network: &Mlp,
     gaussian: &Gaussian<S>,
     x: &Tensor,
@@ -48,48 +49,110 @@ pub fn monte_carlo<S: Structure>(
             n_samples,
         ));
     }
-    let (mut sums, mut squares, mut entropies) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut m, mut k) = (0, 0);
+    checks::network(network)?;
+    checks::some_examples(x.dim(0)?)?;
+    let mut mixture: Option<Mixture> = None;
     for _ in 0..n_samples {
         let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
         let scores = network.forward(&w, x)?.to_dtype(DType::F64)?;
-        (m, k) = scores.dims2()?;
+        let (m, k) = scores.dims2()?;
         let mut values: Vec<f64> = scores.flatten_all()?.to_vec1()?;
-        if sums.is_empty() {
-            (sums, squares, entropies) = (vec![0.0; m * k], vec![0.0; m * k], vec![0.0; m]);
-        }
         if *likelihood == Likelihood::Categorical {
-            for (row, sum) in values.chunks_exact_mut(k).zip(&mut entropies) {
-                softmax(row);
-                *sum += entropy(row);
-            }
+            values.chunks_exact_mut(k).for_each(softmax);
         }
-        sums.iter_mut().zip(&values).for_each(|(s, v)| *s += v);
-        squares.iter_mut().zip(&values).for_each(|(s, v)| *s += v * v);
+        mixture.get_or_insert_with(|| Mixture::new(m, k)).add(&values, *likelihood);
     }
-    let n = n_samples as f64;
-    let mean: Vec<f64> = sums.iter().map(|s| s / n).collect();
+    let Some(mixture) = mixture else { return Err(Error::mismatch("samples", "at least 2", 0)) };
+    let Mixture { m, k, mean, spread, .. } = mixture;
     Ok(match likelihood {
-        Likelihood::Categorical => {
-            let whole: Vec<f64> = mean.chunks_exact(k).map(entropy).collect();
-            // Jensen's gap, never negative but by rounding.
-            let gap = |(h, e): (&f64, &f64)| (h - e / n).max(0.0);
-            let mutual_information = whole.iter().zip(&entropies).map(gap).collect();
-            Predictive {
-                n_objects: m,
-                n_outputs: k,
-                mean,
-                variance: vec![],
-                entropy: whole,
-                mutual_information,
-            }
-        }
+        Likelihood::Categorical => Predictive {
+            n_objects: m,
+            n_outputs: k,
+            entropy: mean.chunks_exact(k).map(entropy).collect(),
+            mutual_information: spread.iter().map(|sum| sum / n_samples as f64).collect(),
+            mean,
+            variance: vec![],
+        },
         Likelihood::Normal { variance } => {
-            let spread = |(s, mean): (&f64, &f64)| (s - n * mean * mean).max(0.0) / (n - 1.0);
-            let of_f: Vec<f64> = squares.iter().zip(&mean).map(spread).collect();
+            let of_f: Vec<f64> = spread.iter().map(|s| s / (n_samples - 1) as f64).collect();
             normal(m, k, mean, &of_f, *variance)
         }
     })
+}
+
+/// What the draws so far say, as sums of terms that are never negative: no spread is a difference of moments.
+struct Mixture {
+    m: usize,
+    k: usize,
+    n: f64,
+    /// Mean of the values, (m, k).
+    mean: Vec<f64>,
+    /// Regression: Σ (f − f̄)², (m, k). Classification: Σ KL(p ‖ p̄), (m,), n times the mutual information.
+    spread: Vec<f64>,
+}
+
+impl Mixture {
+    fn new(m: usize, k: usize) -> Self {
+        Self { m, k, n: 0.0, mean: vec![0.0; m * k], spread: Vec::new() }
+    }
+
+    /// One more draw: Σ (f − f̄)² grows by (f − f̄ₙ₋₁)(f − f̄ₙ), and Σ KL(p ‖ p̄) by
+    /// (n − 1) KL(p̄ₙ₋₁ ‖ p̄ₙ) + KL(p ‖ p̄ₙ).
+    ///
+    /// Source: Welford (1962); the second is the same identity of another Bregman divergence.
+    fn add(&mut self, values: &[f64], likelihood: Likelihood) {
+        let before = self.n;
+        self.n += 1.0;
+        let old = self.mean.clone();
+        for (mean, value) in self.mean.iter_mut().zip(values) {
+            *mean += (value - *mean) / self.n;
+        }
+        match likelihood {
+            Likelihood::Normal { .. } => {
+                self.spread.resize(self.m * self.k, 0.0);
+                for (i, sum) in self.spread.iter_mut().enumerate() {
+                    *sum += (values[i] - old[i]) * (values[i] - self.mean[i]);
+                }
+            }
+            Likelihood::Categorical => {
+                self.spread.resize(self.m, 0.0);
+                for (i, sum) in self.spread.iter_mut().enumerate() {
+                    let row = i * self.k..(i + 1) * self.k;
+                    let mean = &self.mean[row.clone()];
+                    *sum += divergence(&values[row.clone()], mean);
+                    if before > 0.0 {
+                        *sum += before * divergence(&old[row], mean);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Σ p log(p/q) − p + q of two distributions, each term not below 0; q > 0 where p > 0.
+fn divergence(p: &[f64], q: &[f64]) -> f64 {
+    let term = |(&p, &q): (&f64, &f64)| match (p, q) {
+        (_, 0.0) => 0.0,
+        (0.0, q) => q,
+        (p, q) => q * excess((p - q) / q),
+    };
+    p.iter().zip(q).map(term).sum()
+}
+
+/// (1 + t) ln(1 + t) − t ≥ 0 for t > −1: Σ_{k ≥ 2} (−t)ᵏ / (k (k − 1)) where the difference has no digits.
+fn excess(t: f64) -> f64 {
+    const NEAR: f64 = 0.1;
+    // 0.1¹⁸ is below the rounding of the first term, 0.1² / 2.
+    const N_TERMS: u32 = 18;
+    if t.abs() > NEAR {
+        return (1.0 + t) * t.ln_1p() - t;
+    }
+    let (mut power, mut sum) = (-t, 0.0);
+    for k in 2..=N_TERMS {
+        power *= -t;
+        sum += power / f64::from(k * (k - 1));
+    }
+    sum
 }
 
 /// The predictive distribution from the network's linearisation at the mean, without draws.
@@ -99,13 +162,15 @@ pub fn monte_carlo<S: Structure>(
 /// the entropy of the result less that of softmax(f), at least 0: a proxy.
 ///
 /// Source: MacKay (1992); Daxberger et al. (2021), section B.
-pub fn probit<S: Structure>(
+pub fn probit<S: Covariance>(
     network: &Mlp,
     gaussian: &Gaussian<S>,
     x: &Tensor,
     likelihood: &Likelihood,
 ) -> Result<Predictive> {
+    checks::network(network)?;
     let n = x.dim(0)?;
+    checks::some_examples(n)?;
     let data =
         Dataset::new(x.clone(), Targets::Values(Tensor::zeros((n, 1), DType::F32, x.device())?))?;
     let pass = Pass::new(network, gaussian.mean())?;
@@ -152,8 +217,9 @@ fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predi
     let constant = 0.5 * (std::f64::consts::TAU * std::f64::consts::E).ln();
     let entropy =
         variance.chunks_exact(k).map(|row| row.iter().map(|&v| constant + half_log(v)).sum());
+    // ½ log (variance / σ²), which a small var f leaves near 0.
     let information =
-        variance.chunks_exact(k).map(|row| row.iter().map(|&v| half_log(v / noise)).sum());
+        of_f.chunks_exact(k).map(|row| row.iter().map(|v| 0.5 * (v / noise).ln_1p()).sum());
     let (entropy, mutual_information) = (entropy.collect(), information.collect());
     Predictive { n_objects: m, n_outputs: k, mean, variance, entropy, mutual_information }
 }

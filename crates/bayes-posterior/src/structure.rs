@@ -1,16 +1,18 @@
-//! What a covariance structure can do: the verbs that edits, divergences and samples are made of.
+//! What a covariance can do: the verbs that divergences, samples and edits are made of, and where their shapes are checked.
 
 use core_tensors::{Layout, Rng, Slice};
 use faer::Mat;
 
-use crate::error::Result;
+use crate::checks;
+use crate::error::{Error, Result};
 
-/// A family of covariance matrices Ψ that conditioning and marginalising do not leave.
+/// A covariance matrix Ψ over the parameters of a network.
 ///
-/// Positions are those of vec(·); a `residual` is ν − m over the positions of a slice, ascending. Verbs that need
-/// Ψ to be positive definite say so by [`core_tensors::Error::NotPositiveDefinite`]. The trait is sealed: a family
-/// is added here, with its tests against the dense one.
-pub trait Structure: Clone + sealed::Sealed + Sized {
+/// Every verb that takes a vector or a layout refuses one that does not fit, here, before the family sees it: the
+/// methods of a family end in `_unchecked`. Verbs that need Ψ to be positive definite say so by
+/// [`core_tensors::Error::NotPositiveDefinite`]. The trait is sealed: a family is added here, with its tests against
+/// the dense one.
+pub trait Covariance: Clone + sealed::Sealed + Sized {
     /// Name of the family in files and on the command line.
     const NAME: &'static str;
 
@@ -23,47 +25,32 @@ pub trait Structure: Clone + sealed::Sealed + Sized {
     /// Whether this covariance belongs to parameters of a layout.
     fn check(&self, layout: &Layout) -> Result<()>;
 
-    /// What is left once a slice is pinned `residual` away from its mean:
-    /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk, and the move of the mean Ψ_kd Ψ_dd⁻¹ r.
-    fn condition(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>>;
-
-    /// The same with another slice, of another block, integrated out: one pass where the family allows it.
-    fn condition_and_drop(
-        &self,
-        layout: &Layout,
-        pinned: &Slice,
-        residual: &[f64],
-        dropped: &Slice,
-    ) -> Result<Conditioned<Self>> {
-        // Blocks keep their numbers when rows go, so `pinned` means the same afterwards.
-        self.marginalize(layout, dropped)?.condition(&layout.without(dropped)?, pinned, residual)
-    }
-
-    /// What is left once a slice is integrated out: Ψ_kk.
-    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self>;
-
-    /// The joint log-density of a slice `residual` away from its mean, without the rest.
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin>;
-
-    /// The covariance after the columns of a block change places: new column j was column `order[j]`; columns behind
-    /// the end of `order` (the bias) stay.
-    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self>;
-
     /// Covariance of the columns of a block, averaged over its rows: (cols, cols).
     ///
     /// With Ψ^{ij} the covariance between rows i and j, n⁻¹ Σᵢ Ψ^{ii}.
-    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>>;
+    fn column_covariance(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {
+        self.check(layout)?;
+        checks::block(layout, block)?;
+        self.column_covariance_unchecked(layout, block)
+    }
 
     /// Ψ x, (p,).
-    fn apply(&self, x: &[f64]) -> Result<Vec<f64>>;
+    fn apply(&self, x: &[f64]) -> Result<Vec<f64>> {
+        checks::length("numbers of a vector", self.n_parameters(), x.len())?;
+        self.apply_unchecked(x)
+    }
 
     /// Ψ⁻¹ x, (p,).
-    fn solve(&self, x: &[f64]) -> Result<Vec<f64>>;
+    fn solve(&self, x: &[f64]) -> Result<Vec<f64>> {
+        checks::length("numbers of a vector", self.n_parameters(), x.len())?;
+        self.solve_unchecked(x)
+    }
+
+    /// xᵀ Ψ⁻¹ x
+    fn precision_quadratic(&self, x: &[f64]) -> Result<f64> {
+        checks::length("numbers of a vector", self.n_parameters(), x.len())?;
+        self.precision_quadratic_unchecked(x)
+    }
 
     /// (Ψ⁻¹)ᵢᵢ, (p,).
     fn precision_diagonal(&self) -> Result<Vec<f64>>;
@@ -74,14 +61,137 @@ pub trait Structure: Clone + sealed::Sealed + Sized {
     /// Ψᵢᵢ, (p,).
     fn diagonal(&self) -> Result<Vec<f64>>;
 
-    /// xᵀ Ψ⁻¹ x
-    fn precision_quadratic(&self, x: &[f64]) -> Result<f64>;
-
     /// One draw from N(0, Ψ), (p,).
     fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>>;
 
+    /// Columns of a block in the order in which pinning them at 0 costs least, with the cost in nats that each adds
+    /// given those before it; the first `n_columns` columns take part, `mean` is that of all parameters.
+    #[doc(hidden)]
+    fn greedy_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        mean: &[f64],
+        n_columns: usize,
+    ) -> Result<Vec<(usize, f64)>>;
+
+    #[doc(hidden)]
+    fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>>;
+
+    #[doc(hidden)]
+    fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>>;
+
+    #[doc(hidden)]
+    fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>>;
+
+    #[doc(hidden)]
+    fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64>;
+}
+
+/// A family of covariance matrices that conditioning and marginalizing do not leave.
+///
+/// Positions are those of vec(·); a `residual` is ν − m over the positions of a slice, ascending. The trait is sealed.
+pub trait Structure: Covariance {
+    /// What is left once a slice is pinned `residual` away from its mean:
+    /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk, and the move of the mean Ψ_kd Ψ_dd⁻¹ r.
+    fn condition(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>> {
+        self.check(layout)?;
+        layout.without(slice)?;
+        check_residual(layout, slice, residual)?;
+        self.condition_unchecked(layout, slice, residual)
+    }
+
+    /// The same with another slice, of another block, integrated out: one pass where the family allows it.
+    fn condition_and_drop(
+        &self,
+        layout: &Layout,
+        pinned: &Slice,
+        residual: &[f64],
+        dropped: &Slice,
+    ) -> Result<Conditioned<Self>> {
+        self.check(layout)?;
+        check_residual(layout, pinned, residual)?;
+        check_apart(pinned, dropped)?;
+        layout.without(dropped)?.without(&renumbered(pinned, dropped))?;
+        self.condition_and_drop_unchecked(layout, pinned, residual, dropped)
+    }
+
+    /// What is left once a slice is integrated out: Ψ_kk.
+    fn marginalize(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
+        self.check(layout)?;
+        layout.without(slice)?;
+        self.marginalize_unchecked(layout, slice)
+    }
+
+    /// The joint log-density of a slice `residual` away from its mean, without the rest.
+    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+        self.check(layout)?;
+        check_residual(layout, slice, residual)?;
+        self.pin_unchecked(layout, slice, residual)
+    }
+
+    /// The covariance after the columns of a block change places: new column j was column `order[j]`; columns behind
+    /// the end of `order` (the bias) stay.
+    fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+        self.check(layout)?;
+        checks::column_order(layout, block, order)?;
+        self.permute_columns_unchecked(layout, block, order)
+    }
+
     /// tr(self⁻¹ other): what the divergence between members of one family needs.
-    fn trace_ratio(&self, other: &Self) -> Result<f64>;
+    fn trace_ratio(&self, other: &Self) -> Result<f64> {
+        self.check_same_shape(other)?;
+        self.trace_ratio_unchecked(other)
+    }
+
+    #[doc(hidden)]
+    fn condition_unchecked(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<Conditioned<Self>>;
+
+    #[doc(hidden)]
+    fn condition_and_drop_unchecked(
+        &self,
+        layout: &Layout,
+        pinned: &Slice,
+        residual: &[f64],
+        dropped: &Slice,
+    ) -> Result<Conditioned<Self>> {
+        let left = self.marginalize_unchecked(layout, dropped)?;
+        let pinned = renumbered(pinned, dropped);
+        left.condition_unchecked(&layout.without(dropped)?, &pinned, residual)
+    }
+
+    #[doc(hidden)]
+    fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self>;
+
+    #[doc(hidden)]
+    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin>;
+
+    #[doc(hidden)]
+    fn permute_columns_unchecked(
+        &self,
+        layout: &Layout,
+        block: usize,
+        order: &[usize],
+    ) -> Result<Self>;
+
+    #[doc(hidden)]
+    fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64>;
+
+    /// Whether both are over parameters of the same shape.
+    #[doc(hidden)]
+    fn check_same_shape(&self, other: &Self) -> Result<()> {
+        checks::length("parameters of a covariance", self.n_parameters(), other.n_parameters())
+    }
 }
 
 /// A covariance after a slice was pinned.
@@ -132,12 +242,38 @@ impl Pin {
     }
 }
 
+/// The same slice once another block's slice is gone: blocks behind a removed one move up.
+pub(crate) fn renumbered(slice: &Slice, gone: &Slice) -> Slice {
+    let block = match gone {
+        Slice::Block { block } if *block < slice.block() => slice.block() - 1,
+        _ => slice.block(),
+    };
+    match slice {
+        Slice::Rows { rows, .. } => Slice::Rows { block, rows: rows.clone() },
+        Slice::Cols { cols, .. } => Slice::Cols { block, cols: cols.clone() },
+        Slice::Block { .. } => Slice::Block { block },
+    }
+}
+
+fn check_residual(layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<()> {
+    checks::length("values of a slice", layout.positions(slice)?.len(), residual.len())
+}
+
+fn check_apart(pinned: &Slice, dropped: &Slice) -> Result<()> {
+    if pinned.block() != dropped.block() {
+        return Ok(());
+    }
+    let wanted = format!("another than {}", pinned.block());
+    Err(Error::mismatch("block of the parameters integrated out", wanted, pinned.block()))
+}
+
 pub(crate) mod sealed {
-    /// Keeps the set of structures closed.
+    /// Keeps the set of covariances closed.
     pub trait Sealed {}
     impl Sealed for crate::BlockDiagonal {}
     impl Sealed for crate::Diagonal {}
     impl Sealed for crate::Full {}
     impl Sealed for crate::Kronecker {}
+    impl Sealed for crate::KroneckerEigen {}
     impl Sealed for crate::LowRank {}
 }

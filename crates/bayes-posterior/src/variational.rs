@@ -10,7 +10,7 @@ use crate::diagonal::Diagonal;
 use crate::divergence::{Divergence, Prior};
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// How the expected log-likelihood is estimated from one draw a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub trait DivergenceFrom: Sync {
     fn independent(&self) -> Option<(&[f32], &[f32])>;
 }
 
-impl<S: Structure + Sync> DivergenceFrom for Prior<'_, S> {
+impl<S: Covariance + Sync> DivergenceFrom for Prior<'_, S> {
     fn divergence(&self, mean: &[f64], variance: &[f64]) -> Result<Divergence> {
         Prior::divergence(self, mean, variance)
     }

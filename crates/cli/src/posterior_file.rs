@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use bayes_posterior::{AnyPosterior, Origin, Structure, with_posterior};
+use bayes_posterior::{AnyPosterior, Covariance, Damping, Origin, with_posterior};
 use core_tensors::linalg::Cholesky;
 use memmap2::Mmap;
 use models::Mlp;
@@ -65,6 +65,16 @@ pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
         AnyPosterior::Full(p) => Cholesky::new(p.gaussian.covariance().matrix())?.log_det(),
         other => with_posterior!(other, p => p.gaussian.covariance().log_det()?),
     })
+}
+
+/// What carried the mean of a Kronecker posterior when it was edited, in words.
+pub(crate) fn carried_by(damping: Damping) -> String {
+    match damping {
+        Damping::Prior => "the mean was carried with the prior".into(),
+        Damping::Numerical { epsilon } => format!(
+            "the mean was carried without the prior, {epsilon} of the inputs' mean square added (numerical)"
+        ),
+    }
 }
 
 /// p: parameters of a network.

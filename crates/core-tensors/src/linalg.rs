@@ -14,8 +14,11 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use crate::error::{Error, Result};
 
 mod least_squares;
+mod pivoted;
+mod tall_qr;
 
 pub use least_squares::{RankPolicy, least_squares};
+pub use tall_qr::TallQr;
 
 /// Matrices of fewer rows are not worth a second thread.
 const SMALLEST_PARALLEL: usize = 256;

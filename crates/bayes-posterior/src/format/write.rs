@@ -12,8 +12,9 @@ use crate::edit::Posterior;
 use crate::error::{Error, Result};
 use crate::full::Full;
 use crate::kronecker::Kronecker;
+use crate::kronecker_eigen::KroneckerEigen;
 use crate::low_rank::LowRank;
-use crate::structure::Structure;
+use crate::structure::Covariance;
 
 /// Writes a posterior as a safetensors file.
 pub(super) fn write<S: Tensors>(
@@ -73,6 +74,7 @@ pub(super) struct Named<'a> {
 }
 
 enum Numbers<'a> {
+    One(f64),
     Vector(&'a [f64]),
     Matrix(MatRef<'a, f64>),
 }
@@ -90,6 +92,7 @@ impl<'a> Named<'a> {
 impl Numbers<'_> {
     fn shape(&self) -> Vec<usize> {
         match self {
+            Self::One(_) => vec![1],
             Self::Vector(values) => vec![values.len()],
             Self::Matrix(a) => vec![a.nrows(), a.ncols()],
         }
@@ -98,6 +101,7 @@ impl Numbers<'_> {
     /// Row by row, little-endian.
     fn write(&self, to: &mut dyn Write) -> std::io::Result<()> {
         match self {
+            Self::One(value) => to.write_all(&value.to_le_bytes()),
             Self::Vector(values) => values.iter().try_for_each(|v| to.write_all(&v.to_le_bytes())),
             Self::Matrix(a) => {
                 let mut bytes = Vec::with_capacity(8 * a.ncols());
@@ -113,7 +117,7 @@ impl Numbers<'_> {
 }
 
 /// A structure that bytes can hold.
-pub(super) trait Tensors: Structure {
+pub(super) trait Tensors: Covariance {
     fn tensors(&self) -> Vec<Named<'_>>;
 }
 
@@ -136,6 +140,23 @@ impl Tensors for Kronecker {
         for (i, layer) in self.layers().iter().enumerate() {
             named.push(Named::matrix(format!("rows.{}", i + 1), layer.rows.matrix()));
             named.push(Named::matrix(format!("columns.{}", i + 1), layer.columns.matrix()));
+        }
+        named
+    }
+}
+
+impl Tensors for KroneckerEigen {
+    fn tensors(&self) -> Vec<Named<'_>> {
+        let mut named = vec![Named {
+            name: "prior_precision".into(),
+            numbers: Numbers::One(self.prior_precision()),
+        }];
+        for (t, layer) in self.layers().iter().enumerate() {
+            for (of, spectrum) in [("rows", &layer.rows), ("columns", &layer.columns)] {
+                let name = |what: &str| format!("{of}_{what}.{}", t + 1);
+                named.push(Named::matrix(name("vectors"), spectrum.vectors()));
+                named.push(Named::vector(&name("values"), spectrum.values()));
+            }
         }
         named
     }

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bayes_posterior::format::METADATA;
-use bayes_posterior::{AnyPosterior, Origin, Structure, with_posterior};
+use bayes_posterior::{AnyPosterior, Covariance, Origin, with_posterior};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
 
 use super::say;
 use crate::checkpoint::{Layers, natural, parse, read, refuse_pickle};
-use crate::posterior_file::{PosteriorFile, log_det, n_parameters, n_products};
+use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products};
 use crate::text_table::{cells, text_list, text_table};
 
 /// Say what a safetensors file holds: a posterior, a trained perceptron, or other tensors.
@@ -99,6 +99,9 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
         AnyPosterior::Block(p) => {
             format!("block, one a {:?}", p.gaussian.covariance().group()).to_lowercase()
         }
+        AnyPosterior::KroneckerEigen(_) => {
+            "kronecker_eigen: G x A of each layer and the prior, exact".to_owned()
+        }
         AnyPosterior::LowRank(p) => {
             let low_rank = p.gaussian.covariance();
             let form = format!("{:?}", low_rank.form()).to_lowercase();
@@ -116,7 +119,7 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
     let text = |value: Option<f64>| or_unknown(value.map(|v| v.to_string()));
     let task = origin.task.map(|task| format!("{task:?}").to_lowercase());
     let inexact = with_posterior!(posterior, p => p.inexact);
-    let rows = [
+    let mut rows = vec![
         cells!["widths", format!("{:?}", network.widths)],
         cells!["biases", if network.bias { "yes" } else { "no" }],
         cells!["activation", activation],
@@ -133,6 +136,9 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
         cells!["made from", origin.parent.as_deref().unwrap_or("a trained network")],
         cells!["SHA-256", sha256],
     ];
+    if let Some(damping) = origin.damping {
+        rows.insert(rows.len() - 2, cells!["damping", carried_by(damping)]);
+    }
     let mut told = format!("{}: a posterior\n\n{}", path.display(), text_list(&rows));
     told += "\n";
     told += &layers(posterior)?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bayes_posterior::{
-    AnyPosterior, Order, Origin, Ranked, Structure, Subject, Task, rank, with_posterior,
+    AnyPosterior, Covariance, Order, Origin, Ranked, Subject, Task, rank, with_posterior,
 };
 use clap::builder::PossibleValuesParser;
 use core_tensors::{Dataset, Rng};
@@ -26,7 +26,10 @@ use crate::user_data::Objects;
   optimal-brain-damage  h w^2 / 2 with the curvature h on --data, or the posterior's precision where there are none
   density               m^2 / 2v: density of the posterior at the mean against at zero
   signal-to-noise       |m| / sqrt(v)
-  belsley               condition indices and variance proportions of the covariance, with a minus sign
+  belsley               condition indices of the units' collinearity with a minus sign, as Belsley, Kuh and Welsch
+                        define them: units that stand for one another come first
+  belsley-covariance    the same proportions with the indices of the covariance itself, as in Grabovoy et al. (2019):
+                        units that stand for one another come last
   magnitude             |m|
   activation            mean |z| of the unit on --data
   greedy                the exact joint cost in nats: the next unit is always the cheapest given those before it
@@ -123,7 +126,7 @@ fn ranked(
     data: Option<(&Dataset, &Likelihood)>,
     rng: &mut Rng,
 ) -> bayes_posterior::Result<Vec<Ranked>> {
-    fn of<S: Structure>(
+    fn of<S: Covariance>(
         posterior: &bayes_posterior::Posterior<S>,
         order: Order,
         layer: usize,

@@ -64,8 +64,8 @@ pub(super) struct Arguments {
     /// vi: fit mean and variances to the data by gradient; laplace: keep the weights, take the curvature of the loss.
     #[arg(long, value_enum)]
     method: Method,
-    /// What of the covariance is kept: diagonal (independent weights), kronecker (a factor for units and one for
-    /// inputs of each layer), low-rank (a diagonal and the --rank leading directions), full (all of it).
+    /// What of the covariance is kept: diagonal (independent weights), kronecker (curvature as a factor for units and
+    /// one for inputs of each layer; the prior is added exactly), low-rank (a diagonal and the --rank leading directions), full (all of it).
     #[arg(long, value_enum)]
     structure: StructureName,
     /// Directions of a low-rank posterior [default: 20].
@@ -245,6 +245,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         prior_precision: Some(arguments.prior_precision),
         n_objects: Some(data.n_objects()),
         log_likelihood: Some(made.log_likelihood),
+        damping: None,
         parent: None,
     };
     write(&arguments.out, &made.posterior, &origin)?;

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    AnyPosterior, Edit, Origin, Pairing, Pinned, Reading, Rules, log_evidence_change, transform,
+    AnyPosterior, Damping, Edit, Origin, Pairing, Pinned, Reading, Rules, log_evidence_change,
 };
 use models::Mlp;
 
 use super::edits::Edits;
-use super::{UsageError, check_out, say};
-use crate::posterior_file::{PosteriorFile, log_det, n_parameters, n_products, write};
+use super::{UsageError, check_out, positive, say};
+use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products, write};
 use crate::text_table::{cells, text_table};
 
 /// Remove units and layers from a network together with its Gaussian posterior.
@@ -43,6 +43,14 @@ pub(super) struct Arguments {
     /// condition-all pins them and the bias at 0 too, the formula of paper 001 to the letter.
     #[arg(long, value_enum, default_value = "marginal")]
     reading: ReadingName,
+    /// Of a Kronecker posterior, what carries the weights that stay: numerical is the curvature of the data with
+    /// --epsilon on its diagonal, which keeps more of the network's function; prior takes the prior in, as the
+    /// posterior's own mean does. Densities and the covariance always take it in [default: numerical].
+    #[arg(long, value_enum)]
+    damping: Option<DampingName>,
+    /// Numerical damping, as a share of the mean square of a layer's inputs [default: 1e-4].
+    #[arg(long, value_name = "E", value_parser = positive)]
+    epsilon: Option<f64>,
     /// Remove a layer although its activation, applied twice, is another function (leaky ReLU); the result says so.
     #[arg(long)]
     allow_inexact: bool,
@@ -64,6 +72,12 @@ enum PairingName {
 enum ReadingName {
     Marginal,
     ConditionAll,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DampingName {
+    Numerical,
+    Prior,
 }
 
 /// What is told of an edit.
@@ -91,18 +105,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         allow_inexact: arguments.allow_inexact,
     };
     let plan = arguments.edits.plan(pairing);
+    let damping = arguments.damping()?;
     let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::open(&arguments.posterior)?;
     let before = posterior.network().clone();
-    let (posterior, pins) = apply(posterior, &plan, &rules)
+    let is_exact_kronecker = matches!(posterior, AnyPosterior::KroneckerEigen(_));
+    if !is_exact_kronecker && (arguments.damping.is_some() || arguments.epsilon.is_some()) {
+        let message = format!(
+            "--damping and --epsilon: wanted a posterior of `distill posterior --structure kronecker`, found {}, whose \
+             edits have no choice",
+            posterior.structure()
+        );
+        return Err(UsageError(message).into());
+    }
+    let (posterior, pins) = posterior
+        .transform(&plan, &rules, damping)
         .with_context(|| arguments.posterior.display().to_string())?;
     log_det(&posterior).context("the posterior of the smaller network")?;
-    let origin = Origin { parent: Some(sha256), ..origin };
+    let damping = if is_exact_kronecker { Some(damping) } else { origin.damping };
+    let origin = Origin { parent: Some(sha256), damping, ..origin };
     write(&arguments.out, &posterior, &origin)?;
     let steps = plan.iter().zip(pins);
     let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();
     let mut text = sizes(&before, posterior.network());
     text.push('\n');
     text += &costs(&steps, &origin)?;
+    if is_exact_kronecker {
+        text += &format!("\ndamping: {}\n", damping.map_or_else(String::new, carried_by));
+    }
     if is_inexact(&posterior) {
         text +=
             "\nThe function changed by more than rounding: a condition of a theorem was waived.\n";
@@ -112,25 +141,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The plan applied to whatever structure the posterior has.
-fn apply(
-    posterior: AnyPosterior,
-    plan: &[Edit],
-    rules: &Rules,
-) -> bayes_posterior::Result<(AnyPosterior, Vec<Pinned>)> {
-    macro_rules! transformed {
-        ($structure:ident, $posterior:expr) => {{
-            let left = transform($posterior, plan, rules)?;
-            (AnyPosterior::$structure(left.posterior), left.pins)
-        }};
+impl Arguments {
+    /// What carries the mean of a Kronecker posterior.
+    fn damping(&self) -> Result<Damping, UsageError> {
+        match (self.damping, self.epsilon) {
+            (Some(DampingName::Prior), Some(_)) => {
+                let message = "--epsilon: wanted --damping numerical, found prior";
+                Err(UsageError(message.into()))
+            }
+            (Some(DampingName::Prior), None) => Ok(Damping::Prior),
+            (_, Some(epsilon)) => Ok(Damping::Numerical { epsilon }),
+            (_, None) => Ok(Damping::numerical()),
+        }
     }
-    Ok(match posterior {
-        AnyPosterior::Diagonal(p) => transformed!(Diagonal, p),
-        AnyPosterior::Block(p) => transformed!(Block, p),
-        AnyPosterior::Kronecker(p) => transformed!(Kronecker, p),
-        AnyPosterior::LowRank(p) => transformed!(LowRank, p),
-        AnyPosterior::Full(p) => transformed!(Full, p),
-    })
 }
 
 fn is_inexact(posterior: &AnyPosterior) -> bool {

@@ -137,7 +137,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bayes_posterior::{
-    Curvature, Diagonal, Edit, Estimator, Gaussian, Inference, Posterior, Prior, Rules, Structure,
+    Curvature, Damping, Diagonal, Edit, Estimator, Gaussian, Inference, Posterior, Prior, Rules,
     VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
 };
 use core_tensors::kernels::Activation;
@@ -317,9 +317,11 @@ impl Protocol<'_> {
             let likelihood = &self.likelihood;
             let big =
                 laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
-            with_posterior!(big.posterior, posterior => {
-                let carried = carry(posterior, &plan)?;
-                let prior = Prior::new(&carried)?;
+            let (small, _) =
+                big.posterior.transform(&plan, &Rules::strict(), Damping::numerical())?;
+            with_posterior!(&small, posterior => {
+                let carried = &posterior.gaussian;
+                let prior = Prior::new(carried)?;
                 arm(&format!("{name}/start"), carried.mean(), standard)?;
                 arm(&format!("{name}/start-and-prior"), carried.mean(), VariationalPrior::Gaussian(&prior))?;
             });
@@ -329,7 +331,7 @@ impl Protocol<'_> {
 }
 
 /// A teacher's posterior in the shape of the student.
-fn carry<S: Structure>(teacher: Posterior<S>, plan: &[Edit]) -> Result<Gaussian<S>> {
+fn carry(teacher: Posterior<Diagonal>, plan: &[Edit]) -> Result<Gaussian<Diagonal>> {
     Ok(transform(teacher, plan, &Rules::strict())?.posterior.gaussian)
 }
 

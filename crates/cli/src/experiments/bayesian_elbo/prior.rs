@@ -75,8 +75,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    Curvature, Diagonal, Estimator, Gaussian, Inference, Posterior, Prior, VariationalPrior, align,
-    laplace, monte_carlo, to_gaussian, with_posterior,
+    Curvature, Damping, Diagonal, Estimator, Gaussian, Inference, Posterior, Prior, Rules,
+    VariationalPrior, align, laplace, monte_carlo, to_gaussian, with_posterior,
 };
 use candle_core::{Device, Tensor};
 use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng, Targets};
@@ -327,9 +327,10 @@ impl Noise {
             let likelihood = self.likelihood();
             let big =
                 laplace(&teacher.network, &weights, big, &likelihood, PRIOR_PRECISION, curvature)?;
-            with_posterior!(big.posterior, posterior => {
-                let carried = carry(posterior, &plan)?;
-                let prior = Prior::new(&carried)?;
+            let (small, _) =
+                big.posterior.transform(&plan, &Rules::strict(), Damping::numerical())?;
+            with_posterior!(&small, posterior => {
+                let prior = Prior::new(&posterior.gaussian)?;
                 arm(name, &start, VariationalPrior::Gaussian(&prior), 1.0)?;
             });
         }

@@ -1,7 +1,7 @@
 //! FashionMNIST: all orders under a diagonal and a Kronecker posterior.
 
 use anyhow::Result;
-use bayes_posterior::{Curvature, Order, laplace, with_posterior};
+use bayes_posterior::{Curvature, Damping, Order, laplace, with_posterior, with_structure};
 use core_tensors::{Fit, Rng};
 use losses::Likelihood;
 
@@ -10,8 +10,11 @@ use crate::experiment::{Outcome, Task};
 use crate::schemes::{Examination, at_most};
 
 pub(super) const TEACHER_ROW: &str = "orders/teacher";
-const POSTERIORS: [(&str, Curvature); 2] =
-    [("diagonal", Curvature::Diagonal), ("kronecker", Curvature::Kronecker)];
+const POSTERIORS: [(&str, Curvature, Damping); 3] = [
+    ("diagonal", Curvature::Diagonal, Damping::Prior),
+    ("kronecker", Curvature::Kronecker, Damping::Prior),
+    ("kronecker-numerical", Curvature::Kronecker, Damping::numerical()),
+];
 
 fn row(posterior: &str, order: Order) -> String {
     format!("orders/{posterior}/{}", order.name())
@@ -46,12 +49,17 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
         measure: &|network, w| exam.once(&exam.predictions(network, w)?),
     };
     let mut teacher: Curves = (walks.measure)(&network, &weights)?;
-    for (name, curvature) in POSTERIORS {
+    for (name, curvature, damping) in POSTERIORS {
         let a = settings.fashion_prior_precision;
         let found = laplace(&network, &weights, &data, &Likelihood::Categorical, a, curvature)?;
-        push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
+        if damping == Damping::Prior {
+            push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
+        }
         for order in Order::ALL {
-            let curves = with_posterior!(&found.posterior, p => walks.walk(p, order, |_| Ok(()))?);
+            let ranked = with_posterior!(&found.posterior, p => walks.ranked(p, order)?);
+            let curves = with_structure!(&found.posterior, damping, p => {
+                walks.walk(p, &ranked, damping, |_| Ok(()))?
+            });
             outcome.add(&row(name, order), curves);
             task.epoch_done()?;
         }
@@ -63,6 +71,7 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
 /// Names of all rows that a run fills.
 #[cfg(test)]
 pub(super) fn rows() -> impl Iterator<Item = String> {
-    let of = |(name, _): (&'static str, Curvature)| Order::ALL.map(|order| row(name, order));
+    let of =
+        |(name, ..): (&'static str, Curvature, Damping)| Order::ALL.map(|order| row(name, order));
     POSTERIORS.into_iter().flat_map(of).chain([TEACHER_ROW.to_owned()])
 }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use bayes_posterior::{
-    Curvature, Edit, Order, Pairing, Posterior, Rules, Structure, laplace, transform,
-    with_posterior,
+    Curvature, Damping, Edit, Order, Pairing, Posterior, Ranked, Rules, Structure, laplace,
+    transform, with_posterior, with_structure,
 };
 use candle_core::{DType, Tensor};
 use core_tensors::synthetic::SyntheticLinear;
@@ -24,12 +24,13 @@ const COMMON: Order = Order::Magnitude;
 const PAIRINGS: [(&str, Pairing); 2] =
     [("identity", Pairing::Identity), ("density", Pairing::Density)];
 
-fn structures(rank: usize) -> [(&'static str, Curvature); 4] {
+fn structures(rank: usize) -> [(&'static str, Curvature, Damping); 5] {
     [
-        ("diagonal", Curvature::Diagonal),
-        ("kronecker", Curvature::Kronecker),
-        ("low-rank", Curvature::LowRank { rank }),
-        ("full", Curvature::Full),
+        ("diagonal", Curvature::Diagonal, Damping::Prior),
+        ("kronecker", Curvature::Kronecker, Damping::Prior),
+        ("kronecker-numerical", Curvature::Kronecker, Damping::numerical()),
+        ("low-rank", Curvature::LowRank { rank }, Damping::Prior),
+        ("full", Curvature::Full, Damping::Prior),
     ]
 }
 
@@ -60,39 +61,44 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
         measure: &|network, w| measure(network, w, &test),
     };
     let mut teacher = measure(&network, &weights, &test)?;
-    for (name, curvature) in structures(settings.synthetic_rank) {
+    for (name, curvature, damping) in structures(settings.synthetic_rank) {
         let found = laplace(&network, &weights, &train, &NOISE, a, curvature)?;
-        push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
-        with_posterior!(&found.posterior, p => under(task, &walks, name, p, outcome)?);
+        if damping == Damping::Prior {
+            push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
+        }
+        for order in ORDERS {
+            let ranked = with_posterior!(&found.posterior, p => walks.ranked(p, order)?);
+            with_structure!(&found.posterior, damping, p => {
+                under(&walks, name, p, (order, &ranked, damping), outcome)?;
+            });
+            task.epoch_done()?;
+        }
     }
     outcome.add(TEACHER_ROW, teacher);
     Ok(())
 }
 
-/// Every order under one posterior.
+/// One order under one posterior.
 fn under<S: Structure>(
-    task: &Task,
     walks: &Walks,
     name: &str,
     posterior: &Posterior<S>,
+    (order, ranked, damping): (Order, &[Ranked], Damping),
     outcome: &mut Outcome,
 ) -> Result<()> {
-    for order in ORDERS {
-        let mut without_layer = Vec::new();
-        let curves = walks.walk(posterior, order, |left| {
-            let widths = &left.network.widths;
-            if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
-                for (end, pairing) in PAIRINGS {
-                    without_layer.push((end, remove_next(walks, left, pairing)?));
-                }
+    let mut without_layer = Vec::new();
+    let curves = walks.walk(posterior, ranked, damping, |left| {
+        let widths = &left.network.widths;
+        if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
+            for (end, pairing) in PAIRINGS {
+                without_layer.push((end, remove_next(walks, left, pairing)?));
             }
-            Ok(())
-        })?;
-        outcome.add(&row(name, order.name()), curves);
-        for (end, metrics) in without_layer {
-            outcome.add(&row(name, &format!("layer/{end}")), metrics);
         }
-        task.epoch_done()?;
+        Ok(())
+    })?;
+    outcome.add(&row(name, order.name()), curves);
+    for (end, metrics) in without_layer {
+        outcome.add(&row(name, &format!("layer/{end}")), metrics);
     }
     Ok(())
 }
@@ -123,7 +129,7 @@ fn mean_squared_error(scores: &Tensor, y: &Tensor) -> Result<f64> {
 /// Names of all rows that a run fills.
 #[cfg(test)]
 pub(super) fn rows() -> impl Iterator<Item = String> {
-    let of = |(name, _): (&'static str, Curvature)| {
+    let of = |(name, ..): (&'static str, Curvature, Damping)| {
         let orders = ORDERS.map(|order| row(name, order.name()));
         orders.into_iter().chain(PAIRINGS.map(|(end, _)| row(name, &format!("layer/{end}"))))
     };

@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
 use bayes_posterior::{
-    BlockDiagonal, Diagonal, Factors, Form, Full, Group, Kronecker, LowRank, Structure,
+    BlockDiagonal, Covariance, Diagonal, Factors, Form, Full, Group, Kronecker, KroneckerEigen,
+    LayerCurvature, LowRank, Spectrum,
 };
 use core_tensors::kernels::Activation;
 use core_tensors::{Layout, Rng};
@@ -156,7 +157,7 @@ pub(crate) fn log_det(a: &Matrix) -> f64 {
 }
 
 /// Ψ by its action on the unit vectors.
-pub(crate) fn to_dense(covariance: &impl Structure) -> Matrix {
+pub(crate) fn to_dense(covariance: &impl Covariance) -> Matrix {
     let p = covariance.n_parameters();
     let column =
         |i: usize| covariance.apply(&(0..p).map(|j| f64::from(i == j)).collect::<Vec<_>>());
@@ -215,6 +216,19 @@ pub(crate) fn kronecker(layout: &Layout, rng: &mut Rng) -> Kronecker {
     Kronecker::new(layout.blocks.iter().map(factors).collect())
 }
 
+/// Curvatures of which one direction of each factor is empty, as a softmax or an input that is always 0 leave it.
+pub(crate) fn kronecker_eigen(layout: &Layout, rng: &mut Rng) -> KroneckerEigen {
+    let spectrum = |n: usize, rng: &mut Rng| {
+        let factor = Mat::from_fn(n, n.saturating_sub(1).max(1), |_, _| rng.normal());
+        Spectrum::of((&factor * factor.transpose()).as_ref()).unwrap()
+    };
+    let layer = |b: &core_tensors::Block| LayerCurvature {
+        rows: spectrum(b.rows, rng),
+        columns: spectrum(b.cols, rng),
+    };
+    KroneckerEigen::new(layout.blocks.iter().map(layer).collect(), 0.4).unwrap()
+}
+
 pub(crate) fn low_rank(form: Form, layout: &Layout, rng: &mut Rng) -> LowRank {
     let p = layout.n_parameters();
     let factor = Mat::from_fn(p, 3, |_, _| rng.normal());
@@ -222,7 +236,7 @@ pub(crate) fn low_rank(form: Form, layout: &Layout, rng: &mut Rng) -> LowRank {
 }
 
 /// The dense twin of a random posterior over a network.
-pub(crate) fn twin(network: &Mlp, mean: &[f64], covariance: &impl Structure) -> Dense {
+pub(crate) fn twin(network: &Mlp, mean: &[f64], covariance: &impl Covariance) -> Dense {
     assert_eq!(network.layout().n_parameters(), mean.len());
     let covariance = to_dense(covariance);
     Dense { widths: network.widths.clone(), bias: network.bias, mean: mean.to_vec(), covariance }

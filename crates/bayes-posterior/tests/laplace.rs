@@ -96,7 +96,7 @@ fn a_linear_regression_has_its_conjugate_posterior_and_evidence() -> TestResult 
     for curvature in [Curvature::LowRank { rank: 2 }, Curvature::Diagonal] {
         let posterior = run(curvature)?.posterior;
         let ours = with_posterior!(&posterior, p => {
-            bayes_posterior::Structure::precision_diagonal(p.gaussian.covariance())?
+            bayes_posterior::Covariance::precision_diagonal(p.gaussian.covariance())?
         });
         let wanted: Vec<f64> = (0..4).map(|i| precision[i][i]).collect();
         assert!(vector_distance(&wanted, &ours) < 1e-12, "{curvature:?}");
@@ -121,6 +121,45 @@ fn savage_dickey_is_the_exact_change_of_evidence() -> TestResult {
     let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
     let wanted = exact_log_evidence(&without, &y) - exact_log_evidence(&rows, &y);
     assert!((change - wanted).abs() < 1e-10, "{change} {wanted}");
+    Ok(())
+}
+
+#[test]
+fn savage_dickey_holds_at_a_value_that_is_not_zero() -> TestResult {
+    // w₁ pinned at 1.5 is the regression of y − 1.5 x₁ on the others.
+    let mut rng = Rng::new(11);
+    let model = network(&[3, 1], true);
+    let (data, rows, y) = regression(15, 3, &mut rng)?;
+    let w = f64_params(&model, &conjugate(&rows, &y).1)?;
+    let normal = Likelihood::Normal { variance: NOISE };
+    let found = laplace(&model, &w, &data, &normal, PRECISION, Curvature::Full)?;
+    let AnyPosterior::Full(full) = found.posterior else { return Err("structure".into()) };
+    let value = 1.5;
+    let density = full.gaussian.pin(&Slice::Cols { block: 0, cols: vec![1] }, &[value])?;
+    let pinned = Pinned { density, squared_values: value * value };
+    let change = log_evidence_change(&pinned, PRECISION)?;
+    let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
+    let rest: Vec<f64> = rows.iter().zip(&y).map(|(r, y)| y - value * r[1]).collect();
+    let wanted = exact_log_evidence(&without, &rest) - exact_log_evidence(&rows, &y);
+    assert!((change - wanted).abs() < 1e-9, "{change} {wanted}");
+    assert!(log_evidence_change(&pinned, 0.0).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_removed_layer_counts_the_ones_it_was_pinned_at() -> TestResult {
+    let mut rng = Rng::new(12);
+    let model = network(&[2, 3, 3, 1], true);
+    let layout = model.layout();
+    let mean = normals(layout.n_parameters(), &mut rng);
+    let gaussian = Gaussian::new(layout.clone(), mean, dense::full(&layout, &mut rng))?;
+    let posterior = Posterior::new(model, gaussian)?;
+    let plan = [Edit::RemoveLayer { layer: 2, pairing: bayes_posterior::Pairing::Identity }];
+    let left = transform(posterior.clone(), &plan, &Rules::strict())?;
+    assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (3.0, 12));
+    let plan = [Edit::RemoveUnits { layer: 2, units: vec![1] }];
+    let left = transform(posterior, &plan, &Rules::strict())?;
+    assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (0.0, 1));
     Ok(())
 }
 
@@ -215,12 +254,10 @@ fn kronecker_factors_equal_naive_sums() -> TestResult {
     let data = Dataset::new(x.clone(), Targets::Classes { labels, n_classes: 2 })?;
     let w = normals(model.layout().n_parameters(), &mut rng);
     let params = f64_params(&model, &w)?;
-    let AnyPosterior::Kronecker(posterior) =
-        laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, Curvature::Kronecker)?
-            .posterior
-    else {
-        return Err("structure".into());
-    };
+    let found =
+        laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, Curvature::Kronecker)?;
+    let precision =
+        with_posterior!(&found.posterior, p => inverse(&to_dense(p.gaussian.covariance())));
     // The last layer: inputs are relu(U₁x + b) and 1; G is the sum of softmax Hessians.
     let hidden = Mlp { widths: vec![2, 3], activation: Activation::Identity, bias: true };
     let sums = hidden.forward(&f64_params(&hidden, &w[..9])?, &x)?.relu()?.to_vec2::<f64>()?;
@@ -233,14 +270,13 @@ fn kronecker_factors_equal_naive_sums() -> TestResult {
         let h = p * (1.0 - p);
         (0..2).for_each(|r| (0..2).for_each(|c| g[r][c] += if r == c { h } else { -h }));
     }
-    let trace = |m: &Matrix| (0..m.len()).map(|i| m[i][i]).sum::<f64>() / m.len() as f64;
-    let pi = (trace(&g) / trace(&a)).sqrt();
-    (0..4).for_each(|i| a[i][i] += PRECISION.sqrt() / pi);
-    (0..2).for_each(|i| g[i][i] += PRECISION.sqrt() * pi);
-    let factors = &posterior.gaussian.covariance().layers()[1];
-    let dense = |f: &bayes_posterior::Full| to_dense(f);
-    assert!(distance(&inverse(&a), &dense(&factors.columns)) < 1e-10);
-    assert!(distance(&inverse(&g), &dense(&factors.rows)) < 1e-10);
+    // Ψ⁻¹ = G ⊗ A + δI over the last layer's 2 × 4 weights, and nothing between layers.
+    for (r, c) in (0..8).flat_map(|r| (0..8).map(move |c| (r, c))) {
+        let prior = if r == c { PRECISION } else { 0.0 };
+        let wanted = g[r / 4][c / 4] * a[r % 4][c % 4] + prior;
+        assert!((precision[9 + r][9 + c] - wanted).abs() < 1e-10, "{r} {c}");
+        assert!(precision[9 + r][c].abs() < 1e-12);
+    }
     Ok(())
 }
 
@@ -345,7 +381,7 @@ fn the_divergence_of_a_posterior_from_itself_is_the_mean_field_gap() -> TestResu
     let p = layout.n_parameters();
     let prior =
         Gaussian::new(layout.clone(), normals(p, &mut rng), dense::full(&layout, &mut rng))?;
-    let precision = bayes_posterior::Structure::precision_diagonal(prior.covariance())?;
+    let precision = bayes_posterior::Covariance::precision_diagonal(prior.covariance())?;
     let v: Vec<f64> = precision.iter().map(|p| 1.0 / p).collect();
     let at = Prior::new(&prior)?.divergence(prior.mean(), &v)?;
     assert!(at.value > 0.0);

@@ -2,7 +2,9 @@
 
 mod dense;
 
-use bayes_posterior::{AnyPosterior, Form, Gaussian, Origin, Posterior, Task, with_posterior};
+use bayes_posterior::{
+    AnyPosterior, Damping, Form, Gaussian, Origin, Posterior, Task, with_posterior,
+};
 use core_tensors::Rng;
 use core_tensors::kernels::Activation;
 use dense::{TestResult, distance, network, normals, to_dense};
@@ -38,6 +40,7 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
         prior_precision: Some(2.5),
         n_objects: Some(900),
         log_likelihood: Some(-17.25),
+        damping: Some(Damping::Numerical { epsilon: 1e-3 }),
         parent: Some("ab".into()),
     };
     let mean = normals(layout.n_parameters(), &mut rng);
@@ -57,6 +60,7 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
         AnyPosterior::Block(posterior!(dense::by_layer(&layout, r))),
         AnyPosterior::Block(posterior!(dense::by_unit(&layout, r))),
         AnyPosterior::Kronecker(posterior!(dense::kronecker(&layout, r))),
+        AnyPosterior::KroneckerEigen(posterior!(dense::kronecker_eigen(&layout, r))),
         AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Covariance, &layout, r))),
         AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Precision, &layout, r))),
         AnyPosterior::Full(posterior!(dense::full(&layout, r))),
@@ -104,6 +108,28 @@ fn files_of_another_program_are_read_as_documented() -> TestResult {
     let (any, _) = AnyPosterior::from_bytes(&by_hand(metadata, &tensors))?;
     let dense = with_posterior!(&any, p => to_dense(p.gaussian.covariance()));
     assert_eq!(dense, [[6.0, 3.0], [3.0, 6.0]]);
+
+    // (diag(2, 0) ⊗ 3 + ½ I)⁻¹
+    let metadata = metadata.replace("kronecker", "kronecker_eigen");
+    let tensors: [(&str, &[usize], &[f64]); 6] = [
+        ("columns_values.1", &[1], &[3.0]),
+        ("columns_vectors.1", &[1, 1], &[1.0]),
+        ("mean", &[2], &[0.0, 0.0]),
+        ("prior_precision", &[1], &[0.5]),
+        ("rows_values.1", &[2], &[0.0, 2.0]),
+        ("rows_vectors.1", &[2, 2], &[0.0, 1.0, 1.0, 0.0]),
+    ];
+    let (any, _) = AnyPosterior::from_bytes(&by_hand(&metadata, &tensors))?;
+    let dense = with_posterior!(&any, p => to_dense(p.gaussian.covariance()));
+    assert_eq!(dense, [[1.0 / 6.5, 0.0], [0.0, 2.0]]);
+    let mut wrong = tensors;
+    wrong[5].2 = &[0.0, 1.0, 1.0, 0.5];
+    let text = AnyPosterior::from_bytes(&by_hand(&metadata, &wrong)).unwrap_err().to_string();
+    assert!(text.contains("orthonormal"), "{text}");
+    wrong[5] = tensors[5];
+    wrong[4].2 = &[0.0, -2.0];
+    let text = AnyPosterior::from_bytes(&by_hand(&metadata, &wrong)).unwrap_err().to_string();
+    assert!(text.contains("eigenvalue 1 of a curvature must lie in [0, ∞), got -2"), "{text}");
     Ok(())
 }
 

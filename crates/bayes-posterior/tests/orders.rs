@@ -2,7 +2,7 @@
 
 mod dense;
 
-use bayes_posterior::{Diagonal, Gaussian, Order, Ranked, Structure, Subject, rank};
+use bayes_posterior::{Covariance, Diagonal, Gaussian, Order, Ranked, Subject, rank};
 use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 use dense::{Matrix, TestResult, inverse, network, normals, to_dense};
@@ -79,7 +79,13 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
         let wanted = 0.5 * h * (w[9 + j].powi(2) + w[13 + j].powi(2));
         assert!((score(&damage, j) - wanted).abs() < 1e-10 * wanted.max(1.0), "{j}");
     }
-    for order in [Order::Density, Order::SignalToNoise, Order::Belsley, Order::Greedy] {
+    for order in [
+        Order::Density,
+        Order::SignalToNoise,
+        Order::Belsley,
+        Order::BelsleyCovariance,
+        Order::Greedy,
+    ] {
         let text = rank(order, &subject, 1, &mut Rng::new(0)).unwrap_err().to_string();
         assert!(text.contains(order.name()) && text.contains("a posterior"), "{text}");
     }
@@ -92,8 +98,32 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
 }
 
 #[test]
+fn activations_count_by_size() -> TestResult {
+    // Unit 0 is −4, then 0; unit 1 is 1, then 1: mean |z| is 2 against 1, mean z −2 against 1.
+    let model = models::Mlp {
+        activation: core_tensors::kernels::Activation::Identity,
+        ..network(&[1, 2, 1], true)
+    };
+    let w = [4.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0];
+    let data = Dataset::new(
+        Tensor::new(&[[-1.0], [0.0]], &Device::Cpu)?,
+        Targets::Values(Tensor::zeros((2, 1), candle_core::DType::F64, &Device::Cpu)?),
+    )?;
+    let normal = Likelihood::Normal { variance: 1.0 };
+    let subject = Subject::<Diagonal> {
+        network: &model,
+        weights: &w,
+        posterior: None,
+        data: Some((&data, &normal)),
+    };
+    let ranked = rank(Order::Activation, &subject, 1, &mut Rng::new(0))?;
+    assert_eq!((units(&ranked), score(&ranked, 0), score(&ranked, 1)), (vec![1, 0], 2.0, 1.0));
+    Ok(())
+}
+
+#[test]
 fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
-    fn law<S: Structure>(model: &models::Mlp, s: S, rng: &mut Rng) -> TestResult {
+    fn law<S: Covariance>(model: &models::Mlp, s: S, rng: &mut Rng) -> TestResult {
         let layout = model.layout();
         let gaussian = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s)?;
         let subject = Subject {
@@ -136,6 +166,7 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
         let (l, r) = (&model.layout(), &mut rng);
         law(&model, dense::full(l, r), r)?;
         law(&model, dense::kronecker(l, r), r)?;
+        law(&model, dense::kronecker_eigen(l, r), r)?;
         law(&model, dense::by_layer(l, r), r)?;
         law(&model, dense::by_unit(l, r), r)?;
         law(&model, dense::low_rank(bayes_posterior::Form::Precision, l, r), r)?;
@@ -146,7 +177,7 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
 }
 
 #[test]
-fn belsley_names_the_unit_of_the_best_determined_direction_first() -> TestResult {
+fn both_readings_of_belsley_by_hand() -> TestResult {
     // One receiver; units 0 and 2 nearly fixed in their difference, unit 1 on its own with the largest variance.
     let model = network(&[1, 3, 1], false);
     let layout = model.layout();
@@ -160,13 +191,21 @@ fn belsley_names_the_unit_of_the_best_determined_direction_first() -> TestResult
         posterior: Some(&gaussian),
         data: None,
     };
-    let ranked = rank(Order::Belsley, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(Order::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
     // Eigenvalues of the pair: 1.01 ± √(0.01² + 0.97²), so the index is 5 / 0.0399…; its shares are
     // e² λ / Ψ_jj with e² near ½, larger for the smaller variance.
     let smallest = 1.01 - (0.01f64.powi(2) + 0.97f64.powi(2)).sqrt();
     assert_eq!(units(&ranked), [0, 2, 1]);
     assert!((ranked[0].score + 5.0 / smallest).abs() < 1e-9 * 5.0 / smallest);
     assert!((ranked[2].score + 1.0).abs() < 1e-12);
+    // As published, unit 1 is free (the largest variance) and comes first, with the root of the same ratio; then the
+    // sum of the pair, then its difference.
+    let published = rank(Order::Belsley, &subject, 1, &mut Rng::new(0))?;
+    assert_eq!(published[0].unit, 1);
+    assert!((published[0].score + (5.0 / smallest).sqrt()).abs() < 1e-9 * (5.0 / smallest).sqrt());
+    let middle = 2.02 - smallest;
+    assert!((published[1].score + (middle / smallest).sqrt()).abs() < 1e-9);
+    assert!((published[2].score + 1.0).abs() < 1e-12);
     // Shares, not entries: 0.1 and 0.995 are the entries of the last direction, but the first unit has hardly any
     // variance of its own, so that the direction is a larger share of it.
     let mut covariance = faer::Mat::<f64>::identity(6, 6);
@@ -187,7 +226,7 @@ fn belsley_names_the_unit_of_the_best_determined_direction_first() -> TestResult
         bayes_posterior::Full::new(covariance.clone())?,
     )?;
     let subject = Subject { posterior: Some(&gaussian), ..subject };
-    let ranked = rank(Order::Belsley, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(Order::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
     assert_eq!(ranked[0].unit, wanted);
     assert_eq!(to_dense(gaussian.covariance()).len(), 6);
     Ok(())
