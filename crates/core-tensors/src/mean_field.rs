@@ -302,6 +302,83 @@ mod tests {
         }
     }
 
+    /// Log-deviations from which e^{2ρ} runs over most of f32, with their variances in f64.
+    const RHOS: [f64; 6] = [-1.0, -8.0, -8.5, -12.0, -17.0, -40.0];
+
+    #[test]
+    fn small_variances_keep_their_digits() {
+        // ρ is kept in f32: v has a relative error of 2 |ρ| 2⁻²⁴, and a few roundings of the exponential.
+        let tolerance = |rho: f64| 2.0 * rho.abs() * 6e-8 + 4e-7;
+        let layout = Layout { blocks: vec![Block { rows: 1, cols: RHOS.len() }] };
+        let variance = RHOS.map(|rho| (2.0 * rho).exp());
+        let config = AdamConfig::pytorch(1e-3);
+        let q = MeanField::from_vectors(config, &layout, &[0.0; 6], &variance, &Device::Cpu);
+        let (q, n) = (q.unwrap(), 20_000);
+        let found = q.moments().unwrap().1.to_vec().unwrap();
+        let (mut rng, mut squares) = (Rng::new(7), [0.0; 6]);
+        for _ in 0..n {
+            for (i, w) in q.sample(&mut rng).unwrap().to_vec().unwrap().into_iter().enumerate() {
+                squares[i] += w * w / (f64::from(n) * variance[i]);
+            }
+        }
+        for i in 0..RHOS.len() {
+            let gap = (found[i] / variance[i] - 1.0).abs();
+            assert!(gap < tolerance(RHOS[i]), "ρ = {}: {} {}", RHOS[i], found[i], variance[i]);
+            // Five standard errors of a mean of squares.
+            let error = (2.0 / f64::from(n)).sqrt();
+            assert!((squares[i] - 1.0).abs() < 5.0 * error, "ρ = {}: {}", RHOS[i], squares[i]);
+        }
+    }
+
+    /// v·a of each parameter after steps that feel the prior N(0, 1/a) alone, from v = e^{±½}/a on.
+    fn settled(a: f64, kind: usize, is_apart: bool) -> Vec<f64> {
+        let layout =
+            Layout { blocks: vec![Block { rows: 1, cols: 3 }, Block { rows: 1, cols: 2 }] };
+        let (center, precision) = ([0.0; 5], [a as f32; 5]);
+        let mut variance = [-0.5f64, 0.5, 0.2, -0.2, 0.0].map(|d| d.exp() / a).to_vec();
+        let mut mean = vec![0.0; 5];
+        // The last rate is what an end may be off by.
+        for rate in [1e-2, 1e-3, 1e-4, 1e-5] {
+            let config = AdamConfig::pytorch(rate);
+            let q = MeanField::from_vectors(config, &layout, &mean, &variance, &Device::Cpu);
+            let mut q = q.unwrap();
+            for _ in 0..300 {
+                let by_mean: Vec<f64> = q.mean().iter().map(|m| a * m).collect();
+                let by_variance: Vec<f64> =
+                    q.variance().iter().map(|v| 0.5 * (a - 1.0 / v)).collect();
+                let pull = match kind {
+                    0 => Pull::Isotropic { precision: a, scale: 0.3 },
+                    1 => Pull::Diagonal { mean: &center, precision: &precision, scale: 0.3 },
+                    _ => Pull::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.3 },
+                };
+                // A loss that does not depend on the parameters.
+                let nothing = |w: &Params| (w.blocks()[0].sum_all()? * 0.0)?.backward();
+                if is_apart {
+                    let moments = q.moments().unwrap();
+                    q.step_apart(&moments, &nothing(&moments.0).unwrap(), &pull).unwrap();
+                } else {
+                    let w = q.sample(&mut Rng::new(1)).unwrap();
+                    q.step_at(&w, &nothing(&w).unwrap(), &pull).unwrap();
+                }
+            }
+            (mean, variance) = (q.mean(), q.variance());
+        }
+        variance.iter().map(|v| v * a).collect()
+    }
+
+    #[test]
+    fn a_variance_that_feels_the_prior_alone_settles_at_the_priors() {
+        for a in [1.0, 1e8, 1e9, 1e14] {
+            for (kind, is_apart) in (0..3).flat_map(|kind| [(kind, false), (kind, true)]) {
+                for found in settled(a, kind, is_apart) {
+                    // The last step size, and ρ in f32.
+                    let gap = (found - 1.0).abs();
+                    assert!(gap < 1e-4, "a = {a:e}, prior {kind}, apart {is_apart}: {found}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn bad_input_is_refused() {
         let start =
