@@ -42,6 +42,7 @@ pub struct Alternating {
     config: AlternatingConfig,
     w: Params,
     state: State,
+    /// Steps of every block: the divergence reaches each one, also where the data do not.
     n_steps: i32,
 }
 
@@ -70,10 +71,7 @@ impl Alternating {
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
         for params in [&prior.mean, &prior.log_variance] {
-            if params.layout() != w.layout() {
-                let (wanted, found) = (w.layout().n_parameters(), params.layout().n_parameters());
-                return Err(Error::mismatch("parameters of the prior", wanted, found));
-            }
+            w.layout().check_same("blocks of the prior", params.layout())?;
         }
         let is_plain = |block: &Tensor| block.device().is_cpu() && block.dtype() == DType::F32;
         let smallest = config.posterior.epsilon.min(config.prior.epsilon);
@@ -94,7 +92,7 @@ impl Alternating {
 
     /// Both steps, from the gradients of L; a block without one counts as unknown to the data.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        self.n_steps += 1;
+        self.n_steps = self.n_steps.saturating_add(1);
         let AlternatingConfig { divergence_weight, posterior, prior } = self.config;
         match &mut self.state {
             State::Fused(state) => {
@@ -317,6 +315,6 @@ mod tests {
         let mean = Params::from_vec(&narrow, &[0.0], &Device::Cpu).unwrap();
         let prior = GaussianPrior { mean: mean.clone(), log_variance: mean };
         let message = Alternating::new(config(1.0), &w, &prior).unwrap_err().to_string();
-        assert_eq!(message, "parameters of the prior: wanted 133, found 1");
+        assert_eq!(message, "blocks of the prior: wanted (7, 5) (14, 7), found (1, 1)");
     }
 }

@@ -26,6 +26,7 @@ pub struct MeanField {
     layout: Layout,
     device: Device,
     blocks: Vec<State>,
+    /// Steps of every block: the prior reaches each one, also where the data do not.
     n_steps: i32,
 }
 
@@ -130,8 +131,9 @@ impl MeanField {
         Ok((self.plug_in()?, self.params(State::variance)?))
     }
 
-    /// One step of Adam, given the gradients of the likelihood's term at a draw.
+    /// One step of Adam, given the gradients of the likelihood's term at a draw of this q; refuses another layout.
     pub fn step_at(&mut self, draw: &Params, gradients: &GradStore, pull: &Pull) -> Result<()> {
+        self.layout.check_same("blocks of a draw", draw.layout())?;
         let update = self.next(pull)?;
         let mut start = 0;
         for (block, w) in self.blocks.iter_mut().zip(draw.blocks()) {
@@ -145,13 +147,15 @@ impl MeanField {
         Ok(())
     }
 
-    /// One step of Adam, given the gradients of the likelihood's term by m and by v.
+    /// One step of Adam, given the gradients of the likelihood's term by m and by v; refuses another layout.
     pub fn step_apart(
         &mut self,
         moments: &(Params, Params),
         gradients: &GradStore,
         pull: &Pull,
     ) -> Result<()> {
+        self.layout.check_same("blocks of means", moments.0.layout())?;
+        self.layout.check_same("blocks of variances", moments.1.layout())?;
         let update = self.next(pull)?;
         let mut start = 0;
         let pairs = moments.0.blocks().iter().zip(moments.1.blocks());
@@ -170,19 +174,19 @@ impl MeanField {
 
     fn next(&mut self, pull: &Pull) -> Result<Update> {
         let p = self.layout.n_parameters();
-        let (what, found) = match pull {
-            Pull::Isotropic { .. } => ("", p),
+        let (what, lengths) = match pull {
+            Pull::Isotropic { .. } => ("", [p; 2]),
             Pull::Diagonal { mean, precision, .. } => {
-                ("numbers of a prior", mean.len().min(precision.len()))
+                ("numbers of a prior", [mean.len(), precision.len()])
             }
             Pull::Given { by_mean, by_variance, .. } => {
-                ("gradients of a prior", by_mean.len().min(by_variance.len()))
+                ("gradients of a prior", [by_mean.len(), by_variance.len()])
             }
         };
-        if found != p {
+        if let Some(found) = lengths.into_iter().find(|found| *found != p) {
             return Err(Error::mismatch(what, p, found));
         }
-        self.n_steps += 1;
+        self.n_steps = self.n_steps.saturating_add(1);
         Ok(Update::new(&self.config, self.n_steps))
     }
 
@@ -394,8 +398,33 @@ mod tests {
         let mut q = MeanField::new(config, &start, 0.0).unwrap();
         let w = q.sample(&mut Rng::new(5)).unwrap();
         let loss = w.blocks()[0].sum_all().unwrap().backward().unwrap();
-        let short = Pull::Diagonal { mean: &[0.0], precision: &[1.0], scale: 1.0 };
-        let text = q.step_at(&w, &loss, &short).unwrap_err().to_string();
-        assert_eq!(text, "numbers of a prior: wanted 126, found 1");
+        let message = |result: Result<()>| result.unwrap_err().to_string();
+        // What is too long would be cut off, too.
+        let (short, right, long) = (&[1f32; 1][..], &[1f32; 126][..], &[1f32; 200][..]);
+        for (mean, precision, n) in
+            [(short, right, 1), (right, short, 1), (right, long, 200), (long, right, 200)]
+        {
+            let other = Pull::Diagonal { mean, precision, scale: 1.0 };
+            let wanted = format!("numbers of a prior: wanted 126, found {n}");
+            assert_eq!(message(q.step_at(&w, &loss, &other)), wanted);
+        }
+        let given = Pull::Given { by_mean: &[0.0; 126], by_variance: &[0.0; 127], scale: 1.0 };
+        let text = message(q.step_at(&w, &loss, &given));
+        assert_eq!(text, "gradients of a prior: wanted 126, found 127");
+
+        // As many numbers in other blocks.
+        let wide = Layout { blocks: vec![Block { rows: 40, cols: 3 }, Block { rows: 3, cols: 2 }] };
+        let other = Params::uniform(&wide, &[1.0, 1.0], &mut Rng::new(6), &Device::Cpu).unwrap();
+        let pull = Pull::Isotropic { precision: 1.0, scale: 1.0 };
+        let shapes = "wanted (3, 40) (2, 3), found (40, 3) (3, 2)";
+        let before = (q.mean(), q.variance());
+        let text = message(q.step_at(&other, &loss, &pull));
+        assert_eq!(text, format!("blocks of a draw: {shapes}"));
+        let (mean, variance) = q.moments().unwrap();
+        let text = message(q.step_apart(&(other.clone(), variance), &loss, &pull));
+        assert_eq!(text, format!("blocks of means: {shapes}"));
+        let text = message(q.step_apart(&(mean, other), &loss, &pull));
+        assert_eq!(text, format!("blocks of variances: {shapes}"));
+        assert_eq!(before, (q.mean(), q.variance()));
     }
 }
