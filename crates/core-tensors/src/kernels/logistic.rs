@@ -80,6 +80,9 @@ fn sigmoid_of(x: f64) -> f64 {
 /// infinite bound clamps nothing.
 pub fn bernoulli_negative_log(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
     let (m, _) = logits.dims2()?;
+    if m == 0 {
+        bail!("a Bernoulli likelihood wanted at least one row, found none");
+    }
     if targets.dims() != logits.dims() {
         bail!("Bernoulli targets wanted {:?}, found {:?}", logits.dims(), targets.dims());
     }
@@ -92,7 +95,7 @@ pub fn bernoulli_negative_log(logits: &Tensor, targets: &Tensor, bound: f64) -> 
         let op = Bernoulli { targets, bound: bound as f32, gradient: OnceLock::new() };
         return logits.contiguous()?.apply_op1(op);
     }
-    composed(logits, &targets, bound)? / m.max(1) as f64
+    composed(logits, &targets, bound)? / m as f64
 }
 
 fn composed(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
@@ -118,7 +121,7 @@ impl CustomOp1 for Bernoulli {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (m, _) = layout.shape().dims2()?;
         let logits = numbers::<f32>(logits, layout)?;
-        let share = 1.0 / m.max(1) as f32;
+        let share = 1.0 / m as f32;
         let mut gradient = Vec::with_capacity(logits.len());
         let mut total = 0.0;
         let (mut z, mut t, mut slopes) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
@@ -134,7 +137,7 @@ impl CustomOp1 for Bernoulli {
         }
         // The first pass of an op is its only one, so the cell is still empty.
         let _ = self.gradient.set(gradient);
-        let mean = (total / m.max(1) as f64) as f32;
+        let mean = (total / m as f64) as f32;
         Ok((CpuStorage::F32(vec![mean]), ().into()))
     }
 
@@ -317,5 +320,8 @@ mod tests {
         let message = bernoulli_negative_log(&z, &short, 1.0).unwrap_err().to_string();
         assert!(message.contains("wanted [3, 47], found [2, 47]"), "{message}");
         assert!(bernoulli_negative_log(&z, &t, 0.0).is_err());
+        let none = Tensor::zeros((0, 4), DType::F32, &Device::Cpu).unwrap();
+        let message = bernoulli_negative_log(&none, &none, 1.0).unwrap_err().to_string();
+        assert!(message.contains("wanted at least one row, found none"), "{message}");
     }
 }
