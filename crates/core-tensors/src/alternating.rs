@@ -282,6 +282,31 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_prior_pulls_as_its_precision_says() {
+        // e⁻²⁰ = 2.06e-9 at 100 from the mean, beside the ε = 1e-8 of Adam: the first step is η g / (g + ε).
+        let ends = [DType::F32, DType::F64].map(|dtype| {
+            let w = random(1.0, 0, dtype).trainable().unwrap();
+            let shifted = |by: f64| {
+                let blocks = w.blocks().iter().map(|b| (b.detach() * 0.0)? + by);
+                let blocks = blocks.collect::<CandleResult<_>>().unwrap();
+                Params::new(w.layout().clone(), blocks).unwrap()
+            };
+            let prior = GaussianPrior { mean: shifted(100.0), log_variance: shifted(20.0) };
+            let mut optimiser = Alternating::new(config(1.0), &w, &prior).unwrap();
+            let before = w.to_vec().unwrap();
+            let nothing = (w.blocks()[0].sum_all().unwrap() * 0.0).unwrap().backward().unwrap();
+            optimiser.step(&nothing).unwrap();
+            w.to_vec().unwrap().iter().zip(before).map(|(a, b)| a - b).collect::<Vec<_>>()
+        });
+        let g = (-20f64).exp() * 100.0;
+        for (fused, composed) in ends[0].iter().zip(&ends[1]) {
+            let wanted = 0.05 * g / (g + 1e-8);
+            // A start within 1 of zero, which the distance of 100 does not count, and f32 numbers near 1.
+            assert!((composed / wanted - 1.0).abs() < 1e-2 && (fused - composed).abs() < 1e-6);
+        }
+    }
+
+    #[test]
     fn an_own_start_as_prior_has_no_divergence_and_no_pull() {
         // ρ = π = 0 and w = μ: only the data move w, and the first step has the length of its learning rate.
         let w = random(1.0, 0, DType::F32).trainable().unwrap();
