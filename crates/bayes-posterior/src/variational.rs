@@ -69,13 +69,11 @@ pub struct Inference<'a> {
     pub estimator: Estimator,
 }
 
-/// A local draw's variance is raised by this, so that its root has a gradient where all inputs are 0.
-const SMALLEST_VARIANCE: f64 = 1e-12;
-
 impl Inference<'_> {
     /// One step on a batch: moves q up the estimated bound and returns the estimate of the *mean* log-likelihood,
     /// m⁻¹ Σᵢ log p(yᵢ | xᵢ, w) at the draw. The divergence is not computed: see [`Inference::divergence`].
     pub fn step(&self, q: &mut MeanField, batch: &Dataset, rng: &mut Rng) -> Result<f64> {
+        self.check(q, batch)?;
         match self.estimator {
             Estimator::Reparametrisation => {
                 let w = q.sample(rng)?;
@@ -102,8 +100,9 @@ impl Inference<'_> {
         match self.prior {
             VariationalPrior::Isotropic { precision } => {
                 let term = |(m, v): (&f64, &f64)| {
-                    let ratio = precision * v;
-                    0.5 * (ratio + precision * m * m - 1.0 - ratio.ln())
+                    // e^d − 1 − d is of second order in d.
+                    let d = (precision * v).ln();
+                    0.5 * (d.exp_m1() - d + precision * m * m)
                 };
                 Ok(mean.iter().zip(&variance).map(term).sum())
             }
@@ -120,13 +119,30 @@ impl Inference<'_> {
         n_samples: usize,
         rng: &mut Rng,
     ) -> Result<Bound> {
+        self.check(q, data)?;
+        if n_samples == 0 {
+            return Err(Error::mismatch("draws of a bound", "at least 1", 0));
+        }
         let mut sum = 0.0;
         for _ in 0..n_samples {
             let scores = self.network.forward(&q.sample(rng)?.frozen(), data.x())?;
             sum += self.likelihood.mean_log(&scores, data)?;
         }
-        let log_likelihood = sum / n_samples.max(1) as f64 * data.n_objects() as f64;
+        let log_likelihood = sum / n_samples as f64 * data.n_objects() as f64;
         Ok(Bound { log_likelihood, divergence: self.divergence(q)? })
+    }
+
+    /// q belongs to the network, and there are examples: a mean over none is none.
+    fn check(&self, q: &MeanField, data: &Dataset) -> Result<()> {
+        let (wanted, found) = (self.network.layout(), q.layout());
+        if wanted != *found {
+            let (wanted, found) = (format!("{:?}", wanted.blocks), format!("{:?}", found.blocks));
+            return Err(Error::mismatch("blocks of a posterior", wanted, found));
+        }
+        if data.n_objects() == 0 {
+            return Err(Error::mismatch("examples of a likelihood", "at least 1", 0));
+        }
+        Ok(())
     }
 
     fn with_pull(
@@ -169,7 +185,7 @@ impl Inference<'_> {
             let mut noise = vec![0f32; center.elem_count()];
             rng.fill_normal(&mut noise);
             let noise = Tensor::from_vec(noise, center.shape(), center.device())?;
-            let sums = (center + ((spread + SMALLEST_VARIANCE)?.sqrt()? * noise)?)?; // (m, n_t)
+            let sums = (center + (root(&spread)? * noise)?)?; // (m, n_t)
             z = match self.network.activation {
                 _ if t + 1 == depth => sums,
                 Activation::Identity => sums,
@@ -202,6 +218,117 @@ pub fn to_gaussian(q: &MeanField) -> Result<Gaussian<Diagonal>> {
     Gaussian::new(q.layout().clone(), q.mean(), Diagonal::new(q.variance())?)
 }
 
+/// √x with a gradient of 0 where x = 0, as where all inputs of a sum are 0; no constant is added, which small
+/// variances would feel.
+fn root(x: &Tensor) -> candle_core::Result<Tensor> {
+    let (is_zero, zeros) = (x.eq(0.0)?, x.zeros_like()?);
+    let positive = is_zero.where_cond(&x.ones_like()?, x)?;
+    is_zero.where_cond(&zeros, &positive.sqrt()?)
+}
+
 fn number(loss: &Tensor) -> Result<f64> {
     Ok(-loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use core_tensors::{AdamConfig, Targets};
+
+    fn inference(network: &Mlp) -> Inference<'_> {
+        Inference {
+            network,
+            likelihood: Likelihood::Normal { variance: 1.0 },
+            prior: VariationalPrior::Isotropic { precision: 1.0 },
+            n_objects: 4,
+            divergence_weight: 1.0,
+            estimator: Estimator::LocalReparametrisation,
+        }
+    }
+
+    fn posterior(network: &Mlp, variance: f64) -> MeanField {
+        let (layout, config) = (network.layout(), AdamConfig::pytorch(1e-3));
+        let p = layout.n_parameters();
+        let (mean, variance) = (vec![0.0; p], vec![variance; p]);
+        MeanField::from_vectors(config, &layout, &mean, &variance, &Device::Cpu).unwrap()
+    }
+
+    fn examples(x: &[f32], n_features: usize) -> Dataset {
+        let m = x.len() / n_features;
+        let x = Tensor::from_slice(x, (m, n_features), &Device::Cpu).unwrap();
+        Dataset::new(x, Targets::Values(Tensor::ones((m, 1), DType::F32, &Device::Cpu).unwrap()))
+            .unwrap()
+    }
+
+    fn linear_model(n: usize, bias: bool) -> Mlp {
+        Mlp { widths: vec![n, 1], activation: Activation::Relu, bias }
+    }
+
+    #[test]
+    fn local_draws_have_the_variance_of_their_weights_however_small() {
+        let network = linear_model(3, true);
+        // z² summed, with the bias: 1 + 4 + 0.25 + 1.
+        let (x, squares) = (Tensor::new(&[[1f32, -2.0, 0.5]], &Device::Cpu).unwrap(), 6.25);
+        for v in [1.0, 1e-8, 1e-14, 1e-30] {
+            let moments = posterior(&network, v).moments().unwrap();
+            let (mut rng, n, mut sum) = (Rng::new(0), 4000, 0.0);
+            for _ in 0..n {
+                let draw = inference(&network).local_scores(&moments, &x, &mut rng).unwrap();
+                sum += f64::from(draw.to_vec2::<f32>().unwrap()[0][0]).powi(2);
+            }
+            let ratio = sum / (f64::from(n) * squares * v);
+            // Five standard errors of a mean of squares.
+            assert!((ratio - 1.0).abs() < 5.0 * (2.0 / f64::from(n)).sqrt(), "v = {v:e}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn inputs_of_zero_without_a_bias_leave_finite_gradients() {
+        let network = linear_model(2, false);
+        let mut q = posterior(&network, 1e-14);
+        let data = examples(&[0.0, 0.0, 1.0, 2.0], 2);
+        for _ in 0..3 {
+            inference(&network).step(&mut q, &data, &mut Rng::new(1)).unwrap();
+        }
+        assert!(q.mean().iter().chain(&q.variance()).all(|value| value.is_finite()));
+        assert!(q.mean().iter().all(|m| *m != 0.0));
+    }
+
+    #[test]
+    fn the_divergence_from_a_prior_nearby_keeps_its_digits() {
+        // ½ (e^d − 1 − d + m²) = d²/4 + m²/2 + …: 1 + m² is 1.
+        let (network, config) = (linear_model(1, false), AdamConfig::pytorch(1e-3));
+        let (layout, mean, variance) = (network.layout(), [1e-8], [1e-8f64.exp()]);
+        let q = MeanField::from_vectors(config, &layout, &mean, &variance, &Device::Cpu).unwrap();
+        // Both are kept in f32.
+        let (m, d) = (q.mean()[0], q.variance()[0].ln());
+        let wanted = d * d / 4.0 + m * m / 2.0;
+        let found = inference(&network).divergence(&q).unwrap();
+        assert!((found / wanted - 1.0).abs() < 1e-6, "{found} {wanted}");
+    }
+
+    #[test]
+    fn nothing_to_infer_from_and_foreign_posteriors_are_refused() {
+        let network = linear_model(2, true);
+        let (mut q, mut rng) = (posterior(&network, 1.0), Rng::new(2));
+        let (some, none) = (examples(&[1.0, 2.0], 2), examples(&[], 2));
+        let mut inference = inference(&network);
+        let error = inference.bound(&q, &some, 0, &mut rng).unwrap_err().to_string();
+        assert_eq!(error, "draws of a bound: wanted at least 1, found 0");
+        let of_none = "examples of a likelihood: wanted at least 1, found 0";
+        assert_eq!(inference.bound(&q, &none, 1, &mut rng).unwrap_err().to_string(), of_none);
+        let other = linear_model(2, false);
+        for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
+            inference.estimator = estimator;
+            assert_eq!(inference.step(&mut q, &none, &mut rng).unwrap_err().to_string(), of_none);
+            let error = inference.step(&mut posterior(&other, 1.0), &some, &mut rng);
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                "blocks of a posterior: wanted [Block { rows: 1, cols: 3 }], found [Block { rows: 1, cols: 2 }]"
+            );
+        }
+        inference.n_objects = 0;
+        assert!(inference.step(&mut q, &some, &mut rng).is_err());
+    }
 }

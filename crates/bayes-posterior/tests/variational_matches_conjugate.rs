@@ -57,11 +57,12 @@ impl Regression {
         (precision, mean.collect())
     }
 
-    /// Mean and variances averaged over the last steps, which a constant step size keeps moving.
+    /// From one log std on; mean and variances averaged over the last steps, which a constant step size keeps moving.
     fn infer(
         &self,
         prior: VariationalPrior,
         estimator: Estimator,
+        log_std: f64,
     ) -> Result<Inferred, Box<dyn std::error::Error>> {
         let inference = Inference {
             network: &self.model,
@@ -73,7 +74,7 @@ impl Regression {
         };
         let mut rng = Rng::new(1);
         let start = Params::from_vec(&self.model.layout(), &[0.0; 4], &Device::Cpu)?;
-        let mut q = MeanField::new(AdamConfig::pytorch(1e-2), &start, -2.0)?;
+        let mut q = MeanField::new(AdamConfig::pytorch(1e-2), &start, log_std)?;
         let (mut mean, mut variance) = (vec![0.0; 4], vec![0.0; 4]);
         let (n_steps, n_last) = (6000, 3000);
         for step in 0..n_steps {
@@ -112,7 +113,7 @@ fn both_estimators_reach_the_best_independent_gaussian() -> TestResult {
     let (precision, exact) = r.conjugate(&[0.0; 4], &identity);
     for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
         let prior = VariationalPrior::Isotropic { precision: 2.0 };
-        let (q, mean, variance) = r.infer(prior, estimator)?;
+        let (q, mean, variance) = r.infer(prior, estimator, -2.0)?;
         check(&mean, &variance, &exact, &precision);
 
         // The bound lies below the evidence log N(y; 0, X Xᵀ/a + σ² I), by KL(q ‖ exact) and the draws' error.
@@ -163,7 +164,7 @@ fn any_gaussian_can_be_the_prior() -> TestResult {
     let (precision, exact) = r.conjugate(&prior_mean, &prior_precision);
     let prior = Prior::new(&full)?;
     let (_, mean, variance) =
-        r.infer(VariationalPrior::Gaussian(&prior), Estimator::Reparametrisation)?;
+        r.infer(VariationalPrior::Gaussian(&prior), Estimator::Reparametrisation, -2.0)?;
     check(&mean, &variance, &exact, &precision);
 
     // A diagonal prior takes the short way through f32 and must end at the same place.
@@ -174,8 +175,32 @@ fn any_gaussian_can_be_the_prior() -> TestResult {
     let (precision, exact) = r.conjugate(&prior_mean, &matrix);
     let prior = Prior::new(&diagonal)?;
     let (_, mean, variance) =
-        r.infer(VariationalPrior::Gaussian(&prior), Estimator::LocalReparametrisation)?;
+        r.infer(VariationalPrior::Gaussian(&prior), Estimator::LocalReparametrisation, -2.0)?;
     check(&mean, &variance, &exact, &precision);
+    Ok(())
+}
+
+#[test]
+fn a_strong_prior_is_met_at_its_variance_in_every_form() -> TestResult {
+    let r = regression(&mut Rng::new(7))?;
+    let (layout, a) = (r.model.layout(), 1e9);
+    let diagonal = Gaussian::new(layout.clone(), vec![0.0; 4], Diagonal::new(vec![1.0 / a; 4])?)?;
+    let covariance = Mat::from_fn(4, 4, |i, j| if i == j { 1.0 / a } else { 0.0 });
+    let full = Gaussian::new(layout, vec![0.0; 4], Full::new(covariance)?)?;
+    let (diagonal, full) = (Prior::new(&diagonal)?, Prior::new(&full)?);
+    for prior in [
+        VariationalPrior::Isotropic { precision: a },
+        VariationalPrior::Gaussian(&diagonal),
+        VariationalPrior::Gaussian(&full),
+    ] {
+        for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
+            // The data add some eighty to a precision of 1e9.
+            // From v a = 2 on: Adam is long in forgetting the gradients of a start further off.
+            for v in r.infer(prior, estimator, -10.0)?.2 {
+                assert!((v * a).ln().abs() < OF_A_VARIANCE, "{estimator:?}: v a = {}", v * a);
+            }
+        }
+    }
     Ok(())
 }
 

@@ -154,22 +154,13 @@ impl Dataset {
     pub fn taught_by(
         self,
         chunk: usize,
-        mut answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
+        answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<Self> {
         let n_objects = self.n_objects();
-        if chunk == 0 {
-            return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" });
+        if n_objects == 0 {
+            return Err(Error::mismatch("examples of a teacher", "at least 1", 0));
         }
-        let mut parts = Vec::new();
-        for start in (0..n_objects).step_by(chunk) {
-            let x = self.x.i(start..n_objects.min(start + chunk))?;
-            parts.push(answers(&x)?.detach());
-        }
-        // One part is not copied, and rows can be picked of contiguous tensors alone.
-        let scores = Tensor::cat(&parts, 0)?.contiguous()?;
-        if scores.dims2()?.0 != n_objects {
-            return Err(Error::mismatch("answers of the teacher", n_objects, scores.dims2()?.0));
-        }
+        let scores = answers_in_chunks(&self.x, chunk, answers)?;
         let known = Tensor::ones(n_objects, DType::F32, self.x.device())?;
         Ok(Self { soft: Some(Soft { scores, known }), ..self })
     }
@@ -196,23 +187,46 @@ impl Dataset {
     }
 
     /// Restricts 𝓘 to these objects: elsewhere the teacher's answer counts as unknown.
+    ///
+    /// Refuses an object whose answer is not known to begin with, one that is not there, and one that is named twice.
     pub fn known_for(self, indices: &[usize]) -> Result<Self> {
         let n_objects = self.n_objects();
-        let mut known = vec![0f32; n_objects];
-        for &i in indices {
-            match known.get_mut(i) {
-                Some(flag) => *flag = 1.0,
-                None => {
-                    return Err(Error::mismatch("index of an object", format!("< {n_objects}"), i));
-                }
-            }
-        }
-        let Some(Soft { scores, .. }) = self.soft else {
+        let Some(Soft { scores, known }) = self.soft else {
             return Err(Error::mismatch("answers of a teacher", "some", "none"));
         };
-        let known = Tensor::from_vec(known, n_objects, self.x.device())?;
+        let flags = index_set("answers of one object", indices, n_objects)?;
+        let before = known.to_vec1::<f32>()?;
+        if let Some(i) = indices.iter().find(|&&i| before[i] == 0.0) {
+            let found = format!("none of object {i}");
+            return Err(Error::mismatch("answers of a teacher", "those of every object", found));
+        }
+        let known = Tensor::from_vec(flags, n_objects, self.x.device())?;
         Ok(Self { soft: Some(Soft { scores, known }), ..self })
     }
+}
+
+/// What a teacher answers to features with at least one row, asked `chunk` rows at a time; one row of scores each, without gradients.
+pub(crate) fn answers_in_chunks(
+    x: &Tensor,
+    chunk: usize,
+    mut answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
+) -> Result<Tensor> {
+    if chunk == 0 {
+        return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" });
+    }
+    let n = x.dim(0)?;
+    let mut parts = Vec::new();
+    for start in (0..n).step_by(chunk) {
+        let part = start..n.min(start + chunk);
+        let scores = answers(&x.i(part.clone())?)?.detach();
+        if scores.dims2()?.0 != part.len() {
+            let found = scores.dims2()?.0;
+            return Err(Error::mismatch("answers of the teacher", part.len(), found));
+        }
+        parts.push(scores);
+    }
+    // One part is not copied, and rows can be picked of contiguous tensors alone.
+    Ok(Tensor::cat(&parts, 0)?.contiguous()?)
 }
 
 /// \[i ∈ 𝓘\] of every object; refuses one that is not there, or there twice, which `what` names.
@@ -280,6 +294,40 @@ mod tests {
             error(objects().taught_by(0, |x| Ok(x.clone()))),
             "chunk must lie in [1, ∞), got 0"
         );
+        // One answer to the first two objects and two to the last would fall on the wrong ones.
+        let shifted = |x: &Tensor| match x.dim(0)? {
+            2 => x.narrow(0, 0, 1),
+            _ => Tensor::cat(&[x, x], 0),
+        };
+        assert_eq!(
+            error(objects().taught_by(2, shifted)),
+            "answers of the teacher: wanted 2, found 1"
+        );
+        let none = Dataset::classification(vec![], vec![], 3, &cpu).unwrap();
+        assert_eq!(none.rows(&[]).unwrap().n_objects(), 0);
+        assert_eq!(
+            error(none.taught_by(2, |x| Ok(x.clone()))),
+            "examples of a teacher: wanted at least 1, found 0"
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_does_not_become_known() {
+        let all = objects().taught_by(3, |x| Ok(x.clone())).unwrap();
+        let known = |data: &Dataset| data.soft().unwrap().known().to_vec1::<f32>().unwrap();
+        let some = all.clone().known_for(&[2, 0]).unwrap();
+        assert_eq!(known(&some), [1.0, 0.0, 1.0]);
+        assert_eq!(known(&some.clone().known_for(&[2]).unwrap()), [0.0, 0.0, 1.0]);
+        let error = |data: &Dataset, indices: &[usize]| {
+            data.clone().known_for(indices).unwrap_err().to_string()
+        };
+        let unknown = "answers of a teacher: wanted those of every object, found none of object 1";
+        assert_eq!(error(&some, &[0, 1]), unknown);
+        let given =
+            objects().with_answers(&Tensor::ones((1, 3), DType::F32, &Device::Cpu).unwrap(), &[0]);
+        assert_eq!(error(&given.unwrap(), &[0, 1]), unknown);
+        assert_eq!(error(&all, &[0, 0]), "answers of one object: wanted 1, found 2 of 0");
+        assert_eq!(error(&all, &[3]), "index of an object: wanted < 3, found 3");
     }
 
     #[test]

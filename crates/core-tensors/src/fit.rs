@@ -38,7 +38,7 @@ use crate::rng::Rng;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
-    /// Passes over the data.
+    /// Passes over the data; none leaves everything as it is.
     pub epochs: usize,
     /// Objects a batch, at least 1; the last batch of a pass holds what is left.
     pub batch_size: usize,
@@ -57,7 +57,8 @@ impl Fit {
     /// Calls `step` with every batch and `on_epoch` after every pass, until the passes are done or it breaks.
     ///
     /// `step` does whatever updates it likes and returns a scalar for the record; alternating optimisers and
-    /// games of several players are such closures. The order of the objects comes from `rng` alone.
+    /// games of several players are such closures. The order of the objects comes from `rng` alone. Data without a
+    /// single object are refused: a mean over no batches is none.
     pub fn run<E: From<Error>>(
         &self,
         data: &Dataset,
@@ -69,6 +70,9 @@ impl Fit {
             return Err(
                 Error::OutOfRange { name: "batch size", value: 0.0, range: "[1, ∞)" }.into()
             );
+        }
+        if data.n_objects() == 0 {
+            return Err(Error::mismatch("examples to train on", "at least 1", 0).into());
         }
         let n_batches = data.n_objects().div_ceil(self.batch_size);
         for index in 0..self.epochs {
@@ -163,5 +167,15 @@ mod tests {
         let keep = |_| Ok(ControlFlow::Continue(()));
         let error = fit.run::<Error>(&numbers(3), &mut Rng::new(0), |_| Ok(0.0), keep).unwrap_err();
         assert_eq!(error.to_string(), "batch size must lie in [1, ∞), got 0");
+    }
+
+    #[test]
+    fn no_examples_are_refused_and_no_passes_change_nothing() {
+        let step = |_: &Dataset| -> Result<f64> { unreachable!("there is nothing to step on") };
+        let after = |_| -> Result<ControlFlow<()>> { unreachable!("there is no pass") };
+        let fit = Fit { epochs: 2, batch_size: 3 };
+        let error = fit.run(&numbers(0), &mut Rng::new(0), step, after).unwrap_err();
+        assert_eq!(error.to_string(), "examples to train on: wanted at least 1, found 0");
+        Fit { epochs: 0, ..fit }.run(&numbers(3), &mut Rng::new(0), step, after).unwrap();
     }
 }

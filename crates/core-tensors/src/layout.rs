@@ -121,6 +121,18 @@ impl Layout {
         Ok(Self { blocks })
     }
 
+    /// Refuses another layout with the shapes of both.
+    pub(crate) fn check_same(&self, what: &'static str, found: &Self) -> Result<()> {
+        if self == found {
+            return Ok(());
+        }
+        let shapes = |layout: &Self| {
+            let shape = |block: &Block| format!("({}, {})", block.rows, block.cols);
+            layout.blocks.iter().map(shape).collect::<Vec<_>>().join(" ")
+        };
+        Err(Error::mismatch(what, shapes(self), shapes(found)))
+    }
+
     /// The block that a slice lies in, once every index of it is known to exist and to occur once.
     fn check(&self, slice: &Slice) -> Result<Block> {
         let n_blocks = self.blocks.len();

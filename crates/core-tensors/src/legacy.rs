@@ -3,6 +3,8 @@
 //! They exist so that the published splits and synthetic data can be rebuilt; everything new draws from
 //! [`crate::Rng`].
 
+use crate::error::{Error, Result};
+
 /// Words of the state of MT19937.
 const N: usize = 624;
 /// Offset of the recurrence.
@@ -118,11 +120,14 @@ impl NumpyRandom {
         order
     }
 
-    /// `numpy.random.choice(n, k, replace=False)`.
-    pub fn choice_without_replacement(&mut self, n: u32, k: usize) -> Vec<u32> {
+    /// `numpy.random.choice(n, k, replace=False)`; refuses k > n.
+    pub fn choice_without_replacement(&mut self, n: u32, k: usize) -> Result<Vec<u32>> {
+        if k > n as usize {
+            return Err(Error::mismatch("items of a choice without replacement", k, n));
+        }
         let mut order = self.permutation(n);
         order.truncate(k);
-        order
+        Ok(order)
     }
 
     /// `numpy.random.choice(k, p=probabilities)`: how many cumulative sums do not exceed one uniform draw.
@@ -247,8 +252,8 @@ mod tests {
     fn numpy_units_kept_in_paper_001() {
         // Layers in order: ten inputs, fifty of a hundred units, the output.
         let mut numpy = NumpyRandom::new(0);
-        numpy.choice_without_replacement(10, 10);
-        let mut kept = numpy.choice_without_replacement(100, 50);
+        numpy.choice_without_replacement(10, 10).unwrap();
+        let mut kept = numpy.choice_without_replacement(100, 50).unwrap();
         kept.sort_unstable();
         let published = [
             1, 2, 3, 4, 6, 7, 8, 10, 13, 15, 16, 17, 18, 21, 22, 24, 26, 27, 30, 33, 41, 42, 43,
@@ -256,6 +261,8 @@ mod tests {
             86, 89, 90, 93, 94,
         ];
         assert_eq!(kept, published);
+        let error = numpy.choice_without_replacement(3, 4).unwrap_err().to_string();
+        assert_eq!(error, "items of a choice without replacement: wanted 4, found 3");
     }
 
     #[test]

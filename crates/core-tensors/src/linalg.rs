@@ -45,6 +45,7 @@ pub struct Schur {
 impl Cholesky {
     /// The factor of a symmetric matrix, whose lower triangle alone is read; (n, n).
     pub fn new(a: MatRef<f64>) -> Result<Self> {
+        check_square(a.nrows(), a.ncols())?;
         let mut lower = Mat::zeros(a.nrows(), a.ncols());
         lower.copy_from_triangular_lower(a);
         Self::in_place(lower)
@@ -52,10 +53,8 @@ impl Cholesky {
 
     /// The factor in the memory of its matrix.
     pub fn in_place(mut a: Mat<f64>) -> Result<Self> {
-        let (size, n_cols) = (a.nrows(), a.ncols());
-        if size != n_cols {
-            return Err(Error::mismatch("columns of a covariance", size, n_cols));
-        }
+        let size = a.nrows();
+        check_square(size, a.ncols())?;
         let par = parallelism(size);
         let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(size, par, default()));
         let stack = MemStack::new(&mut memory);
@@ -85,7 +84,7 @@ impl Cholesky {
         (0..self.lower.nrows()).map(|i| 2.0 * self.lower[(i, i)].ln()).sum()
     }
 
-    /// B ← L⁻¹ B, (n, any).
+    /// B ← L⁻¹ B, (n, any); like all solutions here it panics unless there are n rows.
     pub fn half_solve(&self, b: MatMut<f64>) {
         let par = parallelism(b.ncols().min(b.nrows()));
         solve_lower_triangular_in_place(self.lower.as_ref(), b, par);
@@ -103,14 +102,14 @@ impl Cholesky {
         self.half_solve_transposed(b);
     }
 
-    /// A⁻¹ b, (n,).
+    /// A⁻¹ b, (n,); panics on another length.
     pub fn solve_vector(&self, b: &[f64]) -> Vec<f64> {
         let mut x = b.to_vec();
         self.solve(MatMut::from_column_major_slice_mut(&mut x, b.len(), 1));
         x
     }
 
-    /// bᵀ A⁻¹ b = ‖L⁻¹ b‖²
+    /// bᵀ A⁻¹ b = ‖L⁻¹ b‖²; panics on a b that is not (n,).
     pub fn quadratic(&self, b: &[f64]) -> f64 {
         let mut x = b.to_vec();
         self.half_solve(MatMut::from_column_major_slice_mut(&mut x, b.len(), 1));
@@ -140,7 +139,7 @@ impl Cholesky {
 /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk,  Ψ_kd Ψ_dd⁻¹ (ν − m_d)
 ///
 /// `covariance` is symmetric, (p, p); the parameters of `kept` come back in its order, those that neither
-/// list names are integrated out.
+/// list names are integrated out. Refuses indices that are not below p, and another number of residuals.
 pub fn condition(
     covariance: MatRef<f64>,
     kept: &[usize],
@@ -149,6 +148,11 @@ pub fn condition(
 ) -> Result<Schur> {
     if residual.len() != pinned.len() {
         return Err(Error::mismatch("values of pinned parameters", pinned.len(), residual.len()));
+    }
+    let p = covariance.nrows();
+    check_square(p, covariance.ncols())?;
+    if let Some(&i) = kept.iter().chain(pinned).find(|&&i| i >= p) {
+        return Err(Error::mismatch("index of a parameter", format!("< {p}"), i));
     }
     let factor = Cholesky::in_place(gather_lower(covariance, pinned))?; // (d, d)
     let mut half = gather(covariance, pinned, kept); // (d, k)
@@ -176,7 +180,7 @@ pub fn condition(
     Ok(Schur { covariance: remainder, shift, quadratic, log_det })
 }
 
-/// The rows and columns of a matrix that two lists name, (rows, cols).
+/// The rows and columns of a matrix that two lists name, (rows, cols); panics on one that is not there.
 pub fn gather(a: MatRef<f64>, rows: &[usize], cols: &[usize]) -> Mat<f64> {
     gather_from(a, rows, cols, |_| 0)
 }
@@ -211,14 +215,14 @@ fn gather_from(
     picked
 }
 
-/// A B, (n, m).
+/// A B, (n, m); panics unless A has as many columns as B rows.
 pub fn product(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
     let mut c = Mat::zeros(a.nrows(), b.ncols());
     matmul(c.as_mut(), Accum::Replace, a, b, 1.0, parallelism(a.nrows().min(b.ncols())));
     c
 }
 
-/// A x, (n,).
+/// A x, (n,); panics unless x has an entry for each column.
 pub fn product_vector(a: MatRef<f64>, x: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; a.nrows()];
     let x = MatRef::from_column_major_slice(x, x.len(), 1);
@@ -226,9 +230,17 @@ pub fn product_vector(a: MatRef<f64>, x: &[f64]) -> Vec<f64> {
     y
 }
 
-/// Σᵢ aᵢ bᵢ
+/// Σᵢ aᵢ bᵢ of vectors of one length, which only debug builds check: it stands in inner loops.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    debug_assert_eq!(a.len(), b.len(), "factors of a dot product");
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn check_square(n_rows: usize, n_cols: usize) -> Result<()> {
+    if n_rows == n_cols {
+        return Ok(());
+    }
+    Err(Error::mismatch("columns of a covariance", n_rows, n_cols))
 }
 
 fn column(values: &mut [f64]) -> MatMut<'_, f64> {
@@ -255,4 +267,43 @@ fn mirror(mut a: MatMut<f64>) {
 /// number of threads changes no bit (a test holds this).
 fn parallelism(size: usize) -> Par {
     if size < SMALLEST_PARALLEL { Par::Seq } else { Par::rayon(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_and_indices_that_do_not_fit_are_refused() {
+        let wide = Mat::<f64>::zeros(2, 3);
+        let of_columns = "columns of a covariance: wanted 2, found 3";
+        assert_eq!(Cholesky::new(wide.as_ref()).unwrap_err().to_string(), of_columns);
+        assert_eq!(Cholesky::in_place(wide.clone()).unwrap_err().to_string(), of_columns);
+        let message =
+            |covariance: MatRef<f64>, kept: &[usize], pinned: &[usize], residual: &[f64]| {
+                condition(covariance, kept, pinned, residual).unwrap_err().to_string()
+            };
+        assert_eq!(message(wide.as_ref(), &[0], &[1], &[1.0]), of_columns);
+        let identity = Mat::identity(2, 2);
+        let of_index = "index of a parameter: wanted < 2, found 2";
+        assert_eq!(message(identity.as_ref(), &[2], &[1], &[1.0]), of_index);
+        assert_eq!(message(identity.as_ref(), &[0], &[2], &[1.0]), of_index);
+        assert_eq!(
+            message(identity.as_ref(), &[0], &[1], &[]),
+            "values of pinned parameters: wanted 1, found 0"
+        );
+    }
+
+    #[test]
+    fn nothing_pinned_and_nothing_kept_are_limits_of_conditioning() {
+        let covariance = Mat::from_fn(2, 2, |i, j| if i == j { 2.0 } else { 0.5 });
+        let all = condition(covariance.as_ref(), &[0, 1], &[], &[]).unwrap();
+        assert_eq!((all.covariance, all.shift), (covariance.clone(), vec![0.0; 2]));
+        assert_eq!((all.quadratic, all.log_det), (0.0, 0.0));
+        let none = condition(covariance.as_ref(), &[], &[1], &[1.0]).unwrap();
+        assert_eq!((none.covariance.shape(), none.shift), ((0, 0), vec![]));
+        assert!((none.quadratic - 0.5).abs() < 1e-15 && (none.log_det - 2f64.ln()).abs() < 1e-15);
+        let empty = Cholesky::new(Mat::zeros(0, 0).as_ref()).unwrap();
+        assert_eq!((empty.log_det(), empty.quadratic(&[])), (0.0, 0.0));
+    }
 }

@@ -26,6 +26,7 @@ pub struct MeanField {
     layout: Layout,
     device: Device,
     blocks: Vec<State>,
+    /// Steps of every block: the prior reaches each one, also where the data do not.
     n_steps: i32,
 }
 
@@ -130,8 +131,9 @@ impl MeanField {
         Ok((self.plug_in()?, self.params(State::variance)?))
     }
 
-    /// One step of Adam, given the gradients of the likelihood's term at a draw.
+    /// One step of Adam, given the gradients of the likelihood's term at a draw of this q; refuses another layout.
     pub fn step_at(&mut self, draw: &Params, gradients: &GradStore, pull: &Pull) -> Result<()> {
+        self.layout.check_same("blocks of a draw", draw.layout())?;
         let update = self.next(pull)?;
         let mut start = 0;
         for (block, w) in self.blocks.iter_mut().zip(draw.blocks()) {
@@ -145,13 +147,15 @@ impl MeanField {
         Ok(())
     }
 
-    /// One step of Adam, given the gradients of the likelihood's term by m and by v.
+    /// One step of Adam, given the gradients of the likelihood's term by m and by v; refuses another layout.
     pub fn step_apart(
         &mut self,
         moments: &(Params, Params),
         gradients: &GradStore,
         pull: &Pull,
     ) -> Result<()> {
+        self.layout.check_same("blocks of means", moments.0.layout())?;
+        self.layout.check_same("blocks of variances", moments.1.layout())?;
         let update = self.next(pull)?;
         let mut start = 0;
         let pairs = moments.0.blocks().iter().zip(moments.1.blocks());
@@ -170,19 +174,19 @@ impl MeanField {
 
     fn next(&mut self, pull: &Pull) -> Result<Update> {
         let p = self.layout.n_parameters();
-        let (what, found) = match pull {
-            Pull::Isotropic { .. } => ("", p),
+        let (what, lengths) = match pull {
+            Pull::Isotropic { .. } => ("", [p; 2]),
             Pull::Diagonal { mean, precision, .. } => {
-                ("numbers of a prior", mean.len().min(precision.len()))
+                ("numbers of a prior", [mean.len(), precision.len()])
             }
             Pull::Given { by_mean, by_variance, .. } => {
-                ("gradients of a prior", by_mean.len().min(by_variance.len()))
+                ("gradients of a prior", [by_mean.len(), by_variance.len()])
             }
         };
-        if found != p {
+        if let Some(found) = lengths.into_iter().find(|found| *found != p) {
             return Err(Error::mismatch(what, p, found));
         }
-        self.n_steps += 1;
+        self.n_steps = self.n_steps.saturating_add(1);
         Ok(Update::new(&self.config, self.n_steps))
     }
 
@@ -302,6 +306,83 @@ mod tests {
         }
     }
 
+    /// Log-deviations from which e^{2ρ} runs over most of f32, with their variances in f64.
+    const RHOS: [f64; 6] = [-1.0, -8.0, -8.5, -12.0, -17.0, -40.0];
+
+    #[test]
+    fn small_variances_keep_their_digits() {
+        // ρ is kept in f32: v has a relative error of 2 |ρ| 2⁻²⁴, and a few roundings of the exponential.
+        let tolerance = |rho: f64| 2.0 * rho.abs() * 6e-8 + 4e-7;
+        let layout = Layout { blocks: vec![Block { rows: 1, cols: RHOS.len() }] };
+        let variance = RHOS.map(|rho| (2.0 * rho).exp());
+        let config = AdamConfig::pytorch(1e-3);
+        let q = MeanField::from_vectors(config, &layout, &[0.0; 6], &variance, &Device::Cpu);
+        let (q, n) = (q.unwrap(), 20_000);
+        let found = q.moments().unwrap().1.to_vec().unwrap();
+        let (mut rng, mut squares) = (Rng::new(7), [0.0; 6]);
+        for _ in 0..n {
+            for (i, w) in q.sample(&mut rng).unwrap().to_vec().unwrap().into_iter().enumerate() {
+                squares[i] += w * w / (f64::from(n) * variance[i]);
+            }
+        }
+        for i in 0..RHOS.len() {
+            let gap = (found[i] / variance[i] - 1.0).abs();
+            assert!(gap < tolerance(RHOS[i]), "ρ = {}: {} {}", RHOS[i], found[i], variance[i]);
+            // Five standard errors of a mean of squares.
+            let error = (2.0 / f64::from(n)).sqrt();
+            assert!((squares[i] - 1.0).abs() < 5.0 * error, "ρ = {}: {}", RHOS[i], squares[i]);
+        }
+    }
+
+    /// v·a of each parameter after steps that feel the prior N(0, 1/a) alone, from v = e^{±½}/a on.
+    fn settled(a: f64, kind: usize, is_apart: bool) -> Vec<f64> {
+        let layout =
+            Layout { blocks: vec![Block { rows: 1, cols: 3 }, Block { rows: 1, cols: 2 }] };
+        let (center, precision) = ([0.0; 5], [a as f32; 5]);
+        let mut variance = [-0.5f64, 0.5, 0.2, -0.2, 0.0].map(|d| d.exp() / a).to_vec();
+        let mut mean = vec![0.0; 5];
+        // The last rate is what an end may be off by.
+        for rate in [1e-2, 1e-3, 1e-4, 1e-5] {
+            let config = AdamConfig::pytorch(rate);
+            let q = MeanField::from_vectors(config, &layout, &mean, &variance, &Device::Cpu);
+            let mut q = q.unwrap();
+            for _ in 0..300 {
+                let by_mean: Vec<f64> = q.mean().iter().map(|m| a * m).collect();
+                let by_variance: Vec<f64> =
+                    q.variance().iter().map(|v| 0.5 * (a - 1.0 / v)).collect();
+                let pull = match kind {
+                    0 => Pull::Isotropic { precision: a, scale: 0.3 },
+                    1 => Pull::Diagonal { mean: &center, precision: &precision, scale: 0.3 },
+                    _ => Pull::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.3 },
+                };
+                // A loss that does not depend on the parameters.
+                let nothing = |w: &Params| (w.blocks()[0].sum_all()? * 0.0)?.backward();
+                if is_apart {
+                    let moments = q.moments().unwrap();
+                    q.step_apart(&moments, &nothing(&moments.0).unwrap(), &pull).unwrap();
+                } else {
+                    let w = q.sample(&mut Rng::new(1)).unwrap();
+                    q.step_at(&w, &nothing(&w).unwrap(), &pull).unwrap();
+                }
+            }
+            (mean, variance) = (q.mean(), q.variance());
+        }
+        variance.iter().map(|v| v * a).collect()
+    }
+
+    #[test]
+    fn a_variance_that_feels_the_prior_alone_settles_at_the_priors() {
+        for a in [1.0, 1e8, 1e9, 1e14] {
+            for (kind, is_apart) in (0..3).flat_map(|kind| [(kind, false), (kind, true)]) {
+                for found in settled(a, kind, is_apart) {
+                    // The last step size, and ρ in f32.
+                    let gap = (found - 1.0).abs();
+                    assert!(gap < 1e-4, "a = {a:e}, prior {kind}, apart {is_apart}: {found}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn bad_input_is_refused() {
         let start =
@@ -317,8 +398,33 @@ mod tests {
         let mut q = MeanField::new(config, &start, 0.0).unwrap();
         let w = q.sample(&mut Rng::new(5)).unwrap();
         let loss = w.blocks()[0].sum_all().unwrap().backward().unwrap();
-        let short = Pull::Diagonal { mean: &[0.0], precision: &[1.0], scale: 1.0 };
-        let text = q.step_at(&w, &loss, &short).unwrap_err().to_string();
-        assert_eq!(text, "numbers of a prior: wanted 126, found 1");
+        let message = |result: Result<()>| result.unwrap_err().to_string();
+        // What is too long would be cut off, too.
+        let (short, right, long) = (&[1f32; 1][..], &[1f32; 126][..], &[1f32; 200][..]);
+        for (mean, precision, n) in
+            [(short, right, 1), (right, short, 1), (right, long, 200), (long, right, 200)]
+        {
+            let other = Pull::Diagonal { mean, precision, scale: 1.0 };
+            let wanted = format!("numbers of a prior: wanted 126, found {n}");
+            assert_eq!(message(q.step_at(&w, &loss, &other)), wanted);
+        }
+        let given = Pull::Given { by_mean: &[0.0; 126], by_variance: &[0.0; 127], scale: 1.0 };
+        let text = message(q.step_at(&w, &loss, &given));
+        assert_eq!(text, "gradients of a prior: wanted 126, found 127");
+
+        // As many numbers in other blocks.
+        let wide = Layout { blocks: vec![Block { rows: 40, cols: 3 }, Block { rows: 3, cols: 2 }] };
+        let other = Params::uniform(&wide, &[1.0, 1.0], &mut Rng::new(6), &Device::Cpu).unwrap();
+        let pull = Pull::Isotropic { precision: 1.0, scale: 1.0 };
+        let shapes = "wanted (3, 40) (2, 3), found (40, 3) (3, 2)";
+        let before = (q.mean(), q.variance());
+        let text = message(q.step_at(&other, &loss, &pull));
+        assert_eq!(text, format!("blocks of a draw: {shapes}"));
+        let (mean, variance) = q.moments().unwrap();
+        let text = message(q.step_apart(&(other.clone(), variance), &loss, &pull));
+        assert_eq!(text, format!("blocks of means: {shapes}"));
+        let text = message(q.step_apart(&(mean, other), &loss, &pull));
+        assert_eq!(text, format!("blocks of variances: {shapes}"));
+        assert_eq!(before, (q.mean(), q.variance()));
     }
 }

@@ -32,15 +32,22 @@ impl AdamConfig {
 /// m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
 /// w ← w − η · (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε)
 ///
-/// A block without a gradient keeps its value and its moments.
+/// with t the steps of the block: one without a gradient keeps its value, its moments and its t, as in PyTorch.
 ///
 /// Source: Kingma & Ba (2015), algorithm 1.
 #[derive(Clone, Debug)]
 pub struct Adam {
     config: AdamConfig,
     blocks: Vec<Tensor>,
-    moments: Vec<Moments>,
+    states: Vec<State>,
+}
+
+/// What is kept of one block.
+#[derive(Clone, Debug)]
+struct State {
+    /// t: steps in which the block had a gradient.
     n_steps: i32,
+    moments: Moments,
 }
 
 /// m and v of one block.
@@ -60,9 +67,10 @@ impl Adam {
         check("beta1", beta1, "[0, 1)", (0.0..1.0).contains(&beta1))?;
         check("beta2", beta2, "[0, 1)", (0.0..1.0).contains(&beta2))?;
         check("epsilon", epsilon, "(0, ∞)", epsilon > 0.0 && epsilon.is_finite())?;
-        let zeros = |block| Moments::zeros(block, config.epsilon);
-        let moments = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
-        Ok(Self { config, blocks: params.blocks().to_vec(), moments, n_steps: 0 })
+        let zeros =
+            |block| Ok(State { n_steps: 0, moments: Moments::zeros(block, config.epsilon)? });
+        let states = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
+        Ok(Self { config, blocks: params.blocks().to_vec(), states })
     }
 
     /// Another step size from the next step on, for a [`Schedule`](crate::Schedule); refuses one that is not above 0.
@@ -74,11 +82,11 @@ impl Adam {
 
     /// One update of every block that has a gradient.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
-        self.n_steps += 1;
-        let update = kernels::adam::Update::new(&self.config, self.n_steps);
-        for (block, moments) in self.blocks.iter().zip(&mut self.moments) {
+        for (block, state) in self.blocks.iter().zip(&mut self.states) {
             let Some(gradient) = gradients.get(block) else { continue };
-            match moments {
+            state.n_steps = state.n_steps.saturating_add(1);
+            let update = kernels::adam::Update::new(&self.config, state.n_steps);
+            match &mut state.moments {
                 Moments::Fused { first, second } => update.fused(block, gradient, first, second)?,
                 Moments::Composed { first, second } => {
                     update.composed(block, gradient, first, second)?;
@@ -88,23 +96,26 @@ impl Adam {
         Ok(())
     }
 
-    /// The state as a safetensors file: tensors `first.t` and `second.t` for block t, and `steps`.
+    /// The state as a safetensors file: tensors `first.t`, `second.t` and `steps.t` for block t.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut named = Vec::new();
-        for (t, (block, moments)) in self.blocks.iter().zip(&self.moments).enumerate() {
-            let (first, second) = moments.tensors(block)?;
+        for (t, (block, state)) in self.blocks.iter().zip(&self.states).enumerate() {
+            let (first, second) = state.moments.tensors(block)?;
             named.push((format!("first.{t}"), first));
             named.push((format!("second.{t}"), second));
+            let n_steps = Tensor::new(i64::from(state.n_steps), &Device::Cpu)?;
+            named.push((format!("steps.{t}"), n_steps));
         }
-        named.push(("steps".into(), Tensor::new(i64::from(self.n_steps), &Device::Cpu)?));
         Ok(safetensors::serialize(named, None)?)
     }
 
     /// Takes over the state that [`Adam::to_bytes`] wrote, for parameters of the same shapes.
+    ///
+    /// A state with one count for all blocks, as older versions wrote, is refused: it lacks `steps.0`.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?;
         let get = |name: String| tensors.get(&name).cloned().ok_or(Error::MissingTensor { name });
-        let mut moments = Vec::new();
+        let mut states = Vec::new();
         for (t, block) in self.blocks.iter().enumerate() {
             let (first, second) = (get(format!("first.{t}"))?, get(format!("second.{t}"))?);
             for moment in [&first, &second] {
@@ -114,16 +125,17 @@ impl Adam {
                     return Err(Error::mismatch("moments", wanted, found));
                 }
             }
-            moments.push(Moments::from_tensors(block, self.config.epsilon, &first, &second)?);
+            let n_steps = get(format!("steps.{t}"))?.to_scalar::<i64>()?;
+            let in_range = i32::try_from(n_steps).ok().filter(|n| *n >= 0);
+            let n_steps = in_range.ok_or(Error::OutOfRange {
+                name: "steps",
+                value: n_steps as f64,
+                range: "[0, 2³¹)",
+            })?;
+            let moments = Moments::from_tensors(block, self.config.epsilon, &first, &second)?;
+            states.push(State { n_steps, moments });
         }
-        let n_steps = get("steps".into())?.to_scalar::<i64>()?;
-        let in_range = i32::try_from(n_steps).ok().filter(|n| *n >= 0);
-        self.n_steps = in_range.ok_or(Error::OutOfRange {
-            name: "steps",
-            value: n_steps as f64,
-            range: "[0, 2³¹)",
-        })?;
-        self.moments = moments;
+        self.states = states;
         Ok(())
     }
 }
@@ -244,6 +256,41 @@ mod tests {
         }
     }
 
+    /// Two blocks of one number each, 0.
+    fn pair(dtype: DType) -> Params {
+        let layout = Layout { blocks: vec![Block { rows: 1, cols: 1 }; 2] };
+        let zero = Tensor::zeros((1, 1), dtype, &Device::Cpu).unwrap();
+        Params::new(layout, vec![zero.clone(), zero]).unwrap().trainable().unwrap()
+    }
+
+    #[test]
+    fn a_block_counts_its_own_steps() {
+        // Whenever a block gets its first gradient, both bias corrections cancel and it moves by η.
+        let config = AdamConfig::pytorch(0.01);
+        for (dtype, waits) in
+            [(DType::F32, &[10, 1000, 100_000][..]), (DType::F64, &[10, 1000][..])]
+        {
+            for &n in waits {
+                let w = pair(dtype);
+                let gradient = |t: usize| w.blocks()[t].sum_all().unwrap().backward().unwrap();
+                let (of_first, of_second) = (gradient(0), gradient(1));
+                let mut adam = Adam::new(config, &w).unwrap();
+                (1..n).for_each(|_| adam.step(&of_first).unwrap());
+                assert_eq!(w.to_vec().unwrap()[1], 0.0);
+                let bytes = adam.to_bytes().unwrap();
+                adam.step(&of_second).unwrap();
+                let moved = w.to_vec().unwrap()[1];
+                assert!((moved + 0.01).abs() < 1e-7, "{dtype:?}, step {n}: {moved}");
+                // The counts survive in a file.
+                let mut restored = Adam::new(config, &w).unwrap();
+                restored.restore(&bytes).unwrap();
+                restored.step(&of_second).unwrap();
+                let again = w.to_vec().unwrap()[1] - moved;
+                assert!((again + 0.01).abs() < 1e-7, "{dtype:?}, restored at {n}: {again}");
+            }
+        }
+    }
+
     #[test]
     fn bad_settings_and_states_are_refused() {
         let w = start(DType::F32);
@@ -254,5 +301,17 @@ mod tests {
         let bytes = Adam::new(AdamConfig::pytorch(0.1), &empty).unwrap().to_bytes().unwrap();
         let message = adam.restore(&bytes).unwrap_err().to_string();
         assert_eq!(message, "saved state lacks the tensor `first.0`");
+        let state = |n_steps: i64, name: &str| {
+            let moment = Tensor::zeros((7, 5), DType::F32, &Device::Cpu).unwrap();
+            let n_steps = Tensor::new(n_steps, &Device::Cpu).unwrap();
+            let named =
+                [("first.0", moment.clone()), ("second.0", moment), (name, n_steps.clone())];
+            safetensors::serialize(named, None).unwrap()
+        };
+        let message = adam.restore(&state(3, "steps")).unwrap_err().to_string();
+        assert_eq!(message, "saved state lacks the tensor `steps.0`");
+        let message = adam.restore(&state(-1, "steps.0")).unwrap_err().to_string();
+        assert_eq!(message, "steps must lie in [0, 2³¹), got -1");
+        adam.restore(&state(3, "steps.0")).unwrap();
     }
 }

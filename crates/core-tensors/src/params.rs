@@ -114,11 +114,7 @@ impl Params {
 
     /// w + factor · d for a direction d of the same layout; without gradients.
     pub fn moved(&self, direction: &Self, factor: f64) -> Result<Self> {
-        if self.layout != direction.layout {
-            let (wanted, found) = (&self.layout.blocks, &direction.layout.blocks);
-            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-            return Err(Error::mismatch("blocks of a direction", wanted, found));
-        }
+        self.layout.check_same("blocks of a direction", &direction.layout)?;
         let step = |(w, d): (&Tensor, &Tensor)| w.detach() + (d.detach() * factor)?;
         let pairs = self.blocks.iter().zip(&direction.blocks);
         let blocks = pairs.map(step).collect::<candle_core::Result<_>>()?;
@@ -173,7 +169,8 @@ mod tests {
         assert!(wanted.zip(&moved).all(|(a, b)| (a - b).abs() < 1e-7));
         let other = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
         let other = Params::from_vec(&other, &[0.0], &Device::Cpu).unwrap();
-        assert!(w.moved(&other, 1.0).is_err());
+        let message = w.moved(&other, 1.0).unwrap_err().to_string();
+        assert_eq!(message, "blocks of a direction: wanted (3, 5) (10, 4), found (1, 1)");
     }
 
     fn random(seed: u64) -> Params {

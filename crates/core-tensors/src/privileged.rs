@@ -1,8 +1,8 @@
 //! Privileged information: features x* that the teacher sees and the student does not, known for some objects.
 
-use candle_core::{IndexOp, Tensor};
+use candle_core::Tensor;
 
-use crate::data::{Dataset, index_set};
+use crate::data::{Dataset, answers_in_chunks, index_set};
 use crate::error::{Error, Result};
 
 /// Objects (x, y), and for those of the index set 𝓘 also privileged features x*.
@@ -76,21 +76,13 @@ impl Privileged {
     pub fn taught_by(
         &self,
         chunk: usize,
-        mut answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
+        answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<Dataset> {
-        if chunk == 0 {
-            return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" });
+        if self.known.is_empty() {
+            return Ok(self.data.without_answers());
         }
-        let n_known = self.known.len();
-        if n_known == 0 {
-            return Ok(self.data.clone());
-        }
-        let parts = (0..n_known).step_by(chunk).map(|start| {
-            let x_star = self.x_star.i(start..n_known.min(start + chunk))?;
-            Ok(answers(&x_star)?.detach())
-        });
-        let parts = parts.collect::<Result<Vec<_>>>()?;
-        self.data.clone().with_answers(&Tensor::cat(&parts, 0)?, &self.known)
+        let scores = answers_in_chunks(&self.x_star, chunk, answers)?;
+        self.data.clone().with_answers(&scores, &self.known)
     }
 }
 
@@ -138,6 +130,11 @@ mod tests {
     #[test]
     fn without_privileged_objects_there_is_no_teacher() {
         let objects = Privileged::new(data(), x_star(0), Vec::new()).unwrap();
+        let taught = objects.taught_by(5, |_| unreachable!("nobody is asked")).unwrap();
+        assert!(taught.soft().is_none());
+        // Answers that the data had from elsewhere are not this teacher's.
+        let answered = data().taught_by(4, |x| Ok(x.clone())).unwrap();
+        let objects = Privileged::new(answered, x_star(0), Vec::new()).unwrap();
         let taught = objects.taught_by(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
     }

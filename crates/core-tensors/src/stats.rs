@@ -11,9 +11,11 @@ pub const CONFIDENCE: f64 = 0.95;
 const N_ENUMERATED: usize = 16;
 /// Random flips beyond that; the p-value then has a deviation of at most 0.0016.
 const N_FLIPS: usize = 100_000;
-/// Differences closer than this share of the largest count as equal: accuracies are decimal fractions, whose
-/// differences carry rounding noise.
-const TIE: f64 = 1e-12;
+/// Numbers this many roundings of the larger one apart count as equal: accuracies and losses are made by a few
+/// operations each, and .1 + .2 is not .3.
+const ROUNDINGS: f64 = 16.0;
+/// Fewer pairs cannot reach a p of .05 by their signs alone.
+const FEWEST_WILCOXON: usize = 6;
 /// Wilcoxon's exact distribution takes n³ steps; beyond this many pairs Student's test says it all.
 const MOST_WILCOXON: usize = 500;
 
@@ -75,17 +77,35 @@ impl Estimate {
 }
 
 impl Paired {
-    /// Compares `first` with `second`, run by run.
+    /// Compares `first` with `second`, run by run; numbers that are equal but for rounding have a difference of 0.
     pub fn new(first: &[f64], second: &[f64]) -> Result<Self> {
-        if first.len() != second.len() {
-            return Err(Error::mismatch("paired runs", first.len(), second.len()));
-        }
-        let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
-        let difference = Estimate::new(&differences);
-        let has_ranks = (6..=MOST_WILCOXON).contains(&differences.len());
-        let p_wilcoxon = has_ranks.then(|| wilcoxon_p(&differences));
+        let differences = differences(first, second)?;
+        let difference = Estimate::new(&differences.iter().map(|d| d.value).collect::<Vec<_>>());
+        let has_ranks = (FEWEST_WILCOXON..=MOST_WILCOXON).contains(&differences.len());
+        let p_wilcoxon = has_ranks.then(|| signed_rank_p(&differences));
         Ok(Self { difference, p: student_p(&difference), p_wilcoxon })
     }
+}
+
+/// A number of one run less that of its pair.
+struct Difference {
+    value: f64,
+    /// What rounding of the two numbers can have added.
+    rounding: f64,
+}
+
+/// first − second, with 0 where it is rounding.
+fn differences(first: &[f64], second: &[f64]) -> Result<Vec<Difference>> {
+    if first.len() != second.len() {
+        return Err(Error::mismatch("paired runs", first.len(), second.len()));
+    }
+    let difference = |(a, b): (&f64, &f64)| {
+        let (value, rounding) = (a - b, ROUNDINGS * f64::EPSILON * a.abs().max(b.abs()));
+        // An infinite number has an infinite rounding, but it is not equal to a finite one.
+        let is_rounding = value.is_finite() && value.abs() <= rounding;
+        Difference { value: if is_rounding { 0.0 } else { value }, rounding }
+    };
+    Ok(first.iter().zip(second).map(difference).collect())
 }
 
 /// Φ⁻¹(p): the number below which N(0, 1) lies with probability p; NaN outside \[0, 1\].
@@ -111,23 +131,24 @@ fn student_p(difference: &Estimate) -> f64 {
     if statistic.is_nan() { f64::NAN } else { 2.0 * t.cdf(-statistic) }
 }
 
-/// Two-sided exact p of Wilcoxon's signed-rank test; zeros are dropped, ties share their mean rank.
+/// Two-sided exact p of Wilcoxon's signed-rank test of pairs; zeros are dropped, ties share their mean rank.
 ///
-/// The null distribution of the rank sum is counted over all 2ⁿ signs, with twice the ranks as integers. NaN
+/// The null distribution of the rank sum is counted over all 2ⁿ signs, with twice the ranks as integers. Numbers of
+/// a pair, and sizes of two differences, are equal where rounding of the numbers explains what they are apart. NaN
 /// where a difference is not finite.
 ///
 /// Source: Wilcoxon (1945); Pratt & Gibbons (1981) for ties.
-pub fn wilcoxon_p(differences: &[f64]) -> f64 {
-    if differences.iter().any(|d| !d.is_finite()) {
+pub fn wilcoxon_p(first: &[f64], second: &[f64]) -> Result<f64> {
+    Ok(signed_rank_p(&differences(first, second)?))
+}
+
+fn signed_rank_p(differences: &[Difference]) -> f64 {
+    if differences.iter().any(|d| !d.value.is_finite()) {
         return f64::NAN;
     }
-    let tie = TIE * differences.iter().fold(0.0, |largest: f64, d| largest.max(d.abs()));
-    let mut nonzero: Vec<f64> = differences.iter().copied().filter(|d| d.abs() > tie).collect();
-    if nonzero.is_empty() {
-        return 1.0;
-    }
-    nonzero.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
-    let doubled = doubled_ranks(&nonzero, tie);
+    let mut nonzero: Vec<&Difference> = differences.iter().filter(|d| d.value != 0.0).collect();
+    nonzero.sort_by(|a, b| a.value.abs().total_cmp(&b.value.abs()));
+    let doubled = doubled_ranks(&nonzero);
     let total: usize = doubled.iter().sum();
     // share[w]: probability that the doubled ranks of the positive differences sum to w.
     let mut share = vec![0.0; total + 1];
@@ -138,49 +159,58 @@ pub fn wilcoxon_p(differences: &[f64]) -> f64 {
             share[sum] = 0.5 * (share[sum] + with);
         }
     }
+    let ranked = nonzero.iter().zip(&doubled);
     let positive: usize =
-        nonzero.iter().zip(&doubled).filter(|(d, _)| **d > 0.0).map(|(_, rank)| rank).sum();
+        ranked.filter(|(d, _)| d.value.is_sign_positive()).map(|(_, rank)| rank).sum();
     let tail: f64 = share[..=positive.min(total - positive)].iter().sum();
     (2.0 * tail).min(1.0)
 }
 
-/// Twice the mean ranks of values sorted by size, which are integers; sizes within `tie` of one another are equal.
-fn doubled_ranks(sorted: &[f64], tie: f64) -> Vec<usize> {
+/// Twice the mean ranks of differences sorted by size, which are integers; sizes that rounding explains are equal.
+fn doubled_ranks(sorted: &[&Difference]) -> Vec<usize> {
     let mut ranks = Vec::with_capacity(sorted.len());
-    while ranks.len() < sorted.len() {
+    while let Some(smallest) = sorted.get(ranks.len()) {
         let start = ranks.len();
-        let size = sorted[start].abs();
-        let n_equal = sorted[start..].iter().take_while(|d| d.abs() - size <= tie).count();
+        let is_equal = |d: &&&Difference| {
+            d.value.abs() - smallest.value.abs() <= d.rounding + smallest.rounding
+        };
+        let n_equal = sorted[start..].iter().take_while(is_equal).count();
         ranks.extend(std::iter::repeat_n(2 * start + n_equal + 1, n_equal));
     }
     ranks
 }
 
-/// Two-sided p of the sign-flip permutation test of a zero mean.
+/// Two-sided p of the sign-flip permutation test of a zero mean difference of pairs.
 ///
-/// Enumerates every flip up to 16 differences; beyond that 100 000 random flips, the observed one counted in.
-/// NaN where a difference is not finite or there is none.
-pub fn sign_flip_p(differences: &[f64], rng: &mut Rng) -> f64 {
+/// Enumerates every flip up to 16 pairs; beyond that 100 000 random flips, the observed one counted in. Numbers that
+/// are equal but for rounding have a difference of 0. NaN where a difference is not finite or there is none.
+pub fn sign_flip_p(first: &[f64], second: &[f64], rng: &mut Rng) -> Result<f64> {
+    let differences = differences(first, second)?;
     let n = differences.len();
-    if n == 0 || differences.iter().any(|d| !d.is_finite()) {
-        return f64::NAN;
+    if n == 0 || differences.iter().any(|d| !d.value.is_finite()) {
+        return Ok(f64::NAN);
     }
-    let observed = differences.iter().sum::<f64>().abs();
-    let tie = TIE * differences.iter().map(|d| d.abs()).sum::<f64>();
+    let observed = differences.iter().map(|d| d.value).sum::<f64>().abs();
+    // What rounding of the numbers adds to a sum of n, and each of its additions again.
+    let tie = n as f64 * differences.iter().map(|d| d.rounding).sum::<f64>();
     let is_as_large = |sum: f64| sum.abs() >= observed - tie;
     if n <= N_ENUMERATED {
         let flips = 0..1u32 << n;
         let signed = |flip: u32| {
-            let term = |(i, d): (usize, &f64)| if flip >> i & 1 == 1 { -d } else { *d };
+            let is_flipped = |i: usize| flip >> i & 1 == 1;
+            let term =
+                |(i, d): (usize, &Difference)| if is_flipped(i) { -d.value } else { d.value };
             differences.iter().enumerate().map(term).sum::<f64>()
         };
         let n_as_large = flips.clone().filter(|&flip| is_as_large(signed(flip))).count();
-        return n_as_large as f64 / flips.len() as f64;
+        return Ok(n_as_large as f64 / flips.len() as f64);
     }
-    let mut draw =
-        || differences.iter().map(|d| if rng.uniform() < 0.5 { -d } else { *d }).sum::<f64>();
+    let mut draw = || {
+        let term = |d: &Difference| if rng.uniform() < 0.5 { -d.value } else { d.value };
+        differences.iter().map(term).sum::<f64>()
+    };
     let n_as_large = (0..N_FLIPS).filter(|_| is_as_large(draw())).count();
-    (n_as_large + 1) as f64 / (N_FLIPS + 1) as f64
+    Ok((n_as_large + 1) as f64 / (N_FLIPS + 1) as f64)
 }
 
 /// Holm's adjusted p-values, in the order given: max over smaller ranks r of (n − r) p₍ᵣ₎, at most 1.
@@ -201,96 +231,4 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Agreement with printed double-precision values.
-    const PRINTED: f64 = 1e-12;
-
-    const A: [f64; 8] = [0.61, 0.63, 0.59, 0.62, 0.66, 0.60, 0.64, 0.58];
-    const B: [f64; 8] = [0.60, 0.58, 0.59, 0.57, 0.63, 0.61, 0.60, 0.53];
-
-    fn assert_near(found: f64, wanted: f64) {
-        assert!((found - wanted).abs() < PRINTED, "found {found:?}, wanted {wanted:?}");
-    }
-
-    #[test]
-    fn estimates_equal_numpy_and_scipy() {
-        // A.mean(), A.std(), stats.t.interval(.95, 7, A.mean(), stats.sem(A))
-        let estimate = Estimate::new(&A);
-        assert_near(estimate.mean, 0.61625);
-        assert_near(estimate.deviation, 0.024_968_730_444_297_746);
-        assert_near(estimate.ci95.0, 0.593_934_347_998_560_6);
-        assert_near(estimate.ci95.1, 0.638_565_652_001_439_3);
-    }
-
-    #[test]
-    fn paired_tests_equal_scipy() {
-        // stats.ttest_rel(A, B); stats.wilcoxon(x, mode="exact"); stats.permutation_test((x,), np.sum,
-        //   permutation_type="samples", n_resamples=np.inf)
-        let paired = Paired::new(&A, &B).unwrap();
-        assert_near(paired.p, 0.015_181_422_003_732_839);
-        assert_near(paired.difference.ci95.0, 0.007_144_012_559_232_624);
-        let distinct = [0.3, -0.1, 0.5, 0.9, 0.2, -0.4, 1.1];
-        assert_near(wilcoxon_p(&distinct), 0.15625);
-        assert_near(sign_flip_p(&distinct, &mut Rng::new(0)), 0.15625);
-    }
-
-    #[test]
-    fn wilcoxon_with_ties_equals_enumeration() {
-        let differences = [1.0, -1.0, 2.0, 2.0, -3.0, 0.0, 4.0, 2.0];
-        let ranks = [1.5, 1.5, 4.0, 4.0, 6.0, 7.0, 4.0]; // of 1, −1, 2, 2, −3, 4, 2
-        let observed: f64 = 1.5 + 4.0 + 4.0 + 7.0 + 4.0;
-        let sums: Vec<f64> = (0..128)
-            .map(|flip| (0..7).filter(|i| flip >> i & 1 == 1).map(|i| ranks[i]).sum())
-            .collect();
-        let centre = 14.0;
-        let tail = sums.iter().filter(|&&s: &&f64| (s - centre).abs() >= observed - centre).count();
-        // The same numbers as differences of decimal fractions, which are equal up to rounding.
-        let noisy = differences.map(|d| (0.7871 + d * 1e-4) - 0.7871);
-        assert_near(wilcoxon_p(&noisy), tail as f64 / 128.0);
-        assert_near(wilcoxon_p(&differences), tail as f64 / 128.0);
-    }
-
-    #[test]
-    fn random_flips_agree_with_student_on_normal_differences() {
-        let mut rng = Rng::new(4);
-        let differences: Vec<f64> = (0..40).map(|_| 0.3 + rng.normal()).collect();
-        let flips = sign_flip_p(&differences, &mut rng);
-        let student = Paired::new(&differences, &[0.0; 40]).unwrap().p;
-        // Monte-Carlo deviation below 0.0016, and the two tests differ by O(1/n).
-        assert!((flips - student).abs() < 0.01, "{flips} against {student}");
-    }
-
-    #[test]
-    fn holm_by_hand() {
-        assert_eq!(holm(&[0.01, 0.04, 0.03, f64::NAN])[..3], [0.03, 0.06, 0.06]);
-        assert!(holm(&[0.5, f64::NAN])[1].is_nan());
-        assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
-    }
-
-    #[test]
-    fn trapezoid_is_exact_for_lines() {
-        assert_near(trapezoid(&[1.0, 2.0, 3.0, 4.0]), 7.5);
-        assert_near(trapezoid(&[5.0]), 0.0);
-    }
-
-    #[test]
-    fn degenerate_samples_are_not_a_number_rather_than_a_verdict() {
-        assert!(Estimate::new(&[1.0]).ci95.0.is_nan());
-        assert!(Paired::new(&[1.0], &[2.0]).unwrap().p.is_nan());
-        assert!(wilcoxon_p(&[f64::NAN, 1.0]).is_nan());
-        for bad in [f64::NAN, f64::INFINITY] {
-            assert!(Paired::new(&[bad, 1.0, 2.0], &[0.0; 3]).unwrap().p.is_nan());
-        }
-        assert_near(Paired::new(&[1.0, 2.0], &[1.0, 2.0]).unwrap().p, 1.0);
-        assert!(Paired::new(&[1.0], &[]).is_err());
-    }
-    #[test]
-    fn normal_quantiles_are_those_of_tables() {
-        for (p, z) in [(0.5, 0.0), (0.975, 1.959_963_985), (0.05, -1.644_853_627)] {
-            assert!((normal_quantile(p) - z).abs() < 1e-9);
-        }
-        assert!(normal_quantile(1.5).is_nan());
-    }
-}
+mod tests;

@@ -297,14 +297,13 @@ fn compare(experiment: &Experiment, rows: &[Row]) -> Result<Vec<Comparison>> {
                 continue;
             }
             let (a, b) = row.pairs(other, metric);
-            let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
             let mut rng = core_tensors::Rng::new(0).split("sign flips");
             comparisons.push(Comparison {
                 metric,
                 row: spec.id,
                 than,
                 paired: Paired::new(&a, &b)?,
-                p_permutation: sign_flip_p(&differences, &mut rng),
+                p_permutation: sign_flip_p(&a, &b, &mut rng)?,
                 p_holm: f64::NAN,
             });
         }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
 use super::adam::{Constants, Update};
-use super::exponential::exp_m1;
+use super::exponential::{exp, exp_m1};
 use super::{numbers, vectorised};
 
 /// Parameters of a chunk: its arrays lie side by side, so that a pass over memory is a few streams, not two dozen.
@@ -122,7 +122,7 @@ impl Fused<'_> {
         let (mut precision, mut slope) = ([0.0; LANES], [0.0; LANES]);
         for i in 0..LANES {
             // e^(−π)
-            precision[i] = 1.0 + exp_m1(-prior_log_variance[i]);
+            precision[i] = exp(-prior_log_variance[i]);
             slope[i] = data[i] + self.weight * precision[i] * (w[i] - prior_mean[i]);
         }
         step(posterior, w, &slope, of_w);

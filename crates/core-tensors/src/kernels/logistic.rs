@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
-use super::exponential::exp_m1;
+use super::exponential::exp;
 use super::{is_fused, numbers, on_cpu, vectorised};
 
 /// Numbers that are made together, and whose sum is taken in f32 before it enters that of f64.
@@ -12,18 +12,22 @@ const LANES: usize = 64;
 /// Coefficients of ln(1 + e) = 2 artanh(e / (2 + e)) = 2 Σ s^{2i+1} / (2i + 1), for 0 ≤ s ≤ ⅓.
 const ARTANH: [f32; 7] = [1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0];
 
-/// Below this eˣ is log(1 + eˣ) to the last digit of f64.
-const FAR_BELOW: f64 = -37.0;
-
 /// log(1 + eˣ), element by element, exact also where eˣ is far below 1; the shape stays.
 pub fn softplus(x: &Tensor) -> Result<Tensor> {
     if is_fused(&[x]) {
         return x.contiguous()?.apply_op1(Softplus);
     }
-    // 1 + eˣ rounds to 1 where x is far below 0, and its logarithm to 0.
-    let (near, far) = (((x.abs()?.neg()?.exp()? + 1.0)?.log()? + x.relu()?)?, x.exp()?);
-    let limit = if x.dtype() == DType::F64 { FAR_BELOW } else { 0.5 * FAR_BELOW };
-    x.lt(limit)?.where_cond(&far, &near)
+    composed_softplus(x)
+}
+
+/// max(x, 0) + log(1 + e),  e = e^{−|x|}
+fn composed_softplus(x: &Tensor) -> Result<Tensor> {
+    let e = x.abs()?.neg()?.exp()?;
+    let sum = (&e + 1.0)?;
+    // The sum rounds e, to 1 at last; the logarithm of what it lost is to first order the loss over the sum.
+    let lost = (e - (&sum - 1.0)?)?;
+    let log = (sum.log()? + (lost / sum)?)?;
+    x.relu()? + log
 }
 
 struct Softplus;
@@ -76,6 +80,9 @@ fn sigmoid_of(x: f64) -> f64 {
 /// infinite bound clamps nothing.
 pub fn bernoulli_negative_log(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
     let (m, _) = logits.dims2()?;
+    if m == 0 {
+        bail!("a Bernoulli likelihood wanted at least one row, found none");
+    }
     if targets.dims() != logits.dims() {
         bail!("Bernoulli targets wanted {:?}, found {:?}", logits.dims(), targets.dims());
     }
@@ -88,13 +95,15 @@ pub fn bernoulli_negative_log(logits: &Tensor, targets: &Tensor, bound: f64) -> 
         let op = Bernoulli { targets, bound: bound as f32, gradient: OnceLock::new() };
         return logits.contiguous()?.apply_op1(op);
     }
-    composed(logits, &targets, bound)? / m.max(1) as f64
+    composed(logits, &targets, bound)? / m as f64
 }
 
 fn composed(logits: &Tensor, targets: &Tensor, bound: f64) -> Result<Tensor> {
     let z = logits.clamp(-bound, bound)?;
-    let rest = (z.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    (z.relu()? - (targets * &z)? + rest)?.sum_all()
+    // t (softplus z − z) + (1 − t) softplus z, where softplus z − z = softplus(−z).
+    let of_ones = (targets * composed_softplus(&z.neg()?)?)?;
+    let of_zeros = (targets.affine(-1.0, 1.0)? * composed_softplus(&z)?)?;
+    (of_ones + of_zeros)?.sum_all()
 }
 
 struct Bernoulli {
@@ -112,7 +121,7 @@ impl CustomOp1 for Bernoulli {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (m, _) = layout.shape().dims2()?;
         let logits = numbers::<f32>(logits, layout)?;
-        let share = 1.0 / m.max(1) as f32;
+        let share = 1.0 / m as f32;
         let mut gradient = Vec::with_capacity(logits.len());
         let mut total = 0.0;
         let (mut z, mut t, mut slopes) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
@@ -128,7 +137,7 @@ impl CustomOp1 for Bernoulli {
         }
         // The first pass of an op is its only one, so the cell is still empty.
         let _ = self.gradient.set(gradient);
-        let mean = (total / m.max(1) as f64) as f32;
+        let mean = (total / m as f64) as f32;
         Ok((CpuStorage::F32(vec![mean]), ().into()))
     }
 
@@ -157,15 +166,17 @@ fn chunk(
                 // Unlike `clamp`, comparisons leave a NaN as it is.
                 let inside = if z[i] > bound { bound } else { z[i] };
                 let inside = if inside < -bound { -bound } else { inside };
-                let e = exp_m1(-inside.abs()) + 1.0;
+                let e = exp(-inside.abs());
                 let s = e / (2.0 + e);
                 let square = s * s;
                 let log = 2.0 * s * ARTANH.iter().fold(0.0, |sum, c| sum * square + c);
-                let positive = if inside < 0.0 { 0.0 } else { inside };
-                terms[i] = positive - t[i] * inside + log;
-                let p = if inside < 0.0 { e } else { 1.0 } / (1.0 + e);
+                // p lies e / (1 + e) from its nearer end: taken from 1 it would lose its digits.
+                let (rest, from_end) =
+                    (e / (1.0 + e), if inside < 0.0 { -t[i] } else { 1.0 - t[i] });
+                terms[i] = from_end * inside + log;
+                let slope = if inside < 0.0 { from_end + rest } else { from_end - rest };
                 let is_clamped = z[i] > bound || z[i] < -bound;
-                slopes[i] = if is_clamped { 0.0 } else { (p - t[i]) * share };
+                slopes[i] = if is_clamped { 0.0 } else { slope * share };
             }
         },
     );
@@ -245,6 +256,52 @@ mod tests {
     }
 
     #[test]
+    fn confident_logits_keep_their_digits() {
+        // What is right at z = ±20 costs log(1 + e⁻²⁰) = 2.06e-9: both the loss and its slope are tails.
+        for (z, t) in [(20.0f64, 1.0f64), (-20.0, 0.0), (9.0, 1.0), (-40.0, 0.0), (3.0, 0.0)] {
+            let tail = (-z.abs()).exp();
+            let is_right = (z > 0.0) == (t > 0.5);
+            let wanted = [
+                if is_right { tail.ln_1p() } else { z.abs() + tail.ln_1p() },
+                (if is_right { tail } else { 1.0 } / (1.0 + tail)) * (0.5 - t).signum(),
+            ];
+            // A few roundings of each type.
+            for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-14)] {
+                let logit = Tensor::new(&[[z]], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+                let logit = Var::from_tensor(&logit).unwrap();
+                let target = Tensor::new(&[[t]], &Device::Cpu).unwrap();
+                let fused = bernoulli_negative_log(&logit, &target, f64::INFINITY).unwrap();
+                let target = target.to_dtype(dtype).unwrap();
+                let plain = composed(&logit, &target, f64::INFINITY).unwrap();
+                for loss in [fused, plain] {
+                    let gradients = loss.backward().unwrap();
+                    let found = [flat(&loss)[0], flat(gradients.get(&logit).unwrap())[0]];
+                    for (found, wanted) in found.into_iter().zip(wanted) {
+                        let gap = (found / wanted - 1.0).abs();
+                        assert!(gap < tolerance, "{dtype:?} {z} {t}: {found} {wanted}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_composed_softplus_keeps_its_digits() {
+        for x in [-60.0f32, -17.0, -9.0, -1.0, 0.0, 3.0, 80.0] {
+            let v = Var::new(&[x], &Device::Cpu).unwrap();
+            let y = composed_softplus(&v).unwrap();
+            let slope = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
+            let wanted = [softplus_of(f64::from(x)), sigmoid_of(f64::from(x))];
+            for (found, wanted) in [flat(&y)[0], slope].into_iter().zip(wanted) {
+                // A few roundings of f32.
+                assert!((found / wanted - 1.0).abs() < 5e-7, "{x}: {found} {wanted}");
+            }
+        }
+        let nan = composed_softplus(&Tensor::new(&[f32::NAN], &Device::Cpu).unwrap()).unwrap();
+        assert!(flat(&nan)[0].is_nan());
+    }
+
+    #[test]
     fn far_logits_stay_finite_and_nan_stays() {
         let loss = |z: f32| {
             let z = Tensor::new(&[[z, 0.0]], &Device::Cpu).unwrap();
@@ -263,5 +320,8 @@ mod tests {
         let message = bernoulli_negative_log(&z, &short, 1.0).unwrap_err().to_string();
         assert!(message.contains("wanted [3, 47], found [2, 47]"), "{message}");
         assert!(bernoulli_negative_log(&z, &t, 0.0).is_err());
+        let none = Tensor::zeros((0, 4), DType::F32, &Device::Cpu).unwrap();
+        let message = bernoulli_negative_log(&none, &none, 1.0).unwrap_err().to_string();
+        assert!(message.contains("wanted at least one row, found none"), "{message}");
     }
 }

@@ -1,7 +1,7 @@
 //! A diagonal Gaussian over a block: its draws, and a step of Adam on its mean and deviation, in one pass each.
 
 use super::adam::{Constants, Update};
-use super::exponential::exp_m1;
+use super::exponential::exp;
 use super::normal::{LANES, normals};
 use super::vectorised;
 use crate::mean_field::Pull;
@@ -45,7 +45,7 @@ impl State {
                 #[inline(always)]
                 || {
                     for i in 0..w.len().min(LANES) {
-                        w[i] = mean[i] + (1.0 + exp_m1(log_deviation[i])) * noise[i];
+                        w[i] = mean[i] + exp(log_deviation[i]) * noise[i];
                     }
                 },
             );
@@ -57,7 +57,7 @@ impl State {
     pub(crate) fn variance(&self) -> Vec<f32> {
         vectorised(
             #[inline(always)]
-            || self.log_deviation.iter().map(|&rho| 1.0 + exp_m1(2.0 * rho)).collect(),
+            || self.log_deviation.iter().map(|&rho| exp(2.0 * rho)).collect(),
         )
     }
 
@@ -148,7 +148,7 @@ impl State {
         let [m1, m2, r1, r2] = &mut self.moments;
         let (m1, m2, r1, r2) = (&mut m1[..n], &mut m2[..n], &mut r1[..n], &mut r2[..n]);
         for i in 0..n {
-            let variance = 1.0 + exp_m1(2.0 * rho[i]);
+            let variance = exp(2.0 * rho[i]);
             let (by_mean, by_rho) = data(i, mean[i], variance);
             let (prior_mean, prior_rho) = prior(i, mean[i], variance);
             mean[i] = constants.step(mean[i], by_mean + prior_mean, &mut m1[i], &mut m2[i]);

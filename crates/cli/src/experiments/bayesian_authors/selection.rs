@@ -41,11 +41,11 @@ impl Cut {
         let mut numpy = NumpyRandom::new(seed);
         let draw = |(&layer, &n): (&usize, &usize)| {
             // Inputs and outputs are drawn too, all of them.
-            let mut units = numpy.choice_without_replacement(teacher[layer] as u32, n);
+            let mut units = numpy.choice_without_replacement(teacher[layer] as u32, n)?;
             units.sort_unstable();
-            units.into_iter().map(|unit| unit as usize).collect()
+            Ok(units.into_iter().map(|unit| unit as usize).collect())
         };
-        Ok(layers.iter().zip(self.student).map(draw).collect())
+        layers.iter().zip(self.student).map(draw).collect()
     }
 
     /// Means and logarithms of variances of the student's parameters out of those of the teacher's.
