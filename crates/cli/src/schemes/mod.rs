@@ -202,19 +202,26 @@ pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Resu
 
 /// How far φ(x) lies from the teacher's own objects: proxy A-distance and squared maximum mean discrepancy, as metrics.
 ///
-/// At most `most` of either sample are looked at.
+/// At most `most` random objects of either sample are looked at.
 pub fn apart(
     mapped: &Tensor,
     own: &Tensor,
     most: usize,
     rng: &mut Rng,
 ) -> Result<BTreeMap<String, Curve>> {
-    let part = |x: &Tensor| x.narrow(0, 0, most.min(x.dim(0)?));
+    let mut part = |x: &Tensor| some_rows(x, most, rng);
     let (mapped, own) = (part(mapped)?, part(own)?);
     let distance = proxy_distance(&mapped, &own, rng)?;
-    let discrepancy = kernel_discrepancy(&mapped, &own)?;
+    let discrepancy = kernel_discrepancy(&mapped, &own, rng)?;
     let metrics = [("proxy_distance", distance), ("discrepancy", discrepancy)];
     Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).into())
+}
+
+/// `most` random rows, or all where there are no more.
+pub fn some_rows(x: &Tensor, most: usize, rng: &mut Rng) -> Result<Tensor> {
+    let order = rng.permutation(x.dim(0)?);
+    let chosen: Vec<u32> = order.iter().take(most).map(|&i| i as u32).collect();
+    Ok(x.contiguous()?.index_select(&Tensor::new(chosen, x.device())?, 0)?)
 }
 
 /// The first `most` objects, or all where there are no more.
