@@ -58,6 +58,35 @@ fn gradient(loss: &Tensor, scores: &Var) -> Vec<f64> {
 }
 
 #[test]
+fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
+    let config = |object_weight, class_weight| Correlation {
+        object_weight,
+        class_weight,
+        temperature: 1.0,
+        scale: TemperatureScale::None,
+    };
+    let (z, data) = pair(0);
+    let v = data.soft().unwrap().scores();
+    let near = (v + (z.as_tensor() * 1e-3).unwrap()).unwrap();
+    let number = |z: &Tensor, config: &Correlation| -> f64 {
+        correlation(z, &data, config).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    };
+    for config in [config(1.0, 0.0), config(0.0, 1.0)] {
+        let (double, single) =
+            (number(&near, &config), number(&near.to_dtype(DType::F32).unwrap(), &config));
+        // The logits, at most 6, are rounded at 4e-7, their gap is 1e-3 of them.
+        assert!(double < 1e-5 && (single / double - 1.0).abs() < 5e-3, "{double:e} {single:e}");
+    }
+    // Even answers: no correlation of an object or of a class, in the student or in both.
+    let even = z.zeros_like().unwrap();
+    assert!((number(&even, &config(1.0, 0.0)) - 1.0).abs() < EXACT);
+    assert!((number(&even, &config(0.0, 1.0)) - 1.0).abs() < EXACT);
+    let both = taught(vec![0, 4, 2, 2, 1, 3], &even);
+    let loss = correlation(&even, &both, &config(2.0, 0.5)).unwrap().to_scalar::<f64>().unwrap();
+    assert!((loss - 2.5).abs() < EXACT);
+}
+
+#[test]
 fn every_loss_of_scores_equals_pytorch() {
     let (z, v) = (ramp(5, 1, (4, 4)), ramp(7, 3, (4, 4)));
     // What stands where there is no answer must not matter.
