@@ -101,6 +101,44 @@ fn the_fused_kernel_equals_the_formula_with_its_gradient() {
 }
 
 #[test]
+fn what_stands_outside_the_mask_is_not_looked_at_in_any_type() {
+    let cpu = Device::Cpu;
+    let labels = Tensor::new(&[2u32, 0, 1], &cpu).unwrap();
+    let scores =
+        Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5], [1.0, 0.25, 0.0]], &cpu).unwrap();
+    let at = |hole: f64, dtype: DType, config: &Distillation| {
+        let x = Tensor::new(&[[1.0, 0.0, 1.5], [hole; 3], [-1.0, 2.0, 0.5]], &cpu).unwrap();
+        let data = Dataset::new(x, Targets::Classes { labels: labels.clone(), n_classes: 3 });
+        let data = data.unwrap().taught_by(3, |x| Ok(x.clone())).unwrap();
+        let data = data.known_for(&[0, 2]).unwrap();
+        let z = Var::from_tensor(&scores.to_dtype(dtype).unwrap()).unwrap();
+        let loss = distillation(&z, &data, config).unwrap();
+        let gradients = loss.backward().unwrap();
+        let slopes = gradients.get(&z).unwrap().to_dtype(DType::F64).unwrap();
+        (value(&loss), slopes.flatten_all().unwrap().to_vec1::<f64>().unwrap())
+    };
+    for config in variants() {
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            let (value, slopes) = at(0.0, dtype, &config);
+            let (exact, exact_slopes) = at(0.0, DType::F64, &config);
+            // Half a dozen roundings of bf16, which has 8 bits.
+            assert!(
+                (value - exact).abs() < 0.05 * exact.abs().max(1.0),
+                "{config:?} {dtype:?} {value} {exact}"
+            );
+            assert!(distance(&slopes, &exact_slopes) < 0.05, "{config:?} {dtype:?}");
+            for hole in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                assert_eq!(
+                    at(hole, dtype, &config),
+                    (value, slopes.clone()),
+                    "{config:?} {dtype:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn students_side_by_side_are_students_alone() {
     let mut rng = Rng::new(8);
     let (configs, data) = (variants(), batch(7, 4, &mut rng));
