@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn an_object_and_its_twin_are_seen_together() {
         // Were a twin seen under the other name, the classifier would err more often than by guessing.
-        let a = normals(400, 0.0, 1);
+        let a = normals(401, 0.0, 1);
         let wide = Tensor::cat(&[&a; 8], 1).unwrap();
         let far = (&wide * 5.0).unwrap();
         let found = proxy_distance(&far, &far, &mut Rng::new(4)).unwrap();

@@ -86,6 +86,9 @@ mod tests {
         assert!((of(&[(0.0, true), (edge, false)]) - (1.0 - edge) / 2.0).abs() < 1e-12);
         let above = edge + 1e-9;
         assert!((of(&[(0.0, true), (above, false)]) - (1.0 + above) / 2.0).abs() < 1e-12);
+        // Of 15 bins the tenth ends at 2/3 and the next at 11/15.
+        assert!((of(&[(0.66, true), (0.67, false)]) - 0.505).abs() < 1e-12);
+        assert!((of(&[(0.67, true), (0.72, false)]) - 0.195).abs() < 1e-12);
         assert_eq!(of(&[(1.0, true)]), 0.0);
         assert_eq!(of(&[(1.0, false), (1.0, true)]), 0.5);
     }

@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn samples_of_two_types_are_compared_in_the_first() {
+        let (a, b) = (column(&[0.0, 1.0, 3.0]), column(&[2.0, 5.0]));
+        let single = b.to_dtype(DType::F32).unwrap();
+        let [both, mixed] =
+            [&b, &single].map(|b| discrepancy(&a, b, &[2.0]).unwrap().to_scalar::<f64>().unwrap());
+        assert_eq!(both, mixed);
+    }
+
+    #[test]
     fn samples_that_share_a_point_are_told_apart() {
         let (a, b) =
             (column(&[0.0; 10]), column(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0]));

@@ -98,7 +98,8 @@ mod tests {
         let error = flat.negative_log(&scores, &data).unwrap_err().to_string();
         assert_eq!(error, "noise variance must lie in (0, ∞), got 0");
         let infinite = Likelihood::Normal { variance: f64::INFINITY };
-        assert!(infinite.negative_log(&scores, &data).is_err());
+        let error = infinite.negative_log(&scores, &data).unwrap_err().to_string();
+        assert_eq!(error, "noise variance must lie in (0, ∞), got inf");
         let labels = Dataset::classification(vec![0.0], vec![0], 2, &Device::Cpu).unwrap();
         let error = normal.negative_log(&scores, &labels).unwrap_err().to_string();
         assert_eq!(error, "targets of a regression: wanted values, found classes");

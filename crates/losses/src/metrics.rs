@@ -326,6 +326,11 @@ mod tests {
         let p = predictions(&[[0.5, 0.25, 0.25]]);
         let message = p.accuracy(&[0, 1]).unwrap_err().to_string();
         assert_eq!(message, "objects to judge: wanted 1, found 2");
+        let message = p.negative_logs(&[]).unwrap_err().to_string();
+        assert_eq!(message, "objects to judge: wanted 1, found 0");
+        let two = predictions(&[[0.5, 0.25, 0.25]; 2]);
+        let message = p.divergence_from(&two).unwrap_err().to_string();
+        assert_eq!(message, "objects to judge: wanted 1, found 2");
         let message = p.cross_entropy(&[3]).unwrap_err().to_string();
         assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");
         assert_eq!(p.calibration_error(&[3]).unwrap_err().to_string(), message);

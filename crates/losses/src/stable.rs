@@ -210,6 +210,10 @@ mod tests {
             let found = found.flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
             assert!((found - (w * p + (1.0 - w) * q).ln()).abs() < 1e-14, "{p} {q} {w}");
         }
+        // log(1 − w), to its own digits.
+        let found = log_mixture(&log(1e-300), &log(1.0), 1e-12).unwrap();
+        let found = found.flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
+        assert!((found / (-1e-12f64).ln_1p() - 1.0).abs() < 1e-14, "{found:e}");
     }
 
     #[test]
@@ -224,6 +228,16 @@ mod tests {
         let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();
         assert!((found[0][2] - 0.5f64.sqrt()).abs() < 1e-15 && found[0][1].abs() < 1e-15);
         assert_eq!(found[1], [0.0; 3]);
+        // The mean of equal numbers is another by its rounding.
+        for dtype in [DType::F64, DType::F32] {
+            let x = Tensor::full(0.1, (1, 1000), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let centred = x.broadcast_sub(&x.mean_keepdim(1).unwrap()).unwrap();
+            let largest = |x: &Tensor| {
+                x.abs().unwrap().max_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>()
+            };
+            assert!(largest(&centred).unwrap() > 0.0, "{dtype:?}");
+            assert_eq!(largest(&unit_deviations(&x).unwrap()).unwrap(), 0.0, "{dtype:?}");
+        }
         // A deviation a thousand times the rounding is one.
         let x = Tensor::new(&[[1.0, 1.0 + 1e-12]], &Device::Cpu).unwrap();
         let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();

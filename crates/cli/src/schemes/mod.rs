@@ -353,6 +353,31 @@ mod tests {
     }
 
     #[test]
+    fn domains_are_compared_by_random_objects() {
+        // The first 300 objects are alike; of the others of φ(x) none is.
+        let mut rng = Rng::new(0);
+        let mut objects = |n: usize, shift: f64| {
+            let values = (0..5 * n).map(|_| (shift + rng.normal()) as f32).collect();
+            Tensor::from_vec::<_, f32>(values, (n, 5), &Device::Cpu).unwrap()
+        };
+        let own = objects(600, 0.0);
+        let mapped = Tensor::cat(&[objects(300, 0.0), objects(2700, 6.0)], 0).unwrap();
+        let mut rng = Rng::new(1);
+        let [first, second] = [(); 2].map(|()| apart(&mapped, &own, 300, &mut rng).unwrap());
+        for (found, least) in [("proxy_distance", 1.0), ("discrepancy", 0.2)] {
+            let [first, second] = [&first, &second].map(|measures| last(measures, found));
+            assert!(first > least && second > least && first != second, "{first} {second}");
+        }
+        // All of fewer, in some order.
+        let mut all = some_rows(&own, 700, &mut rng).unwrap().to_vec2::<f32>().unwrap();
+        let mut wanted = own.to_vec2::<f32>().unwrap();
+        for rows in [&mut all, &mut wanted] {
+            rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        }
+        assert_eq!(all, wanted);
+    }
+
+    #[test]
     fn derived_metrics_by_hand() {
         let mut record = Record::default();
         [0.9, 0.5, 0.7].into_iter().for_each(|v| record.push("cross_entropy", v));

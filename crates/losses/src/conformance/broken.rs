@@ -309,6 +309,13 @@ fn a_mask_that_multiplies_is_caught_by_what_stands_outside() {
     };
     let masked = || vec![Promise::Mask { known: vec![0, 1, 3] }];
     assert_eq!(failures(&multiplied, masked()), ["mask"]);
+    let in_single = |z: &Tensor, batch: &Batch| match z.dtype() {
+        candle_core::DType::F32 => multiplied(z, batch),
+        _ => {
+            divergence(z, &batch.dataset(&data)?, Divergence::ForwardKl, T, TemperatureScale::None)
+        }
+    };
+    assert_eq!(failures(&in_single, masked()), ["mask"]);
     // A mask that is not looked at, though all numbers are finite.
     let unmasked = |z: &Tensor, batch: &Batch| {
         let (log_g, log_s) = answers(z, batch, T)?;

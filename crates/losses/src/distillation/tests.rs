@@ -308,6 +308,57 @@ fn the_teacher_receives_no_gradient() {
 }
 
 #[test]
+fn every_setting_outside_its_range_is_refused_by_name() {
+    let mut rng = Rng::new(9);
+    let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+    let good = Distillation::sum_of_both();
+    let set: [(&str, &str, fn(&mut Distillation) -> &mut f64); 5] = [
+        ("label weight", "[0, ∞)", |config| &mut config.label_weight),
+        ("label weight outside 𝓘", "[0, ∞)", |config| &mut config.unknown_label_weight),
+        ("teacher weight", "[0, ∞)", |config| &mut config.teacher_weight),
+        ("teacher temperature", "(0, ∞)", |config| &mut config.teacher_temperature),
+        ("student temperature", "(0, ∞)", |config| &mut config.student_temperature),
+    ];
+    for (name, range, field) in set {
+        for value in [-1.0, f64::NAN, f64::INFINITY] {
+            let mut config = good;
+            *field(&mut config) = value;
+            let message = distillation(&scores, &data, &config).unwrap_err().to_string();
+            assert_eq!(message, format!("{name} must lie in {range}, got {value}"));
+        }
+        let mut zero = good;
+        *field(&mut zero) = 0.0;
+        assert_eq!(distillation(&scores, &data, &zero).is_ok(), range == "[0, ∞)", "{name}");
+    }
+    let wide = data.clone().taught_by(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
+    let message = distillation(&scores, &wide, &good).unwrap_err().to_string();
+    assert_eq!(message, "answers of the teacher: wanted [4, 3], found [4, 6]");
+    let values =
+        Dataset::new(scores.as_tensor().clone(), Targets::Values(scores.as_tensor().clone()));
+    let message = distillation(&scores, &values.unwrap(), &good).unwrap_err().to_string();
+    assert_eq!(message, "distillation wanted hard targets that are classes, found values");
+}
+
+#[test]
+fn the_square_of_the_temperature_is_the_students() {
+    let mut rng = Rng::new(10);
+    let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+    let soft = |scale| {
+        let config = Distillation {
+            label_weight: 0.0,
+            unknown_label_weight: 0.0,
+            teacher_temperature: 5.0,
+            student_temperature: 2.0,
+            scale,
+            ..Distillation::sum_of_both()
+        };
+        value(&distillation(&scores, &data, &config).unwrap())
+    };
+    let (with, without) = (soft(TemperatureScale::Squared), soft(TemperatureScale::None));
+    assert!((with - 4.0 * without).abs() < EXACT, "{with} {without}");
+}
+
+#[test]
 fn bad_settings_and_shapes_are_refused() {
     let mut rng = Rng::new(7);
     let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
