@@ -312,7 +312,8 @@ fn every_setting_outside_its_range_is_refused_by_name() {
     let mut rng = Rng::new(9);
     let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
     let good = Distillation::sum_of_both();
-    let set: [(&str, &str, fn(&mut Distillation) -> &mut f64); 5] = [
+    type Field = fn(&mut Distillation) -> &mut f64;
+    let set: [(&str, &str, Field); 5] = [
         ("label weight", "[0, ∞)", |config| &mut config.label_weight),
         ("label weight outside 𝓘", "[0, ∞)", |config| &mut config.unknown_label_weight),
         ("teacher weight", "[0, ∞)", |config| &mut config.teacher_weight),
