@@ -9,6 +9,8 @@ use crate::stable::by_rows;
 
 /// Numbers whose squares are summed side by side, for which processors have instructions.
 const LANES: usize = 8;
+/// Features of a row that are looked at together.
+const BLOCK: usize = 256;
 
 /// Unbiased estimate of the squared maximum mean discrepancy of two samples; shape (). It can fall below 0.
 ///
@@ -56,16 +58,11 @@ pub fn median_scale(a: &Tensor, b: &Tensor) -> Result<f64> {
         x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()
     };
     let rows = [rows(a)?, rows(b)?].concat();
-    let mut squares = Vec::with_capacity((m + n) * (m + n).saturating_sub(1) / 2);
-    for (i, x) in rows.chunks_exact(d).enumerate() {
-        for y in rows.chunks_exact(d).skip(i + 1) {
-            let square = squared_distance(x, y);
-            check_range("squared distance", square, square.is_finite(), "[0, ∞)")?;
-            if square > 0.0 {
-                squares.push(square);
-            }
-        }
+    let mut squares = squared_distances(&rows, d);
+    for &square in &squares {
+        check_range("squared distance", square, square.is_finite(), "[0, ∞)")?;
     }
+    squares.retain(|square| *square > 0.0);
     if squares.is_empty() {
         return Err(Error::OnePoint { n_objects: m + n });
     }
@@ -100,10 +97,12 @@ fn estimate(
         (false, false) => 2.0 / (n as f64 * (n as f64 - 1.0)),
         (true, false) | (false, true) => -2.0 / (m as f64 * n as f64),
     };
+    let mut squares = squared_distances(rows, d).into_iter();
     let mut total = 0.0;
     for (i, x) in rows.chunks_exact(d).enumerate() {
-        for (j, y) in rows.chunks_exact(d).enumerate().skip(i + 1) {
-            let (k, slope) = kernel(squared_distance(x, y), scales);
+        let later = rows.chunks_exact(d).enumerate().skip(i + 1);
+        for ((j, y), square) in later.zip(squares.by_ref()) {
+            let (k, slope) = kernel(square, scales);
             let share = share(i, j);
             total += share * k;
             if slopes.is_empty() {
@@ -127,6 +126,21 @@ fn kernel(square: f64, scales: &[f64]) -> (f64, f64) {
     });
     let each = 1.0 / scales.len() as f64;
     (each * sum.0, each * sum.1)
+}
+
+/// ‖xᵢ − xⱼ‖² of all rows i < j of d numbers, in order of i, then of j.
+fn squared_distances(rows: &[f64], d: usize) -> Vec<f64> {
+    let n = rows.len() / d;
+    let mut squares = vec![0.0; n * n.saturating_sub(1) / 2];
+    // Some features of all rows at a time, which stay in the processor's cache.
+    for start in (0..d).step_by(BLOCK) {
+        let part = |i: usize| &rows[i * d + start..i * d + d.min(start + BLOCK)];
+        let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        for (square, (i, j)) in squares.iter_mut().zip(pairs) {
+            *square += squared_distance(part(i), part(j));
+        }
+    }
+    squares
 }
 
 /// ‖x − y‖² of two rows of one length.
@@ -327,11 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn more_features_than_lanes_are_all_counted() {
+    fn more_features_than_lanes_and_blocks_are_all_counted() {
         let row = |n: usize| -> Vec<f64> { (1..=n).map(|i| i as f64).collect() };
-        for n in [1, 7, 8, 9, 16, 21] {
+        for n in [1, 7, 8, 9, 16, 21, 256, 257, 600] {
             let sum = (n * (n + 1) * (2 * n + 1) / 6) as f64;
-            assert_eq!(squared_distance(&row(n), &vec![0.0; n]), sum, "{n}");
+            let rows = [row(n), vec![0.0; n], vec![1.0; n]].concat();
+            let gap = (n * (n - 1) * (2 * n).saturating_sub(1) / 6) as f64;
+            assert_eq!(squared_distances(&rows, n), [sum, gap, n as f64], "{n}");
         }
     }
 
