@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::tests::{data, mean, normal};
+use super::tests::{all_known, data, mean, normal};
 use super::*;
 use crate::stable::{log_mixture, log_softmax};
 use crate::{Distillation, Divergence, TemperatureScale, distillation, divergence};
@@ -95,7 +95,7 @@ fn a_square_of_the_temperature_too_few_or_too_many_is_caught_by_the_hot_limit() 
 }
 
 fn everyone(batch: &Batch) -> Result<Dataset> {
-    batch.dataset(&data().known_for(&[0, 1, 2, 3])?)
+    batch.dataset(&all_known())
 }
 
 #[test]

@@ -24,7 +24,12 @@ pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
 
 /// Four objects of three classes, of which the teacher has answered for three.
 pub(super) fn data() -> Dataset {
-    taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1)).known_for(&[0, 1, 3]).unwrap()
+    all_known().known_for(&[0, 1, 3]).unwrap()
+}
+
+/// The same, answered for all.
+pub(super) fn all_known() -> Dataset {
+    taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1))
 }
 
 fn subject<'a>(loss: Loss<'a>, promises: Vec<Promise<'a>>) -> Subject<'a> {
@@ -186,7 +191,7 @@ fn other_losses_of_scores() {
     promises.push(masked());
     assert_passes("correlation", &subject(&loss, promises));
     // At the teacher each class has a correlation of 1, over the known objects alone: an object unknown counts as 0.
-    let everyone = data.clone().known_for(&[0, 1, 2, 3]).unwrap();
+    let everyone = all_known();
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
     assert_passes("correlation of all", &subject(&loss, vec![Promise::ZeroAtTeacher]));
 }
