@@ -332,6 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn clusters_at_the_end_of_double_precision_keep_their_digits() {
+        let mut rng = Rng::new(6);
+        let mut clusters = |shift: f64| {
+            let near = normals(6, 11, shift, &mut rng);
+            Tensor::cat(&[near.as_tensor(), &(near.as_tensor() + 1e8).unwrap()], 0).unwrap()
+        };
+        let (a, b) = (clusters(0.0), clusters(0.5));
+        let found = discrepancy(&a, &b, &[20.0]).unwrap().to_scalar::<f64>().unwrap();
+        assert!((found - naive(&a, &b, &[20.0])).abs() < 1e-14, "{found}");
+    }
+
+    #[test]
     fn a_wide_kernel_keeps_the_digits_of_a_small_estimate() {
         // For scales v far above all r² the estimate is the second moments' over v: 2 (ā − b̄)² / v, unbiased.
         let (a, b) = (column(&[0.0, 1.0]), column(&[2.0, 5.0]));
