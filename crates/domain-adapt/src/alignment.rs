@@ -29,7 +29,7 @@ pub enum Alignment<'a> {
 /// Label loss of a teacher on its own domain plus `weight` times what the domains differ by; shape ().
 ///
 /// `rich` are labelled objects of the teacher's domain, `poor` unlabelled ones of the student's, (n, n₀) with as many
-/// features. Under [`Alignment::Adversarial`] the classifier's own loss has weight 1; its gradient reaches the network
+/// features, at least one of each, of [`Alignment::Discrepancy`] two. Under [`Alignment::Adversarial`] the classifier's own loss has weight 1; its gradient reaches the network
 /// reversed, times `weight`.
 pub fn alignment_loss(
     alignment: Alignment,
@@ -39,6 +39,13 @@ pub fn alignment_loss(
     poor: &Tensor,
     weight: f64,
 ) -> losses::Result<Tensor> {
+    if poor.dim(0)? == 0 {
+        return Err(Error::mismatch("objects of the student's domain", "at least 1", 0).into());
+    }
+    let [found, wanted] = [poor, rich.x()].map(|x| x.dims().iter().skip(1).product::<usize>());
+    if found != wanted {
+        return Err(Error::mismatch("features of the student's domain", wanted, found).into());
+    }
     let [ours, theirs] = [rich.x(), poor].map(|x| network.activations(w, x));
     let (mut ours, mut theirs) = (ours?, theirs?);
     let wanted =
@@ -64,9 +71,11 @@ pub fn alignment_loss(
             distillation(scores, &both, &Distillation::labels_only())?
         }
         Alignment::Discrepancy => {
-            let median = median_scale(&ours.detach(), &theirs.detach(), usize::MAX)?;
-            // Where every unit is dead the samples coincide, and any scale does.
-            let median = if median > 0.0 { median } else { 1.0 };
+            let median = match median_scale(&ours.detach(), &theirs.detach()) {
+                // Where every unit is dead the samples coincide, and any scale does.
+                Err(losses::Error::OnePoint { .. }) => 1.0,
+                median => median?,
+            };
             (discrepancy(&ours, &theirs, &SCALES.map(|factor| factor * median))? * weight)?
         }
     };
@@ -181,6 +190,37 @@ mod tests {
     }
 
     #[test]
+    fn dead_units_have_no_discrepancy_and_no_partners_are_refused() {
+        let (mlp, w) = network(&[2, 16, 8, 2], 0);
+        // No weight and no bias: all hidden units are 0.
+        let dead: Vec<Tensor> = w.blocks().iter().map(|u| u.zeros_like().unwrap()).collect();
+        let dead = Params::new(mlp.layout(), dead).unwrap().trainable().unwrap();
+        let (rich, poor) = domains(&mut Rng::new(2));
+        let of = |w: &Params, poor: &Tensor, weight: f64| {
+            alignment_loss(Alignment::Discrepancy, &mlp, w, &rich, poor, weight)
+        };
+        let loss = of(&dead, &poor, 1.0).unwrap().to_scalar::<f32>().unwrap();
+        assert!((loss - 2f32.ln()).abs() < 1e-6, "{loss}");
+        // The labels' loss, and the weight times another.
+        let [none, one, two] = [0.0, 1.0, 2.0]
+            .map(|weight| of(&w, &poor, weight).unwrap().to_scalar::<f32>().unwrap());
+        assert!(one > none && (two - none - 2.0 * (one - none)).abs() < 1e-5);
+        let message = |poor: &Tensor| of(&w, poor, 1.0).unwrap_err().to_string();
+        assert_eq!(
+            message(&poor.narrow(0, 0, 0).unwrap()),
+            "objects of the student's domain: wanted at least 1, found 0"
+        );
+        assert_eq!(
+            message(&poor.narrow(1, 0, 1).unwrap()),
+            "features of the student's domain: wanted 2, found 1"
+        );
+        assert_eq!(
+            message(&poor.narrow(0, 0, 1).unwrap()),
+            "objects of each sample: wanted at least 2, found 1"
+        );
+    }
+
+    #[test]
     fn a_small_discrepancy_is_learnt() {
         let distance = |weight: f64| {
             let (mlp, w) = network(&[2, 16, 8, 2], 0);
@@ -193,7 +233,7 @@ mod tests {
             }
             let hidden = |x: &Tensor| mlp.activations(&w.frozen(), x).unwrap().remove(1);
             let (a, b) = (hidden(rich.x()), hidden(&poor));
-            let scale = median_scale(&a, &b, 200).unwrap();
+            let scale = median_scale(&a, &b).unwrap();
             discrepancy(&a, &b, &[scale]).unwrap().to_scalar::<f32>().unwrap()
         };
         let (plain, aligned) = (distance(0.0), distance(1.0));

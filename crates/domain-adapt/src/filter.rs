@@ -119,6 +119,9 @@ impl DomainMap for MorphologicalDilation {
         let reach = self.side / 2;
         // A maximum over a square is one over its rows, then one over its columns.
         let mut y = grey(x, self.picture)?;
+        if y.elem_count() == 0 {
+            return Ok(y.reshape((x.dim(0)?, h * w))?);
+        }
         for (axis, n) in [(2, h), (3, w)] {
             let padded = y.pad_with_same(axis, reach, reach)?;
             let mut most = padded.narrow(axis, 0, n)?;
@@ -221,6 +224,10 @@ mod tests {
         let narrow = Tensor::zeros((3, 100), DType::F32, &Device::Cpu).unwrap();
         let message = map.apply(&narrow, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(message, "input of φ: wanted (m, 784) for 28 × 28 pictures, found (3, 100)");
+        for map in [&map as &dyn DomainMap, &MorphologicalDilation { picture: [28, 28], side: 3 }] {
+            let nobody = map.apply(&bytes.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
+            assert_eq!(nobody.dim(0).unwrap(), 0);
+        }
         let even = MorphologicalDilation { picture: [28, 28], side: 2 };
         assert!(even.apply(&bytes, &mut Rng::new(0)).is_err());
         let tiny = FixedConvolution { picture: [4, 4], ..FixedConvolution::of_source() };

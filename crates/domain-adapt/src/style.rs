@@ -148,6 +148,9 @@ impl DomainMap for Style {
             let wanted = format!("(m, {}) for 3 × {h} × {w} pictures", 3 * h * w);
             return Err(Error::mismatch("input of φ", wanted, format!("{:?}", x.dims())));
         }
+        if m == 0 {
+            return Ok(rows.reshape(x.shape())?);
+        }
         let group =
             |start: usize| self.transfer(&rows.narrow(0, start, TOGETHER.min(m - start))?);
         let groups: Vec<Tensor> = (0..m).step_by(TOGETHER).map(group).collect::<Result<_>>()?;
@@ -317,6 +320,8 @@ mod tests {
             message.to_string(),
             "input of φ: wanted (m, 192) for 3 × 8 × 8 pictures, found [20, 100]"
         );
+        let nobody = style.apply(&x.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
+        assert_eq!(nobody.dims(), [0, 192]);
         let shaped = x.reshape((20, 3, 8, 8)).unwrap();
         assert_eq!(style.apply(&shaped, &mut Rng::new(0)).unwrap().dims(), [20, 3, 8, 8]);
     }

@@ -64,6 +64,10 @@ pub fn translation_loss(
     partner: &Tensor,
     rng: &mut Rng,
 ) -> losses::Result<Tensor> {
+    if partner.dims() != x.dims() {
+        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", partner.dims()));
+        return Err(Error::mismatch("partners of a translator", wanted, found).into());
+    }
     let (x, partner) = (features(x)?, features(partner)?);
     let q = network.encode(w, &x)?;
     let mut cost = latent_divergence(&q.mean, &q.deviation)?;
@@ -189,5 +193,14 @@ mod tests {
         let x = Tensor::zeros((2, 9), candle_core::DType::F32, &Device::Cpu).unwrap();
         let message = map.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(message, "input of φ: wanted (m, 16), found [2, 9]");
+        let (pictures, partners) = pairs();
+        let of = |n: usize, m: usize| {
+            let (x, partner) =
+                (pictures.narrow(0, 0, n).unwrap(), partners.narrow(0, 0, m).unwrap());
+            let w = &map.parameters;
+            translation_loss(&NETWORK, w, &x, &partner, &mut Rng::new(0)).unwrap_err().to_string()
+        };
+        assert_eq!(of(3, 2), "partners of a translator: wanted [3, 16], found [2, 16]");
+        assert_eq!(of(0, 0), "objects of a batch: wanted at least 1, found 0");
     }
 }

@@ -1,9 +1,10 @@
 //! The game of a discriminator that tells a teacher's outputs from a student's, and the student that misleads it.
 
 use candle_core::Tensor;
-use core_tensors::kernels::softplus;
 
+use crate::answers::check_objects;
 use crate::error::Result;
+use crate::stable::softplus;
 
 /// What both players of an adversarial distillation minimise.
 ///
@@ -46,6 +47,8 @@ impl Game {
 
     /// The discriminator's loss, a mean over each player's outputs; shape (). `teacher` and `student` are its scores.
     pub fn discriminator(self, teacher: &Tensor, student: &Tensor) -> Result<Tensor> {
+        check_objects(teacher.elem_count())?;
+        check_objects(student.elem_count())?;
         // −log D(t) − log(1 − D(s)) = log(1 + e^−t) + log(1 + e^s)
         let cross_entropy = || -> Result<Tensor> {
             Ok((softplus(&teacher.neg()?)?.mean_all()? + softplus(student)?.mean_all()?)?)
@@ -63,6 +66,7 @@ impl Game {
 
     /// The student's loss, a mean over its outputs; shape (). `student` are the discriminator's scores of them.
     pub fn student(self, student: &Tensor) -> Result<Tensor> {
+        check_objects(student.elem_count())?;
         Ok(match self {
             // −D(s) = −1 / (1 + e^−s), finite at scores of any size
             Self::Literal => sigmoid(student)?.mean_all()?.neg()?,
@@ -115,6 +119,32 @@ mod tests {
             let found = number(&game.student(&s).unwrap());
             assert!((found - of_s).abs() < 1e-12, "{game:?}: {found} against {of_s}");
         }
+    }
+
+    #[test]
+    fn a_game_of_nobody_is_refused() {
+        let (one, nobody) = (scores(&[0.5]), scores(&[]));
+        for game in Game::ALL {
+            for loss in [
+                game.discriminator(&one, &nobody),
+                game.discriminator(&nobody, &one),
+                game.student(&nobody),
+            ] {
+                let message = loss.unwrap_err().to_string();
+                assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+            }
+        }
+    }
+
+    #[test]
+    fn probabilities_by_hand_and_without_a_gradient() {
+        let r = Var::from_tensor(&scores(&[3f64.ln(), -(3f64.ln()), 1e6, -1e6])).unwrap();
+        let d = probability_of_teacher(&r).unwrap();
+        let found = d.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        for (found, wanted) in found.iter().zip([0.75, 0.25, 1.0, 0.0]) {
+            assert!((found - wanted).abs() < 1e-15, "{found} {wanted}");
+        }
+        assert!(d.sum_all().unwrap().backward().unwrap().get(&r).is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The objects a teacher has answered for: its scores and the student's, side by side.
 
 use candle_core::{DType, Tensor};
-use core_tensors::{Dataset, Error};
+use core_tensors::{Dataset, Error, Soft};
 
 use crate::distillation::TemperatureScale;
 use crate::error::Result;
@@ -33,9 +33,7 @@ pub(crate) fn members(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>
     let Some(soft) = data.soft() else {
         return Err(Error::mismatch("answers of a teacher", "some", "none").into());
     };
-    if data.n_objects() == 0 {
-        return Err(Error::mismatch("objects of a batch", "at least 1", 0).into());
-    }
+    check_objects(data.n_objects())?;
     let ((m, k), columns) = (scores.dims2()?, soft.scores().dims2()?.1);
     if m != data.n_objects() {
         return Err(Error::mismatch("objects of the scores", data.n_objects(), m).into());
@@ -44,15 +42,25 @@ pub(crate) fn members(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>
         let what = "columns of the members' answers";
         return Err(Error::mismatch(what, format!("a multiple of {k}"), columns).into());
     }
-    let known: Vec<f32> = soft.known().to_dtype(DType::F32)?.to_vec1()?;
-    let objects: Vec<u32> = (0..m as u32).filter(|&i| known[i as usize] != 0.0).collect();
+    known(scores, soft)
+}
+
+/// The rows of 𝓘 of scores (m, k) and of the answers beside them; None where it is empty.
+///
+/// What stands outside 𝓘 may be no number at all: it is left out, not multiplied by 0.
+pub(crate) fn known(scores: &Tensor, soft: &Soft) -> Result<Option<Answers>> {
+    let m = scores.dim(0)?;
+    let flags: Vec<f32> = soft.known().to_dtype(DType::F32)?.to_vec1()?;
+    let objects: Vec<u32> =
+        (0u32..).zip(&flags).filter(|(_, f)| **f != 0.0).map(|(i, _)| i).collect();
     let n = objects.len();
     if n == 0 {
         return Ok(None);
     }
     let objects = Tensor::from_vec(objects, n, scores.device())?;
-    // What stands outside 𝓘 may be no number at all: it is left out, not multiplied by 0.
-    let pick = |x: &Tensor| if n == m { Ok(x.clone()) } else { x.index_select(&objects, 0) };
+    let pick = |x: &Tensor| {
+        if n == m { Ok(x.clone()) } else { x.contiguous()?.index_select(&objects, 0) }
+    };
     let student = pick(scores)?;
     let teacher = pick(&soft.scores().detach().to_dtype(scores.dtype())?)?;
     Ok(Some(Answers { student, teacher, objects }))
@@ -61,6 +69,11 @@ pub(crate) fn members(scores: &Tensor, data: &Dataset) -> Result<Option<Answers>
 /// 0, connected to the scores, as a mean over no object.
 pub(crate) fn nothing(scores: &Tensor) -> Result<Tensor> {
     Ok(scores.zeros_like()?.mul(scores)?.sum_all()?)
+}
+
+/// At least one object to take a mean over.
+pub(crate) fn check_objects(m: usize) -> Result<()> {
+    if m > 0 { Ok(()) } else { Err(Error::mismatch("objects of a batch", "at least 1", 0).into()) }
 }
 
 /// T > 0, finite.

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use core_tensors::kernels::bernoulli_negative_log;
 
+use crate::answers::check_objects;
 use crate::error::{Error, Result};
 
 /// Negative log-likelihood of pictures with levels t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
@@ -16,6 +17,7 @@ pub fn bernoulli_pixels(logits: &Tensor, targets: &Tensor, smallest: f64) -> Res
         let range = "[0, 1/2)";
         return Err(core_tensors::Error::OutOfRange { name, value: smallest, range }.into());
     }
+    check_sizes("targets of pixels", logits, targets)?;
     let bound = ((1.0 - smallest) / smallest).ln();
     bernoulli_negative_log(logits, targets, bound).map_err(Error::from)
 }
@@ -26,9 +28,20 @@ pub fn bernoulli_pixels(logits: &Tensor, targets: &Tensor, smallest: f64) -> Res
 ///
 /// `mean` μ and `deviation` σ > 0 are (m, d).
 pub fn latent_divergence(mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
-    let m = mean.dims2()?.0.max(1) as f64;
+    check_sizes("deviations of a latent vector", mean, deviation)?;
+    let m = mean.dims2()?.0 as f64;
     let squares = (deviation.sqr()? + mean.sqr()?)?.affine(0.5, -0.5)?; // (m, d)
     Ok(((squares - deviation.log()?)?.sum_all()? / m)?)
+}
+
+/// Two tensors of one shape, of at least one object.
+fn check_sizes(what: &'static str, x: &Tensor, other: &Tensor) -> Result<()> {
+    let (m, _) = x.dims2()?;
+    if x.dims() != other.dims() {
+        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", other.dims()));
+        return Err(core_tensors::Error::mismatch(what, wanted, found).into());
+    }
+    check_objects(m)
 }
 
 #[cfg(test)]
@@ -59,5 +72,23 @@ mod tests {
         assert!((loss - 3.0 * 2f64.ln()).abs() < 1e-14);
         let message = bernoulli_pixels(&z, &z, 0.5).unwrap_err().to_string();
         assert_eq!(message, "smallest probability of a pixel must lie in [0, 1/2), got 0.5");
+    }
+
+    #[test]
+    fn nothing_and_other_sizes_are_refused() {
+        let z = Tensor::ones((4, 3), candle_core::DType::F64, &Device::Cpu).unwrap();
+        let (nobody, narrow) = (z.narrow(0, 0, 0).unwrap(), z.narrow(1, 0, 2).unwrap());
+        let message = |loss: Result<Tensor>| loss.unwrap_err().to_string();
+        for loss in [bernoulli_pixels(&nobody, &nobody, 0.0), latent_divergence(&nobody, &nobody)] {
+            assert_eq!(message(loss), "objects of a batch: wanted at least 1, found 0");
+        }
+        assert_eq!(
+            message(bernoulli_pixels(&z, &narrow, 0.0)),
+            "targets of pixels: wanted [4, 3], found [4, 2]"
+        );
+        assert_eq!(
+            message(latent_divergence(&z, &narrow)),
+            "deviations of a latent vector: wanted [4, 3], found [4, 2]"
+        );
     }
 }

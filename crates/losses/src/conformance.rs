@@ -18,6 +18,7 @@
 //! | `nonnegative`, `zero at the teacher` | of a divergence | wrong mixtures, missing terms |
 //! | `order of objects` | another order of objects leaves value and gradient | rows that meet the wrong targets |
 //! | `batch twice` | value and gradient of a batch repeated twice | sums for means, and reverse |
+//! | `mask` | NaN, ∞ and −∞ in the place of the teacher's numbers outside 𝓘 leave value and gradient, f32 and f64 | a mask that multiplies |
 //! | `shift of …`, `scale of …` | each row of a role plus a constant, or a role times one | scores taken for probabilities |
 //! | `limit: …` | it equals another loss, in value and gradient or in gradient alone | T², reversed divergences, wrong weights |
 //!
@@ -130,6 +131,11 @@ pub enum Promise<'a> {
         /// The factor.
         factor: f64,
     },
+    /// What the teacher says of other objects than these plays no part, not even where it is no number.
+    Mask {
+        /// 𝓘, from 0: not all of the objects.
+        known: Vec<usize>,
+    },
     /// A constant added to all numbers of an object changes nothing, another one for each object.
     Shift(Role),
     /// A positive factor of all numbers of a role changes nothing.
@@ -226,6 +232,7 @@ pub fn check(subject: &Subject<'_>) -> Report {
             Promise::Twice { factor } => {
                 ("batch twice".to_owned(), promises::twice(subject, *factor))
             }
+            Promise::Mask { known } => ("mask".to_owned(), promises::mask(subject, known)),
             Promise::Shift(role) => {
                 (format!("shift of {}", role.whose()), promises::shift(subject, *role))
             }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
 use core_tensors::stats::mean;
 
-use crate::answers::check_range;
+use crate::answers::{check_objects, check_range};
 use crate::error::Result;
 use crate::metrics::Predictions;
 
@@ -43,6 +43,7 @@ impl Control {
         rng: &mut Rng,
     ) -> Result<Tensor> {
         let (m, k) = scores.dims2()?;
+        check_objects(m)?;
         check(labels, m, k, temperature)?;
         let values: Vec<f32> = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let row = |i: usize| values[i * k..(i + 1) * k].iter().copied();
@@ -92,11 +93,19 @@ pub fn smoothed_labels(
 }
 
 fn smoothed(labels: &[u32], k: usize, share: f64, temperature: f64) -> Vec<f32> {
-    let rest = share / k as f64;
-    let score = |p: f64| (temperature * p.max(SMALLEST).ln()) as f32;
-    let (own, other) = (score(1.0 - share + rest), score(rest));
+    let (rest, moved) = shares(share, k);
+    let other = (temperature * rest.max(SMALLEST).ln()) as f32;
+    // Of one class nothing can be moved; of more, what is left is never below ε / K.
+    let own = (temperature * (-moved).ln_1p()) as f32;
     let of = |&label: &u32| (0..k as u32).map(move |j| if j == label { own } else { other });
     labels.iter().flat_map(of).collect()
+}
+
+/// ε / K, and ε (K − 1) / K, which the label lacks to 1: its logarithm is taken from that, as 1 − ε + ε / K has no digits of
+/// a small ε.
+fn shares(share: f64, k: usize) -> (f64, f64) {
+    let rest = share / k as f64;
+    (rest, rest * (k - 1) as f64)
 }
 
 /// Entropy −Σₖ sₖ log sₖ of softmax(scores / T) of each object, in nats.
@@ -107,9 +116,9 @@ pub fn entropies(scores: &Tensor, temperature: f64) -> Result<Vec<f64>> {
 /// ε of smoothed labels of k classes with this entropy, by bisection: the entropy rises with ε from 0 to log k.
 fn smoothing(entropy: f64, k: usize) -> f64 {
     let of = |share: f64| {
-        let rest = share / k as f64;
-        let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-        term(1.0 - share + rest) + (k - 1) as f64 * term(rest)
+        let (rest, moved) = shares(share, k);
+        let others = if rest > 0.0 { (k - 1) as f64 * -rest * rest.ln() } else { 0.0 };
+        (moved - 1.0) * (-moved).ln_1p() + others
     };
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..N_HALVINGS {
@@ -120,6 +129,9 @@ fn smoothing(entropy: f64, k: usize) -> f64 {
 }
 
 fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
+    if k == 0 {
+        return Err(core_tensors::Error::mismatch("classes of a control", "at least 1", 0).into());
+    }
     if labels.len() != m {
         return Err(core_tensors::Error::mismatch("labels of a control", m, labels.len()).into());
     }
@@ -225,6 +237,42 @@ mod tests {
     }
 
     #[test]
+    fn smoothed_labels_of_a_sure_teacher_keep_their_digits() {
+        // −(1 − u) log(1 − u) − 2 r log r with u = 2 r: for a small r it is 2 r (1 − log r), to r² and its like.
+        for r in [1e-6f64, 1e-10, 1e-14] {
+            let share = smoothing(2.0 * r * (1.0 - r.ln()), 3);
+            assert!((share / (3.0 * r) - 1.0).abs() < 1e-5, "{r}: {share}");
+            let own = smoothed(&[0], 3, share, 1.0)[0];
+            assert!((f64::from(own) / (-2.0 * r) - 1.0).abs() < 1e-5, "{r}: {own}");
+        }
+        // Even labels, and one class.
+        assert!(
+            smoothed(&[1], 2, 1.0, 1.0).iter().all(|z| (f64::from(*z) + 2f64.ln()).abs() < 1e-7)
+        );
+        assert_eq!(smoothed(&[0], 1, 0.5, 1.0), [0.0]);
+        // Hard ones: the others are at the floor.
+        let hard = smoothed(&[0], 2, 0.0, 2.0);
+        assert_eq!(hard[0], 0.0);
+        // 2 log 1e-30
+        assert!((f64::from(hard[1]) + 138.155_106).abs() < 1e-4);
+    }
+
+    #[test]
+    fn nothing_is_refused() {
+        let none = |m: usize, k: usize| Tensor::zeros((m, k), DType::F32, &Device::Cpu).unwrap();
+        for control in Control::ALL {
+            let message =
+                control.of(&none(0, 3), &[], T, &mut Rng::new(0)).unwrap_err().to_string();
+            assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+        }
+        let message = smoothed_labels(&[], 0, 0.1, &Device::Cpu).unwrap_err().to_string();
+        assert_eq!(message, "classes of a control: wanted at least 1, found 0");
+        assert_eq!(smoothed_labels(&[], 3, 0.1, &Device::Cpu).unwrap().dims(), [0, 3]);
+        let message = entropies(&none(2, 3), 0.0).unwrap_err().to_string();
+        assert_eq!(message, "temperature must lie in (0, ∞), got 0");
+    }
+
+    #[test]
     fn a_certain_teacher_has_finite_controls() {
         let scores = Tensor::new(&[[1e6f32, 0.0, -1e6]], &Device::Cpu).unwrap();
         for control in Control::ALL {
@@ -235,6 +283,8 @@ mod tests {
         }
         assert!(Control::AnyObject.of(&scores, &[3], 1.0, &mut Rng::new(0)).is_err());
         assert!(Control::AnyObject.of(&scores, &[0, 1], 1.0, &mut Rng::new(0)).is_err());
+        let few = Control::AnyObject.of(&scores, &[], 1.0, &mut Rng::new(0)).unwrap_err();
+        assert_eq!(few.to_string(), "labels of a control: wanted 1, found 0");
         assert!(Control::AnyObject.of(&scores, &[0], 0.0, &mut Rng::new(0)).is_err());
     }
 }

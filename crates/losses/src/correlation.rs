@@ -47,9 +47,16 @@ pub fn correlation(scores: &Tensor, data: &Dataset, config: &Correlation) -> Res
 }
 
 /// 1 − ρ of each row of two matrices given by logarithms, (r, n) → (r,).
+///
+/// ½ ‖a − b‖² + 1 − ½ ‖a‖² − ½ ‖b‖² of vectors whose length is 1, or 0 where a row is constant: where the two almost agree,
+/// 1 − aᵀb would be a difference of nearly equal numbers.
 fn gaps(log_a: &Tensor, log_b: &Tensor) -> candle_core::Result<Tensor> {
-    let product = (directions(log_a)? * directions(log_b)?)?.sum(D::Minus1)?;
-    product.affine(-1.0, 1.0)
+    let (a, b) = (directions(log_a)?, directions(log_b)?);
+    let half_constant = |x: &Tensor| {
+        x.detach().abs()?.max(D::Minus1)?.eq(0.0)?.to_dtype(x.dtype())? * 0.5 // (r,)
+    };
+    let constants = (half_constant(&a)? + half_constant(&b)?)?;
+    ((a - b)?.sqr()?.sum(D::Minus1)? * 0.5)? + constants
 }
 
 /// Correlations ignore the size of a row: in units of its largest probability none of it vanishes, however rare the class.

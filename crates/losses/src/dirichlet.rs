@@ -49,7 +49,10 @@ pub fn dirichlet(scores: &Tensor, data: &Dataset, temperature: f64) -> Result<Te
 fn negative_log_density(scores: &[f64], mean_log: &[f64], slopes: &mut [f64]) -> f64 {
     let logs: Vec<f64> = scores.iter().map(|&z| log_concentration(z)).collect();
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let log_total = largest + logs.iter().map(|log| (log - largest).exp()).sum::<f64>().ln();
+    // The power of the largest is 1: left out of the sum, so that a tiny rest keeps its digits.
+    let most = logs.iter().position(|log| *log == largest);
+    let others = logs.iter().enumerate().filter(|(k, _)| Some(*k) != most);
+    let log_total = largest + others.map(|(_, log)| (log - largest).exp()).sum::<f64>().ln_1p();
     let total = log_total.exp();
     if !total.is_finite() {
         slopes.fill(f64::NAN);
@@ -62,7 +65,7 @@ fn negative_log_density(scores: &[f64], mean_log: &[f64], slopes: &mut [f64]) ->
         let alpha = log.exp();
         value += ln_gamma(1.0 + alpha) - log - (alpha - 1.0) * mean_log;
         let by_log =
-            alpha * (digamma(1.0 + alpha) - psi_total - mean_log) + (log - log_total).exp() - 1.0;
+            alpha * (digamma(1.0 + alpha) - psi_total - mean_log) + (log - log_total).exp_m1();
         *slope = by_log / (1.0 + (z - LARGEST).max(0.0));
     }
     value

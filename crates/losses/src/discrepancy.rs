@@ -1,87 +1,166 @@
 //! Maximum mean discrepancy: how far apart two samples lie in the feature space of a kernel.
 
-use candle_core::{D, DType, Tensor};
-use core_tensors::Error;
+use candle_core::{DType, Device, Tensor};
+use core_tensors::Error as Core;
 
-use crate::error::Result;
+use crate::answers::check_range;
+use crate::error::{Error, Result};
+use crate::stable::by_rows;
+
+/// Numbers whose squares are summed side by side, for which processors have instructions.
+const LANES: usize = 8;
+/// Features of a row that are looked at together.
+const BLOCK: usize = 256;
 
 /// Unbiased estimate of the squared maximum mean discrepancy of two samples; shape (). It can fall below 0.
 ///
 /// (m(m−1))⁻¹ Σ_{i≠j} k(aᵢ, aⱼ) + (n(n−1))⁻¹ Σ_{i≠j} k(bᵢ, bⱼ) − 2(mn)⁻¹ Σᵢⱼ k(aᵢ, bⱼ)
 ///
 /// with k(x, y) the mean of exp(−‖x − y‖² / v) over `scales` v > 0, in squared units of the samples. `a` is (m, d), `b`
-/// (n, d), m, n ≥ 2; the gradient reaches both.
+/// (n, d), m, n ≥ 2; the gradient reaches both. On any device the arithmetic is f64 on the CPU, from the differences of two
+/// objects and not from their products: so far from the origin, and within clusters far apart, no digit is lost. It takes
+/// (m + n)² d steps.
 ///
 /// Source: Gretton et al. (2012), lemma 6; sums of kernels as in Long et al. (2015).
 pub fn discrepancy(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
-    let ((m, d), (n, other)) = (a.dims2()?, b.dims2()?);
-    if d != other {
-        return Err(Error::mismatch("features of the second sample", d, other).into());
-    }
+    let (m, n, d) = sizes(a, b)?;
     if m < 2 || n < 2 {
-        return Err(Error::mismatch("objects of each sample", "at least 2", m.min(n)).into());
+        return Err(Core::mismatch("objects of each sample", "at least 2", m.min(n)).into());
     }
     if scales.is_empty() {
-        return Err(Error::mismatch("scales of a kernel", "at least 1", 0).into());
+        return Err(Core::mismatch("scales of a kernel", "at least 1", 0).into());
     }
-    if let Some(&value) = scales.iter().find(|v| !(**v > 0.0 && v.is_finite())) {
-        return Err(Error::OutOfRange { name: "scale of a kernel", value, range: "(0, ∞)" }.into());
+    for &scale in scales {
+        let is_inside = scale > 0.0 && scale.is_finite();
+        check_range("scale of a kernel", scale, is_inside, "(0, ∞)")?;
     }
-    let (m, n) = (m as f64, n as f64);
-    // Every object is at distance 0 from itself, where each kernel is 1.
-    let within = |x: &Tensor, m: f64| {
-        Ok::<_, crate::Error>((kernel_sum(x, x, scales)?.affine(1.0, -m)? / (m * (m - 1.0)))?)
-    };
-    let between = (kernel_sum(a, b, scales)? * (2.0 / (m * n)))?;
-    Ok(((within(a, m)? + within(b, n)?)? - between)?)
+    let both = Tensor::cat(&[a, &b.to_dtype(a.dtype())?], 0)?; // (m + n, d)
+    let has_gradient = both.track_op();
+    let estimate = by_rows(&both.flatten_all()?.unsqueeze(0)?, |rows, slopes| {
+        let slopes = if has_gradient { slopes } else { &mut [] };
+        estimate(rows, d, (m, n), scales, slopes)
+    })?; // (1,)
+    Ok(estimate.squeeze(0)?)
 }
 
-/// Half the median of the squared distances between different objects of both samples: exp(−r²/v) is then e⁻² there.
+/// Half the median of the squared distances > 0 between two objects of both samples: exp(−r²/v) is e⁻² there.
 ///
-/// At most `most` objects of each sample are looked at. Source: the median heuristic, Gretton et al. (2012), section 8.
-pub fn median_scale(a: &Tensor, b: &Tensor, most: usize) -> Result<f64> {
-    let part = |x: &Tensor| x.narrow(0, 0, x.dim(0)?.min(most))?.to_dtype(DType::F64);
-    let joint = Tensor::cat(&[part(a)?, part(b)?], 0)?;
-    let squares = squared_distances(&joint, &joint)?.to_vec2::<f64>()?;
-    let above = squares.iter().enumerate().flat_map(|(i, row)| &row[i + 1..]);
-    let mut above: Vec<f64> = above.copied().collect();
-    if above.is_empty() {
-        return Err(Error::mismatch("objects of both samples", "at least 2", joint.dim(0)?).into());
+/// ½ median {‖xᵢ − xⱼ‖² > 0, i < j},  x the objects of `a` and `b`, the mean of the middle two of an even number
+///
+/// `a` is (m, d), `b` (n, d). It takes (m + n)² d steps: of large samples pass random objects. Where all objects are equal
+/// it is [`Error::OnePoint`].
+///
+/// Source: the median heuristic, Gretton et al. (2012), section 8. Their published code takes the first 100 objects of
+/// both samples in a row, and σ = √(½ median) in exp(−r² / 2σ²): v is the median there, twice ours.
+pub fn median_scale(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let (m, n, d) = sizes(a, b)?;
+    let rows = |x: &Tensor| {
+        x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()
+    };
+    let rows = [rows(a)?, rows(b)?].concat();
+    let mut squares = squared_distances(&rows, d);
+    for &square in &squares {
+        check_range("squared distance", square, square.is_finite(), "[0, ∞)")?;
     }
-    let middle = above.len() / 2;
-    let (_, median, _) = above.select_nth_unstable_by(middle, f64::total_cmp);
-    Ok(0.5 * *median)
+    squares.retain(|square| *square > 0.0);
+    if squares.is_empty() {
+        return Err(Error::OnePoint { n_objects: m + n });
+    }
+    let (middle, is_even) = (squares.len() / 2, squares.len().is_multiple_of(2));
+    let (below, &mut upper, _) = squares.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = if is_even { below.iter().copied().fold(0.0, f64::max) } else { upper };
+    Ok(0.25 * lower + 0.25 * upper)
 }
 
-/// ‖aᵢ − bⱼ‖² ≥ 0 of the rows of a (…, m, d) and b (…, n, d); (…, m, n).
-pub(crate) fn squared_distances(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
-    let norms = |x: &Tensor| x.sqr()?.sum_keepdim(D::Minus1);
-    let products = a.matmul(&b.t()?)?; // (m, n)
-    let sums = norms(a)?.broadcast_add(&norms(b)?.t()?)?;
-    (sums - (products * 2.0)?)?.relu()
+/// m, n and d of two samples of the same features.
+fn sizes(a: &Tensor, b: &Tensor) -> Result<(usize, usize, usize)> {
+    let ((m, d), (n, other)) = (a.dims2()?, b.dims2()?);
+    if d != other {
+        return Err(Core::mismatch("features of the second sample", d, other).into());
+    }
+    if d == 0 {
+        return Err(Core::mismatch("features of a sample", "at least 1", 0).into());
+    }
+    Ok((m, n, d))
 }
 
-/// Σᵢⱼ k(aᵢ, bⱼ).
-fn kernel_sum(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
-    let squares = squared_distances(a, b)?;
-    let mut total: Option<Tensor> = None;
-    for scale in scales {
-        let sum = (&squares * (-1.0 / scale))?.exp()?.sum_all()?;
-        total = Some(match total {
-            Some(total) => (total + sum)?,
-            None => sum,
-        });
+/// The estimate for the m + n rows of both samples; adds its slopes to `slopes`, unless that is empty.
+fn estimate(
+    rows: &[f64],
+    d: usize,
+    (m, n): (usize, usize),
+    scales: &[f64],
+    slopes: &mut [f64],
+) -> f64 {
+    let share = |i: usize, j: usize| match (i < m, j < m) {
+        (true, true) => 2.0 / (m as f64 * (m as f64 - 1.0)),
+        (false, false) => 2.0 / (n as f64 * (n as f64 - 1.0)),
+        (true, false) | (false, true) => -2.0 / (m as f64 * n as f64),
+    };
+    let mut squares = squared_distances(rows, d).into_iter();
+    let mut total = 0.0;
+    for (i, x) in rows.chunks_exact(d).enumerate() {
+        let later = rows.chunks_exact(d).enumerate().skip(i + 1);
+        for ((j, y), square) in later.zip(squares.by_ref()) {
+            let (k, slope) = kernel(square, scales);
+            let share = share(i, j);
+            total += share * k;
+            if slopes.is_empty() {
+                continue;
+            }
+            for (at, (x, y)) in x.iter().zip(y).enumerate() {
+                let step = 2.0 * share * slope * (x - y);
+                slopes[i * d + at] += step;
+                slopes[j * d + at] -= step;
+            }
+        }
     }
-    match total {
-        Some(total) => Ok((total / scales.len() as f64)?),
-        None => Err(Error::mismatch("scales of a kernel", "at least 1", 0).into()),
+    total
+}
+
+/// k − 1 and its slope by r². All shares sum to 0, so that the 1 drops out, and with it the digits it would cost.
+fn kernel(square: f64, scales: &[f64]) -> (f64, f64) {
+    let sum = scales.iter().fold((0.0, 0.0), |(value, slope), scale| {
+        let power = (-square / scale).exp_m1();
+        (value + power, slope - (1.0 + power) / scale)
+    });
+    let each = 1.0 / scales.len() as f64;
+    (each * sum.0, each * sum.1)
+}
+
+/// ‖xᵢ − xⱼ‖² of all rows i < j of d numbers, in order of i, then of j.
+fn squared_distances(rows: &[f64], d: usize) -> Vec<f64> {
+    let n = rows.len() / d;
+    let mut squares = vec![0.0; n * n.saturating_sub(1) / 2];
+    // Some features of all rows at a time, which stay in the processor's cache.
+    for start in (0..d).step_by(BLOCK) {
+        let part = |i: usize| &rows[i * d + start..i * d + d.min(start + BLOCK)];
+        let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
+        for (square, (i, j)) in squares.iter_mut().zip(pairs) {
+            *square += squared_distance(part(i), part(j));
+        }
     }
+    squares
+}
+
+/// ‖x − y‖² of two rows of one length.
+fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
+    let (x, y) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let rest = x.remainder().iter().zip(y.remainder());
+    let rest: f64 = rest.map(|(x, y)| (x - y) * (x - y)).sum();
+    let mut sums = [0.0; LANES];
+    for (x, y) in x.zip(y) {
+        for (sum, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+            *sum += (x - y) * (x - y);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Var};
+    use candle_core::Var;
     use core_tensors::Rng;
 
     fn normals(m: usize, d: usize, shift: f64, rng: &mut Rng) -> Var {
@@ -138,26 +217,150 @@ mod tests {
         let mut rng = Rng::new(2);
         let (a, b) = (normals(4, 2, 0.0, &mut rng), normals(3, 2, 1.0, &mut rng));
         let value = |a: &Tensor| naive(a, &b, &[2.0]);
+        let other = |b: &Tensor| naive(&a, b, &[2.0]);
         let gradients = discrepancy(&a, &b, &[2.0]).unwrap().backward().unwrap();
-        let found = gradients.get(&a).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let at = a.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        for (i, found) in found.iter().enumerate() {
-            let moved = |step: f64| {
-                let mut values = at.clone();
-                values[i] += step;
-                value(&Tensor::from_vec(values, (4, 2), &Device::Cpu).unwrap())
-            };
-            let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((found - wanted).abs() < 1e-8, "{i}: {found} {wanted}");
-        }
+        let check = |x: &Var, value: &dyn Fn(&Tensor) -> f64| {
+            let found = gradients.get(x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let at = x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for (i, found) in found.iter().enumerate() {
+                let moved = |step: f64| {
+                    let mut values = at.clone();
+                    values[i] += step;
+                    value(&Tensor::from_vec(values, x.shape(), &Device::Cpu).unwrap())
+                };
+                let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert!((found - wanted).abs() < 1e-8, "{i}: {found} {wanted}");
+            }
+        };
+        check(&a, &value);
+        check(&b, &other);
+    }
+
+    fn column(values: &[f64]) -> Tensor {
+        Tensor::from_slice(values, (values.len(), 1), &Device::Cpu).unwrap()
     }
 
     #[test]
-    fn the_median_of_three_points_by_hand() {
-        let a = Tensor::new(&[[0.0], [1.0]], &Device::Cpu).unwrap();
-        let b = Tensor::new(&[[3.0]], &Device::Cpu).unwrap();
-        // Squared distances 1, 4, 9.
-        assert_eq!(median_scale(&a, &b, 10).unwrap(), 2.0);
+    fn medians_by_hand() {
+        let of = |a: &[f64], b: &[f64]| median_scale(&column(a), &column(b)).unwrap();
+        // Squared distances 1, 4, 9; then 1, 4, 9, 16, 36, 49.
+        assert_eq!(of(&[0.0, 1.0], &[3.0]), 2.0);
+        assert_eq!(of(&[0.0, 1.0], &[3.0, 7.0]), 6.25);
+        // Equal objects have no distance: 1, 4, 9 three times each, then one of 2.
+        assert_eq!(of(&[0.0, 0.0, 0.0], &[1.0, 3.0]), 2.0);
+        assert_eq!(of(&[1.0], &[3.0]), 2.0);
+    }
+
+    #[test]
+    fn samples_of_two_types_are_compared_in_the_first() {
+        let (a, b) = (column(&[0.0, 1.0, 3.0]), column(&[2.0, 5.0]));
+        let single = b.to_dtype(DType::F32).unwrap();
+        let [both, mixed] =
+            [&b, &single].map(|b| discrepancy(&a, b, &[2.0]).unwrap().to_scalar::<f64>().unwrap());
+        assert_eq!(both, mixed);
+    }
+
+    #[test]
+    fn samples_that_share_a_point_are_told_apart() {
+        let (a, b) =
+            (column(&[0.0; 10]), column(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0]));
+        let scale = median_scale(&a, &b).unwrap();
+        assert_eq!(scale, 12.5);
+        // With e = exp(−2): 1 + (30 + 12 + 48 e) / 90 − 2 (60 + 40 e) / 100.
+        let e = (-2f64).exp();
+        let wanted = 1.0 + (42.0 + 48.0 * e) / 90.0 - 1.2 - 0.8 * e;
+        let found = discrepancy(&a, &b, &[scale]).unwrap().to_scalar::<f64>().unwrap();
+        assert!((found - wanted).abs() < 1e-14 && (found - 0.2306).abs() < 5e-5, "{found}");
+    }
+
+    #[test]
+    fn one_point_has_no_scale_and_no_number_has_none() {
+        let error = |a: &[f64], b: &[f64]| median_scale(&column(a), &column(b)).unwrap_err();
+        let message = error(&[2.0, 2.0], &[2.0]).to_string();
+        assert_eq!(
+            message,
+            "scale of a kernel: wanted two objects that differ, found 3 equal ones"
+        );
+        assert_eq!(error(&[], &[1.0]).to_string().split(", found ").last(), Some("1 equal ones"));
+        let message = error(&[f64::NAN, 0.0], &[1.0]).to_string();
+        assert_eq!(message, "squared distance must lie in [0, ∞), got NaN");
+        assert!(error(&[f64::INFINITY, 0.0], &[1.0]).to_string().ends_with("got inf"));
+        let wide = Tensor::zeros((2, 3), DType::F64, &Device::Cpu).unwrap();
+        let message = median_scale(&column(&[1.0]), &wide).unwrap_err().to_string();
+        assert_eq!(message, "features of the second sample: wanted 1, found 3");
+        let none = Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap();
+        let message = median_scale(&none, &none).unwrap_err().to_string();
+        assert_eq!(message, "features of a sample: wanted at least 1, found 0");
+    }
+
+    /// Value and gradient of samples in f32, b 0.75 away from a, at an offset where every number is one of f32.
+    fn at_offset(offset: f64, apart: f64) -> (f64, Vec<f64>, f64) {
+        let mut rng = Rng::new(4);
+        let mut draw = |m: usize, shift: f64| {
+            // Steps of 1/16, which f32 has up to 2²⁰.
+            let values = (0..m * 11).map(|i| {
+                let far = if i / 11 % 2 == 0 { 0.0 } else { apart };
+                offset + far + shift + (8.0 * rng.normal()).round() / 16.0
+            });
+            Tensor::from_vec(values.collect::<Vec<f64>>(), (m, 11), &Device::Cpu).unwrap()
+        };
+        let (a, b) = (draw(9, 0.0), draw(6, 0.75));
+        let wanted = naive(&a, &b, &[6.0, 12.0]);
+        let single = |x: &Tensor| Var::from_tensor(&x.to_dtype(DType::F32).unwrap()).unwrap();
+        let (a, b) = (single(&a), single(&b));
+        let found = discrepancy(&a, &b, &[6.0, 12.0]).unwrap();
+        let gradients = found.backward().unwrap();
+        let slopes = [&a, &b].map(|x| gradients.get(x).unwrap().to_dtype(DType::F64).unwrap());
+        let slopes = slopes.map(|x| x.flatten_all().unwrap().to_vec1::<f64>().unwrap());
+        (f64::from(found.to_scalar::<f32>().unwrap()), slopes.concat(), wanted)
+    }
+
+    #[test]
+    fn far_from_the_origin_and_in_clusters_far_apart_no_digit_is_lost() {
+        for apart in [0.0, 4096.0, 524_288.0] {
+            let (_, slopes, _) = at_offset(0.0, apart);
+            for offset in [0.0, 4096.0, 8192.0, 262_144.0] {
+                let (found, far, wanted) = at_offset(offset, apart);
+                // The last digit of f32.
+                assert!((found - wanted).abs() < 1e-7 * wanted.abs(), "{offset}: {found} {wanted}");
+                assert_eq!(slopes, far, "{offset}");
+            }
+        }
+        // Numbers of f32 at 1e6 lie 1/16 apart.
+        let (found, _, wanted) = at_offset(1e6, 0.0);
+        assert!((found - wanted).abs() < 1e-7 * wanted, "{found} {wanted}");
+    }
+
+    #[test]
+    fn clusters_at_the_end_of_double_precision_keep_their_digits() {
+        let mut rng = Rng::new(6);
+        let mut clusters = |shift: f64| {
+            let near = normals(6, 11, shift, &mut rng);
+            Tensor::cat(&[near.as_tensor(), &(near.as_tensor() + 1e8).unwrap()], 0).unwrap()
+        };
+        let (a, b) = (clusters(0.0), clusters(0.5));
+        let found = discrepancy(&a, &b, &[20.0]).unwrap().to_scalar::<f64>().unwrap();
+        assert!((found - naive(&a, &b, &[20.0])).abs() < 1e-14, "{found}");
+    }
+
+    #[test]
+    fn a_wide_kernel_keeps_the_digits_of_a_small_estimate() {
+        // For scales v far above all r² the estimate is the second moments' over v: 2 (ā − b̄)² / v, unbiased.
+        let (a, b) = (column(&[0.0, 1.0]), column(&[2.0, 5.0]));
+        let found = discrepancy(&a, &b, &[1e14]).unwrap().to_scalar::<f64>().unwrap();
+        // −1 − 9 + 2 (4 + 25 + 1 + 16) / 4 = 13
+        assert!((found * 1e14 - 13.0).abs() < 1e-11, "{found}");
+    }
+
+    #[test]
+    fn more_features_than_lanes_and_blocks_are_all_counted() {
+        let row = |n: usize| -> Vec<f64> { (1..=n).map(|i| i as f64).collect() };
+        for n in [1, 7, 8, 9, 16, 21, 256, 257, 600] {
+            let sum = (n * (n + 1) * (2 * n + 1) / 6) as f64;
+            let rows = [row(n), vec![0.0; n], vec![1.0; n]].concat();
+            let gap = (n * (n - 1) * (2 * n).saturating_sub(1) / 6) as f64;
+            assert_eq!(squared_distances(&rows, n), [sum, gap, n as f64], "{n}");
+        }
     }
 
     #[test]
@@ -168,6 +371,11 @@ mod tests {
         assert_eq!(message, "features of the second sample: wanted 2, found 3");
         assert!(discrepancy(&a, &a, &[]).is_err() && discrepancy(&a, &a, &[0.0]).is_err());
         let one = normals(1, 2, 0.0, &mut rng);
-        assert!(discrepancy(&a, &one, &[1.0]).is_err());
+        for (x, y) in [(&a, &one), (&one, &a)] {
+            let message = discrepancy(x, y, &[1.0]).unwrap_err().to_string();
+            assert_eq!(message, "objects of each sample: wanted at least 2, found 1");
+        }
+        let message = discrepancy(&a, &a, &[1.0, f64::INFINITY]).unwrap_err().to_string();
+        assert_eq!(message, "scale of a kernel must lie in (0, ∞), got inf");
     }
 }

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use core_tensors::{Dataset, Soft, Targets};
 
+use crate::answers::{self, Answers};
 use crate::error::{Error, Result};
 use crate::kernel;
 use crate::normalizer::{self, Normalizer};
@@ -224,21 +225,22 @@ pub(crate) fn composed(
     let label_weights = known.affine(extra, config.unknown_label_weight)?; // (m,)
     let mut total = (hard * label_weights)?.sum_all()?;
     let factor = config.teacher_factor(n_classes);
-    if factor > 0.0 {
-        let v = soft.scores().detach().to_dtype(scores.dtype())?;
-        let s = log_softmax(&(v / config.teacher_temperature)?)?.exp()?; // (m, k)
-        let scaled = (scores / config.student_temperature)?; // (m, k)
-        let log_g = log_softmax(&scaled)?; // (m, k)
-        let mut terms = (s * &log_g)?.neg()?; // (m, k)
+    if factor > 0.0
+        && let Some(Answers { student, teacher, .. }) = answers::known(scores, soft)?
+    {
+        let s = log_softmax(&(teacher / config.teacher_temperature)?)?.exp()?; // (n, k)
+        let scaled = (student / config.student_temperature)?; // (n, k)
+        let log_g = log_softmax(&scaled)?; // (n, k)
+        let mut terms = (s * &log_g)?.neg()?; // (n, k)
         if config.normalizer == Normalizer::Paper {
             let inner = log_g.neg()?.maximum(SMALLEST_NEGATIVE_LOG)?.log()?;
             terms = (terms - (log_g + inner)?)?;
         }
-        let mut terms = terms.sum(1)?; // (m,)
+        let mut terms = terms.sum(1)?; // (n,)
         if let Some(penalty) = config.normalizer.penalty() {
             terms = (terms + normalizer::of_scores(penalty, &scaled)?)?;
         }
-        total = (total + ((terms * known)?.sum_all()? * factor)?)?;
+        total = (total + (terms.sum_all()? * factor)?)?;
     }
     Ok((total / m as f64)?)
 }

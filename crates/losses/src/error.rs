@@ -10,6 +10,12 @@ pub enum Error {
         /// The loss or measure.
         what: &'static str,
     },
+    /// All objects of both samples are equal: no distance between them sets the scale of a kernel.
+    #[error("scale of a kernel: wanted two objects that differ, found {n_objects} equal ones")]
+    OnePoint {
+        /// Objects of both samples.
+        n_objects: usize,
+    },
     /// A failure of a lower layer: a bad size or number.
     #[error(transparent)]
     Core(#[from] core_tensors::Error),

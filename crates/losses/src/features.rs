@@ -46,6 +46,16 @@ fn rows(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((rows(student)?, rows(&teacher)?))
 }
 
+/// [`rows`] of at least two objects, which are compared with one another.
+fn several(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (student, teacher) = rows(student, teacher)?;
+    let m = student.dim(0)?;
+    if m < 2 {
+        return Err(Error::mismatch("objects of a batch with neighbours", "at least 2", m).into());
+    }
+    Ok((student, teacher))
+}
+
 /// Both roles as (m, c, n), n positions; the teacher in the student's type and without a gradient.
 fn maps(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
     check_objects(student, teacher)?;

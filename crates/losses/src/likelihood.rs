@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use core_tensors::{Dataset, Error, Targets};
 
+use crate::answers::check_objects;
 use crate::distillation::{Distillation, distillation};
 use crate::error::Result;
 
@@ -39,10 +40,11 @@ impl Likelihood {
             return Err(Error::mismatch("targets of a regression", wanted, found).into());
         }
         let (m, k) = scores.dims2()?;
+        check_objects(m)?;
         let values = values.detach().to_dtype(scores.dtype())?;
         let squares = (scores - values)?.sqr()?.sum_all()?;
         let constant = 0.5 * k as f64 * (std::f64::consts::TAU * variance).ln();
-        Ok(squares.affine(0.5 / (variance * m.max(1) as f64), constant)?)
+        Ok(squares.affine(0.5 / (variance * m as f64), constant)?)
     }
 
     /// m⁻¹ Σᵢ log p(yᵢ | fᵢ) as a number.
@@ -95,5 +97,17 @@ mod tests {
         let flat = Likelihood::Normal { variance: 0.0 };
         let error = flat.negative_log(&scores, &data).unwrap_err().to_string();
         assert_eq!(error, "noise variance must lie in (0, ∞), got 0");
+        let infinite = Likelihood::Normal { variance: f64::INFINITY };
+        let error = infinite.negative_log(&scores, &data).unwrap_err().to_string();
+        assert_eq!(error, "noise variance must lie in (0, ∞), got inf");
+        let labels = Dataset::classification(vec![0.0], vec![0], 2, &Device::Cpu).unwrap();
+        let error = normal.negative_log(&scores, &labels).unwrap_err().to_string();
+        assert_eq!(error, "targets of a regression: wanted values, found classes");
+        let error = Likelihood::Categorical.negative_log(&scores, &data).unwrap_err().to_string();
+        assert_eq!(error, "distillation wanted hard targets that are classes, found values");
+        let (nobody, none) =
+            (Tensor::zeros((0, 2), DType::F64, &Device::Cpu).unwrap(), data.rows(&[]).unwrap());
+        let error = normal.negative_log(&nobody, &none).unwrap_err().to_string();
+        assert_eq!(error, "objects of a batch: wanted at least 1, found 0");
     }
 }

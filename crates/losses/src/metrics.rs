@@ -2,13 +2,14 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::answers::check_temperature;
 use crate::calibration::expected_calibration_error;
 use crate::error::Result;
 use crate::kernel::softmax;
 
 /// Predicted log-probabilities of m objects, at T = 1.
 ///
-/// Every measure against labels wants one label an object; see each for its formula.
+/// A mean over objects wants at least one, a measure against labels one label an object; see each for its formula.
 #[derive(Clone, Debug)]
 pub struct Predictions {
     /// log g, row by row, (m, k).
@@ -26,23 +27,25 @@ impl Predictions {
 
     /// Predictions log softmax(scores / T), T > 0.
     pub(crate) fn tempered(scores: &Tensor, temperature: f64) -> Result<Self> {
+        check_temperature(temperature)?;
         let (_, n_classes) = scores.dims2()?;
+        if n_classes == 0 {
+            return Err(core_tensors::Error::mismatch("classes to predict", "at least 1", 0).into());
+        }
         let mut log_probabilities = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let mut probabilities = vec![0.0; log_probabilities.len()];
-        if n_classes > 0 {
-            softmax(&mut log_probabilities, &mut probabilities, n_classes, temperature);
-        }
+        softmax(&mut log_probabilities, &mut probabilities, n_classes, temperature);
         Ok(Self { log_probabilities, probabilities, n_classes })
     }
 
     /// m: number of objects.
     pub fn n_objects(&self) -> usize {
-        self.log_probabilities.len() / self.n_classes.max(1)
+        self.log_probabilities.len() / self.n_classes
     }
 
-    /// g of one object, shape (k,).
-    pub fn probabilities(&self, object: usize) -> Vec<f64> {
-        self.rows().nth(object).map(|row| row.g.to_vec()).unwrap_or_default()
+    /// g of one object, shape (k,); none where there is no such object.
+    pub fn probabilities(&self, object: usize) -> Option<&[f64]> {
+        self.rows().nth(object).map(|row| row.g)
     }
 
     /// −log g_{yᵢ}(xᵢ) of each object, in nats: its share of [`Predictions::cross_entropy`].
@@ -53,7 +56,9 @@ impl Predictions {
 
     /// Entropy −Σₖ gₖ log gₖ of each object, in nats.
     pub fn entropies(&self) -> Vec<f64> {
-        self.rows().map(|row| row.g.iter().zip(row.log_g).map(|(g, l)| -g * l).sum()).collect()
+        let entropy =
+            |row: Row| -> f64 { row.g.iter().zip(row.log_g).map(|(&g, l)| expected(g, -l)).sum() };
+        self.rows().map(entropy).collect()
     }
 
     /// Most probable class of each object, the first among equals.
@@ -87,7 +92,7 @@ impl Predictions {
             let class = row.most_probable();
             (row.g[class], class == y as usize)
         });
-        Ok(expected_calibration_error(&judged.collect::<Vec<_>>()))
+        expected_calibration_error(&judged.collect::<Vec<_>>())
     }
 
     /// Share of objects on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
@@ -112,27 +117,33 @@ impl Predictions {
     /// Cross-entropy against the classes' true probabilities: −(1/m) Σᵢ Σₖ pₖ log gₖ, in nats.
     pub fn cross_entropy_against(&self, truth: &Self) -> Result<f64> {
         self.check_same(truth)?;
-        let total: f64 =
-            self.log_probabilities.iter().zip(&truth.probabilities).map(|(l, p)| -p * l).sum();
-        Ok(total / self.n_objects() as f64)
+        let terms = self.log_probabilities.iter().zip(&truth.probabilities);
+        Ok(terms.map(|(l, &p)| expected(p, -l)).sum::<f64>() / self.n_objects() as f64)
     }
 
     /// KL divergence of the predictions from the true probabilities: (1/m) Σᵢ Σₖ pₖ (log pₖ − log gₖ), in nats.
     pub fn divergence_from(&self, truth: &Self) -> Result<f64> {
-        Ok(self.cross_entropy_against(truth)? - truth.cross_entropy_against(truth)?)
+        self.check_same(truth)?;
+        let terms = truth.probabilities.iter().zip(&truth.log_probabilities);
+        let terms = terms.zip(&self.log_probabilities).map(|((&p, own), l)| expected(p, own - l));
+        Ok(terms.sum::<f64>() / self.n_objects() as f64)
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let k = self.n_classes.max(1);
+        let k = self.n_classes;
         let rows = self.log_probabilities.chunks_exact(k).zip(self.probabilities.chunks_exact(k));
         rows.map(|(log_g, g)| Row { log_g, g })
     }
 
     fn check(&self, n_objects: usize) -> Result<()> {
-        if n_objects == self.n_objects() {
-            return Ok(());
+        let what = "objects to judge";
+        if n_objects != self.n_objects() {
+            return Err(core_tensors::Error::mismatch(what, self.n_objects(), n_objects).into());
         }
-        Err(core_tensors::Error::mismatch("objects to judge", self.n_objects(), n_objects).into())
+        if n_objects == 0 {
+            return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
+        }
+        Ok(())
     }
 
     fn check_same(&self, other: &Self) -> Result<()> {
@@ -158,6 +169,11 @@ impl Predictions {
         let total: f64 = self.rows().zip(labels).map(|(row, &y)| measure(row, y as usize)).sum();
         Ok(total / labels.len() as f64)
     }
+}
+
+/// p times a number that may be infinite where p is 0: then it counts for nothing.
+fn expected(p: f64, number: f64) -> f64 {
+    if p == 0.0 { 0.0 } else { p * number }
 }
 
 /// One object.
@@ -216,7 +232,10 @@ mod tests {
         assert_near(p.spreads()[1], 0.6);
         assert_near(p.negative_logs(&labels).unwrap()[1], 5f64.ln());
         assert_near(p.entropies()[0], 0.5 * 2f64.ln() + 0.5 * 4f64.ln());
-        assert_near(p.probabilities(1)[2], 0.7);
+        assert_near(p.probabilities(1).unwrap()[2], 0.7);
+        assert!(p.probabilities(2).is_none());
+        assert_eq!(p.n_objects(), 2);
+        assert_eq!(p.classes(), [0, 2]);
     }
 
     #[test]
@@ -251,9 +270,66 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_is_ruled_out_has_no_share() {
+        let scores = Tensor::new(&[[0.0, 0.0, f64::NEG_INFINITY]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&scores).unwrap();
+        assert_near(p.entropies()[0], 2f64.ln());
+        assert_near(p.cross_entropy_against(&p).unwrap(), 2f64.ln());
+        assert_near(p.divergence_from(&p).unwrap(), 0.0);
+        let open = predictions(&[[0.25, 0.25, 0.5]]);
+        assert_near(open.divergence_from(&p).unwrap(), 2f64.ln());
+        assert_eq!(p.divergence_from(&open).unwrap(), f64::INFINITY);
+    }
+
+    #[test]
+    fn a_tiny_divergence_keeps_its_digits() {
+        // KL((½ + e, ½ − e) ‖ even) = 2 e² + O(e⁴).
+        let e = 1e-7;
+        let truth = predictions(&[[0.5 + e, 0.5 - e, 0.0]]);
+        let even = predictions(&[[0.5, 0.5, 0.0]]);
+        let found = even.divergence_from(&truth).unwrap();
+        // Each logarithm is rounded at 1e-16.
+        assert!((found - 2.0 * e * e).abs() < 2e-16, "{found:e}");
+    }
+
+    #[test]
+    fn the_first_of_equal_classes_is_the_most_probable() {
+        let p = predictions(&[[0.25, 0.25, 0.5], [0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]);
+        assert_eq!(p.classes(), [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_mean_over_nothing_is_refused() {
+        let nobody = Tensor::zeros((0, 3), DType::F64, &Device::Cpu).unwrap();
+        let p = Predictions::new(&nobody).unwrap();
+        let measures = [
+            p.accuracy(&[]),
+            p.cross_entropy(&[]),
+            p.brier(&[]),
+            p.calibration_error(&[]),
+            p.agreement(&p),
+            p.cross_entropy_against(&p),
+            p.divergence_from(&p),
+        ];
+        for measure in measures {
+            let message = measure.unwrap_err().to_string();
+            assert_eq!(message, "objects to judge: wanted at least 1, found 0");
+        }
+        assert!(p.classes().is_empty() && p.entropies().is_empty() && p.spreads().is_empty());
+        let empty = Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap();
+        let message = Predictions::new(&empty).unwrap_err().to_string();
+        assert_eq!(message, "classes to predict: wanted at least 1, found 0");
+    }
+
+    #[test]
     fn lengths_and_classes_are_checked() {
         let p = predictions(&[[0.5, 0.25, 0.25]]);
         let message = p.accuracy(&[0, 1]).unwrap_err().to_string();
+        assert_eq!(message, "objects to judge: wanted 1, found 2");
+        let message = p.negative_logs(&[]).unwrap_err().to_string();
+        assert_eq!(message, "objects to judge: wanted 1, found 0");
+        let two = predictions(&[[0.5, 0.25, 0.25]; 2]);
+        let message = p.divergence_from(&two).unwrap_err().to_string();
         assert_eq!(message, "objects to judge: wanted 1, found 2");
         let message = p.cross_entropy(&[3]).unwrap_err().to_string();
         assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");

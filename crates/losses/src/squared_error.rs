@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use core_tensors::Error;
 
+use crate::answers::check_objects;
 use crate::error::Result;
 
 /// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖²; shape (). `predictions` f and `values` y are (m, k); no gradient reaches the values.
@@ -32,7 +33,8 @@ fn objects(predictions: &Tensor, values: &Tensor) -> Result<f64> {
         let (wanted, found) = (format!("{:?}", predictions.dims()), format!("{:?}", values.dims()));
         return Err(Error::mismatch("targets of a regression", wanted, found).into());
     }
-    Ok(m.max(1) as f64)
+    check_objects(m)?;
+    Ok(m as f64)
 }
 
 #[cfg(test)]
@@ -65,5 +67,10 @@ mod tests {
         let y = Tensor::zeros((1, 3), candle_core::DType::F64, &Device::Cpu).unwrap();
         let message = squared_error(&f, &y).unwrap_err().to_string();
         assert_eq!(message, "targets of a regression: wanted [3, 1], found [1, 3]");
+        let nobody = f.narrow(0, 0, 0).unwrap();
+        for loss in [squared_error, squared_error_of_all_pairs] {
+            let message = loss(&nobody, &nobody).unwrap_err().to_string();
+            assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+        }
     }
 }

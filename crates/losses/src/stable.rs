@@ -8,13 +8,48 @@ const SMALLEST_LENGTH: f64 = 1e-12;
 /// log softmax over classes, (m, k) → (m, k).
 pub(crate) fn log_softmax(scores: &Tensor) -> Result<Tensor> {
     let shifted = scores.broadcast_sub(&scores.max_keepdim(1)?.detach())?;
-    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(1)?.log()?)
+    shifted.broadcast_sub(&log_sum_of_shifted(&shifted)?)
 }
 
-/// log Σₖ exp xₖ, (m, k) → (m, 1).
+/// log Σₖ exp xₖ along the last dimension, (…, k) → (…, 1).
 pub(crate) fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
-    let largest = x.max_keepdim(1)?.detach();
-    x.broadcast_sub(&largest)?.exp()?.sum_keepdim(1)?.log()? + largest
+    let largest = x.max_keepdim(D::Minus1)?.detach();
+    log_sum_of_shifted(&x.broadcast_sub(&largest)?)? + largest
+}
+
+/// log Σₖ exp xₖ where the largest xₖ is 0, (…, k) → (…, 1).
+///
+/// Its power is 1, beside which a tiny rest would round away: it is left out of the sum, and x itself, which is 0, stands there
+/// for its slope.
+fn log_sum_of_shifted(x: &Tensor) -> Result<Tensor> {
+    let is_largest = x.detach().eq(0.0)?;
+    let rest = is_largest.where_cond(x, &x.exp()?)?.sum_keepdim(D::Minus1)?;
+    let n_largest = is_largest.to_dtype(x.dtype())?.sum_keepdim(D::Minus1)?;
+    log_1p(&(rest + (n_largest - 1.0)?)?)
+}
+
+/// log(1 + x) for 0 ≤ x < ∞, to the last digits also where x is far below 1.
+///
+/// x log(u) / (u − 1) with u = 1 + x rounded, x where u is 1. The slope 1 / (1 + x) rides on a term that is zero.
+///
+/// Source: Higham (2002), Accuracy and Stability of Numerical Algorithms, section 1.14.1.
+pub(crate) fn log_1p(x: &Tensor) -> Result<Tensor> {
+    let fixed = x.detach();
+    let u = (&fixed + 1.0)?;
+    let is_one = u.eq(1.0)?.to_dtype(x.dtype())?;
+    let quotient = (u.log()? / ((&u - 1.0)? + &is_one)?)?;
+    let value = (&fixed * (quotient + is_one)?)?;
+    value + (u.recip()? * (x - fixed)?)?
+}
+
+/// log(1 + eˣ), to the last digits also where eˣ is far below 1; the shape stays.
+pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
+    // Summed by parts, a slope far below 1 would round away beside 1: the whole slope rides on a term that is zero.
+    let fixed = x.detach();
+    let power = fixed.abs()?.neg()?.exp()?;
+    let slope = (fixed.minimum(0.0)?.exp()? / (&power + 1.0)?)?;
+    let value = (fixed.relu()? + log_1p(&power)?)?;
+    value + (slope * (x - fixed)?)?
 }
 
 /// One number for each row of scores, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
@@ -40,9 +75,7 @@ pub(crate) fn by_rows(
 /// log(w p + (1 − w) q) from logarithms; w in (0, 1).
 pub(crate) fn log_mixture(log_p: &Tensor, log_q: &Tensor, w: f64) -> Result<Tensor> {
     let (a, b) = ((log_p + w.ln())?, (log_q + (-w).ln_1p())?);
-    let largest = a.detach().maximum(&b.detach())?;
-    let sum = ((a - &largest)?.exp()? + (b - &largest)?.exp()?)?;
-    sum.log()? + largest
+    log_sum_exp(&Tensor::stack(&[a, b], D::Minus1)?)?.squeeze(D::Minus1)
 }
 
 /// √x for x ≥ 0, with the slope ½ at 0, where that of x itself is to vanish.
@@ -55,8 +88,13 @@ pub(crate) fn root(x: &Tensor) -> Result<Tensor> {
 ///
 /// The length is measured in units of the largest coordinate, so that no square overflows.
 pub(crate) fn unit(x: &Tensor) -> Result<Tensor> {
+    unit_above(x, SMALLEST_LENGTH)
+}
+
+/// [`unit`] where a vector counts as null up to this largest coordinate.
+fn unit_above(x: &Tensor, null: f64) -> Result<Tensor> {
     let largest = x.detach().abs()?.max_keepdim(D::Minus1)?;
-    let is_null = largest.lt(SMALLEST_LENGTH)?.to_dtype(x.dtype())?;
+    let is_null = largest.le(null)?.to_dtype(x.dtype())?;
     let scaled = x.broadcast_div(&(largest + &is_null)?)?;
     let squares = scaled.sqr()?.sum_keepdim(D::Minus1)?;
     scaled.broadcast_div(&(squares + is_null)?.sqrt()?)
@@ -71,7 +109,7 @@ pub(crate) fn unit_deviations(x: &Tensor) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let is_constant = largest(&centred)?.le(&(largest(x)? * rounding)?)?;
     let is_constant = is_constant.broadcast_as(x.shape())?;
-    unit(&is_constant.where_cond(&centred.zeros_like()?, &centred)?)
+    unit_above(&is_constant.where_cond(&centred.zeros_like()?, &centred)?, 0.0)
 }
 
 /// Row i of (m, k) without its column `skipped`\[i\]; (m, k − 1).
@@ -80,4 +118,138 @@ pub(crate) fn without(x: &Tensor, skipped: &[u32]) -> Result<Tensor> {
     let others = |&skipped: &u32| (0..k as u32).filter(move |&j| j != skipped);
     let columns: Vec<u32> = skipped.iter().flat_map(others).collect();
     x.contiguous()?.gather(&Tensor::from_vec(columns, (m, k.saturating_sub(1)), x.device())?, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+
+    /// Value and slopes of a function of numbers, in one precision.
+    fn at(x: &[f64], dtype: DType, f: impl Fn(&Tensor) -> Result<Tensor>) -> [Vec<f64>; 2] {
+        let x = Tensor::new(x, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let x = Var::from_tensor(&x).unwrap();
+        let y = f(&x).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let flat = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1();
+        [flat(&y).unwrap(), flat(gradients.get(&x).unwrap()).unwrap()]
+    }
+
+    /// Types and the rounding of a handful of operations in them.
+    const TYPES: [(DType, f64); 3] = [(DType::F64, 1e-15), (DType::F32, 5e-7), (DType::BF16, 3e-2)];
+
+    #[test]
+    fn softplus_keeps_its_digits_at_any_argument() {
+        // Numbers of each of the types.
+        let x: Vec<f64> = (-160..=160).map(|i| 0.5 * f64::from(i)).collect();
+        for (dtype, rounding) in TYPES {
+            let [values, slopes] = at(&x, dtype, softplus);
+            for ((x, value), slope) in x.iter().zip(values).zip(slopes) {
+                let wanted = x.max(0.0) + (-x.abs()).exp().ln_1p();
+                assert!((value / wanted - 1.0).abs() < rounding, "{dtype:?} {x}: {value:e}");
+                let wanted = (-(-x).exp().ln_1p()).exp();
+                // In f32 a power is rounded by as many units as its argument has.
+                assert!((slope / wanted - 1.0).abs() < 20.0 * rounding, "{dtype:?} {x}: {slope:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_1p_and_its_slope_at_tiny_and_huge_numbers() {
+        let x = [0.0, 1e-30, 3e-17, 1e-9, 1e-7, 3e-4, 0.1, 1.0, 7.0, 1e30];
+        for (dtype, rounding) in &TYPES[..2] {
+            let [values, slopes] = at(&x, *dtype, log_1p);
+            for ((x, value), slope) in x.iter().zip(values).zip(slopes) {
+                assert!(
+                    (value - x.ln_1p()).abs() <= rounding * x.ln_1p(),
+                    "{dtype:?} {x}: {value:e}"
+                );
+                assert!((slope * (1.0 + x) - 1.0).abs() < *rounding, "{dtype:?} {x}: {slope:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sure_softmax_keeps_the_digits_of_its_doubt() {
+        for (dtype, rounding) in &TYPES[..2] {
+            for d in [10.0f64, 20.0, 40.0, 60.0] {
+                // The largest stands second, and twice.
+                let [log, _] =
+                    at(&[0.0, d, 0.0], *dtype, |x| log_softmax(&x.unsqueeze(0)?)?.narrow(1, 1, 1));
+                let wanted = -(2.0 * (-d).exp()).ln_1p();
+                assert!((log[0] / wanted - 1.0).abs() < 20.0 * rounding, "{dtype:?} {d}: {log:?}");
+                let [log, _] = at(&[d, 0.0, d], *dtype, |x| log_softmax(&x.unsqueeze(0)?));
+                let wanted = -(1.0 + (-d).exp()).ln_1p();
+                assert!((log[0] - wanted).abs() < *rounding && log[0] == log[2], "{log:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_of_a_sum_of_powers_are_the_softmax_whichever_is_largest() {
+        for x in
+            [[1.0, 2.0, 3.0], [3.0, 1.0, 2.0], [2.0, 2.0, 1.0], [1.0, 1.0, 1.0], [1e6, 0.0, 1e6]]
+        {
+            let [value, slopes] = at(&x, DType::F64, |x| log_sum_exp(&x.unsqueeze(0)?));
+            let powers = x.map(|z| (z - x[0].max(x[1]).max(x[2])).exp());
+            let sum: f64 = powers.iter().sum();
+            assert!((value[0] - sum.ln() - x[0].max(x[1]).max(x[2])).abs() < 1e-14);
+            for (slope, power) in slopes.iter().zip(powers) {
+                assert!((slope - power / sum).abs() < 1e-15, "{x:?}: {slopes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn mixtures_by_hand() {
+        let log = |p: f64| Tensor::new(&[[p.ln()]], &Device::Cpu).unwrap();
+        for (p, q, w) in [(0.5, 0.1, 0.25), (0.1, 0.5, 0.25), (0.3, 0.3, 0.9), (1.0, 1e-300, 1e-12)]
+        {
+            let found = log_mixture(&log(p), &log(q), w).unwrap();
+            assert_eq!(found.dims(), [1, 1]);
+            let found = found.flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
+            assert!((found - (w * p + (1.0 - w) * q).ln()).abs() < 1e-14, "{p} {q} {w}");
+        }
+        // log(1 − w), to its own digits.
+        let found = log_mixture(&log(1e-300), &log(1.0), 1e-12).unwrap();
+        let found = found.flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
+        assert!((found / (-1e-12f64).ln_1p() - 1.0).abs() < 1e-14, "{found:e}");
+    }
+
+    #[test]
+    fn lengths_and_deviations_by_hand() {
+        let x = Tensor::new(&[[3.0, 4.0], [0.0, 0.0], [1e300, 0.0], [1e-13, 0.0]], &Device::Cpu);
+        let found = unit(&x.unwrap()).unwrap().to_vec2::<f64>().unwrap();
+        let wanted = [[0.6, 0.8], [0.0, 0.0], [1.0, 0.0], [1e-13, 0.0]];
+        for (found, wanted) in found.concat().iter().zip(wanted.concat()) {
+            assert!((found - wanted).abs() < 1e-15, "{found} {wanted}");
+        }
+        let x = Tensor::new(&[[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]], &Device::Cpu).unwrap();
+        let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();
+        assert!((found[0][2] - 0.5f64.sqrt()).abs() < 1e-15 && found[0][1].abs() < 1e-15);
+        assert_eq!(found[1], [0.0; 3]);
+        // The mean of equal numbers is another by its rounding.
+        for dtype in [DType::F64, DType::F32] {
+            let x = Tensor::full(0.1, (1, 1000), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let centred = x.broadcast_sub(&x.mean_keepdim(1).unwrap()).unwrap();
+            let largest = |x: &Tensor| {
+                x.abs().unwrap().max_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>()
+            };
+            assert!(largest(&centred).unwrap() > 0.0, "{dtype:?}");
+            assert_eq!(largest(&unit_deviations(&x).unwrap()).unwrap(), 0.0, "{dtype:?}");
+        }
+        // A deviation a thousand times the rounding is one.
+        let x = Tensor::new(&[[1.0, 1.0 + 1e-12]], &Device::Cpu).unwrap();
+        let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();
+        assert!((found[0][1] - 0.5f64.sqrt()).abs() < 1e-3, "{found:?}");
+    }
+
+    #[test]
+    fn a_root_and_a_row_without_a_column_by_hand() {
+        let [values, slopes] = at(&[0.0, 4.0], DType::F64, root);
+        assert_eq!((values, slopes), (vec![0.0, 2.0], vec![0.5, 0.25]));
+        let x = Tensor::new(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &Device::Cpu).unwrap();
+        let found = without(&x, &[0, 2]).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(found, [[2.0, 3.0], [4.0, 5.0]]);
+    }
 }

@@ -146,7 +146,7 @@ use losses::Likelihood;
 use models::{Architecture, Mlp};
 
 use crate::experiment::{Curve, Outcome, Task};
-use crate::schemes::{VariationalCourse, VariationalStart, area, at_most};
+use crate::schemes::{VariationalCourse, VariationalStart, area};
 
 pub(super) use fashion::FASHION;
 pub(super) use prior::PRIOR;
@@ -311,7 +311,9 @@ impl Protocol<'_> {
             arm(name, mean, prior)?;
         }
         for &(name, curvature) in student.structures.iter().take(self.n_structures) {
-            let data = at_most(self.train, self.most_curvature)?;
+            let mut part = rng.split("curvature").permutation(self.train.n_objects());
+            part.truncate(self.most_curvature);
+            let data = self.train.rows(&part)?;
             let mean = teacher.gaussian.mean();
             let weights = Params::from_vec(teacher.gaussian.layout(), mean, &task.session.device)?;
             let likelihood = &self.likelihood;

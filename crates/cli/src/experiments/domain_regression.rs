@@ -16,7 +16,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiment::{Curve, Outcome, Part, Task};
-use crate::schemes::{CHUNK, apart};
+use crate::schemes::{CHUNK, apart, some_rows};
 use crate::session::Scale;
 
 pub(super) use tables::REGRESSION;
@@ -322,10 +322,9 @@ fn measures(
     arm: &str,
 ) -> Result<BTreeMap<String, Curve>> {
     let own: &dyn DomainMap = if arm.starts_with("sine") { &Sine } else { &Identity };
-    let part = |data: &Dataset| data.x().narrow(0, 0, N_MEASURED.min(data.n_objects()));
     let mut rng = study.rng.split("measures");
-    let known = own.apply(&part(big)?, &mut rng)?;
-    let seen = teacher.map.apply(&part(small)?, &mut rng)?;
+    let known = own.apply(&some_rows(big.x(), N_MEASURED, &mut rng)?, &mut rng)?;
+    let seen = teacher.map.apply(&some_rows(small.x(), N_MEASURED, &mut rng)?, &mut rng)?;
     apart(&seen, &known, N_MEASURED, &mut rng)
 }
 

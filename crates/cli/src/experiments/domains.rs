@@ -20,7 +20,7 @@ use super::base::{
 };
 use crate::experiment::{Curve, Outcome, Part, Task};
 use crate::schemes::{
-    CHUNK, Course, Examination, apart, at_most, scores, train_segments, train_through,
+    CHUNK, Course, Examination, apart, at_most, scores, some_rows, train_segments, train_through,
 };
 use crate::session::Scale;
 
@@ -109,7 +109,8 @@ impl<'a> Study<'a> {
     fn teacher(&self, data: &Dataset, map: &dyn DomainMap) -> Result<Teacher> {
         let data = at_most(data, self.settings.most()[0])?;
         let mut noise = self.rng.split("teacher's view");
-        let sample = map.apply(at_most(&data, N_MEASURED)?.x(), &mut noise)?;
+        let sample = some_rows(data.x(), N_MEASURED, &mut self.rng.split("teacher's sample"))?;
+        let sample = map.apply(&sample, &mut noise)?;
         let mut widths = TEACHER;
         widths[0] = sample.dims2()?.1;
         let network = perceptron(&widths);
@@ -170,7 +171,8 @@ impl<'a> Study<'a> {
         let answers = Predictions::new(&scores(&teacher.network, &teacher.w, &seen)?)?;
         let exam = Examination::new(&self.test)?;
         let own = exam.once(&answers)?;
-        let small = map.apply(at_most(&self.small, N_MEASURED)?.x(), &mut rng.split("measures"))?;
+        let mut draws = rng.split("measures");
+        let small = map.apply(&some_rows(self.small.x(), N_MEASURED, &mut draws)?, &mut draws)?;
         let mut draws = rng.split("proxy distance");
         let mut measures = apart(&small, &teacher.sample, N_MEASURED, &mut draws)?;
         let consistency = own.get("accuracy").context("no accuracy was taken")?;

@@ -125,7 +125,7 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
     for (((row, _), mut record), p) in arms.iter().zip(records).zip(of_arms) {
         record.push("max_min", stats::mean(&p.spreads()));
         outcome.add(row, record.finish()?);
-        let shown = (0..N_SHOWN).flat_map(|i| p.probabilities(i)).collect();
+        let shown = (0..N_SHOWN).filter_map(|i| p.probabilities(i)).flatten().copied().collect();
         outcome.arrays.insert(format!("distributions {row}"), FiniteOrNull(shown));
     }
     for (&(temperature, lambda), p) in cells.iter().zip(of_cells) {
@@ -133,9 +133,9 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
         outcome.add(&format!("grid/T{temperature}/lambda{lambda}"), [spread].into());
     }
     let map = |object: usize, class: usize| {
-        of_cells
-            .iter()
-            .map(move |p| p.probabilities(object).get(class).copied().unwrap_or(f64::NAN))
+        of_cells.iter().map(move |p| {
+            p.probabilities(object).and_then(|g| g.get(class)).copied().unwrap_or(f64::NAN)
+        })
     };
     let maps = GRID_OBJECTS
         .into_iter()
@@ -160,7 +160,7 @@ fn truths(scores: &Tensor, exam: &Examination) -> Result<Outcome> {
     }
     for (name, temperature) in [("truth", 1.0), ("truth at T = 10", HOT)] {
         let p = Predictions::new(&(scores / temperature)?)?;
-        let shown = (0..N_SHOWN).flat_map(|i| p.probabilities(i)).collect();
+        let shown = (0..N_SHOWN).filter_map(|i| p.probabilities(i)).flatten().copied().collect();
         outcome.arrays.insert(format!("distributions {name}"), FiniteOrNull(shown));
     }
     Ok(outcome)

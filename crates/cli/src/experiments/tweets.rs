@@ -136,12 +136,18 @@ impl Parts {
     fn new(task: &Task, settings: Settings, rng: &Rng) -> Result<Self> {
         let texts = task.session.texts(ID)?;
         let most = settings.most_texts.unwrap_or([usize::MAX; 3]);
-        let first = |part: &Labelled, most: usize| {
-            let indices: Vec<u32> = (0..part.texts.len().min(most) as u32).collect();
-            part.rows(&indices)
+        // A part is a random one, the same for all seeds: files often go by class.
+        let some = |part: &Labelled, most: usize| {
+            let n = part.texts.len();
+            let mut indices: Vec<usize> = (0..n).collect();
+            if n > most {
+                indices = Rng::new(0).split("texts").permutation(n);
+                indices.truncate(most);
+            }
+            part.rows(&indices.into_iter().map(|i| i as u32).collect::<Vec<_>>())
         };
-        let [all, test] = [first(&texts.train, most[0]), first(&texts.test, most[1])];
-        let extra = texts.extra.as_ref().map(|extra| first(extra, most[2]));
+        let [all, test] = [some(&texts.train, most[0]), some(&texts.test, most[1])];
+        let extra = texts.extra.as_ref().map(|extra| some(extra, most[2]));
         let order = rng.split("held out").permutation(all.texts.len());
         let order: Vec<u32> = order.into_iter().map(|i| i as u32).collect();
         let (held_out, train) = order.split_at(order.len() / ONE_IN);

@@ -202,19 +202,26 @@ pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Resu
 
 /// How far φ(x) lies from the teacher's own objects: proxy A-distance and squared maximum mean discrepancy, as metrics.
 ///
-/// At most `most` of either sample are looked at.
+/// At most `most` random objects of either sample are looked at.
 pub fn apart(
     mapped: &Tensor,
     own: &Tensor,
     most: usize,
     rng: &mut Rng,
 ) -> Result<BTreeMap<String, Curve>> {
-    let part = |x: &Tensor| x.narrow(0, 0, most.min(x.dim(0)?));
+    let mut part = |x: &Tensor| some_rows(x, most, rng);
     let (mapped, own) = (part(mapped)?, part(own)?);
     let distance = proxy_distance(&mapped, &own, rng)?;
-    let discrepancy = kernel_discrepancy(&mapped, &own)?;
+    let discrepancy = kernel_discrepancy(&mapped, &own, rng)?;
     let metrics = [("proxy_distance", distance), ("discrepancy", discrepancy)];
     Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).into())
+}
+
+/// `most` random rows, or all where there are no more.
+pub fn some_rows(x: &Tensor, most: usize, rng: &mut Rng) -> Result<Tensor> {
+    let order = rng.permutation(x.dim(0)?);
+    let chosen: Vec<u32> = order.iter().take(most).map(|&i| i as u32).collect();
+    Ok(x.contiguous()?.index_select(&Tensor::new(chosen, x.device())?, 0)?)
 }
 
 /// The first `most` objects, or all where there are no more.
@@ -343,6 +350,31 @@ mod tests {
     pub(super) fn task(session: &Session) -> Task<'_> {
         let progress = ProgressBar::hidden();
         Task { session, part: Part::Seed(0), shared: None, progress }
+    }
+
+    #[test]
+    fn domains_are_compared_by_random_objects() {
+        // The first 300 objects are alike; of the others of φ(x) none is.
+        let mut rng = Rng::new(0);
+        let mut objects = |n: usize, shift: f64| {
+            let values = (0..5 * n).map(|_| (shift + rng.normal()) as f32).collect();
+            Tensor::from_vec::<_, f32>(values, (n, 5), &Device::Cpu).unwrap()
+        };
+        let own = objects(600, 0.0);
+        let mapped = Tensor::cat(&[objects(300, 0.0), objects(2700, 6.0)], 0).unwrap();
+        let mut rng = Rng::new(1);
+        let [first, second] = [(); 2].map(|()| apart(&mapped, &own, 300, &mut rng).unwrap());
+        for (found, least) in [("proxy_distance", 1.0), ("discrepancy", 0.2)] {
+            let [first, second] = [&first, &second].map(|measures| last(measures, found));
+            assert!(first > least && second > least && first != second, "{first} {second}");
+        }
+        // All of fewer, in some order.
+        let mut all = some_rows(&own, 700, &mut rng).unwrap().to_vec2::<f32>().unwrap();
+        let mut wanted = own.to_vec2::<f32>().unwrap();
+        for rows in [&mut all, &mut wanted] {
+            rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        }
+        assert_eq!(all, wanted);
     }
 
     #[test]

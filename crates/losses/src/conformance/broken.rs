@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::tests::{data, mean, normal};
+use super::tests::{all_known, data, mean, normal};
 use super::*;
 use crate::stable::{log_mixture, log_softmax};
 use crate::{Distillation, Divergence, TemperatureScale, distillation, divergence};
@@ -95,7 +95,7 @@ fn a_square_of_the_temperature_too_few_or_too_many_is_caught_by_the_hot_limit() 
 }
 
 fn everyone(batch: &Batch) -> Result<Dataset> {
-    batch.dataset(&data().known_for(&[0, 1, 2, 3])?)
+    batch.dataset(&all_known())
 }
 
 #[test]
@@ -294,4 +294,39 @@ fn numbers_that_do_not_fit_are_caught_by_single_precision_and_the_extremes() {
     // The eighth power of 1e6 is a number of f64 alone.
     let power = |z: &Tensor, batch: &Batch| Ok(gap(z, batch)?.sqr()?.sqr()?.mean_all()?);
     assert_eq!(failures(&power, mean()), ["finite at extremes"]);
+}
+
+#[test]
+fn a_mask_that_multiplies_is_caught_by_what_stands_outside() {
+    let data = data();
+    // 0 · NaN is NaN, and 0 · ∞ too.
+    let multiplied = |z: &Tensor, batch: &Batch| {
+        let (log_g, log_s) = answers(z, batch, T)?;
+        let known: Vec<f64> =
+            batch.objects.iter().map(|&i| if i == 2 { 0.0 } else { 1.0 }).collect();
+        let known = Tensor::new(known, z.device())?.to_dtype(z.dtype())?;
+        Ok((kl(&log_s, &log_g)? * known)?.mean_all()?)
+    };
+    let masked = || vec![Promise::Mask { known: vec![0, 1, 3] }];
+    assert_eq!(failures(&multiplied, masked()), ["mask"]);
+    let in_single = |z: &Tensor, batch: &Batch| match z.dtype() {
+        candle_core::DType::F32 => multiplied(z, batch),
+        _ => {
+            divergence(z, &batch.dataset(&data)?, Divergence::ForwardKl, T, TemperatureScale::None)
+        }
+    };
+    assert_eq!(failures(&in_single, masked()), ["mask"]);
+    // A mask that is not looked at, though all numbers are finite.
+    let unmasked = |z: &Tensor, batch: &Batch| {
+        let (log_g, log_s) = answers(z, batch, T)?;
+        Ok(kl(&log_s, &log_g)?.mean_all()?)
+    };
+    assert_eq!(failures(&unmasked, masked()), ["mask"]);
+    // One that picks is right, and a mask of everybody is no question.
+    let picked = |z: &Tensor, batch: &Batch| {
+        divergence(z, &batch.dataset(&data)?, Divergence::ForwardKl, T, TemperatureScale::None)
+    };
+    assert!(failures(&picked, masked()).is_empty());
+    let everyone = vec![Promise::Mask { known: vec![0, 1, 2, 3] }];
+    assert_eq!(failures(&picked, everyone), ["mask"]);
 }

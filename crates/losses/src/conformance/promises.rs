@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::evaluate::{Point, at_subject, gap, largest, objects, point, relative};
+use super::evaluate::{Point, at_subject, gap, largest, numbers, objects, point, relative};
 use super::{Answer, Compared, EXACT, Limit, Role, Subject};
 use crate::error::Result;
 
@@ -38,6 +38,32 @@ pub(super) fn twice(subject: &Subject<'_>, factor: f64) -> Answer {
     // Each of the two copies has half of the slope.
     let half: Vec<f64> = was.gradient.iter().map(|slope| 0.5 * factor * slope).collect();
     agree(&both, factor * was.value, &[half.clone(), half].concat(), EXACT)
+}
+
+pub(super) fn mask(subject: &Subject<'_>, known: &[usize]) -> Answer {
+    let objects = objects(subject)?;
+    if objects.iter().all(|i| known.contains(i)) {
+        return Ok((false, "wanted an object outside the mask, found none".to_owned()));
+    }
+    let values = numbers(&subject.teacher)?;
+    let per_object = values.len() / objects.len();
+    for dtype in [DType::F64, DType::F32] {
+        let at = |teacher: &Tensor| point(subject.loss, &subject.student, teacher, &objects, dtype);
+        let was = at(&subject.teacher)?;
+        for hole in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let holed = values.iter().enumerate();
+            let holed =
+                holed.map(|(at, v)| if known.contains(&(at / per_object)) { *v } else { hole });
+            let teacher = &subject.teacher;
+            let holed =
+                Tensor::from_vec(holed.collect::<Vec<f64>>(), teacher.shape(), teacher.device())?;
+            let (is_same, finding) = agree(&at(&holed)?, was.value, &was.gradient, EXACT)?;
+            if !is_same {
+                return Ok((false, format!("{finding}, with {hole} outside, {dtype:?}")));
+            }
+        }
+    }
+    Ok((true, "NaN, inf and -inf outside play no part".to_owned()))
 }
 
 pub(super) fn shift(subject: &Subject<'_>, role: Role) -> Answer {

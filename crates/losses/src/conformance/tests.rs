@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Rng, Targets};
 
 use super::*;
+use crate::distillation::composed;
 use crate::divergence::tests::{KINDS, taught};
 use crate::features::{
     AttentionGap, Kernel, attention, hint, information, probabilistic, relational_angle,
@@ -23,7 +24,12 @@ pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
 
 /// Four objects of three classes, of which the teacher has answered for three.
 pub(super) fn data() -> Dataset {
-    taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1)).known_for(&[0, 1, 3]).unwrap()
+    all_known().known_for(&[0, 1, 3]).unwrap()
+}
+
+/// The same, answered for all.
+pub(super) fn all_known() -> Dataset {
+    taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1))
 }
 
 fn subject<'a>(loss: Loss<'a>, promises: Vec<Promise<'a>>) -> Subject<'a> {
@@ -32,6 +38,11 @@ fn subject<'a>(loss: Loss<'a>, promises: Vec<Promise<'a>>) -> Subject<'a> {
 
 pub(super) fn mean<'a>() -> Vec<Promise<'a>> {
     vec![Promise::AnyOrder, Promise::Twice { factor: 1.0 }]
+}
+
+/// 𝓘 of [`data`].
+fn masked<'a>() -> Promise<'a> {
+    Promise::Mask { known: vec![0, 1, 3] }
 }
 
 fn nonnegative<'a>() -> Vec<Promise<'a>> {
@@ -73,7 +84,19 @@ fn distillation_in_every_form() {
         let loss = |z: &Tensor, batch: &Batch| distillation(z, &batch.dataset(&data)?, &config);
         let mut promises = if is_nonnegative { nonnegative() } else { mean() };
         promises.extend(shifts());
+        promises.push(masked());
         assert_passes(name, &subject(&loss, promises));
+        // The form for other devices and types.
+        let loss = |z: &Tensor, batch: &Batch| {
+            let batch = batch.dataset(&data)?;
+            let Targets::Classes { labels, .. } = batch.y() else {
+                unreachable!("classes went in")
+            };
+            composed(z, labels, batch.soft(), &config)
+        };
+        let mut promises = if is_nonnegative { nonnegative() } else { mean() };
+        promises.push(masked());
+        assert_passes(&format!("composed {name}"), &subject(&loss, promises));
     }
 }
 
@@ -88,7 +111,7 @@ fn divergences_of_every_kind() {
                 divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
             };
             let mut promises = nonnegative();
-            promises.push(Promise::ZeroAtTeacher);
+            promises.extend([Promise::ZeroAtTeacher, masked()]);
             if kind != Divergence::Logits {
                 promises.extend(shifts());
             }
@@ -98,7 +121,7 @@ fn divergences_of_every_kind() {
                 standardised_divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
             };
             let mut promises = nonnegative();
-            promises.push(Promise::ZeroAtTeacher);
+            promises.extend([Promise::ZeroAtTeacher, masked()]);
             promises.extend(shifts().into_iter().chain(scales()));
             assert_passes(&format!("standardised {name}"), &subject(&standard, promises));
         }
@@ -152,7 +175,7 @@ fn other_losses_of_scores() {
     };
     let loss = |z: &Tensor, batch: &Batch| decoupled(z, &batch.dataset(&data)?, &config);
     let mut promises = nonnegative();
-    promises.push(Promise::ZeroAtTeacher);
+    promises.extend([Promise::ZeroAtTeacher, masked()]);
     promises.extend(shifts());
     assert_passes("decoupled", &subject(&loss, promises));
 
@@ -165,9 +188,10 @@ fn other_losses_of_scores() {
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&data)?, &config);
     let mut promises = nonnegative();
     promises.extend(shifts());
+    promises.push(masked());
     assert_passes("correlation", &subject(&loss, promises));
     // At the teacher each class has a correlation of 1, over the known objects alone: an object unknown counts as 0.
-    let everyone = data.clone().known_for(&[0, 1, 2, 3]).unwrap();
+    let everyone = all_known();
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
     assert_passes("correlation of all", &subject(&loss, vec![Promise::ZeroAtTeacher]));
 }
@@ -178,11 +202,13 @@ fn a_loss_of_several_teachers() {
     for temperature in [1.0, 4.0] {
         let loss = |z: &Tensor, batch: &Batch| dirichlet(z, &batch.dataset(&data)?, temperature);
         let mut promises = mean();
-        promises.push(Promise::Shift(Role::Teacher));
+        promises.extend([Promise::Shift(Role::Teacher), masked()]);
         // One member, as a shift moves a whole row; and two.
         assert_passes("dirichlet", &subject(&loss, promises));
         let (student, teacher) = (normal(&[4, 3], 0), normal(&[4, 6], 1));
-        let several = Subject { loss: &loss, student, teacher, promises: mean() };
+        let mut promises = mean();
+        promises.push(masked());
+        let several = Subject { loss: &loss, student, teacher, promises };
         assert_passes("dirichlet of two", &several);
     }
 }
@@ -196,7 +222,9 @@ fn losses_of_values() {
         let config =
             Regression { teacher_weight: 0.4, label_variance: 0.7, teacher_variance: 0.2, weights };
         let loss = |f: &Tensor, batch: &Batch| regression(f, &batch.dataset(&data)?, &config);
-        assert_passes("regression", &subject(&loss, mean()));
+        let mut promises = mean();
+        promises.push(masked());
+        assert_passes("regression", &subject(&loss, promises));
     }
     let loss = |f: &Tensor, batch: &Batch| squared_error(f, &batch.teacher);
     let mut promises = nonnegative();

@@ -101,6 +101,44 @@ fn the_fused_kernel_equals_the_formula_with_its_gradient() {
 }
 
 #[test]
+fn what_stands_outside_the_mask_is_not_looked_at_in_any_type() {
+    let cpu = Device::Cpu;
+    let labels = Tensor::new(&[2u32, 0, 1], &cpu).unwrap();
+    let scores =
+        Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5], [1.0, 0.25, 0.0]], &cpu).unwrap();
+    let at = |hole: f64, dtype: DType, config: &Distillation| {
+        let x = Tensor::new(&[[1.0, 0.0, 1.5], [hole; 3], [-1.0, 2.0, 0.5]], &cpu).unwrap();
+        let data = Dataset::new(x, Targets::Classes { labels: labels.clone(), n_classes: 3 });
+        let data = data.unwrap().taught_by(3, |x| Ok(x.clone())).unwrap();
+        let data = data.known_for(&[0, 2]).unwrap();
+        let z = Var::from_tensor(&scores.to_dtype(dtype).unwrap()).unwrap();
+        let loss = distillation(&z, &data, config).unwrap();
+        let gradients = loss.backward().unwrap();
+        let slopes = gradients.get(&z).unwrap().to_dtype(DType::F64).unwrap();
+        (value(&loss), slopes.flatten_all().unwrap().to_vec1::<f64>().unwrap())
+    };
+    for config in variants() {
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            let (value, slopes) = at(0.0, dtype, &config);
+            let (exact, exact_slopes) = at(0.0, DType::F64, &config);
+            // Half a dozen roundings of bf16, which has 8 bits.
+            assert!(
+                (value - exact).abs() < 0.05 * exact.abs().max(1.0),
+                "{config:?} {dtype:?} {value} {exact}"
+            );
+            assert!(distance(&slopes, &exact_slopes) < 0.05, "{config:?} {dtype:?}");
+            for hole in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                assert_eq!(
+                    at(hole, dtype, &config),
+                    (value, slopes.clone()),
+                    "{config:?} {dtype:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn students_side_by_side_are_students_alone() {
     let mut rng = Rng::new(8);
     let (configs, data) = (variants(), batch(7, 4, &mut rng));
@@ -162,7 +200,7 @@ fn without_teacher_is_cross_entropy() {
 fn lambda_one_forgets_the_labels() {
     let mut rng = Rng::new(3);
     let (scores, data) = (random(6, 3, 1.0, &mut rng), batch(6, 3, &mut rng));
-    let data = data.known_for(&[0, 1, 2, 3, 4, 5]).unwrap();
+    let data = data.taught_by(6, |x| Ok(x.clone())).unwrap();
     let other = Tensor::from_vec(vec![0u32; 6], 6, &Device::Cpu).unwrap();
     let relabelled =
         Dataset::new(data.x().clone(), Targets::Classes { labels: other, n_classes: 3 });
@@ -178,7 +216,7 @@ fn a_hot_teacher_matches_centred_scores() {
     let mut rng = Rng::new(4);
     let (m, k) = (5, 4);
     let (scores, data) = (random(m, k, 1.0, &mut rng), batch(m, k, &mut rng));
-    let data = data.known_for(&[0, 1, 2, 3, 4]).unwrap();
+    let data = data.taught_by(m, |x| Ok(x.clone())).unwrap();
     let found =
         gradient(&distillation(&scores, &data, &Distillation::hinton(1.0, 1e4)).unwrap(), &scores);
     let centred = |t: &Tensor| {
@@ -267,6 +305,58 @@ fn the_teacher_receives_no_gradient() {
             assert!(gradients.get(&teacher).is_none() && gradients.get(&scores).is_some());
         }
     }
+}
+
+#[test]
+fn every_setting_outside_its_range_is_refused_by_name() {
+    let mut rng = Rng::new(9);
+    let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+    let good = Distillation::sum_of_both();
+    type Field = fn(&mut Distillation) -> &mut f64;
+    let set: [(&str, &str, Field); 5] = [
+        ("label weight", "[0, ∞)", |config| &mut config.label_weight),
+        ("label weight outside 𝓘", "[0, ∞)", |config| &mut config.unknown_label_weight),
+        ("teacher weight", "[0, ∞)", |config| &mut config.teacher_weight),
+        ("teacher temperature", "(0, ∞)", |config| &mut config.teacher_temperature),
+        ("student temperature", "(0, ∞)", |config| &mut config.student_temperature),
+    ];
+    for (name, range, field) in set {
+        for value in [-1.0, f64::NAN, f64::INFINITY] {
+            let mut config = good;
+            *field(&mut config) = value;
+            let message = distillation(&scores, &data, &config).unwrap_err().to_string();
+            assert_eq!(message, format!("{name} must lie in {range}, got {value}"));
+        }
+        let mut zero = good;
+        *field(&mut zero) = 0.0;
+        assert_eq!(distillation(&scores, &data, &zero).is_ok(), range == "[0, ∞)", "{name}");
+    }
+    let wide = data.clone().taught_by(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
+    let message = distillation(&scores, &wide, &good).unwrap_err().to_string();
+    assert_eq!(message, "answers of the teacher: wanted [4, 3], found [4, 6]");
+    let values =
+        Dataset::new(scores.as_tensor().clone(), Targets::Values(scores.as_tensor().clone()));
+    let message = distillation(&scores, &values.unwrap(), &good).unwrap_err().to_string();
+    assert_eq!(message, "distillation wanted hard targets that are classes, found values");
+}
+
+#[test]
+fn the_square_of_the_temperature_is_the_students() {
+    let mut rng = Rng::new(10);
+    let (scores, data) = (random(4, 3, 1.0, &mut rng), batch(4, 3, &mut rng));
+    let soft = |scale| {
+        let config = Distillation {
+            label_weight: 0.0,
+            unknown_label_weight: 0.0,
+            teacher_temperature: 5.0,
+            student_temperature: 2.0,
+            scale,
+            ..Distillation::sum_of_both()
+        };
+        value(&distillation(&scores, &data, &config).unwrap())
+    };
+    let (with, without) = (soft(TemperatureScale::Squared), soft(TemperatureScale::None));
+    assert!((with - 4.0 * without).abs() < EXACT, "{with} {without}");
 }
 
 #[test]

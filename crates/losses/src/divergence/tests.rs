@@ -58,6 +58,59 @@ fn gradient(loss: &Tensor, scores: &Var) -> Vec<f64> {
 }
 
 #[test]
+fn batches_and_temperatures_that_do_not_fit_are_refused() {
+    let (z, data) = pair(1);
+    let message = |z: &Tensor, data: &Dataset, temperature: f64| {
+        let (kind, scale) = (Divergence::ForwardKl, TemperatureScale::None);
+        divergence(z, data, kind, temperature, scale).unwrap_err().to_string()
+    };
+    for (t, printed) in [(0.0, "0"), (-1.0, "-1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        let wanted = format!("temperature must lie in (0, ∞), got {printed}");
+        assert_eq!(message(&z, &data, t), wanted);
+    }
+    let (nobody, empty) = (z.narrow(0, 0, 0).unwrap(), data.rows(&[]).unwrap());
+    let wanted = "objects of a batch: wanted at least 1, found 0";
+    assert_eq!(message(&nobody, &empty, 1.0), wanted);
+    assert_eq!(dirichlet(&nobody, &empty, 1.0).unwrap_err().to_string(), wanted);
+    let fewer = dirichlet(&z.narrow(0, 0, 4).unwrap(), &data, 1.0).unwrap_err().to_string();
+    assert_eq!(fewer, "objects of the scores: wanted 6, found 4");
+    // Columns of a wider tensor are scores as any.
+    let wide = Tensor::cat(&[z.as_tensor(), z.as_tensor()], 1).unwrap();
+    let (data, columns) = (data.known_for(&[1, 4]).unwrap(), wide.narrow(1, 5, 5).unwrap());
+    let kind = Divergence::ReverseKl;
+    assert_eq!(of(&columns, &data, kind, 2.0), of(&z, &data, kind, 2.0));
+}
+
+#[test]
+fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
+    let config = |object_weight, class_weight| Correlation {
+        object_weight,
+        class_weight,
+        temperature: 1.0,
+        scale: TemperatureScale::None,
+    };
+    let (z, data) = pair(0);
+    let v = data.soft().unwrap().scores();
+    let near = (v + (z.as_tensor() * 1e-3).unwrap()).unwrap();
+    let number = |z: &Tensor, config: &Correlation| -> f64 {
+        correlation(z, &data, config).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    };
+    for config in [config(1.0, 0.0), config(0.0, 1.0)] {
+        let (double, single) =
+            (number(&near, &config), number(&near.to_dtype(DType::F32).unwrap(), &config));
+        // The logits, at most 6, are rounded at 4e-7, their gap is 1e-3 of them.
+        assert!(double < 1e-5 && (single / double - 1.0).abs() < 5e-3, "{double:e} {single:e}");
+    }
+    // Even answers: no correlation of an object or of a class, in the student or in both.
+    let even = z.zeros_like().unwrap();
+    assert!((number(&even, &config(1.0, 0.0)) - 1.0).abs() < EXACT);
+    assert!((number(&even, &config(0.0, 1.0)) - 1.0).abs() < EXACT);
+    let both = taught(vec![0, 4, 2, 2, 1, 3], &even);
+    let loss = correlation(&even, &both, &config(2.0, 0.5)).unwrap().to_scalar::<f64>().unwrap();
+    assert!((loss - 2.5).abs() < EXACT);
+}
+
+#[test]
 fn every_loss_of_scores_equals_pytorch() {
     let (z, v) = (ramp(5, 1, (4, 4)), ramp(7, 3, (4, 4)));
     // What stands where there is no answer must not matter.

@@ -6,6 +6,7 @@ use core_tensors::Error;
 use super::check_objects;
 use crate::answers::check_range;
 use crate::error::Result;
+use crate::stable::softplus;
 
 /// Negative logarithm of a Gaussian density of the teacher's features, averaged over the batch; shape ().
 ///
@@ -39,10 +40,7 @@ pub fn information(
     let teacher = teacher.detach().to_dtype(mean.dtype())?;
     let squares = (mean - teacher)?.sqr()?.reshape((m, c, ()))?; // (m, c, n)
     let n = squares.dim(2)?;
-    // log(1 + exp α) = ½ (α + |α|) + log(1 + exp −|α|), whose slope is ½ at 0 whichever sign |α| is given there.
-    let size = alpha.abs()?;
-    let rest = (size.neg()?.exp()? + 1.0)?.log()?;
-    let variance = (((alpha + size)? * 0.5)? + (rest + smallest_variance)?)?; // (c,)
+    let variance = (softplus(alpha)? + smallest_variance)?; // (c,)
     let weighed = squares.sum(2)?.sum(0)?.div(&variance)?; // (c,)
     let total = (weighed.sum_all()? + (variance.log()?.sum_all()? * (m * n) as f64)?)?;
     Ok((total * (0.5 / m as f64))?)

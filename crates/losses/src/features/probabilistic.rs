@@ -1,9 +1,8 @@
 //! Probabilistic knowledge transfer: which objects of the batch are neighbours, as a conditional distribution.
 
-use candle_core::Tensor;
-use core_tensors::Error;
+use candle_core::{DType, Tensor};
 
-use super::rows;
+use super::several;
 use crate::divergence::kl;
 use crate::error::Result;
 use crate::stable::{log_sum_exp, unit, without};
@@ -21,18 +20,17 @@ const SMALLEST_SIMILARITY: f64 = 1e-7;
 /// Source: Passalis & Tefas (2018), where the sum is not divided by m. Their code counts j = i too, with K = 1, and takes the
 /// mean over all pairs, a further 1/m.
 pub fn probabilistic(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let (student, teacher) = rows(student, teacher)?;
-    let m = student.dim(0)?;
-    if m < 2 {
-        return Err(Error::mismatch("objects of a batch with neighbours", "at least 2", m).into());
-    }
+    let (student, teacher) = several(student, teacher)?;
     let each = kl(&log_neighbours(&teacher)?, &log_neighbours(&student)?)?; // (m,)
-    Ok(each.mean_all()?)
+    Ok(each.mean_all()?.to_dtype(student.dtype())?)
 }
 
-/// log p, (m, m − 1): the objects other than that of the row.
+/// log p, (m, m − 1), f64: the objects other than that of the row.
+///
+/// ½ (1 + cos) of features that are almost opposite is a difference of nearly equal numbers; f64 keeps its digits down to
+/// the floor.
 fn log_neighbours(features: &Tensor) -> candle_core::Result<Tensor> {
-    let directions = unit(features)?;
+    let directions = unit(&features.to_dtype(DType::F64)?)?;
     let cosines = directions.matmul(&directions.t()?)?;
     let own: Vec<u32> = (0..cosines.dim(0)? as u32).collect();
     let similarities = without(&cosines, &own)?.affine(0.5, 0.5)?; // (m, m − 1)

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::rows;
+use super::several;
 use crate::error::Result;
 use crate::stable::{root, unit};
 
@@ -10,12 +10,12 @@ use crate::stable::{root, unit};
 ///
 /// m⁻² Σᵢⱼ l(ψˢᵢⱼ − ψᵀᵢⱼ),  ψᵢⱼ = ‖fᵢ − fⱼ‖ / μ,  l(d) = ½ d² for |d| ≤ 1, else |d| − ½
 ///
-/// with μ the mean of the distances that are not 0. `student` and `teacher` f are (m, …), of any sizes; maps count as rows.
-/// Memory goes as m² d.
+/// with μ the mean of the distances that are not 0. `student` and `teacher` f are (m, …), m ≥ 2, of any sizes; maps count as
+/// rows. Memory goes as m² d.
 ///
 /// Source: Park et al. (2019), RKD-D, where the sum over i ≠ j is not divided; the mean and μ are those of the authors' code.
 pub fn relational_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let (student, teacher) = rows(student, teacher)?;
+    let (student, teacher) = several(student, teacher)?;
     Ok(mean_huber(&(distances(&student)? - distances(&teacher)?)?)?)
 }
 
@@ -23,13 +23,13 @@ pub fn relational_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor>
 ///
 /// m⁻³ Σᵢⱼₖ l(cosˢ∠ijk − cosᵀ∠ijk),  cos∠ijk = ⟨fᵢ − fⱼ, fₖ − fⱼ⟩ / (‖fᵢ − fⱼ‖ ‖fₖ − fⱼ‖), 0 where two objects coincide
 ///
-/// with l as in [`relational_distance`]. `student` and `teacher` f are (m, …), of any sizes; maps count as rows. Memory goes as
-/// m² d + m³.
+/// with l as in [`relational_distance`]. `student` and `teacher` f are (m, …), m ≥ 2, of any sizes; maps count as
+/// rows. Memory goes as m² d + m³.
 ///
 /// Source: Park et al. (2019), RKD-A, where the sum over different i, j, k is not divided; the mean over all of them is that of
 /// the authors' code.
 pub fn relational_angle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let (student, teacher) = rows(student, teacher)?;
+    let (student, teacher) = several(student, teacher)?;
     let cosines = |x: &Tensor| {
         let directions = unit(&differences(x)?)?; // (m, m, d)
         directions.matmul(&directions.t()?) // (m, m, m)

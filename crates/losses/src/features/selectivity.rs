@@ -1,10 +1,9 @@
 //! Neuron selectivity transfer: the channels of a layer as a sample, whose distribution the student's should match.
 
-use candle_core::Tensor;
+use candle_core::{D, DType, Tensor};
 
 use super::maps;
 use crate::answers::check_range;
-use crate::discrepancy::squared_distances;
 use crate::error::Result;
 use crate::stable::unit;
 
@@ -33,16 +32,19 @@ pub enum Kernel {
 ///
 /// with x and y the channels of the student's and the teacher's maps of object i, each divided by its length (a channel of
 /// zeros stays). `student` and `teacher` are (m, c, h, w) of as many positions, channels at will. This estimate counts every
-/// channel against itself and is biased, unlike [`crate::discrepancy`], which compares samples of objects.
+/// channel against itself and is biased, unlike [`crate::discrepancy`], which compares samples of objects. Its three sums
+/// cancel as the two come close: they are taken in f64.
 ///
 /// Source: Huang & Wang (2017), like what you like, where half of it is the term of one object.
 pub fn selectivity(student: &Tensor, teacher: &Tensor, kernel: Kernel) -> Result<Tensor> {
     kernel.check()?;
     let (student, teacher) = maps(student, teacher)?;
-    let (x, y) = (unit(&student)?, unit(&teacher)?); // (m, c, n)
+    let dtype = student.dtype();
+    let unit = |x: Tensor| unit(&x.to_dtype(DType::F64)?);
+    let (x, y) = (unit(student)?, unit(teacher)?); // (m, c, n)
     let mean = |a: &Tensor, b: &Tensor| kernel.of(a, b)?.mean_all();
     let within = (mean(&x, &x)? + mean(&y, &y)?)?;
-    Ok((within - (mean(&x, &y)? * 2.0)?)?)
+    Ok((within - (mean(&x, &y)? * 2.0)?)?.to_dtype(dtype)?)
 }
 
 impl Kernel {
@@ -73,4 +75,14 @@ impl Kernel {
             }
         }
     }
+}
+
+/// ‖aᵢ − bⱼ‖² ≥ 0 of the rows of a (…, m, d) and b (…, n, d); (…, m, n).
+///
+/// From products, as rows of length 1 lose no more by them than a unit of rounding of f64.
+fn squared_distances(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    let norms = |x: &Tensor| x.sqr()?.sum_keepdim(D::Minus1);
+    let products = a.matmul(&b.t()?)?; // (m, n)
+    let sums = norms(a)?.broadcast_add(&norms(b)?.t()?)?;
+    (sums - (products * 2.0)?)?.relu()
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::rows;
+use super::several;
 use crate::error::Result;
 use crate::stable::unit;
 
@@ -10,12 +10,12 @@ use crate::stable::unit;
 ///
 /// m⁻² ‖Ĝˢ − Ĝᵀ‖_F²,  G = F Fᵀ, (m, m), Ĝ its rows divided by their length
 ///
-/// `student` and `teacher` F are (m, …), of any sizes; maps count as rows. A batch repeated twice has half the loss, since the
+/// `student` and `teacher` F are (m, …), m ≥ 2, of any sizes; maps count as rows. A batch repeated twice has half the loss, since the
 /// entries of a row of length 1 shrink as it grows.
 ///
 /// Source: Tung & Mori (2019).
 pub fn similarity(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let (student, teacher) = rows(student, teacher)?;
+    let (student, teacher) = several(student, teacher)?;
     let gap = (products(&student)? - products(&teacher)?)?; // (m, m)
     Ok(gap.sqr()?.mean_all()?)
 }

@@ -92,6 +92,69 @@ fn neighbourhoods_by_hand() {
 }
 
 #[test]
+fn tiny_variances_keep_their_digits_in_single_precision() {
+    // With t = μ + d the loss is ½ log σ² + d² / 2σ², σ² = log(1 + exp α) of 1e-35 to 80.
+    let at = |alpha: f64, dtype| {
+        let single = |x: f64| Tensor::new(&[x], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let alpha = Var::from_tensor(&single(alpha)).unwrap();
+        let (mean, teacher) =
+            (single(0.0).unsqueeze(0).unwrap(), single(1e-4).unsqueeze(0).unwrap());
+        let loss = information(&mean, &teacher, &alpha, 1e-300).unwrap();
+        let slope = loss.backward().unwrap().get(&alpha).unwrap().to_dtype(candle_core::DType::F64);
+        let loss: f64 = loss.to_dtype(candle_core::DType::F64).unwrap().to_scalar().unwrap();
+        [loss, slope.unwrap().to_vec1::<f64>().unwrap()[0]]
+    };
+    for alpha in [-80.0f64, -40.0, -17.0, -16.0, -5.0, 0.0, 5.0, 17.0, 80.0] {
+        let variance = alpha.max(0.0) + (-alpha.abs()).exp().ln_1p();
+        let wanted = 0.5 * variance.ln() + 0.5e-8 / variance;
+        let slope = 0.5 / (1.0 + (-alpha).exp()) * (1.0 - 1e-8 / variance) / variance;
+        for (dtype, rounding) in [(candle_core::DType::F64, EXACT), (candle_core::DType::F32, 1e-5)]
+        {
+            // A variance below 1e-19 has no square in f32, and the slope wants one.
+            if alpha < -40.0 && dtype == candle_core::DType::F32 {
+                continue;
+            }
+            let [found, found_slope] = at(alpha, dtype);
+            assert!(
+                (found / wanted - 1.0).abs() < rounding,
+                "{dtype:?} {alpha}: {found:e} {wanted:e}"
+            );
+            assert!((found_slope / slope - 1.0).abs() < rounding, "{dtype:?} {alpha}");
+        }
+    }
+}
+
+#[test]
+fn near_and_opposite_features_keep_their_digits_in_single_precision() {
+    let both = |loss: &dyn Fn(&Tensor, &Tensor) -> Result<Tensor>, s: &Tensor, t: &Tensor| {
+        let at = |dtype| -> f64 {
+            // Numbers of f32 either way.
+            let [s, t] =
+                [s, t].map(|x| x.to_dtype(candle_core::DType::F32).unwrap().to_dtype(dtype));
+            let loss = loss(&s.unwrap(), &t.unwrap()).unwrap();
+            assert_eq!(loss.dtype(), dtype);
+            loss.to_dtype(candle_core::DType::F64).unwrap().to_scalar().unwrap()
+        };
+        [at(candle_core::DType::F64), at(candle_core::DType::F32)]
+    };
+    let close = |[double, single]: [f64; 2]| {
+        assert!(double > 0.0 && (single / double - 1.0).abs() < 1e-5, "{double:e} {single:e}");
+    };
+    let (a, b) = (ramp(5, 2, (2, 3, 4)), ramp(7, 1, (2, 3, 4)));
+    let near = (a.as_tensor() + (b.as_tensor() * 1e-4).unwrap()).unwrap();
+    for kernel in [
+        Kernel::Linear,
+        Kernel::Polynomial { degree: 2, constant: 0.5 },
+        Kernel::Gaussian { scale: 1e-3 },
+    ] {
+        close(both(&|s, t| selectivity(s, t, kernel), &near, &a));
+    }
+    // Cosines 5e-7 from −1, where ½ (1 + cos) is 2.5 times its floor.
+    let s = Tensor::new(&[[1.0, 0.0], [-1.0, 1e-3], [-1.0, -2e-3]], &Device::Cpu).unwrap();
+    close(both(&probabilistic, &s, &ramp(7, 3, (3, 2))));
+}
+
+#[test]
 fn objects_that_coincide_have_finite_slopes() {
     let t = ramp(7, 3, (4, 3));
     for s in [
@@ -139,10 +202,12 @@ fn features_that_do_not_fit_are_refused() {
         "dimensions of a map: wanted 3 or more, found 2"
     );
     let one = s.narrow(0, 0, 1).unwrap();
-    assert_eq!(
-        message(probabilistic(&one, &one)),
-        "objects of a batch with neighbours: wanted at least 2, found 1"
-    );
+    for loss in [probabilistic, similarity, relational_distance, relational_angle] {
+        assert_eq!(
+            message(loss(&one, &one)),
+            "objects of a batch with neighbours: wanted at least 2, found 1"
+        );
+    }
     assert!(attention(&a, &a, 0.5, AttentionGap::Norm).is_err());
     assert!(selectivity(&a, &a, Kernel::Polynomial { degree: 0, constant: 0.0 }).is_err());
     assert!(selectivity(&a, &a, Kernel::Gaussian { scale: 0.0 }).is_err());

@@ -51,7 +51,9 @@ impl Judges {
         if let Some(reference) = &self.reference {
             let (ours, theirs) = (measured(mapped, rng)?, measured(&reference.x, rng)?);
             let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
-            let (word, discrepancy) = (&reference.name, kernel_discrepancy(&ours, &theirs)?);
+            let mut draws = rng.split("kernel scale");
+            let discrepancy = kernel_discrepancy(&ours, &theirs, &mut draws)?;
+            let word = &reference.name;
             lines.push(format!(
                 "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
             ));

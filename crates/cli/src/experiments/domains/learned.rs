@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
+use core_tensors::kernels::features;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Rng, Schedule};
 use domain_adapt::{Alignment, DomainMap, Pick, Translator, alignment_loss, round_trip_error};
 use models::{Architecture, Domain, Mlp};
@@ -11,7 +12,7 @@ use super::translation::{self, FLAT_NETWORK, NETWORK, generated, generated_as_in
 use super::{NO_MAP, Study, Teacher, show};
 use crate::experiment::{Outcome, Part, Task};
 use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron};
-use crate::schemes::{at_most, pairs};
+use crate::schemes::{at_most, pairs, some_rows};
 
 /// Names of the translators that seeds share.
 const OF_SOURCE: &str = "translator";
@@ -219,6 +220,7 @@ fn aligned(study: &Study, rich: &Dataset, is_adversarial: bool) -> Result<Teache
     };
     let fit = Fit { epochs, batch_size: TEACHER_BATCH };
     fit.run(&data, &mut study.rng.split("teacher batches"), step, after)?;
-    let sample = core_tensors::kernels::features(at_most(&data, super::N_MEASURED)?.x())?;
+    let mut draws = study.rng.split("teacher's sample");
+    let sample = features(&some_rows(data.x(), super::N_MEASURED, &mut draws)?)?;
     Ok(Teacher { network, w: w.frozen(), sample })
 }
