@@ -75,7 +75,7 @@ impl Spectrum {
         })?;
         let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
         let largest = values.iter().fold(0.0, |l: f64, v| l.max(*v));
-        if let Some(index) = values.iter().position(|v| !(*v >= -ROUNDING * largest)) {
+        if let Some(index) = values.iter().position(|v| v.is_nan() || *v < -ROUNDING * largest) {
             return Err(core_tensors::Error::NotPositiveDefinite { index, size: n }.into());
         }
         // The trace is exact to rounding, the smallest eigenvalues are not: those below it carry no information.

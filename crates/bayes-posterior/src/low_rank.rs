@@ -35,7 +35,7 @@ pub struct LowRank {
     factor: Mat<f64>,
     diagonal: Vec<f64>,
     /// Of D + F Fᵀ, at the first call that needs it.
-    inverse: OnceLock<Inverse>,
+    inverse: OnceLock<Box<Inverse>>,
 }
 
 impl LowRank {
@@ -87,7 +87,7 @@ impl LowRank {
             return Ok(inverse);
         }
         let inverse = Inverse::new(self.factor.as_ref(), &self.diagonal)?;
-        Ok(self.inverse.get_or_init(|| inverse))
+        Ok(self.inverse.get_or_init(|| Box::new(inverse)))
     }
 
     /// (D + F Fᵀ) x = D x + F Fᵀ x
