@@ -161,6 +161,77 @@ fn every_structure_of_a_classifier_goes_through_all_commands() -> TestResult {
 }
 
 #[test]
+fn what_carries_the_mean_of_a_kronecker_posterior_is_said_and_can_be_chosen() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let model = written(
+        folder.path(),
+        "model.safetensors",
+        &[
+            ("0.weight", &[3, 1], Numbers::F32(vec![1.0, 0.9, -0.5])),
+            ("0.bias", &[3], Numbers::F32(vec![0.1, 0.2, 0.3])),
+            ("2.weight", &[1, 3], Numbers::F32(vec![1.0, 0.5, -0.4])),
+            ("2.bias", &[1], Numbers::F32(vec![0.0])),
+        ],
+    )?;
+    let data = folder.path().join("data.csv");
+    std::fs::write(&data, "1,1.5\n2,3\n0.5,1\n3,4\n-1,0.2\n")?;
+    let [out, student] = ["p", "q"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    let make = |structure: &str| {
+        success(&[
+            "posterior",
+            word(&model),
+            "--data",
+            word(&data),
+            "--task",
+            "regression",
+            "--method",
+            "laplace",
+            "--structure",
+            structure,
+            "--prior-precision",
+            "10",
+            "--out",
+            word(&out),
+        ])
+    };
+    assert!(make("kronecker")?.contains("kronecker_eigen"));
+    let cut =
+        ["transform", "--posterior", word(&out), "--remove-units", "1:1", "--out", word(&student)];
+    let mut means = Vec::new();
+    for (more, said, kept) in [
+        (
+            &[][..],
+            "without the prior, 0.0001 of the inputs' mean square",
+            serde_json::json!({"numerical": {"epsilon": 1e-4}}),
+        ),
+        (
+            &["--epsilon", "0.01"],
+            "without the prior, 0.01 of",
+            serde_json::json!({"numerical": {"epsilon": 0.01}}),
+        ),
+        (&["--damping", "prior"], "with the prior", "prior".into()),
+    ] {
+        let told = success(&[&cut[..], more].concat())?;
+        assert!(told.contains(said) && told.contains("log evidence"), "{told}");
+        let (header, tensors) = posterior(&student)?;
+        assert_eq!((&header["damping"], &header["structure"]), (&kept, &"kronecker".into()));
+        assert!(success(&["inspect", word(&student)])?.contains(said));
+        means.push(tensors["mean"].clone());
+    }
+    assert!(means[0] != means[1] && means[1] != means[2]);
+    // The covariance keeps the prior, whatever carried the mean.
+    let wrong = |more: &[&str]| failure(&[&cut[..], more].concat());
+    let (status, line) = wrong(&["--damping", "prior", "--epsilon", "0.1"])?;
+    assert!(status == 2 && line.contains("--epsilon: wanted --damping numerical"), "{line}");
+    let (status, line) = wrong(&["--epsilon", "0"])?;
+    assert!(status == 2 && line.contains("above 0"), "{line}");
+    make("full")?;
+    let (status, line) = wrong(&["--damping", "numerical"])?;
+    assert!(status == 2 && line.contains("--structure kronecker`, found full"), "{line}");
+    Ok(())
+}
+
+#[test]
 fn variational_inference_of_a_linear_regression_finds_the_independent_optimum() -> TestResult {
     let folder = tempfile::tempdir()?;
     let weights = [("weight", &[1, 2][..], Numbers::F32(vec![0.9, -0.4]))];
