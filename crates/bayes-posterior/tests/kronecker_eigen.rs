@@ -11,8 +11,10 @@ use bayes_posterior::{
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Block, Dataset, Layout, Params, Rng, Targets};
-use dense::{Matrix, TestResult, distance, inverse, log_det, network, normals, product, to_dense};
+use core_tensors::{Block, Dataset, Layout, Rng, Targets};
+use dense::{
+    Matrix, TestResult, distance, f64_params, inverse, log_det, network, normals, product, to_dense,
+};
 use dense::{random_covariance, vector_distance};
 use faer::Mat;
 use losses::Likelihood;
@@ -21,14 +23,6 @@ use models::{Architecture, Mlp};
 const PRECISION: f64 = 0.7;
 
 type Found<T> = Result<T, Box<dyn std::error::Error>>;
-
-fn f64_params(network: &Mlp, w: &[f64]) -> Found<Params> {
-    let layout = network.layout();
-    let blocks = layout.ranges().into_iter().zip(&layout.blocks);
-    let blocks =
-        blocks.map(|(range, b)| Tensor::from_slice(&w[range], (b.rows, b.cols), &Device::Cpu));
-    Ok(Params::new(layout.clone(), blocks.collect::<Result<_, _>>()?)?)
-}
 
 fn plain(matrix: &Mat<f64>) -> Matrix {
     (0..matrix.nrows()).map(|i| (0..matrix.ncols()).map(|j| matrix[(i, j)]).collect()).collect()

@@ -10,7 +10,8 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Params, Rng, Slice, Targets};
 use dense::{
-    Matrix, TestResult, distance, inverse, log_det, network, normals, to_dense, vector_distance,
+    Matrix, TestResult, distance, f64_params, inverse, log_det, network, normals, to_dense,
+    vector_distance,
 };
 use losses::Likelihood;
 use models::{Architecture, Mlp};
@@ -31,16 +32,6 @@ fn regression(
         Targets::Values(Tensor::from_slice(&y, (m, 1), &Device::Cpu)?),
     )?;
     Ok((data, rows, y))
-}
-
-fn f64_params(network: &Mlp, w: &[f64]) -> Result<Params, Box<dyn std::error::Error>> {
-    let layout = network.layout();
-    let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
-        Tensor::from_slice(&w[range], (shape.rows, shape.cols), &Device::Cpu)
-    };
-    let blocks =
-        layout.ranges().into_iter().zip(&layout.blocks).map(block).collect::<Result<_, _>>()?;
-    Ok(Params::new(layout.clone(), blocks)?)
 }
 
 /// XᵀX/σ² + a I, and the posterior mean.

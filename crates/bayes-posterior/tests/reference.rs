@@ -12,7 +12,7 @@ use bayes_posterior::{
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Params, Rng, Targets};
-use dense::{TestResult, network, to_dense, vector_distance};
+use dense::{TestResult, f64_params, network, to_dense, vector_distance};
 use faer::Mat;
 use losses::Likelihood;
 use models::{Architecture, Mlp};
@@ -68,11 +68,7 @@ impl Case {
             let labels = Tensor::from_vec(labels, m, &Device::Cpu)?;
             (Targets::Classes { labels, n_classes: k }, Likelihood::Categorical)
         };
-        let layout = network.layout();
-        let blocks = layout.ranges().into_iter().zip(&layout.blocks);
-        let blocks =
-            blocks.map(|(range, b)| Tensor::from_slice(&w[range], (b.rows, b.cols), &Device::Cpu));
-        let params = Params::new(layout.clone(), blocks.collect::<Result<_, _>>()?)?;
+        let params = f64_params(&network, &w)?;
         let prior_precision = number(&case["prior_precision"]);
         Ok(Self { network, params, data: Dataset::new(x, y)?, likelihood, prior_precision })
     }

@@ -9,8 +9,9 @@ use bayes_posterior::{
     BlockDiagonal, Covariance, Diagonal, Factors, Form, Full, Group, Kronecker, KroneckerEigen,
     LayerCurvature, LowRank, Spectrum,
 };
+use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Layout, Rng};
+use core_tensors::{Layout, Params, Rng};
 use faer::Mat;
 use models::{Architecture, Mlp};
 
@@ -162,6 +163,17 @@ pub(crate) fn to_dense(covariance: &impl Covariance) -> Matrix {
     let column =
         |i: usize| covariance.apply(&(0..p).map(|j| f64::from(i == j)).collect::<Vec<_>>());
     (0..p).map(|i| column(i).unwrap()).collect()
+}
+
+/// Weights in vec order as f64 tensors on the CPU.
+pub(crate) fn f64_params(network: &Mlp, w: &[f64]) -> Result<Params, Box<dyn std::error::Error>> {
+    let layout = network.layout();
+    let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
+        Tensor::from_slice(&w[range], (shape.rows, shape.cols), &Device::Cpu)
+    };
+    let blocks =
+        layout.ranges().into_iter().zip(&layout.blocks).map(block).collect::<Result<_, _>>()?;
+    Ok(Params::new(layout.clone(), blocks)?)
 }
 
 /// Largest difference, relative to the largest entry.
