@@ -8,7 +8,7 @@ use bayes_posterior::{
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Dataset, Params, Rng, Slice, Targets};
+use core_tensors::{Dataset, Rng, Slice, Targets};
 use dense::{
     Matrix, TestResult, distance, f64_params, inverse, log_det, network, normals, to_dense,
     vector_distance,
