@@ -57,7 +57,8 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     summary: "Teacher [784, 800, 50, 10], students by removing units and the second hidden layer, or units alone; the \
         objective of bayes-elbo-synthetic with class likelihoods: batches of 64, the teacher 3 passes and students 2 at \
         quick scale, N = 60 000. The Kronecker posterior is a Laplace approximation at the teacher's means, at quick scale \
-        on 5000 training objects. The teacher's posterior as a prior on the same objects counts them twice.",
+        on 5000 random training objects; its mean moves under the curvature alone (numerical damping), its covariance keeps the \
+        prior. The teacher's posterior as a prior on the same objects counts them twice.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     n_seeds: |scale| match scale {

@@ -52,7 +52,8 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         mean) and what the prior is (N(0, I); around the carried mean with variance 1; the carried posterior) vary \
         separately. Under the variational posterior, which is diagonal, the theorems only select. The rows below use \
         Laplace posteriors at the same teacher, Kronecker, low-rank (50 directions and the diagonal of the rest) and full, \
-        under which removing units moves the others. All of this is not in the papers. The teacher's posterior as a prior \
+        under which removing units moves the others; the Kronecker mean moves under the curvature alone (numerical damping), and \
+        its covariance keeps the prior. All of this is not in the papers. The teacher's posterior as a prior \
         on the same 900 objects counts them twice: its rows show what the papers propose, not a valid posterior.",
     data: &[],
     settings: |scale| Ok(serde_json::json!({ "epochs": epochs(scale) })),
