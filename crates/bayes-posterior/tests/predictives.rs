@@ -137,3 +137,21 @@ fn both_predictives_refuse_alike() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn two_draws_of_two_examples_by_hand() -> TestResult {
+    // f = w x at x = 1 and 3: the sample variance of two draws is (w₁ − w₂)² / 2 times x².
+    let model = network(&[1, 1], false);
+    let gaussian = Gaussian::new(model.layout(), vec![0.5], Diagonal::new(vec![2.0])?)?;
+    let x = Tensor::new(&[[1f32], [3.0]], &Device::Cpu)?;
+    let normal = Likelihood::Normal { variance: 0.25 };
+    let found = monte_carlo(&model, &gaussian, &x, &normal, 2, &mut Rng::new(5))?;
+    let mut rng = Rng::new(5);
+    let w = [gaussian.sample(&mut rng)?[0], gaussian.sample(&mut rng)?[0]];
+    for (i, x) in [1.0, 3.0].into_iter().enumerate() {
+        let spread = 0.5 * (w[0] - w[1]).powi(2) * x * x;
+        assert!((found.variance[i] - 0.25 - spread).abs() < 1e-5 * (1.0 + spread));
+        assert!((found.mean[i] - 0.5 * (w[0] + w[1]) * x).abs() < 1e-5);
+    }
+    Ok(())
+}
