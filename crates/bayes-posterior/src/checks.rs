@@ -1,6 +1,6 @@
 //! What every entry of this crate refuses: sizes that do not fit, numbers out of range, networks without layers.
 
-use core_tensors::{Dataset, Layout};
+use core_tensors::Layout;
 use models::Mlp;
 
 use crate::error::{Error, Result};
@@ -55,11 +55,6 @@ pub(crate) fn network(network: &Mlp) -> Result<()> {
 /// Refuses data without an example.
 pub(crate) fn some_examples(n: usize) -> Result<()> {
     if n > 0 { Ok(()) } else { Err(Error::mismatch("examples", "at least 1", 0)) }
-}
-
-/// Refuses data without an example.
-pub(crate) fn not_empty(data: &Dataset) -> Result<()> {
-    some_examples(data.n_objects())
 }
 
 /// Refuses a number that is not positive and finite.

@@ -67,7 +67,7 @@ pub fn laplace(
         checks::positive("noise variance", *variance)?;
     }
     checks::network(network)?;
-    checks::not_empty(data)?;
+    checks::some_examples(data.n_objects())?;
     let w = weights.to_vec()?;
     let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
     let layout = network.layout();
@@ -121,7 +121,7 @@ pub(crate) fn curvature_diagonal(
     data: &Dataset,
     likelihood: &Likelihood,
 ) -> Result<Vec<f64>> {
-    checks::not_empty(data)?;
+    checks::some_examples(data.n_objects())?;
     let run = Run { network, pass: Pass::new(network, w)?, data, likelihood: *likelihood };
     Ok(run.diagonal()?.0)
 }

@@ -209,7 +209,7 @@ fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
 /// Mean |z_j| over the objects.
 fn activations<S: Covariance>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
     let (data, _) = subject.data(Order::Activation)?;
-    checks::not_empty(data)?;
+    checks::some_examples(data.n_objects())?;
     let mut sums = vec![0.0; subject.network.widths[layer]];
     Pass::new(subject.network, subject.weights)?.visit(data, Directions::None, |chunk| {
         let z = chunk.inputs[layer].as_ref();

@@ -43,9 +43,9 @@ pub(super) struct Arguments {
     /// condition-all pins them and the bias at 0 too, the formula of paper 001 to the letter.
     #[arg(long, value_enum, default_value = "marginal")]
     reading: ReadingName,
-    /// Of a Kronecker posterior, what carries the weights that stay: numerical is the curvature of the data with
-    /// --epsilon on its diagonal, which keeps more of the network's function; prior takes the prior in, as the
-    /// posterior's own mean does. Densities and the covariance always take it in [default: numerical].
+    /// How the remaining weights of a Kronecker posterior are adjusted: numerical uses the curvature of the data with
+    /// --epsilon added to its diagonal, which keeps more of the network's function; prior includes the prior as well.
+    /// Densities and the covariance always include it [default: numerical].
     #[arg(long, value_enum)]
     damping: Option<DampingName>,
     /// Numerical damping, as a share of the mean square of a layer's inputs [default: 1e-4].
@@ -111,8 +111,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let is_exact_kronecker = matches!(posterior, AnyPosterior::KroneckerEigen(_));
     if !is_exact_kronecker && (arguments.damping.is_some() || arguments.epsilon.is_some()) {
         let message = format!(
-            "--damping and --epsilon: wanted a posterior of `distill posterior --structure kronecker`, found {}, whose \
-             edits have no choice",
+            "--damping and --epsilon: wanted a posterior of `distill posterior --structure kronecker`, found {}; \
+             edits of other posteriors need no damping",
             posterior.structure()
         );
         return Err(UsageError(message).into());
