@@ -13,6 +13,8 @@ use models::{Architecture, Mlp};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
+use crate::files::{Hinted, read};
+
 pub(crate) use chain::natural;
 
 /// A layer as a file holds it.
@@ -45,11 +47,6 @@ pub(crate) struct Trained {
     pub(crate) names: Vec<String>,
 }
 
-/// The bytes of a file that the user named.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
-}
-
 /// Says how to convert what `torch.save` writes.
 pub(crate) fn refuse_pickle(path: &Path, bytes: &[u8]) -> Result<()> {
     let is_zip = bytes.starts_with(b"PK\x03\x04");
@@ -61,13 +58,16 @@ pub(crate) fn refuse_pickle(path: &Path, bytes: &[u8]) -> Result<()> {
     }
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let (from, to) = (quoted(path), quoted(&path.with_extension("safetensors")));
-    Err(anyhow!(
-        "{}: wanted a safetensors file, found a pickle of PyTorch; two lines of Python convert a state dict:\n\
-         import torch; from safetensors.torch import save_file\n\
-         save_file({{k: v.contiguous() for k, v in torch.load({from}, map_location=\"cpu\", \
-         weights_only=True).items()}}, {to})",
+    let message = format!(
+        "{}: wanted a safetensors file, found a pickle of PyTorch; two lines of Python convert a state dict:",
         path.display()
-    ))
+    );
+    let hint = format!(
+        "import torch; from safetensors.torch import save_file\n\
+         save_file({{k: v.contiguous() for k, v in torch.load({from}, map_location=\"cpu\", \
+         weights_only=True).items()}}, {to})"
+    );
+    Err(Hinted { message, hint }.into())
 }
 
 /// The tensors of a safetensors file.

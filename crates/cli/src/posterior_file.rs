@@ -5,12 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bayes_posterior::{AnyPosterior, Covariance, Damping, Origin, with_posterior};
 use core_tensors::linalg::Cholesky;
-use memmap2::Mmap;
 use models::Mlp;
 
-use crate::checkpoint::{read, refuse_pickle};
+use crate::checkpoint::refuse_pickle;
 use crate::datasets::sha256;
-use crate::files::stream_whole;
+use crate::files::{read_released, stream_whole};
 
 /// A posterior and where it came from.
 pub(crate) struct PosteriorFile {
@@ -25,16 +24,9 @@ pub(crate) struct PosteriorFile {
 impl PosteriorFile {
     /// Reads a file; its bytes are gone when this returns.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        match map(path) {
-            Some(bytes) => Self::of(path, &bytes),
-            // What cannot be mapped, such as a pipe or an empty file; or the error that says why it cannot be read.
-            None => Self::of(path, &read(path)?),
-        }
-    }
-
-    fn of(path: &Path, bytes: &[u8]) -> Result<Self> {
-        refuse_pickle(path, bytes)?;
-        Self::from_bytes(bytes).with_context(|| format!("reading {}", path.display()))
+        let bytes = read_released(path)?;
+        refuse_pickle(path, &bytes)?;
+        Self::from_bytes(&bytes).with_context(|| format!("reading {}", path.display()))
     }
 
     /// Reads the bytes of a file.
@@ -42,16 +34,6 @@ impl PosteriorFile {
         let (posterior, origin) = AnyPosterior::from_bytes(bytes)?;
         Ok(Self { posterior, origin, sha256: sha256(bytes) })
     }
-}
-
-/// The bytes of a file in mapped memory: they leave the process at once when dropped, where an allocator keeps them for
-/// a while, beside what a transformation of a large covariance needs.
-fn map(path: &Path) -> Option<Mmap> {
-    let file = std::fs::File::open(path).ok()?;
-    #[expect(unsafe_code, reason = "a mapped file may be cut short by another process")]
-    // SAFETY: the map is only read, and only until the posterior is parsed. Files of this program are replaced by
-    // renaming, never rewritten in place, so that a map keeps what it was made of.
-    unsafe { Mmap::map(&file) }.ok()
 }
 
 /// Writes a posterior under its name when it is whole.

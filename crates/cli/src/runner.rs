@@ -128,7 +128,7 @@ impl Pool<'_> {
                 Err(error) => {
                     state.error.get_or_insert(error);
                     state.pending.clear();
-                    self.session.interrupt();
+                    self.session.interrupt(1);
                 }
             }
             drop(state);

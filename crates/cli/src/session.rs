@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
@@ -56,7 +56,8 @@ pub struct Session {
     bert: Option<Sentences>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
-    is_interrupted: AtomicBool,
+    /// Exit status of the program that was asked to stop; 0 as long as it was not.
+    interruption: AtomicU8,
 }
 
 /// A frozen BERT and the folder that keeps its vectors; one asks at a time, so that none is made twice.
@@ -77,7 +78,7 @@ impl Session {
             weights: BTreeMap::new(),
             bert: None,
             splits,
-            is_interrupted: AtomicBool::new(false),
+            interruption: AtomicU8::new(0),
         }
     }
 
@@ -169,14 +170,19 @@ impl Session {
         Ok(split.get_or_init(|| made))
     }
 
-    /// Asks every part to stop after its current epoch.
-    pub fn interrupt(&self) {
-        self.is_interrupted.store(true, Ordering::Relaxed);
+    /// Asks every part to stop after its current epoch; the program is to end with this status.
+    pub fn interrupt(&self, status: u8) {
+        self.interruption.store(status, Ordering::Relaxed);
     }
 
     /// Whether [`Session::interrupt`] was called.
     pub fn is_interrupted(&self) -> bool {
-        self.is_interrupted.load(Ordering::Relaxed)
+        self.interruption() != 0
+    }
+
+    /// The status that it was called with; 0 where it was not.
+    pub fn interruption(&self) -> u8 {
+        self.interruption.load(Ordering::Relaxed)
     }
 }
 

@@ -11,8 +11,9 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Targets};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::checkpoint::{parse, read, refuse_pickle};
+use crate::checkpoint::{parse, refuse_pickle};
 use crate::datasets::{self, DATA_VARIABLE, IDS, Pictures, Places};
+use crate::files::read;
 
 /// Objects before anything is known of the network: features (m, …) and raw targets.
 pub(crate) struct Objects {

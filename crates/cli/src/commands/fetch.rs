@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::UsageError;
 use crate::datasets::{self, FETCHED};
+use crate::files::say;
 
 /// Which data sets, and where to.
 #[derive(clap::Args)]
@@ -18,7 +19,6 @@ pub(super) struct Arguments {
     cache: PathBuf,
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let ids: Vec<&str> = match &arguments.ids[..] {
         [] => FETCHED.to_vec(),
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     for id in ids {
         let folder = datasets::fetch(id, &arguments.cache)?;
-        println!("{id}: {} ({})", folder.display(), datasets::licence(id)?);
+        say(&format!("{id}: {} ({})\n", folder.display(), datasets::licence(id)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,8 +11,8 @@ use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
 
-use super::say;
-use crate::checkpoint::{Layers, natural, parse, read, refuse_pickle};
+use crate::checkpoint::{Layers, natural, parse, refuse_pickle};
+use crate::files::{read, say};
 use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products};
 use crate::text_table::{cells, text_list, text_table};
 

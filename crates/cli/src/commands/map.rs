@@ -18,14 +18,19 @@ use models::{InputScale, TranslatorNetwork, Vgg19};
 
 use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
-use super::{UsageError, positive, say};
-use crate::checkpoint::{parse, read};
+use super::{UsageError, positive};
+use crate::checkpoint::parse;
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
-use crate::files::write_whole;
+use crate::files::{Input, check_folder, read, say, write_tensors, write_whole};
 use crate::schemes::{pairs, train_translator};
 use crate::sheet::sheet;
 
+/// Files that the command writes into its folder, beside those of --pictures.
+const WRITTEN: [&str; 3] = [MAPPED, SHEET, TRANSLATOR_FILE];
+const MAPPED: &str = "mapped.safetensors";
+const SHEET: &str = "contact-sheet.png";
+const TRANSLATOR_FILE: &str = "translator.safetensors";
 /// Objects that pass through a map at once.
 const CHUNK: usize = 500;
 /// Pictures in a line of the contact sheet, and lines of pairs.
@@ -134,6 +139,19 @@ impl Arguments {
     pub(super) fn trains(&self) -> bool {
         self.kind == Kind::Translator && self.translator.is_none()
     }
+
+    /// What is read.
+    fn inputs(&self) -> Vec<Input<'_>> {
+        let all = [
+            ("--data", Some(Path::new(&self.data))),
+            ("--partner", self.partner.as_deref().map(Path::new)),
+            ("--reference", self.reference.as_deref().map(Path::new)),
+            ("--translator", self.translator.as_deref()),
+            ("--style", self.style.as_deref()),
+            ("--teacher", self.teacher.as_deref()),
+        ];
+        all.into_iter().filter_map(|(name, path)| Some(Input::new(name, path?))).collect()
+    }
 }
 
 /// A map.
@@ -152,10 +170,7 @@ struct After {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if arguments.out.is_file() {
-        let found = arguments.out.display();
-        return Err(UsageError(format!("--out: wanted a folder, found the file {found}")).into());
-    }
+    check_folder(&arguments.out, &WRITTEN, &arguments.inputs()).map_err(UsageError)?;
     let side = arguments.side as usize;
     let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);
     let reading = Reading { side, picture: arguments.picture, limit, cache: &arguments.cache };
@@ -340,9 +355,9 @@ fn write(
     if let Some(labels) = &source.labels {
         tensors.push(("y", Tensor::from_slice(labels, labels.len(), &Device::Cpu)?));
     }
-    write_whole(&out.join("mapped.safetensors"), &safetensors::serialize(tensors, None)?)?;
+    write_tensors(&out.join(MAPPED), &tensors)?;
     if let (Some(translator), true) = (&built.translator, arguments.trains()) {
-        write_whole(&out.join("translator.safetensors"), &translator.parameters.to_bytes()?)?;
+        write_whole(&out.join(TRANSLATOR_FILE), &translator.parameters.to_bytes()?)?;
     }
     let (Some(before), Some(after)) = (source.shape, after.shape) else { return Ok(()) };
     let levels = |x: &Tensor| -> Result<Vec<f64>> {
@@ -359,7 +374,7 @@ fn write(
     let n = ACROSS * before.iter().product::<usize>();
     let lines: Vec<&[f64]> =
         first.chunks(n).zip(second.chunks(n)).flat_map(|(a, b)| [a, b]).collect();
-    write_whole(&out.join("contact-sheet.png"), &sheet(&lines, before)?)?;
+    write_whole(&out.join(SHEET), &sheet(&lines, before)?)?;
     if arguments.pictures {
         for i in 0..mapped.dim(0)? {
             let picture = stretched(levels(&mapped.narrow(0, i, 1)?)?);

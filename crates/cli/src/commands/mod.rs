@@ -9,13 +9,13 @@ mod posterior;
 mod reproduce;
 mod transform;
 
-use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+
+use crate::files::{end_on_signals, say, tell_error};
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;
@@ -58,26 +58,31 @@ impl std::fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Runs the command line: status 0, 2 where its words are wrong, 130 where it was interrupted, else 1.
+/// Runs the command line: status 0, 2 where its words are wrong, 128 + n where signal n ended it, else 1.
 ///
 /// `is_open`: whether the user left the number of threads open.
-#[expect(clippy::print_stderr, clippy::print_stdout, reason = "this is where the program speaks")]
 pub fn main(is_open: bool) -> ExitCode {
+    match run(is_open) {
+        Ok(code) => code,
+        Err(error) => {
+            tell_error(&error);
+            ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
+        }
+    }
+}
+
+fn run(is_open: bool) -> Result<ExitCode> {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            let nothing = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-            if error.kind() == nothing {
-                eprintln!("error: wanted a command, found none (--help lists them)");
-            } else {
-                eprintln!("{}", one_line(&error.to_string()));
-            }
-            return ExitCode::from(USAGE);
+        Err(help) if !help.use_stderr() => {
+            say(&help.to_string())?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let message = "wanted a command, found none (--help lists them)";
+            return Err(UsageError(message.into()).into());
         }
+        Err(error) => return Err(UsageError(one_line(&error.to_string())).into()),
     };
     let trains = match &arguments.command {
         Command::Reproduce(_) => true,
@@ -90,7 +95,10 @@ pub fn main(is_open: bool) -> ExitCode {
     if is_open && !trains {
         use_all_cores();
     }
-    let result = match arguments.command {
+    if !matches!(arguments.command, Command::Reproduce(_)) {
+        end_on_signals()?;
+    }
+    match arguments.command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Posterior(arguments) => posterior::run(&arguments),
@@ -98,13 +106,6 @@ pub fn main(is_open: bool) -> ExitCode {
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Map(arguments) => map::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
-        }
     }
 }
 
@@ -115,36 +116,6 @@ fn use_all_cores() {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
 }
 
-/// Prints the answer of a command; a reader who has seen enough is no error.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to standard output")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Refuses to write over the file that is read.
-fn check_out(out: &Path, input: &Path, name: &str) -> Result<()> {
-    let is_same = match (out.canonicalize(), input.canonicalize()) {
-        (Ok(out), Ok(input)) => out == input,
-        _ => false,
-    };
-    if is_same {
-        let found = out.display();
-        return Err(
-            UsageError(format!("--out: wanted another file than {name}, found {found}")).into()
-        );
-    }
-    if out.is_dir() {
-        let found = out.display();
-        return Err(UsageError(format!("--out: wanted a file, found the folder {found}")).into());
-    }
-    Ok(())
-}
-
 /// A number in (0, ∞).
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -153,9 +124,9 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The parser's message without its advice: its lines up to the usage, in one.
+/// The parser's message without its name and its advice: its lines up to the usage, in one.
 fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim);
+    let lines = message.strip_prefix("error: ").unwrap_or(message).lines().map(str::trim);
     let told =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     told.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,7 @@
 //! `distill posterior`: a Gaussian over the weights of any trained perceptron.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -15,8 +15,9 @@ use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng};
 use losses::Likelihood;
 use models::Architecture;
 
-use super::{UsageError, check_out, positive, say};
+use super::{UsageError, positive};
 use crate::checkpoint::Trained;
+use crate::files::{Input, check_out, say};
 use crate::posterior_file::{log_det, n_parameters, write};
 use crate::text_table::{cells, text_list};
 use crate::user_data::Objects;
@@ -202,8 +203,9 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.check()?;
-    check_out(&arguments.out, &arguments.model, "MODEL")?;
-    check_out(&arguments.out, arguments.data.as_ref(), "--data")?;
+    let inputs =
+        [Input::new("MODEL", &arguments.model), Input::new("--data", Path::new(&arguments.data))];
+    check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
     let objects = Objects::open(&arguments.data, &arguments.cache)?;
     let n_features = objects.n_features();

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -16,14 +15,11 @@ use crate::datasets::tweets::{self, Texts};
 use crate::datasets::weights::{VGG19, Weights};
 use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
 use crate::experiment::{Experiment, Interrupted, Part};
-use crate::files::write_whole;
+use crate::files::{ask_on_signals, check_writable, note, say, warn};
 use crate::provenance::{Provenance, Start};
 use crate::report::Report;
 use crate::runner::{Plan, Store, folder_in, program_sum, run as run_plan};
 use crate::session::{Scale, Session};
-
-/// Exit status after Ctrl-C, by custom 128 + SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// What to run, and where to put the report.
 #[derive(clap::Args)]
@@ -73,13 +69,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = Start::now();
     let experiments = chosen(&arguments.only)?;
     if arguments.list {
-        list(&experiments);
+        list(&experiments)?;
         return Ok(ExitCode::SUCCESS);
     }
-    check_writable(&arguments.out)?;
+    check_writable(&arguments.out).context("--out: wanted a folder to write to")?;
     let device = open(arguments.device)?;
     let session = Arc::new(load(arguments, &experiments, device)?);
-    stop_on_ctrl_c(&session)?;
+    stop_on_signals(&session)?;
 
     let plan = Plan {
         experiments,
@@ -109,10 +105,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(path) = &arguments.readme {
         report.update_readme(path)?;
     }
-    announce(&report, &arguments.out);
+    announce(&report, &arguments.out)?;
     match failure {
         Some(error) => Err(error),
-        None if is_interrupted => Ok(ExitCode::from(INTERRUPTED)),
+        None if is_interrupted => Ok(ExitCode::from(session.interruption())),
         None => Ok(ExitCode::SUCCESS),
     }
 }
@@ -128,21 +124,16 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>> {
     Ok(EXPERIMENTS.iter().filter(is_chosen).copied().collect())
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn list(experiments: &[&Experiment]) {
+fn list(experiments: &[&Experiment]) -> Result<()> {
+    let mut text = String::new();
     for experiment in experiments {
-        println!("{} ({}): {}", experiment.id, experiment.origin(), experiment.title);
+        let Experiment { id, title, .. } = experiment;
+        text += &format!("{id} ({}): {title}\n", experiment.origin());
         for claim in experiment.claims {
-            println!("    {:4} {}", claim.id, claim.text);
+            text += &format!("    {:4} {}\n", claim.id, claim.text);
         }
     }
-}
-
-/// Fails before hours of work rather than after them.
-fn check_writable(out: &Path) -> Result<()> {
-    let probe = out.join(".probe");
-    write_whole(&probe, b"").context("--out: wanted a folder to write to")?;
-    std::fs::remove_file(&probe).with_context(|| probe.display().to_string())
+    say(&text)
 }
 
 fn open(kind: DeviceKind) -> Result<Device> {
@@ -158,7 +149,6 @@ fn open(kind: DeviceKind) -> Result<Device> {
 }
 
 /// Loads the data sets and weights that the experiments name, each once.
-#[expect(clippy::print_stderr, reason = "a user must know what stands in")]
 fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> Result<Session> {
     let from_variable = || {
         let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
@@ -169,7 +159,7 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
         None => from_variable(),
     };
     let places = Places { explicit, cache: arguments.cache.clone() };
-    let mut notice = |line: String| eprintln!("warning: {line}");
+    let mut notice = |line: String| warn(&line);
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
     let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let is_optional = |id: &str| id == BERT_BASE.name;
@@ -194,32 +184,25 @@ fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> R
 }
 
 /// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.
-#[expect(clippy::print_stderr, reason = "a user must know what is not run")]
 fn bert(arguments: &Arguments, places: &Places) -> Result<Option<Bert>> {
     let find = if arguments.scale == Scale::Smoke { Bert::on_disk } else { Bert::find };
     Ok(match find(&BERT_BASE, places)? {
         Ok(found) => Some(found),
         Err(reason) => {
-            eprintln!("warning: {reason}; its rows are not run");
+            warn(&format!("{reason}; its rows are not run"));
             None
         }
     })
 }
 
-/// The first Ctrl-C asks the runs to stop after their epoch, the second ends the program.
-#[expect(clippy::print_stderr, reason = "a user who pressed Ctrl-C waits for an answer")]
-fn stop_on_ctrl_c(session: &Arc<Session>) -> Result<()> {
-    let (session, was_asked) = (Arc::clone(session), AtomicBool::new(false));
-    ctrlc::set_handler(move || {
-        if was_asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!(
-            "stopping after the current epoch; a partial report follows (Ctrl-C again: stop now)"
-        );
-        session.interrupt();
+/// The first signal asks the runs to stop after their epoch, the second ends the program.
+fn stop_on_signals(session: &Arc<Session>) -> Result<()> {
+    let session = Arc::clone(session);
+    ask_on_signals(move |status| {
+        note("stopping after the current epoch; a partial report follows (Ctrl-C again: stop now)");
+        session.interrupt(status);
     })
-    .context("listening for Ctrl-C")
+    .context("listening for signals")
 }
 
 fn cores() -> usize {
@@ -246,10 +229,9 @@ fn canonical(arguments: &Arguments) -> String {
     command
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of the command")]
-fn announce(report: &Report, out: &Path) {
-    for line in report.summary() {
-        println!("{line}");
-    }
-    println!("{:.0} s; report: {}", report.provenance.seconds, out.join("index.html").display());
+fn announce(report: &Report, out: &Path) -> Result<()> {
+    let mut text: String = report.summary().iter().map(|line| format!("{line}\n")).collect();
+    let (seconds, index) = (report.provenance.seconds, out.join("index.html"));
+    text += &format!("{seconds:.0} s; report: {}\n", index.display());
+    say(&text)
 }

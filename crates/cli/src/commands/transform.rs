@@ -10,7 +10,8 @@ use bayes_posterior::{
 use models::Mlp;
 
 use super::edits::Edits;
-use super::{UsageError, check_out, positive, say};
+use super::{UsageError, positive};
+use crate::files::{Input, check_out, say};
 use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products, write};
 use crate::text_table::{cells, text_table};
 
@@ -87,7 +88,8 @@ struct Step {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    check_out(&arguments.out, &arguments.posterior, "--posterior")?;
+    let inputs = [Input::new("--posterior", &arguments.posterior)];
+    check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let pairing = match arguments.pairing {
         PairingName::Identity => Pairing::Identity,
         PairingName::Density if arguments.edits.removes_a_layer() => Pairing::Density,

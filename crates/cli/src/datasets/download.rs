@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::folders::HALVES;
 use super::manifest::{File, Hub, Manifest};
 use super::{imagenette, verify};
-use crate::files::write_whole;
+use crate::files::{read, write_whole};
 
 /// A host that has not answered by then counts as out of reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -211,7 +211,7 @@ fn agent() -> ureq::Agent {
 fn from_hub(hub: &Hub, file: &File) -> Result<Vec<u8>> {
     let builder = hf_hub::api::sync::ApiBuilder::from_env();
     let path = hub_file(hub, hf_hub::RepoType::Dataset, &file.name, builder)?;
-    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    read(&path)
 }
 
 /// Where a file of the hub lies in the cache of its client, after it was fetched.

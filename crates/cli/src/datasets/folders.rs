@@ -11,6 +11,7 @@ use sha2::Digest;
 
 use super::hexadecimal;
 use super::picture::{self, CHANNELS, GreyPictures};
+use crate::files::read;
 
 /// Names of the halves, as in the archives of fast.ai.
 pub(super) const HALVES: [&str; 2] = ["train", "val"];
@@ -98,7 +99,7 @@ pub fn pictures_by_class(
 
 /// One picture file, resized to (3, side, side).
 pub fn picture_of_file(path: &Path, side: usize, grey: GreyPictures) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = read(path)?;
     let mut levels = vec![0; CHANNELS * side * side];
     picture::read(&bytes, side, grey, &mut levels).with_context(|| path.display().to_string())?;
     Ok(levels)

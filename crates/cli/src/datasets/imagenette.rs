@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::folders::{self, Class, HALVES, Half, Levels, fill};
 use super::picture::{CHANNELS, GreyPictures};
 use super::{Kind, Pictures, Places, STAND_IN_SEED, dataset, download, sha256, sha256_of, standin};
-use crate::files::stream_whole;
+use crate::files::{read, stream_whole};
 
 /// Name of the data set.
 pub const ID: &str = "imagenette";
@@ -153,7 +153,7 @@ fn from_folder(
     let [train, val] = halves.each_ref().map(Half::labels);
     let size = CHANNELS * side * side;
     let n_bytes = (train.len() + val.len()) * size;
-    let kept = std::fs::read(&path).ok().and_then(|bytes| parse(bytes, &key, n_bytes));
+    let kept = read(&path).ok().and_then(|bytes| parse(bytes, &key, n_bytes));
     let mut levels = match kept {
         Some(levels) => levels,
         None => {

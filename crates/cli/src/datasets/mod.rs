@@ -14,6 +14,7 @@ pub mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::files::read;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
@@ -226,12 +227,10 @@ fn labels_of(bytes: &[u8]) -> Vec<u32> {
 
 /// The bytes of a file that has the size and the check sum of its manifest.
 fn verify(path: &Path, file: &File) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            anyhow::anyhow!("{}: wanted a file, found none", path.display())
-        }
-        _ => anyhow::Error::from(error).context(format!("reading {}", path.display())),
-    })?;
+    if !path.exists() {
+        bail!("{}: wanted a file, found none", path.display());
+    }
+    let bytes = read(path)?;
     check(&bytes, file).with_context(|| path.display().to_string())?;
     Ok(bytes)
 }

@@ -15,6 +15,7 @@ use core_tensors::{Dataset, Rng, Targets};
 use serde::Deserialize;
 
 use super::{File, Kind, Places, STAND_IN_SEED, sha256, sha256_of, standin, verify};
+use crate::files::read;
 
 pub use csv::read as read_csv;
 pub use hashed::HashedWords;
@@ -158,7 +159,7 @@ impl Texts {
 
     /// The whole data set in one file, split as in the source.
     fn from_whole(manifest: &Manifest, path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = read(path)?;
         let whole = csv::read(&bytes).with_context(|| path.display().to_string())?;
         let order = NumpyRandom::new(SPLIT_SEED).permutation(whole.texts.len() as u32);
         // scikit-learn rounds the quarter up and takes it from the front.

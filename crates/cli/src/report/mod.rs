@@ -20,7 +20,7 @@ use core_tensors::stats::{Paired, holm, sign_flip_p};
 use crate::claims::{ClaimResult, Rows, judge};
 use crate::datasets::Kind;
 use crate::experiment::{Experiment, FiniteOrNull, N_UNITS, Outcome, Part, Point, Unit};
-use crate::files::write_whole;
+use crate::files::{read, write_whole};
 use crate::provenance::Provenance;
 use crate::runner::Ledger;
 use crate::session::{Scale, Session};
@@ -204,7 +204,7 @@ impl Report {
     /// Replaces the results section of a README.
     pub fn update_readme(&self, path: &Path) -> Result<()> {
         let update = || {
-            let text = std::fs::read_to_string(path)?;
+            let text = String::from_utf8(read(path)?).context("wanted text in UTF-8")?;
             write_whole(path, readme::replace(&text, self)?.as_bytes())
         };
         update().with_context(|| format!("--readme: {}", path.display()))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Finished;
 use crate::datasets::sha256;
 use crate::experiment::{Experiment, Outcome, Part};
-use crate::files::write_whole;
+use crate::files::{read, write_whole};
 use crate::session::Session;
 
 /// Characters of a key in a file name.
@@ -72,7 +72,7 @@ impl Store {
         if self.is_fresh || !path.is_file() {
             return Ok(None);
         }
-        let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let text = read(&path)?;
         let Ok(Kept { key: found, seconds, mut outcome, tensors: names }) =
             serde_json::from_slice(&text)
         else {
@@ -120,7 +120,7 @@ impl Store {
 /// Check sum of the running program: any change of code is a change of inputs.
 pub fn program_sum() -> Result<String> {
     let path = std::env::current_exe().context("finding the running program")?;
-    Ok(sha256(&std::fs::read(&path).with_context(|| path.display().to_string())?))
+    Ok(sha256(&read(&path)?))
 }
 
 /// The store below an output folder.

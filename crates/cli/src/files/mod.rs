@@ -1,0 +1,17 @@
+//! The gates between this program and the world: one writer, one reader, one way to speak, one place for signals.
+//!
+//! Everything else in `cli` goes through them (`crates/cli/tests/gates.rs` holds that), so that a promise is kept in one
+//! place: a file appears under its name only when it is whole, nothing a user named is destroyed, no number that is
+//! not finite is written, and whoever listens to the program may leave.
+
+mod output;
+mod protect;
+mod read;
+mod signals;
+mod write;
+
+pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
+pub(crate) use protect::{Input, check_folder, check_out};
+pub(crate) use read::{read, read_released};
+pub(crate) use signals::{ask_on_signals, end_on_signals};
+pub(crate) use write::{check_writable, stream_whole, write_tensors, write_whole};

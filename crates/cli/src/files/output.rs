@@ -1,0 +1,81 @@
+//! What the program says: answers on standard output, everything else on standard error.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::{Context, Error, Result};
+
+/// Prints the answer of a command. A reader who has seen enough is no error; a full disk is one.
+pub(crate) fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says what was assumed, or what happens, and which option changes it.
+pub(crate) fn note(line: &str) {
+    tell("note", line);
+}
+
+/// Says what is not as the user will expect it.
+pub(crate) fn warn(line: &str) {
+    tell("warning", line);
+}
+
+/// Says why the program ends: its chain of reasons in one line, and how to go on, where one of them knows a way.
+pub(crate) fn tell_error(error: &Error) {
+    tell("error", &format!("{error:#}"));
+    if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
+        to_stderr(&format!("{}\n", hinted.hint));
+    }
+}
+
+/// An error of one line with lines below it that say how to go on.
+#[derive(Debug)]
+pub(crate) struct Hinted {
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do: lines of ours, such as a command to copy.
+    pub(crate) hint: String,
+}
+
+impl std::fmt::Display for Hinted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+fn tell(kind: &str, line: &str) {
+    to_stderr(&format!("{kind}: {}\n", printable(line)));
+}
+
+/// Where nobody listens on standard error, nothing can be done about it.
+fn to_stderr(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A text of somebody else in one line: line ends and other control characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}');
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let piece = |c: char| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() };
+    text.chars().map(piece).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_letters_are_not() {
+        assert_eq!(printable("φ(x), «a» — b"), "φ(x), «a» — b");
+        assert_eq!(printable("a\nb\u{1b}[31m\r\u{2028}"), "a\\nb\\u{1b}[31m\\r\\u{2028}");
+    }
+}

@@ -1,0 +1,200 @@
+//! The one writer: what it writes appears under its name when it is whole, or not at all.
+
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata, Permissions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Tensor};
+use tempfile::NamedTempFile;
+
+use super::read::kind;
+
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+/// Links that may lead to one another, as in Linux.
+const MOST_LINKS: usize = 40;
+/// What the name of a file begins with until it is whole.
+const PREFIX: &str = ".distill-";
+
+/// Files that are not whole yet: a signal that ends the program removes them.
+static PENDING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Writes a file; makes the folders above it.
+///
+/// The bytes go to a temporary file beside it, to the disk, and then under the name. Links are followed; a file that is
+/// replaced keeps its rights and its owner, a new one has those of the user's umask. Devices, pipes and read-only files
+/// are refused, but for the null device, which takes everything and keeps nothing.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    stream_whole(path, |file| Ok(file.write_all(bytes)?))
+}
+
+/// [`write_whole`] for bytes that need not be in memory at once.
+pub(crate) fn stream_whole(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let write = || -> Result<()> {
+        let (target, before) = target(path)?;
+        if before.as_ref().is_some_and(is_null_device) {
+            return content(&mut std::io::sink());
+        }
+        let folder = folder_of(&target);
+        std::fs::create_dir_all(folder)?;
+        let pending = Pending::new(folder)?;
+        let file = pending.file.as_file();
+        let mut buffer = BufWriter::with_capacity(BUFFER, file);
+        content(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
+        if let Some(before) = before {
+            keep_rights(file, &before)?;
+        }
+        file.sync_all()?;
+        pending.persist(&target)?;
+        // The name too: a folder is a file of names. Some file systems cannot, and lose nothing but the newest name.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// Writes tensors by name as a safetensors file; an error where one holds a number that is not finite.
+pub(crate) fn write_tensors(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
+    for (name, tensor) in tensors {
+        check_finite(name, tensor).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
+    write_whole(path, &safetensors::serialize(named, None)?)
+}
+
+fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
+    if !tensor.dtype().is_float() {
+        return Ok(());
+    }
+    // One number tells of all: 0 · x is NaN where x is not finite, and so is the sum.
+    let flat = tensor.flatten_all()?;
+    if !(flat.affine(0.0, 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?).is_nan() {
+        return Ok(());
+    }
+    let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let row = tensor.dims().iter().skip(1).product::<usize>().max(1);
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => bail!(
+            "tensor `{name}`, row {}, column {}: wanted a finite number, found {}",
+            at / row,
+            at % row,
+            values[at]
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Fails before hours of work rather than after them: makes the folder and a file in it, which goes again.
+pub(crate) fn check_writable(folder: &Path) -> Result<()> {
+    let probe = || -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        Pending::new(folder)?.file.write_all(b"probe")?;
+        Ok(())
+    };
+    probe().with_context(|| folder.display().to_string())
+}
+
+/// Removes what is not whole, as the program ends.
+pub(super) fn discard_pending() {
+    for path in std::mem::take(&mut *PENDING.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A temporary file, known to [`discard_pending`] as long as it is one.
+struct Pending {
+    file: NamedTempFile,
+    _known: Known,
+}
+
+/// A path among the pending ones until this is dropped.
+struct Known(PathBuf);
+
+impl Pending {
+    fn new(folder: &Path) -> Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX);
+        // A temporary file is private by itself; this one gets what the umask leaves of these rights.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut pending = PENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = builder.tempfile_in(folder)?;
+        pending.insert(file.path().to_owned());
+        let known = Known(file.path().to_owned());
+        Ok(Self { file, _known: known })
+    }
+
+    fn persist(self, target: &Path) -> Result<()> {
+        self.file.persist(target).map(drop).map_err(|failed| failed.error.into())
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        PENDING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// Where a file goes after all links, and what lies there.
+fn target(path: &Path) -> Result<(PathBuf, Option<Metadata>)> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match std::fs::symlink_metadata(&path) {
+            Ok(about) if about.is_symlink() => {
+                let next = std::fs::read_link(&path)?;
+                path = folder_of(&path).join(next);
+            }
+            Ok(about) if about.is_dir() => bail!("wanted a file, found a folder"),
+            Ok(about) if about.is_file() && about.permissions().readonly() => {
+                bail!("wanted a file that may be replaced, found a read-only one");
+            }
+            Ok(about) if about.is_file() || is_null_device(&about) => {
+                return Ok((path, Some(about)));
+            }
+            Ok(about) => bail!("wanted a file, found {}", kind(&about)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((path, None)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("wanted a file, found more than {MOST_LINKS} links")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Rights and owner of the file that is replaced.
+fn keep_rights(file: &File, before: &Metadata) -> Result<()> {
+    let rights: Permissions = before.permissions();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // Nobody but root may give a file away; whoever may not keeps it.
+        let _ = std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()));
+    }
+    file.set_permissions(rights)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_null_device(about: &Metadata) -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let null = std::fs::metadata("/dev/null").ok().map(|null| null.rdev());
+    about.file_type().is_char_device() && Some(about.rdev()) == null
+}
+
+#[cfg(not(unix))]
+fn is_null_device(_: &Metadata) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests;
