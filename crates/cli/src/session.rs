@@ -170,9 +170,9 @@ impl Session {
         Ok(split.get_or_init(|| made))
     }
 
-    /// Asks every part to stop after its current epoch; the program is to end with this status.
+    /// Asks every part to stop after its current epoch; the program is to end with this status, unless it was asked before.
     pub fn interrupt(&self, status: u8) {
-        self.interruption.store(status, Ordering::Relaxed);
+        let _ = self.interruption.compare_exchange(0, status, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether [`Session::interrupt`] was called.
