@@ -1,13 +1,12 @@
 //! Data on disk, experiments, claims and their report: everything of this workspace that touches the world.
 
-mod checkpoint;
 pub mod claims;
 pub mod commands;
 pub mod datasets;
 pub mod experiment;
 mod experiments;
 mod files;
-mod posterior_file;
+mod model_file;
 mod provenance;
 pub mod report;
 pub mod runner;

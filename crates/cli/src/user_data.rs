@@ -11,9 +11,9 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Targets};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::checkpoint::{parse, refuse_pickle};
 use crate::datasets::{self, DATA_VARIABLE, IDS, Pictures, Places};
 use crate::files::read;
+use crate::model_file::{parse, refuse_pickle};
 
 /// Objects before anything is known of the network: features (m, …) and raw targets.
 pub(crate) struct Objects {

@@ -61,7 +61,8 @@ mod tests {
         let x = Tensor::new(&[[3f32, 1.0]], &Device::Cpu).unwrap();
         let y = chain.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(y, [[1f32.sin()]]);
-        for map in [&pick as &dyn DomainMap, &Sine, &Identity, &GaussianNoise { deviation: 0.1 }] {
+        let noise = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
+        for map in [&pick as &dyn DomainMap, &Sine, &Identity, &noise] {
             let nobody = map.apply(&x.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
             assert_eq!(nobody.dim(0).unwrap(), 0);
         }

@@ -10,13 +10,15 @@ use crate::DomainMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity;
 
-/// φ(x) = x + N(0, deviation²), clipped to \[0, 1\]; the shape stays.
+/// φ(x) = x + N(0, deviation²), clipped to a range where there is one; the shape stays.
 ///
-/// Source: paper 003, row "Noise", with deviation 0.1.
+/// Source: paper 003, row "Noise", with deviation 0.1 and the range \[0, 1\] of intensities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianNoise {
     /// ≥ 0: standard deviation of the noise.
     pub deviation: f64,
+    /// Smallest and largest result; numbers that are no intensities have none, and keep the deviation.
+    pub range: Option<[f64; 2]>,
 }
 
 /// φ(x) = sin x, element by element; the shape stays.
@@ -85,7 +87,11 @@ impl DomainMap for GaussianNoise {
         let mut noise = vec![0f32; x.elem_count()];
         rng.fill_normal(&mut noise);
         let noise = Tensor::from_vec(noise, x.shape(), x.device())?.to_dtype(x.dtype())?;
-        Ok((x + (noise * self.deviation)?)?.clamp(0.0, 1.0)?)
+        let noisy = (x + (noise * self.deviation)?)?;
+        Ok(match self.range {
+            Some([low, high]) => noisy.clamp(low, high)?,
+            None => noisy,
+        })
     }
 }
 
@@ -106,19 +112,24 @@ mod tests {
 
     #[test]
     fn noise_has_its_deviation_and_stays_within_range() {
-        let noisy = |deviation: f64| {
-            let x = GaussianNoise { deviation }.apply(&grey(5000), &mut Rng::new(0)).unwrap();
+        let noisy = |deviation: f64, range| {
+            let map = GaussianNoise { deviation, range };
+            let x = map.apply(&grey(5000), &mut Rng::new(0)).unwrap();
             x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
         // Clipping lies five deviations away; the deviation of 50 000 draws is known to 0.3 %.
-        let measured = core_tensors::stats::population_deviation(&noisy(0.1));
+        let measured = core_tensors::stats::population_deviation(&noisy(0.1, Some([0.0, 1.0])));
         assert!((measured - 0.1).abs() < 0.002, "{measured}");
-        assert!(noisy(3.0).iter().all(|v| (0.0..=1.0).contains(v)));
+        let clipped = noisy(3.0, Some([0.0, 1.0]));
+        assert!(clipped.iter().all(|v| (0.0..=1.0).contains(v)));
+        // Without a range nothing is lost.
+        let measured = core_tensors::stats::population_deviation(&noisy(3.0, None));
+        assert!((measured - 3.0).abs() < 0.06, "{measured}");
     }
 
     #[test]
     fn noise_is_fresh_at_each_call_and_repeats_with_its_seed() {
-        let map = GaussianNoise { deviation: 0.1 };
+        let map = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
         let flat = |rng: &mut Rng| {
             map.apply(&grey(1), rng).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
@@ -161,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_negative_deviation_is_refused() {
-        let error = GaussianNoise { deviation: -1.0 }.apply(&grey(1), &mut Rng::new(0));
+        let error =
+            GaussianNoise { deviation: -1.0, range: None }.apply(&grey(1), &mut Rng::new(0));
         let message = error.unwrap_err().to_string();
         assert_eq!(message, "deviation of the noise must lie in [0, ∞), got -1");
     }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bayes_posterior::format::METADATA;
 use bayes_posterior::{AnyPosterior, Covariance, Origin, with_posterior};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
 
-use crate::checkpoint::{Layers, natural, parse, refuse_pickle};
-use crate::files::{read, say};
-use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products};
-use crate::text_table::{cells, text_list, text_table};
+use crate::files::{printable, read, say};
+use crate::model_file::{
+    Layers, PosteriorFile, carried_by, is_posterior, log_det, n_parameters, n_products, natural,
+    parse, refuse_pickle,
+};
+use crate::text_table::{cells, decimal, setting, text_list, text_table};
 
 /// Say what a safetensors file holds: a posterior, a trained perceptron, or other tensors.
 #[derive(clap::Args)]
@@ -46,9 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn told(path: &Path, bytes: Vec<u8>) -> Result<String> {
     let file = parse(&bytes)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes)?;
-    let is_posterior = metadata.metadata().as_ref().is_some_and(|m| m.contains_key(METADATA));
-    if !is_posterior {
+    if !is_posterior(&bytes) {
         return model(path, &file);
     }
     let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::from_bytes(&bytes)?;
@@ -67,7 +66,7 @@ fn model(path: &Path, file: &SafeTensors) -> Result<String> {
     }
     let mut text =
         format!("{}: {} tensors\n\n{}\n", path.display(), rows.len() - 1, text_table(&rows));
-    match Layers::find(file, None) {
+    match Layers::find(file, &[], None) {
         Ok(Some(layers)) => {
             let order: Vec<&str> = layers.layers.iter().map(|l| l.name.as_str()).collect();
             let biases = if layers.bias { "with biases" } else { "without biases" };
@@ -75,13 +74,15 @@ fn model(path: &Path, file: &SafeTensors) -> Result<String> {
             let _ = writeln!(
                 text,
                 "perceptron {widths:?} {biases}, layers in this order: {}",
-                order.join(", ")
+                printable(&order.join(", "))
             );
+            layers.notes.iter().for_each(|line| text += &format!("{}\n", printable(line)));
         }
         Ok(None) => {
             text += "perceptron of one layer; only data tell whether its last column is a bias\n";
         }
         Err(error) => {
+            let error = printable(&error.to_string());
             let _ = writeln!(text, "no perceptron that `distill posterior` takes: {error}");
         }
     }
@@ -93,7 +94,7 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
     let activation = match network.activation {
         Activation::Identity => "identity".to_owned(),
         Activation::Relu => "relu".to_owned(),
-        Activation::LeakyRelu { slope } => format!("leaky relu, slope {slope}"),
+        Activation::LeakyRelu { slope } => format!("leaky relu, slope {}", setting(slope)),
     };
     let structure = match posterior {
         AnyPosterior::Block(p) => {
@@ -113,10 +114,10 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
     let is_dense = matches!(posterior, AnyPosterior::Full(_) | AnyPosterior::Block(_));
     let log_det = match is_dense && p > MOST_FACTORED {
         true => "not computed: it takes a factor of the whole covariance".to_owned(),
-        false => format!("{:.6}", log_det(posterior)?),
+        false => decimal(log_det(posterior)?),
     };
     let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
-    let text = |value: Option<f64>| or_unknown(value.map(|v| v.to_string()));
+    let text = |value: Option<f64>| or_unknown(value.map(setting));
     let task = origin.task.map(|task| format!("{task:?}").to_lowercase());
     let inexact = with_posterior!(posterior, p => p.inexact);
     let mut rows = vec![
@@ -131,7 +132,7 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
         cells!["noise variance", text(origin.noise_variance)],
         cells!["prior precision", text(origin.prior_precision)],
         cells!["objects", or_unknown(origin.n_objects.map(|n| n.to_string()))],
-        cells!["log-likelihood", text(origin.log_likelihood)],
+        cells!["log-likelihood", or_unknown(origin.log_likelihood.map(decimal))],
         cells!["exact", if inexact { "no: a condition of a theorem was waived" } else { "yes" }],
         cells!["made from", origin.parent.as_deref().unwrap_or("a trained network")],
         cells!["SHA-256", sha256],

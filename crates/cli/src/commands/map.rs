@@ -1,5 +1,6 @@
 //! `distill map`: applies a map φ between domains to objects, and says what came of them.
 
+mod contact;
 mod judge;
 mod objects;
 
@@ -16,26 +17,26 @@ use domain_adapt::{
 };
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
+use self::contact::{contact_sheet, levels_of, stretched};
 use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
 use super::{UsageError, positive};
-use crate::checkpoint::parse;
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
-use crate::files::{Input, check_folder, read, say, write_tensors, write_whole};
+use crate::files::{Input, check_folder, note, read, say, write_tensors, write_whole};
+use crate::model_file::{numbers, parse};
 use crate::schemes::{pairs, train_translator};
 use crate::sheet::sheet;
 
-/// Files that the command writes into its folder, beside those of --pictures.
-const WRITTEN: [&str; 3] = [MAPPED, SHEET, TRANSLATOR_FILE];
+/// What the command writes into its folder.
+const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR_FILE, PICTURES];
 const MAPPED: &str = "mapped.safetensors";
 const SHEET: &str = "contact-sheet.png";
 const TRANSLATOR_FILE: &str = "translator.safetensors";
-/// Objects that pass through a map at once.
+const PICTURES: &str = "pictures";
+/// Objects that pass through a map at once, and the numbers of them.
 const CHUNK: usize = 500;
-/// Pictures in a line of the contact sheet, and lines of pairs.
-const ACROSS: usize = 16;
-const DOWN: usize = 4;
+const MOST_NUMBERS: usize = 1 << 23;
 /// Hidden units and latent dimensions of a translator that is trained here, as in paper 003.
 const TRANSLATOR: (usize, usize) = (200, 64);
 
@@ -48,7 +49,7 @@ translator.safetensors where one was trained. Measures see at most 1000 random o
 
 Maps:
   identity       nothing
-  noise          plus N(0, deviation^2), clipped to [0, 1]
+  noise          plus N(0, deviation^2); intensities of pictures are clipped to [0, 1], other numbers are not
   convolution    the fixed random 5 x 5 convolution that paper 003 calls dilation; 28 x 28 -> 24 x 24
   cross          a dilated cross of ones; 28 x 28 -> 24 x 24
   dilation       the largest level of a --window x --window square around each pixel
@@ -107,7 +108,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
     /// Pictures of a folder are resized to N x N.
-    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=1024))]
     side: u32,
     /// What a row of numbers is: CHANNELSxHEIGHTxWIDTH, such as 1x28x28.
     #[arg(long, value_name = "CxHxW", value_parser = picture)]
@@ -233,7 +234,10 @@ fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -
     };
     let map: Box<dyn DomainMap> = match arguments.kind {
         Kind::Identity => Box::new(Identity),
-        Kind::Noise => Box::new(GaussianNoise { deviation: arguments.deviation }),
+        Kind::Noise => {
+            let range = range_of_noise(source)?;
+            Box::new(GaussianNoise { deviation: arguments.deviation, range })
+        }
         Kind::Convolution => convolution(FixedConvolution::of_source())?,
         Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
         Kind::Dilation => {
@@ -250,12 +254,52 @@ fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -
     Ok(Built { map, translator: None })
 }
 
+/// [0, 1] for intensities of pictures; other numbers are not clipped.
+fn range_of_noise(source: &Source) -> Result<Option<[f64; 2]>> {
+    if source.shape.is_none() {
+        return Ok(None);
+    }
+    let share = share_outside(&source.x)?;
+    if share > 0.0 {
+        note(&format!(
+            "{}: {:.1} % of the numbers lie outside [0, 1], so they are no intensities, and φ(x) is not clipped",
+            source.name,
+            100.0 * share
+        ));
+        return Ok(None);
+    }
+    Ok(Some([0.0, 1.0]))
+}
+
+/// Refuses objects that are no intensities, for maps that are made for those alone.
+fn check_intensities(source: &Source, what: &str) -> Result<()> {
+    let share = share_outside(&source.x)?;
+    if share > 0.0 {
+        bail!(
+            "{}: wanted intensities in [0, 1] for {what}, found {:.1} % of the numbers outside; scale them first",
+            source.name,
+            100.0 * share
+        );
+    }
+    Ok(())
+}
+
+/// Which share of the numbers lies outside [0, 1].
+fn share_outside(x: &Tensor) -> Result<f64> {
+    if x.dtype() == DType::U8 {
+        return Ok(0.0);
+    }
+    let is_outside = (x.lt(0.0)? + x.gt(1.0)?)?.to_dtype(DType::F64)?;
+    Ok(is_outside.mean_all()?.to_scalar::<f64>()?)
+}
+
 fn translator(
     arguments: &Arguments,
     source: &Source,
     reading: &Reading,
     rng: &Rng,
 ) -> Result<Translator> {
+    check_intensities(source, "a translator")?;
     if let Some(path) = &arguments.translator {
         return open_translator(path).with_context(|| path.display().to_string());
     }
@@ -273,6 +317,7 @@ fn translator(
             source.name
         );
     }
+    check_intensities(&partner, "a translator")?;
     let mut random = rng.split("pairs");
     let paired = pairs(&source.dataset()?, &partner.dataset()?, 1, &mut |n| random.below(n))
         .with_context(|| format!("{} and {}", source.name, partner.name))?;
@@ -301,6 +346,7 @@ fn open_translator(path: &Path) -> Result<Translator> {
         }
     };
     let ([n_hidden, cols], [n_latent, _]) = (shape("block.0")?, shape("block.1")?);
+    file.names().into_iter().try_for_each(|name| numbers(&file, name).map(drop))?;
     let network = TranslatorNetwork { n_pixels: cols - 1, n_hidden, n_latent };
     let parameters = Params::from_bytes(network.layout(), &bytes, &Device::Cpu)?;
     Ok(Translator { network, parameters })
@@ -314,6 +360,7 @@ fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
     let Some([3, h, w]) = source.shape else {
         bail!("{}: wanted colour pictures for a style, found others", source.name);
     };
+    check_intensities(source, "a style")?;
     let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
     let explicit = match (&arguments.weights, variable) {
         (Some(folder), _) => Some(("--weights".to_owned(), folder.clone())),
@@ -331,11 +378,12 @@ fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
 }
 
 fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-    let m = x.dim(0)?;
+    let (m, n) = x.dims2()?;
+    let chunk = (MOST_NUMBERS / n.max(1)).clamp(1, CHUNK);
     let parts: Vec<Tensor> = (0..m)
-        .step_by(CHUNK)
+        .step_by(chunk)
         .map(|start| {
-            let part = x.narrow(0, start, CHUNK.min(m - start))?;
+            let part = x.narrow(0, start, chunk.min(m - start))?;
             Ok(features(&map.apply(&part, rng)?)?.flatten_from(1)?.to_dtype(DType::F32)?)
         })
         .collect::<core_tensors::Result<_>>()?;
@@ -360,51 +408,15 @@ fn write(
         write_whole(&out.join(TRANSLATOR_FILE), &translator.parameters.to_bytes()?)?;
     }
     let (Some(before), Some(after)) = (source.shape, after.shape) else { return Ok(()) };
-    let levels = |x: &Tensor| -> Result<Vec<f64>> {
-        Ok(features(x)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
-    };
-    // Data by class would show the first class alone.
-    let mut shown = rng.split("sheet").permutation(mapped.dim(0)?);
-    shown.truncate(ACROSS * DOWN);
-    shown.sort_unstable();
-    let first = levels(&rows(&source.x, &shown)?)?;
-    let second = stretched(levels(&rows(mapped, &shown)?)?);
-    // Pictures that shrank stand in the middle of a white frame of the old size.
-    let second = framed(&second, after, before);
-    let n = ACROSS * before.iter().product::<usize>();
-    let lines: Vec<&[f64]> =
-        first.chunks(n).zip(second.chunks(n)).flat_map(|(a, b)| [a, b]).collect();
-    write_whole(&out.join(SHEET), &sheet(&lines, before)?)?;
+    write_whole(&out.join(SHEET), &contact_sheet([&source.x, mapped], [before, after], rng)?)?;
     if arguments.pictures {
         for i in 0..mapped.dim(0)? {
-            let picture = stretched(levels(&mapped.narrow(0, i, 1)?)?);
-            let path = out.join("pictures").join(format!("{i:06}.png"));
+            let picture = stretched(levels_of(mapped, i)?);
+            let path = out.join(PICTURES).join(format!("{i:06}.png"));
             write_whole(&path, &sheet(&[&picture], after)?)?;
         }
     }
     Ok(())
-}
-
-/// Levels from 0 to 1, as they are where they lie there.
-fn stretched(mut levels: Vec<f64>) -> Vec<f64> {
-    let (low, high) = levels.iter().fold((0f64, 1f64), |(a, b), &v| (a.min(v), b.max(v)));
-    levels.iter_mut().for_each(|v| *v = (*v - low) / (high - low));
-    levels
-}
-
-fn framed(levels: &[f64], [_, h, w]: Shape, [_, tall, wide]: Shape) -> Vec<f64> {
-    let (top, left) = ((tall - h.min(tall)) / 2, (wide - w.min(wide)) / 2);
-    let mut out = Vec::with_capacity(levels.len() / (h * w).max(1) * tall * wide);
-    for plane in levels.chunks_exact((h * w).max(1)) {
-        let at = |row: usize, col: usize| {
-            let (r, s) = (row.checked_sub(top)?, col.checked_sub(left)?);
-            (r < h && s < w).then(|| plane[r * w + s])
-        };
-        for row in 0..tall {
-            out.extend((0..wide).map(|col| at(row, col).unwrap_or(1.0)));
-        }
-    }
-    out
 }
 
 /// These objects.

@@ -116,10 +116,14 @@ fn use_all_cores() {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
 }
 
-/// A number in (0, ∞).
+/// Smallest and largest variance or precision: their inverses, and sums of those, are numbers too.
+const SIZES: std::ops::RangeInclusive<f64> = 1e-300..=1e300;
+
+/// A number in (0, ∞), and not at the ends of what a number can be.
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(value) if SIZES.contains(&value) => Ok(value),
+        Ok(value) if value > 0.0 => Err("wanted a number from 1e-300 to 1e300".into()),
         _ => Err("wanted a number above 0".into()),
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::posterior::{TaskName, likelihood};
 use super::{UsageError, positive};
 use crate::files::say;
-use crate::posterior_file::PosteriorFile;
+use crate::model_file::PosteriorFile;
 use crate::text_table::{cells, text_table};
 use crate::user_data::Objects;
 

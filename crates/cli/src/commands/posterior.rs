@@ -16,10 +16,9 @@ use losses::Likelihood;
 use models::Architecture;
 
 use super::{UsageError, positive};
-use crate::checkpoint::Trained;
 use crate::files::{Input, check_out, say};
-use crate::posterior_file::{log_det, n_parameters, write};
-use crate::text_table::{cells, text_list};
+use crate::model_file::{Expected, Trained, log_det, n_parameters, write};
+use crate::text_table::{cells, decimal, setting, text_list};
 use crate::user_data::Objects;
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
@@ -32,9 +31,9 @@ use crate::user_data::Objects;
   A small regression network, all correlations:
     distill posterior model.safetensors --data train.safetensors --task regression --noise-variance 0.01 --method laplace --structure full --out teacher.safetensors
 
-MODEL is a safetensors file with dense layers alone: a PyTorch state dict (x.weight of shape (out, in), x.bias) or
-blocks of this program. Layers go in the one order in which each takes what the one before gives, else by name with
-numbers as numbers. DATA is a CSV file (numbers, an optional line of names, the target last), a safetensors file with
+MODEL is a safetensors file with dense layers alone: a PyTorch state dict (x.weight of shape (out, in), x.bias),
+blocks of this program, or a posterior, whose mean is taken. Layers go in the one order in which each takes what the
+one before gives; where shapes leave it open, by the numbers in their names; else --layers says it. DATA is a CSV file (numbers, an optional line of names, the target last), a safetensors file with
 `x` (m, n) and `y` (m,) or (m, k), or a known data set (fashion-mnist, mnist). Features are taken as they are: scale
 them as for training. Bytes (u8) in `x` are grey levels and count as x / 255.")]
 pub(super) struct Arguments {
@@ -53,9 +52,13 @@ pub(super) struct Arguments {
     /// Precision a of the prior N(0, 1/a) of every weight; weight decay with the summed loss.
     #[arg(long, value_name = "A", value_parser = positive, default_value = "1")]
     prior_precision: f64,
-    /// Between the layers; the last layer has none.
-    #[arg(long, value_enum, default_value = "relu")]
-    activation: ActivationName,
+    /// Between the layers; the last layer has none [default: relu, or what the file of a posterior says].
+    #[arg(long, value_enum)]
+    activation: Option<ActivationName>,
+    /// Layers of MODEL to take, in their order, where names and shapes leave it open or the file holds several
+    /// networks: input,hidden,output for input.weight and so on.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    layers: Vec<String>,
     /// Slope of a leaky ReLU below 0, in (0, 1) [default: 0.01].
     #[arg(long, value_name = "S", value_parser = slope)]
     slope: Option<f64>,
@@ -69,7 +72,7 @@ pub(super) struct Arguments {
     /// one for inputs of each layer; the prior is added exactly), low-rank (a diagonal and the --rank leading directions), full (all of it).
     #[arg(long, value_enum)]
     structure: StructureName,
-    /// Directions of a low-rank posterior [default: 20].
+    /// Directions of a low-rank posterior [default: 20, or all where the network has fewer parameters].
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rank: Option<u32>,
     /// Passes over the data, of vi [default: 100].
@@ -121,7 +124,7 @@ const NOISE_VARIANCE: f64 = 1.0;
 /// Slope of a leaky ReLU, as in the papers' code.
 const SLOPE: f64 = 0.01;
 /// Directions of a low-rank posterior.
-const RANK: u32 = 20;
+const RANK: usize = 20;
 /// Passes of vi over the data.
 const EPOCHS: u32 = 100;
 /// Objects in a step of vi.
@@ -160,7 +163,7 @@ impl Arguments {
         if self.task == TaskName::Classification && self.noise_variance.is_some() {
             return wrong("--noise-variance: wanted --task regression, found classification");
         }
-        if self.slope.is_some() && self.activation != ActivationName::LeakyRelu {
+        if self.slope.is_some() && self.activation != Some(ActivationName::LeakyRelu) {
             return wrong("--slope: wanted --activation leaky-relu beside it");
         }
         if self.rank.is_some() && self.structure != StructureName::LowRank {
@@ -179,24 +182,48 @@ impl Arguments {
         }
     }
 
-    fn activation(&self) -> Activation {
-        match self.activation {
+    fn activation(&self) -> Option<Activation> {
+        Some(match self.activation? {
             ActivationName::Relu => Activation::Relu,
             ActivationName::LeakyRelu => {
                 Activation::LeakyRelu { slope: self.slope.unwrap_or(SLOPE) }
             }
             ActivationName::Identity => Activation::Identity,
-        }
+        })
     }
 
-    fn curvature(&self) -> Curvature {
-        match self.structure {
+    /// What an approximation that failed can be due to.
+    fn blame(&self) -> String {
+        let precision = setting(self.prior_precision);
+        let noise = match self.task {
+            TaskName::Classification => String::new(),
+            TaskName::Regression => {
+                let variance = setting(self.noise_variance.unwrap_or(NOISE_VARIANCE));
+                format!(" or --noise-variance {variance}")
+            }
+        };
+        format!("the covariance (a larger --prior-precision than {precision}{noise} may help)")
+    }
+
+    /// `p`: parameters of the network.
+    fn curvature(&self, p: usize) -> Result<Curvature, UsageError> {
+        Ok(match self.structure {
             StructureName::Diagonal => Curvature::Diagonal,
             StructureName::Kronecker => Curvature::Kronecker,
-            StructureName::LowRank => {
-                Curvature::LowRank { rank: self.rank.unwrap_or(RANK) as usize }
-            }
+            StructureName::LowRank => Curvature::LowRank { rank: self.rank(p)? },
             StructureName::Full => Curvature::Full,
+        })
+    }
+
+    /// Directions of a low-rank posterior of `p` parameters.
+    fn rank(&self, p: usize) -> Result<usize, UsageError> {
+        match self.rank.map(|rank| rank as usize) {
+            Some(rank) if rank > p => {
+                let wanted = format!("at most {p}, the number of the network's parameters");
+                Err(UsageError(format!("--rank: wanted {wanted}, found {rank}")))
+            }
+            Some(rank) => Ok(rank),
+            None => Ok(p.min(RANK)),
         }
     }
 }
@@ -209,7 +236,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
     let objects = Objects::open(&arguments.data, &arguments.cache)?;
     let n_features = objects.n_features();
-    let trained = Trained::open(&arguments.model, arguments.activation(), || Ok(n_features))?;
+    let expected = Expected {
+        activation: arguments.activation(),
+        layers: &arguments.layers,
+        n_inputs: n_features,
+    };
+    let trained = Trained::open(&arguments.model, &expected)?;
     let p = n_parameters(&trained.network);
     if arguments.structure == StructureName::Full && p > MOST_DENSE {
         let gigabytes = (p as f64).powi(2) * 8e-9;
@@ -222,22 +254,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (n_inputs, n_outputs) = (widths[0], widths[widths.len() - 1]);
     if task == Task::Classification && n_outputs == 1 {
         bail!(
-            "--task classification: wanted a network with an output for each class, found one output"
+            "--task classification: wanted a network with an output for each class, found one output; a row of zeros \
+             above the last weight and bias makes it one of two classes with the same probabilities"
         );
     }
     let data = objects.dataset(task, n_inputs, n_outputs)?;
     let made = match arguments.method {
         Method::Laplace => {
             let (weights, a) = (&trained.weights, arguments.prior_precision);
-            let curvature = arguments.curvature();
+            let curvature = arguments.curvature(p)?;
             let made = laplace(&trained.network, weights, &data, &likelihood, a, curvature)
-                .context("the Laplace approximation")?;
+                .with_context(|| arguments.blame())?;
             let evidence = ("log evidence", made.log_evidence);
             Made { posterior: made.posterior, log_likelihood: made.log_likelihood, evidence }
         }
         Method::Vi => variational(arguments, &trained, &data, &likelihood)?,
     };
-    log_det(&made.posterior)?;
+    log_det(&made.posterior).with_context(|| arguments.blame())?;
     let origin = Origin {
         task: Some(task),
         noise_variance: match likelihood {
@@ -334,7 +367,9 @@ fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) 
         cells!["objects", origin.n_objects.unwrap_or(0)],
     ];
     if arguments.structure == StructureName::LowRank {
-        rows.push(cells!["rank", arguments.rank.unwrap_or(RANK)]);
+        let all = n_parameters(network);
+        let rank = arguments.rank.map_or(all.min(RANK), |rank| rank as usize);
+        rows.push(cells!["rank", rank]);
     }
     if arguments.method == Method::Vi {
         let epochs = arguments.epochs.unwrap_or(EPOCHS);
@@ -342,11 +377,11 @@ fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) 
     }
     if let Some(variance) = origin.noise_variance {
         let chosen = if arguments.noise_variance.is_none() { " (default)" } else { "" };
-        rows.push(cells!["noise variance", format!("{variance}{chosen}")]);
+        rows.push(cells!["noise variance", format!("{}{chosen}", setting(variance))]);
     }
-    rows.push(cells!["prior precision", arguments.prior_precision]);
-    rows.push(cells!["log-likelihood", format!("{:.6}", made.log_likelihood)]);
-    rows.push(cells![made.evidence.0, format!("{:.6}", made.evidence.1)]);
+    rows.push(cells!["prior precision", setting(arguments.prior_precision)]);
+    rows.push(cells!["log-likelihood", decimal(made.log_likelihood)]);
+    rows.push(cells![made.evidence.0, decimal(made.evidence.1)]);
     rows.push(cells!["written", arguments.out.display()]);
     text_list(&rows)
 }

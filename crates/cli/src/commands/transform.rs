@@ -12,8 +12,8 @@ use models::Mlp;
 use super::edits::Edits;
 use super::{UsageError, positive};
 use crate::files::{Input, check_out, say};
-use crate::posterior_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products, write};
-use crate::text_table::{cells, text_table};
+use crate::model_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products, write};
+use crate::text_table::{cells, decimal, setting, text_table};
 
 /// Remove units and layers from a network together with its Gaussian posterior.
 ///
@@ -196,16 +196,16 @@ fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
         rows.push(vec![
             name.clone(),
             density.n.to_string(),
-            number(density.log_density_at_mean()),
-            number(density.log_density()),
-            number(density.cost()),
+            decimal(density.log_density_at_mean()),
+            decimal(density.log_density()),
+            decimal(density.cost()),
         ]);
         if let Some(precision) = origin.prior_precision {
             evidence.push(log_evidence_change(pinned, precision)?);
         }
     }
     let n_pinned: usize = steps.iter().map(|step| step.pinned.density.n).sum();
-    let sum = |of: &dyn Fn(&Pinned) -> f64| number(steps.iter().map(|s| of(&s.pinned)).sum());
+    let sum = |of: &dyn Fn(&Pinned) -> f64| decimal(steps.iter().map(|s| of(&s.pinned)).sum());
     let total = vec![
         "sum".into(),
         n_pinned.to_string(),
@@ -225,16 +225,14 @@ fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
     let mut text = text_table(&rows);
     if let Some(precision) = origin.prior_precision {
         text += &format!(
-            "log evidence: change by the edit, log q(v) - log p(v) under the prior N(0, 1/{precision})\n"
+            "log evidence: change by the edit, log q(v) - log p(v) under the prior N(0, 1/{})\n",
+            setting(precision)
         );
     }
     Ok(text)
 }
 
-fn number(value: f64) -> String {
-    format!("{value:.6}")
-}
-
 fn signed(value: f64) -> String {
-    format!("{value:+.6}")
+    let sign = if value.is_sign_negative() { "" } else { "+" };
+    format!("{sign}{}", decimal(value))
 }

@@ -14,8 +14,8 @@ use safetensors::SafeTensors;
 use self::model::Model;
 use super::manifest::Hub;
 use super::{Places, download, sha256, sha256_of};
-use crate::checkpoint::parse;
 use crate::files::{read, write_whole};
+use crate::model_file::parse;
 
 /// Settings, tokens and weights of a BERT as the Hugging Face hub names them.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];

@@ -1,8 +1,11 @@
 //! One picture of a file: decoded, resized to a square, as bytes.
 
+use std::collections::VecDeque;
 use std::io::Cursor;
 
 use anyhow::{Result, anyhow, bail};
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, ImageDecoder};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -13,8 +16,12 @@ pub(super) const CHANNELS: usize = 3;
 const JPEG: [u8; 2] = [0xff, 0xd8];
 /// First bytes of a PNG file.
 const PNG: [u8; 4] = [0x89, b'P', b'N', b'G'];
+/// Pixels that a picture may have: 25 megapixels, as of a camera, are shrunk to a hundredth and less here.
+const MOST_PIXELS: usize = 25_000_000;
+/// Bytes that the pixels of a PNG file may take as they are stored there, with transparency or 16 bits a level.
+const MOST_BYTES: u64 = 100_000_000;
 /// Pixels along a side that a file may have: more is a damaged header.
-const MOST_PIXELS: usize = 1 << 14;
+const LONGEST_SIDE: usize = 1 << 16;
 
 /// What becomes of a grey picture among coloured ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +65,8 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded> {
         |error: zune_jpeg::errors::DecodeErrors| found_damaged("JPEG", &error.to_string());
     let options = DecoderOptions::default()
         .set_strict_mode(true)
-        .set_max_width(MOST_PIXELS)
-        .set_max_height(MOST_PIXELS)
+        .set_max_width(LONGEST_SIDE)
+        .set_max_height(LONGEST_SIDE)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
@@ -67,8 +74,9 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded> {
     if let Some(ColorSpace::CMYK | ColorSpace::YCCK) = space {
         bail!("wanted red, green and blue, found the four colours of print (CMYK)");
     }
-    let levels = decoder.decode().map_err(damaged)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
+    check_size(width, height)?;
+    let levels = decoder.decode().map_err(damaged)?;
     if levels.is_empty() || levels.len() != CHANNELS * width * height {
         bail!("wanted {width}×{height} pixels in three channels, found {} bytes", levels.len());
     }
@@ -76,15 +84,30 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded> {
 }
 
 fn png(bytes: &[u8]) -> Result<Decoded> {
-    let mut reader = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Png);
+    let damaged = |error: image::ImageError| found_damaged("PNG", &error.to_string());
     let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MOST_PIXELS as u32);
-    limits.max_image_height = Some(MOST_PIXELS as u32);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|error| found_damaged("PNG", &error.to_string()))?;
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    limits.max_alloc = Some(2 * MOST_BYTES);
+    let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    let (width, height) = (width as usize, height as usize);
+    check_size(width, height)?;
+    if decoder.total_bytes() > MOST_BYTES {
+        let found = decoder.total_bytes();
+        bail!(
+            "wanted at most {MOST_BYTES} bytes of pixels, found {width}×{height} in {found}; shrink it first"
+        );
+    }
+    let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     let was_grey = !picture.color().has_color();
     Ok(Decoded { width, height, levels: picture.into_rgb8().into_raw(), was_grey })
+}
+
+/// Refuses more pixels than are decoded, before any is: a small file can hold very many.
+fn check_size(width: usize, height: usize) -> Result<()> {
+    if width.saturating_mul(height) > MOST_PIXELS {
+        bail!("wanted at most {MOST_PIXELS} pixels, found {width}×{height}; shrink it first");
+    }
+    Ok(())
 }
 
 /// The decoder's reason in one line.
@@ -99,23 +122,20 @@ fn found_damaged(format: &str, reason: &str) -> anyhow::Error {
 /// pixels, the weights of a pixel summing to 1. That is torchvision's and PIL's bilinear resize with antialiasing.
 fn resize(levels: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8]) {
     let (across, down) = (Weights::new(width, side), Weights::new(height, side));
-    // Rows first: (height, 3, side).
-    let mut rows = vec![0.0f32; height * CHANNELS * side];
-    for (row, narrow) in
-        levels.chunks_exact(CHANNELS * width).zip(rows.chunks_exact_mut(CHANNELS * side))
-    {
-        for (i, (start, weights)) in across.rows().enumerate() {
-            let mut sum = [0.0; CHANNELS];
-            for (pixel, w) in row[CHANNELS * start..].chunks_exact(CHANNELS).zip(weights) {
-                sum.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += w * f32::from(x));
-            }
-            sum.into_iter().enumerate().for_each(|(channel, x)| narrow[channel * side + i] = x);
-        }
-    }
+    // Rows that became narrow, (3, side) each, from `first` on: an output row needs but the few below its weights.
+    let (mut narrow, mut first) = (VecDeque::<Vec<f32>>::new(), 0);
     let mut line = vec![0.0f32; CHANNELS * side];
     for (i, (start, weights)) in down.rows().enumerate() {
+        while first < start {
+            narrow.pop_front();
+            first += 1;
+        }
+        while first + narrow.len() < start + weights.len() {
+            let row = &levels[(first + narrow.len()) * CHANNELS * width..][..CHANNELS * width];
+            narrow.push_back(narrowed(row, &across, side));
+        }
         line.fill(0.0);
-        for (row, w) in rows[CHANNELS * side * start..].chunks_exact(CHANNELS * side).zip(weights) {
+        for (row, w) in narrow.iter().zip(weights) {
             line.iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
         }
         for (channel, values) in line.chunks_exact(side).enumerate() {
@@ -123,6 +143,19 @@ fn resize(levels: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8
             target.iter_mut().zip(values).for_each(|(out, x)| *out = (x + 0.5) as u8);
         }
     }
+}
+
+/// A row of pixels, (width, 3), as (3, side).
+fn narrowed(row: &[u8], across: &Weights, side: usize) -> Vec<f32> {
+    let mut narrow = vec![0.0; CHANNELS * side];
+    for (i, (start, weights)) in across.rows().enumerate() {
+        let mut sum = [0.0; CHANNELS];
+        for (pixel, w) in row[CHANNELS * start..].chunks_exact(CHANNELS).zip(weights) {
+            sum.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += w * f32::from(x));
+        }
+        sum.into_iter().enumerate().for_each(|(channel, x)| narrow[channel * side + i] = x);
+    }
+    narrow
 }
 
 /// The weights of every output pixel along one axis.
@@ -252,6 +285,27 @@ pub(super) mod tests {
         );
         assert_eq!(message(b""), "wanted a JPEG or PNG picture, found bytes []");
         assert!(message(&with_four_channels(whole)).contains("CMYK"));
+    }
+
+    #[test]
+    fn more_pixels_than_a_camera_gives_are_refused_before_they_are_decoded() {
+        // A header alone: 8 bytes of signature, then a chunk of 13 bytes with width, height, depth and colour.
+        let mut header = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        for (sides, wanted) in
+            [([5001u32, 5000], "wanted at most 25000000 pixels"), ([5000, 5000], "damaged")]
+        {
+            header.truncate(16);
+            sides.iter().for_each(|side| header.extend(side.to_be_bytes()));
+            header.extend([8, 2, 0, 0, 0]);
+            let mut sum = flate2::Crc::new();
+            sum.update(&header[12..]);
+            header.extend(sum.sum().to_be_bytes());
+            let told = message(
+                &[&header[..], b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xae\x42\x60\x82"]
+                    .concat(),
+            );
+            assert!(told.contains(wanted), "{told}");
+        }
     }
 
     #[test]

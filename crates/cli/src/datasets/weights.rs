@@ -11,8 +11,8 @@ use safetensors::SafeTensors;
 
 use super::manifest::Hub;
 use super::{Kind, Places, STAND_IN_SEED, download, sha256};
-use crate::checkpoint::parse;
 use crate::files::read;
+use crate::model_file::parse;
 
 /// Name of the weights among the data of an experiment.
 pub const VGG19: &str = "vgg19";

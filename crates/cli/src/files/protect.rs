@@ -33,7 +33,16 @@ pub(crate) fn check_folder(out: &Path, written: &[&str], inputs: &[Input]) -> Re
     }
     for input in inputs {
         check(out, input)?;
-        written.iter().try_for_each(|name| check(&out.join(name), input))?;
+        for path in written.iter().map(|name| out.join(name)) {
+            check(&path, input)?;
+            // A folder that is written holds everything in it.
+            if let Ok(found) = input.path.canonicalize()
+                && path.is_dir()
+                && found.starts_with(real(&path))
+            {
+                return Err(refusal(out, input, "another folder than that of"));
+            }
+        }
     }
     Ok(())
 }
@@ -47,11 +56,13 @@ fn check(out: &Path, input: &Input) -> Result<(), Refusal> {
     if !is_hit {
         return Ok(());
     }
+    let wanted = if found.is_dir() { "a place outside" } else { "another file than" };
+    Err(refusal(out, input, wanted))
+}
+
+fn refusal(out: &Path, input: &Input, wanted: &str) -> Refusal {
     let (name, out, path) = (input.name, out.display(), input.path.display());
-    Err(match found.is_dir() {
-        true => format!("--out: wanted a place outside {name} {path}, which is read, found {out}"),
-        false => format!("--out: wanted another file than {name}, which is read, found {out}"),
-    })
+    format!("--out: wanted {wanted} {name} {path}, which is read, found {out}")
 }
 
 /// A path without links as far as it exists.
@@ -119,6 +130,14 @@ mod tests {
         check_folder(&at("photos-mapped"), &["mapped.safetensors"], &inputs).unwrap();
         let message = check_folder(folder.path(), &["input"], &inputs).unwrap_err();
         assert!(message.contains("another file than --style"), "{message}");
+        let inputs = [Input::new("--style", &input)];
+        let message = check_folder(folder.path(), &["photos"], &inputs);
+        message.unwrap();
+        std::fs::write(at("photos/a.png"), b"").unwrap();
+        let style = at("photos/a.png");
+        let inputs = [Input::new("--style", &style)];
+        let message = check_folder(folder.path(), &["photos"], &inputs).unwrap_err();
+        assert!(message.contains("another folder than that of --style"), "{message}");
         assert!(check_folder(&input, &[], &[]).unwrap_err().contains("a folder"));
     }
 }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
-use core_tensors::kernels::Activation;
 use core_tensors::{Params, Rng};
 use domain_adapt::{kernel_discrepancy, proxy_distance, round_trip_error};
 use losses::Predictions;
@@ -12,7 +11,7 @@ use models::Mlp;
 
 use super::objects::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
-use crate::checkpoint::Trained;
+use crate::model_file::{Expected, Trained};
 use crate::schemes::scores;
 
 /// Objects of each domain that measures look at, at most and at least.
@@ -102,7 +101,7 @@ fn reference_of(word: &str, source: &Source, reading: &Reading, after: &After) -
 
 fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Params)> {
     let (n, name) = (after.n, path.display());
-    let teacher = Trained::open(path, Activation::Relu, || Ok(n))?;
+    let teacher = Trained::open(path, &Expected { activation: None, layers: &[], n_inputs: n })?;
     let widths = &teacher.network.widths;
     let (wanted, n_outputs) = (widths[0], widths[widths.len() - 1]);
     if wanted != n {

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokenizers::{Tokenizer, TruncationParams};
 
 use super::Pooling;
-use crate::checkpoint::parse;
+use crate::model_file::parse;
 
 /// Texts that the network takes at once, of about the same length.
 const BATCH: usize = 32;

@@ -28,7 +28,12 @@ struct Given {
 fn maps() -> [Given; 4] {
     let given = |name, map, output, is_published| Given { name, map, output, is_published };
     [
-        given("noise", Box::new(GaussianNoise { deviation: NOISE }), PICTURE, true),
+        given(
+            "noise",
+            Box::new(GaussianNoise { deviation: NOISE, range: Some([0.0, 1.0]) }),
+            PICTURE,
+            true,
+        ),
         given("convolution", Box::new(FixedConvolution::of_source()), [24, 24], true),
         given("cross", Box::new(FixedConvolution::dilated_cross()), [24, 24], false),
         given(

@@ -135,7 +135,7 @@ mod tests {
         assert_eq!((ours.0.n_objects(), ours.1.n_objects()), (8400, 1400));
         assert_eq!(in_both(ours), 0);
         // One draw repeated against a draw each.
-        let noise = GaussianNoise { deviation: 0.1 };
+        let noise = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
         let distinct = |data: &Dataset| {
             let mut x: Vec<u32> = column(data.x()).iter().map(|x| x.to_bits()).collect();
             x.sort_unstable();

@@ -5,9 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bayes_posterior::{AnyPosterior, Covariance, Damping, Origin, with_posterior};
 use core_tensors::linalg::Cholesky;
-use models::Mlp;
 
-use crate::checkpoint::refuse_pickle;
+use super::refuse_pickle;
 use crate::datasets::sha256;
 use crate::files::{read_released, stream_whole};
 
@@ -57,15 +56,4 @@ pub(crate) fn carried_by(damping: Damping) -> String {
             "the mean was carried without the prior, {epsilon} of the inputs' mean square added (numerical)"
         ),
     }
-}
-
-/// p: parameters of a network.
-pub(crate) fn n_parameters(network: &Mlp) -> usize {
-    let bias = usize::from(network.bias);
-    network.widths.windows(2).map(|n| n[1] * (n[0] + bias)).sum()
-}
-
-/// Multiply-adds of one forward pass: Σ n_t n_{t−1}.
-pub(crate) fn n_products(network: &Mlp) -> usize {
-    network.widths.windows(2).map(|n| n[1] * n[0]).sum()
 }

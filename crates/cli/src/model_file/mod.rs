@@ -1,0 +1,108 @@
+//! Networks and posteriors on disk: trained perceptrons in the formats that people have, and posteriors of this program.
+
+mod layers;
+mod networks;
+mod order;
+mod posterior;
+mod tensors;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bayes_posterior::format::METADATA;
+use bayes_posterior::{AnyPosterior, with_posterior};
+use candle_core::Device;
+use core_tensors::Params;
+use core_tensors::kernels::Activation;
+use models::{Architecture, Mlp};
+use safetensors::SafeTensors;
+
+use crate::files::{note, read};
+
+pub(crate) use layers::Layers;
+pub(crate) use order::natural;
+pub(crate) use posterior::{PosteriorFile, carried_by, log_det, write};
+pub(crate) use tensors::{numbers, parse, refuse_pickle};
+
+/// A network and its weights.
+pub(crate) struct Trained {
+    /// f(x, w).
+    pub(crate) network: Mlp,
+    /// w, f64.
+    pub(crate) weights: Params,
+    /// Names of the layers, input side first.
+    pub(crate) names: Vec<String>,
+}
+
+/// What is known of a model before its file is read.
+pub(crate) struct Expected<'a> {
+    /// Between the layers, where somebody said so; a ReLU else, or what the file says.
+    pub(crate) activation: Option<Activation>,
+    /// The layers to take, in their order, where somebody said so.
+    pub(crate) layers: &'a [String],
+    /// n_0: features of the data.
+    pub(crate) n_inputs: usize,
+}
+
+impl Trained {
+    /// Reads a state dict of dense layers, blocks of this program, or a posterior, whose mean is taken.
+    ///
+    /// What the file leaves open is an error, or a note that says what was assumed.
+    pub(crate) fn open(path: &Path, expected: &Expected) -> Result<Self> {
+        let bytes = read(path)?;
+        refuse_pickle(path, &bytes)?;
+        let load = || match is_posterior(&bytes) {
+            true => Self::of_posterior(&bytes, expected),
+            false => Self::of_layers(&bytes, expected),
+        };
+        let (trained, notes) = load().with_context(|| path.display().to_string())?;
+        notes.iter().for_each(|line| note(&format!("{}: {line}", path.display())));
+        Ok(trained)
+    }
+
+    fn of_layers(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
+        let file = parse(bytes)?;
+        let layers = Layers::find(&file, expected.layers, Some(expected.n_inputs))?
+            .ok_or_else(|| anyhow!("`block.0` fits neither with a bias nor without"))?;
+        let notes = layers.notes.clone();
+        let activation = expected.activation.unwrap_or(Activation::Relu);
+        Ok((layers.load(&file, activation)?, notes))
+    }
+
+    fn of_posterior(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
+        if !expected.layers.is_empty() {
+            bail!(
+                "wanted a state dict for --layers, found a posterior, whose layers have an order"
+            );
+        }
+        let (posterior, _) = AnyPosterior::from_bytes(bytes)?;
+        let network = posterior.network().clone();
+        if let Some(said) = expected.activation.filter(|&said| said != network.activation) {
+            let found = network.activation;
+            bail!("--activation: wanted that of the posterior, {found:?}, or none, found {said:?}");
+        }
+        let mean = with_posterior!(&posterior, p => p.gaussian.mean());
+        let weights = Params::from_vec(&network.layout(), mean, &Device::Cpu)?;
+        let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
+        let notes = vec!["a posterior; its mean is taken as the weights".to_owned()];
+        Ok((Self { network, weights, names }, notes))
+    }
+}
+
+/// Whether a file says that it is a posterior of this program.
+pub(crate) fn is_posterior(bytes: &[u8]) -> bool {
+    SafeTensors::read_metadata(bytes).is_ok_and(|(_, about)| {
+        about.metadata().as_ref().is_some_and(|pairs| pairs.contains_key(METADATA))
+    })
+}
+
+/// p: parameters of a network.
+pub(crate) fn n_parameters(network: &Mlp) -> usize {
+    let bias = usize::from(network.bias);
+    network.widths.windows(2).map(|n| n[1] * (n[0] + bias)).sum()
+}
+
+/// Multiply-adds of one forward pass: Σ n_t n_{t−1}.
+pub(crate) fn n_products(network: &Mlp) -> usize {
+    network.widths.windows(2).map(|n| n[1] * n[0]).sum()
+}

@@ -1,0 +1,106 @@
+//! Several networks in one file: a copy that averages beside the one that is trained, actor and critic, teacher and
+//! student.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use super::layers::{Layer, widths};
+use super::order::{chain, has_chain, natural};
+
+/// Refuses layers that are more than one network: equal copies, or networks of which no two make one.
+pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
+    let groups = groups(layers);
+    if groups.len() < 2 || groups.values().any(|group| group.len() < 2 || !chain(group)) {
+        return Ok(());
+    }
+    let first = groups.values().next();
+    let are_copies = groups.values().all(|group| first == Some(group));
+    // Blocks of one network are numbered; copies have names of their own.
+    let are_named = !groups.keys().all(|name| name.ends_with(|c: char| c.is_ascii_digit()));
+    if !(are_copies && are_named) && is_one_chain(&groups) {
+        return Ok(());
+    }
+    let listed: Vec<String> =
+        groups.iter().map(|(name, group)| format!("`{name}` {:?}", widths(group))).collect();
+    let example: Vec<String> = groups
+        .iter()
+        .next()
+        .map(|(name, group)| group.iter().map(|layer| format!("{name}.{}", layer.name)).collect())
+        .unwrap_or_default();
+    bail!(
+        "holds {} networks: {}; `distill posterior --layers {}` takes one of them, or save one alone",
+        groups.len(),
+        listed.join(", "),
+        example.join(",")
+    )
+}
+
+/// Layers by the part of their names in which they begin to differ, named by the rest.
+fn groups(layers: &[Layer]) -> BTreeMap<String, Vec<Layer>> {
+    let parts: Vec<Vec<&str>> =
+        layers.iter().map(|layer| layer.name.split('.').collect()).collect();
+    let common = parts.first().map_or(0, |first| {
+        let is_common = |&i: &usize| parts.iter().all(|p| i + 1 < p.len() && p[i] == first[i]);
+        (0..first.len()).take_while(is_common).count()
+    });
+    let mut groups: BTreeMap<String, Vec<Layer>> = BTreeMap::new();
+    for (layer, parts) in layers.iter().zip(&parts) {
+        let (group, rest) = parts.split_at((common + 1).min(parts.len()));
+        let renamed = Layer { name: rest.join("."), ..layer.clone() };
+        groups.entry(group.join(".")).or_default().push(renamed);
+    }
+    for group in groups.values_mut() {
+        group.sort_by(|a, b| natural(&a.name, &b.name));
+    }
+    groups
+}
+
+/// Whether the groups can follow one another in some order, as an encoder and a decoder do.
+fn is_one_chain(groups: &BTreeMap<String, Vec<Layer>>) -> bool {
+    let ends = groups.iter().filter_map(|(name, group)| {
+        let (n_inputs, n_units) = (group.first()?.n_inputs, group.last()?.n_units);
+        Some(Layer { name: name.clone(), n_inputs, n_units })
+    });
+    has_chain(&ends.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(layers: &[(&str, usize, usize)]) -> Result<(), String> {
+        let layer = |&(name, n_inputs, n_units): &(&str, usize, usize)| Layer {
+            name: name.to_owned(),
+            n_inputs,
+            n_units,
+        };
+        let layers: Vec<Layer> = layers.iter().map(layer).collect();
+        refuse_several(&layers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn copies_and_strangers_are_several_networks() {
+        let copies = [("online.0", 1, 6), ("online.2", 6, 1), ("ema.0", 1, 6), ("ema.2", 6, 1)];
+        let message = told(&copies).unwrap_err();
+        assert!(message.contains("2 networks: `ema` [1, 6, 1], `online` [1, 6, 1]"), "{message}");
+        assert!(message.contains("--layers ema.0,ema.2"), "{message}");
+        let below = copies.map(|(name, a, b)| (format!("module.{name}"), a, b));
+        let below: Vec<_> = below.iter().map(|(name, a, b)| (name.as_str(), *a, *b)).collect();
+        assert!(told(&below).unwrap_err().contains("`module.ema`"));
+        let strangers =
+            [("actor.0", 4, 8), ("actor.2", 8, 2), ("critic.0", 4, 8), ("critic.2", 8, 1)];
+        assert!(told(&strangers).unwrap_err().contains("`actor` [4, 8, 2], `critic` [4, 8, 1]"));
+    }
+
+    #[test]
+    fn parts_of_one_network_are_one() {
+        let numbered = [("1.a", 4, 4), ("1.b", 4, 4), ("2.a", 4, 4), ("2.b", 4, 4)];
+        assert_eq!(told(&numbered), Ok(()));
+        let halves =
+            [("encoder.0", 4, 3), ("encoder.2", 3, 2), ("decoder.0", 2, 3), ("decoder.2", 3, 4)];
+        assert_eq!(told(&halves), Ok(()));
+        assert_eq!(told(&[("fc1", 4, 4), ("fc2", 4, 4), ("out", 4, 1)]), Ok(()));
+        assert_eq!(told(&[("", 4, 1)]), Ok(()));
+    }
+}
