@@ -53,7 +53,8 @@ pub(crate) fn decimal(value: f64) -> String {
 
 /// A number that somebody set, as short as it can be said, in at most 12 significant digits.
 pub(crate) fn setting(value: f64) -> String {
-    let shortest = value.to_string();
+    let (plain, power) = (value.to_string(), format!("{value:e}"));
+    let shortest = if power.len() < plain.len() { power } else { plain };
     if shortest.len() <= 12 { shortest } else { trimmed(value) }
 }
 
@@ -93,9 +94,13 @@ mod tests {
         ] {
             assert_eq!(decimal(value), wanted);
         }
-        for (value, wanted) in
-            [(1.0, "1"), (0.01, "0.01"), (1e300, "1e300"), (1.0 / 3.0, "3.33333333333e-1")]
-        {
+        for (value, wanted) in [
+            (1.0, "1"),
+            (0.01, "0.01"),
+            (1e300, "1e300"),
+            (1e-8, "1e-8"),
+            (1.0 / 3.0, "3.33333333333e-1"),
+        ] {
             assert_eq!(setting(value), wanted);
         }
     }

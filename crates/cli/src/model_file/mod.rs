@@ -11,9 +11,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use bayes_posterior::format::METADATA;
 use bayes_posterior::{AnyPosterior, with_posterior};
-use candle_core::Device;
-use core_tensors::Params;
+use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
+use core_tensors::{Block, Params};
 use models::{Architecture, Mlp};
 use safetensors::SafeTensors;
 
@@ -81,8 +81,13 @@ impl Trained {
             let found = network.activation;
             bail!("--activation: wanted that of the posterior, {found:?}, or none, found {said:?}");
         }
-        let mean = with_posterior!(&posterior, p => p.gaussian.mean());
-        let weights = Params::from_vec(&network.layout(), mean, &Device::Cpu)?;
+        let (mean, layout) =
+            with_posterior!(&posterior, p => (p.gaussian.mean(), network.layout()));
+        let block = |(range, block): (std::ops::Range<usize>, &Block)| {
+            Tensor::from_slice(&mean[range], (block.rows, block.cols), &Device::Cpu)
+        };
+        let blocks = layout.ranges().into_iter().zip(&layout.blocks).map(block);
+        let weights = Params::new(layout.clone(), blocks.collect::<candle_core::Result<_>>()?)?;
         let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
         let notes = vec!["a posterior; its mean is taken as the weights".to_owned()];
         Ok((Self { network, weights, names }, notes))

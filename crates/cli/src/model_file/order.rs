@@ -73,10 +73,15 @@ fn forced(layers: Vec<Layer>, shapes: &[Shape]) -> Result<Vec<Layer>> {
     for shape in shapes {
         let equal: Vec<Layer> = ordered.iter().filter(|l| shape_of(l) == *shape).cloned().collect();
         if !are_numbered(&equal) {
-            let last = equal.len() - 1;
-            let (a, b) = (&equal[0].name, &equal[last].name);
-            let why = format!("`{a}` and `{b}` have one shape, {shape:?} -> (inputs, units)");
-            return Err(unclear(&why, &[ordered]));
+            let (a, b) = (&equal[0], &equal[equal.len() - 1]);
+            let turned = ordered.iter().map(|layer| match layer {
+                layer if layer == a => b.clone(),
+                layer if layer == b => a.clone(),
+                other => other.clone(),
+            });
+            let (a, b, (inputs, units)) = (&a.name, &b.name, shape);
+            let why = format!("`{a}` and `{b}` both have {inputs} inputs and {units} units");
+            return Err(unclear(&why, &[turned.collect(), ordered]));
         }
     }
     Ok(ordered)
