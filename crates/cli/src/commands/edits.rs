@@ -111,8 +111,11 @@ fn units(text: &str) -> Result<Given, String> {
             Some((first, last)) => {
                 let first = number(first, "the first unit of a range")?;
                 let last = number(last, "the last unit of a range")?;
-                if last < first || last - first >= MOST_UNITS {
+                if last < first {
                     return Err(format!("wanted a rising range of units, found {item}"));
+                }
+                if last - first >= MOST_UNITS - units.len() {
+                    return Err(format!("wanted at most {MOST_UNITS} units, found {item}"));
                 }
                 units.extend(first..=last);
             }
@@ -121,7 +124,7 @@ fn units(text: &str) -> Result<Given, String> {
     Ok(Given::Units { layer, units })
 }
 
-/// Units in one range; no layer has more.
+/// Units in one edit; no layer has more.
 const MOST_UNITS: usize = 1 << 24;
 
 fn number(text: &str, what: &str) -> Result<usize, String> {
@@ -148,6 +151,7 @@ mod tests {
             assert!(units(wrong).is_err(), "{wrong}");
         }
         assert!(units("1:99999999999999999999").is_err() && units("1:0-99999999999").is_err());
+        assert!(units("1:0-16777214,0-9").is_err());
         assert_eq!(layer("3"), Ok(Given::Layer(3)));
         assert!(layer("-3").is_err() && layer("").is_err() && layer("1:2").is_err());
     }

@@ -301,7 +301,9 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<Member>> {
 /// Where the pictures of a class lie in its tar file, by name.
 fn tar_members(path: &Path, class: &str) -> Result<Vec<Member>> {
     let list = || -> Result<Vec<Member>> {
-        let mut archive = tar::Archive::new(File::open(path)?);
+        let file = File::open(path)?;
+        let n_held = file.metadata()?.len();
+        let mut archive = tar::Archive::new(file);
         let mut members = Vec::new();
         for entry in archive.entries_with_seek()? {
             let entry = entry?;
@@ -316,6 +318,9 @@ fn tar_members(path: &Path, class: &str) -> Result<Vec<Member>> {
                 bail!("wanted members …/{class}/*.JPEG, found {inner}");
             }
             let (at, n_bytes) = (entry.raw_file_position(), entry.size());
+            if at.saturating_add(n_bytes) > n_held {
+                bail!("{inner}: wanted {n_bytes} bytes from place {at}, found a file of {n_held}");
+            }
             members.push(Member { path: path.to_owned(), inner: Some(inner), at, n_bytes });
         }
         members.sort_by(|a, b| a.inner.cmp(&b.inner));

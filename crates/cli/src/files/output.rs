@@ -4,6 +4,9 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Error, Result};
 
+/// Characters of a line on standard error: a name in a file can be as long as the file.
+const MOST_CHARACTERS: usize = 1000;
+
 /// Prints the answer of a command. A reader who has seen enough is no error; a full disk is one.
 pub(crate) fn say(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
@@ -51,7 +54,18 @@ impl std::fmt::Display for Hinted {
 impl std::error::Error for Hinted {}
 
 fn tell(kind: &str, line: &str) {
-    to_stderr(&format!("{kind}: {}\n", printable(line)));
+    to_stderr(&format!("{kind}: {}\n", shortened(&printable(line))));
+}
+
+/// A line that a screen holds: of what is longer, the beginning and the end.
+fn shortened(line: &str) -> String {
+    let n = line.chars().count();
+    if n <= MOST_CHARACTERS {
+        return line.to_owned();
+    }
+    let start: String = line.chars().take(MOST_CHARACTERS / 2).collect();
+    let end: String = line.chars().skip(n - MOST_CHARACTERS / 4).collect();
+    format!("{start} … {end}")
 }
 
 /// Where nobody listens on standard error, nothing can be done about it.
@@ -72,6 +86,15 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_cut_in_its_middle() {
+        assert_eq!(shortened("short"), "short");
+        let long = format!("begin{}end", "é".repeat(100_000));
+        let cut = shortened(&long);
+        assert!(cut.starts_with("begin") && cut.ends_with("end") && cut.contains(" … "));
+        assert!(cut.chars().count() <= MOST_CHARACTERS);
+    }
 
     #[test]
     fn control_characters_are_escaped_and_letters_are_not() {
