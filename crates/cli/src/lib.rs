@@ -3,6 +3,7 @@
 mod checkpoint;
 pub mod claims;
 pub mod commands;
+mod data;
 pub mod datasets;
 pub mod experiment;
 mod experiments;
@@ -15,7 +16,6 @@ pub mod schemes;
 pub mod session;
 mod sheet;
 mod text_table;
-mod user_data;
 
 pub use experiments::ALL as EXPERIMENTS;
 pub use provenance::{DataSum, Provenance, Start};

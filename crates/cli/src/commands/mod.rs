@@ -9,9 +9,11 @@ mod posterior;
 mod reproduce;
 mod transform;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
@@ -123,6 +125,15 @@ fn say(text: &str) -> Result<()> {
             Err(error).context("writing to standard output")
         }
         _ => Ok(()),
+    }
+}
+
+/// Says on standard error what was assumed, each line once; nobody needs to listen.
+pub(crate) fn note(line: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(line.to_owned()) {
+        let _ = writeln!(std::io::stderr(), "note: {line}");
     }
 }
 
