@@ -132,18 +132,26 @@ impl Fault {
                 "expected a whole number that f64 holds exactly (all are up to 2^53), found `{found}`"
             ),
             Self::Comma => format!(
-                "expected a number with a decimal point and without thousands separators, found `{found}`; \
-                 --decimal comma reads decimal commas"
+                "expected a number with a decimal point and without thousands separators, found `{found}`{}",
+                instead(cell, "--decimal comma takes the comma as a decimal comma")
             ),
             Self::Point => format!(
-                "expected a number with a decimal comma and without thousands separators, found `{found}`; \
-                 --decimal point reads decimal points"
+                "expected a number with a decimal comma and without thousands separators, found `{found}`{}",
+                instead(cell, "--decimal point takes the point as a decimal point")
             ),
             Self::Other => {
                 let mark = decimal.words();
                 format!("expected a number (decimals by {mark}), found `{found}`")
             }
         }
+    }
+}
+
+/// The way out of a number with one mark; more than one are thousands, which have to go.
+fn instead(cell: &str, option: &str) -> String {
+    match cell.matches(['.', ',']).count() {
+        1 => format!("; {option}"),
+        _ => ": remove the thousands separators".to_owned(),
     }
 }
 
