@@ -113,7 +113,7 @@ mod tests {
             (&b""[..], "an empty file"),
             (b"\xff\xfe1\0,\0", "UTF-16"),
             (b"\xfe\xff\x001", "UTF-16"),
-            (b"1\0,\02\0", "byte 0x00 at place 1"),
+            (b"1\0,\0", "byte 0x00 at place 1"),
             (b"a,b\ncaf\xe9,1\n", "line 2: expected text in UTF-8, found byte 0xe9"),
             (b"PK\x03\x04\0\0", "zip"),
             (b"\x93NUMPY\x01", "numpy.savetxt"),

@@ -9,7 +9,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 use super::columns::{self, Purpose};
 use super::dialect::{self, Detected, Dialect};
 use super::header;
-use super::number::{number, short};
+use super::number::{Fault, number, short};
 use super::options::{Options, Separator};
 use super::{Place, Read, Targets};
 
@@ -100,10 +100,16 @@ impl Table<'_> {
             }
             for (column, cell) in record.iter().enumerate() {
                 let value = number(cell, decimal).map_err(|fault| {
-                    let (told, is_target) = (fault.told(cell, decimal), Some(column) == target);
-                    let place = place(column, names);
-                    let classes = "; the target must be a number, of a class a whole number from 0";
-                    let hint = if is_target { classes } else { "" };
+                    let hint = match fault {
+                        Fault::Missing if cell.is_empty() && column + 1 == record.len() => {
+                            "; a separator at the end of a line begins another column"
+                        }
+                        Fault::Other if Some(column) == target => {
+                            "; classes must be whole numbers from 0"
+                        }
+                        _ => "",
+                    };
+                    let (place, told) = (place(column, names), fault.told(cell));
                     anyhow!("line {line}, {place}: {told}{hint}")
                 })?;
                 if Some(column) == target { y.push(value) } else { x.push(value) }
@@ -142,13 +148,14 @@ impl Table<'_> {
             }
             _ => "",
         };
-        bail!("line {line}: expected {wanted} columns as in line {first}, found {found}{hint}")
+        let noun = if wanted == 1 { "column" } else { "columns" };
+        bail!("line {line}: expected {wanted} {noun} as in line {first}, found {found}{hint}")
     }
 }
 
 /// Column and name, for a message.
 pub(super) fn place(column: usize, names: Option<&[String]>) -> String {
-    let name = names.and_then(|names| names.get(column));
+    let name = names.and_then(|names| names.get(column)).filter(|name| !name.is_empty());
     let name = name.map_or_else(String::new, |name| format!(" (`{}`)", short(name)));
     format!("column {}{name}", column + 1)
 }

@@ -22,8 +22,9 @@ pub(super) struct Detected {
     pub(super) assumed: Option<String>,
 }
 
-/// How well a dialect fits, the better the larger: columns there are, share of cells that are numbers.
-type Fit = (bool, f64);
+/// How well a dialect fits, the better the larger: whether there are columns, the share of cells that are numbers below the
+/// first line, which may be one of names, and their share in all lines.
+type Fit = (bool, f64, f64);
 
 /// Finds the dialect in which most cells of the first lines are numbers; what the options say is kept.
 ///
@@ -57,14 +58,14 @@ pub(super) fn detect(text: &str, options: &Options) -> Result<Detected> {
 
 fn fit(lines: &[Vec<String>], decimal: Decimal) -> Fit {
     let n_wide = lines.iter().filter(|cells| cells.len() > 1).count();
-    // The first line may be one of names.
+    let share = |lines: &[Vec<String>]| {
+        let is_fit = |cell: &&String| matches!(kind(cell, decimal), Kind::Number | Kind::Missing);
+        let n_cells: usize = lines.iter().map(Vec::len).sum();
+        let n_fit = lines.iter().flatten().filter(is_fit).count();
+        n_fit as f64 / n_cells.max(1) as f64
+    };
     let body = if lines.len() > 1 { &lines[1..] } else { lines };
-    let (mut n_cells, mut n_fit) = (0usize, 0usize);
-    for cell in body.iter().flatten() {
-        n_cells += 1;
-        n_fit += usize::from(matches!(kind(cell, decimal), Kind::Number | Kind::Missing));
-    }
-    (2 * n_wide > lines.len(), n_fit as f64 / n_cells.max(1) as f64)
+    (2 * n_wide > lines.len(), share(body), share(lines))
 }
 
 /// Refuses commas that may as well separate thousands: `1,204` alone is both 1.204 and 1204.
@@ -93,8 +94,8 @@ fn assumed(dialect: Dialect, options: &Options) -> Option<String> {
     let Dialect { separator, decimal } = dialect;
     let columns = (options.separator.is_none() && separator != Separator::Comma)
         .then(|| (format!("columns separated by {}", separator.words()), "--separator"));
-    let decimals = (options.decimal.is_none() && decimal != Decimal::Point)
-        .then(|| (format!("decimals written with {}", decimal.words()), "--decimal"));
+    let decimals = (options.decimal.is_none() && decimal == Decimal::Comma)
+        .then(|| ("decimals written with commas".to_owned(), "--decimal"));
     match (columns, decimals) {
         (None, None) => None,
         (Some((what, option)), None) | (None, Some((what, option))) => {
@@ -138,6 +139,8 @@ mod tests {
             ("first name,y\n1,2\n", Comma, Point),
             ("1;?;\n2;;3\n", Semicolon, Point),
             ("1;2;cat\n3;4;dog\n", Semicolon, Point),
+            ("1,5;2,5\n1.200,5;3\n", Semicolon, DecimalComma),
+            ("1, \"2\"\n", Comma, Point),
         ] {
             let found = detect(text, &Options::default()).unwrap();
             assert_eq!(found.dialect, Dialect { separator, decimal }, "{text:?}");

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::number::{Kind, kind, short};
+use super::number::{Kind, kind, short, unquoted};
 use super::options::{Decimal, Header};
 
 /// Columns below which a line `0,1` is too likely data to be taken for names.
@@ -31,9 +31,9 @@ pub(super) fn names(
     let Some((first, body)) = lines.split_first() else { return Ok(data) };
     let kinds: Vec<Kind> = first.iter().map(|cell| kind(cell, decimal)).collect();
     let count = |wanted: Kind| kinds.iter().filter(|&&kind| kind == wanted).count();
-    let line = format!("line {at} (`{}`)", short(&first.join(" ")));
+    let line = format!("line {at} (`{}`)", short(&first.join(", ")));
     let with_names = |assumed: Option<String>| -> Result<Names> {
-        let names: Vec<String> = first.iter().map(|name| name.trim().to_owned()).collect();
+        let names: Vec<String> = first.iter().map(|name| unquoted(name).to_owned()).collect();
         check_index(&names, at)?;
         Ok(Names { names: Some(names), assumed })
     };

@@ -36,7 +36,7 @@ pub(super) enum Fault {
 
 /// The number in a cell.
 pub(super) fn number(cell: &str, decimal: Decimal) -> Result<f64, Fault> {
-    let cell = cell.trim();
+    let cell = unquoted(cell);
     if let Some(value) = plain(cell, decimal) {
         return match value.is_finite() {
             true if is_rounded(cell, value) => Err(Fault::Rounded),
@@ -61,9 +61,16 @@ pub(super) fn kind(cell: &str, decimal: Decimal) -> Kind {
         Ok(_) => Kind::Number,
         Err(Fault::Missing) => Kind::Missing,
         Err(Fault::NotFinite | Fault::Rounded | Fault::Comma | Fault::Point) => Kind::Broken,
-        Err(Fault::Other) if is_numeric(cell.trim()) => Kind::Broken,
+        Err(Fault::Other) if is_numeric(unquoted(cell)) => Kind::Broken,
         Err(Fault::Other) => Kind::Text,
     }
+}
+
+/// A cell without the blanks around it, and without quotes that stand behind a blank, where they are no quotes of CSV.
+pub(super) fn unquoted(cell: &str) -> &str {
+    let cell = cell.trim();
+    let inner = cell.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.map_or(cell, str::trim)
 }
 
 /// The beginning of a text in one line, for a message.
@@ -94,6 +101,8 @@ fn plain(cell: &str, decimal: Decimal) -> Option<f64> {
     }
     match decimal {
         Decimal::Point => cell.parse().ok(),
+        // `1,` is a number and the separator of another dialect.
+        Decimal::Comma if cell.ends_with(',') => None,
         Decimal::Comma => cell.replace(',', ".").parse().ok(),
     }
 }
@@ -118,7 +127,7 @@ fn is_rounded(cell: &str, value: f64) -> bool {
 
 impl Fault {
     /// What was expected and what to do, of the `cell` that was found.
-    pub(super) fn told(self, cell: &str, decimal: Decimal) -> String {
+    pub(super) fn told(self, cell: &str) -> String {
         let found = short(cell);
         match self {
             Self::Missing if found.is_empty() => {
@@ -139,10 +148,7 @@ impl Fault {
                 "expected a number with a decimal comma and without thousands separators, found `{found}`{}",
                 instead(cell, "--decimal point takes the point as a decimal point")
             ),
-            Self::Other => {
-                let mark = decimal.words();
-                format!("expected a number (decimals by {mark}), found `{found}`")
-            }
+            Self::Other => format!("expected a number, found `{found}`"),
         }
     }
 }
@@ -167,7 +173,10 @@ mod tests {
             (" 1.5 ", Point, Ok(1.5)),
             ("-.5e-3", Point, Ok(-0.0005)),
             ("+5.", Point, Ok(5.0)),
+            (" \"2\" ", Point, Ok(2.0)),
             ("1,5", Comma, Ok(1.5)),
+            (",5", Comma, Ok(0.5)),
+            ("1,", Comma, Err(F::Point)),
             ("-1,5E2", Comma, Ok(-150.0)),
             ("0", Comma, Ok(0.0)),
             ("1,5", Point, Err(F::Comma)),

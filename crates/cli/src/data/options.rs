@@ -106,13 +106,3 @@ impl Separator {
         }
     }
 }
-
-impl Decimal {
-    /// Its plural, for messages.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Point => "points",
-            Self::Comma => "commas",
-        }
-    }
-}

@@ -24,10 +24,10 @@ fn styles() -> Vec<Style> {
             for is_quoted in [false, true] {
                 for has_names in [false, true] {
                     for line_end in ["\n", "\r\n", "\r"] {
-                        // Commas for both cannot be told apart, and a quote after a blank is no quote.
-                        let is_comma = separator.trim() == ",";
-                        let is_odd = is_comma && decimal == Decimal::Comma && !is_quoted;
-                        if !is_odd && !(separator == ", " && is_quoted) {
+                        // Commas for both cannot be told apart unless quoted, and a quote behind a blank is none.
+                        let is_comma = separator.trim() == "," && decimal == Decimal::Comma;
+                        let is_split = !is_quoted || separator == ", ";
+                        if !(is_comma && is_split) {
                             let style =
                                 Style { separator, decimal, is_quoted, has_names, line_end };
                             styles.push(style);
@@ -166,7 +166,7 @@ fn errors_name_line_and_column() {
     for (text, wanted) in [
         (
             "a,b\n1,2\n1,x\n",
-            "line 3, column 2 (`b`): expected a number (decimals by points), found `x`; the target",
+            "line 3, column 2 (`b`): expected a number, found `x`; classes must be whole numbers from 0",
         ),
         (
             "1,2\n\n1,2,3\n",
@@ -181,7 +181,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "1;2\n3;x\n",
-            "found `x`; the target must be a number, of a class a whole number from 0 (the file is read with \
+            "found `x`; classes must be whole numbers from 0 (the file is read with \
                         columns separated by semicolons; --separator overrules this)",
         ),
         ("1,nan\n", "line 1, column 2: expected a number, found `nan` (a missing value)"),
@@ -190,6 +190,12 @@ fn errors_name_line_and_column() {
         ("", "expected lines of numbers, found none"),
         (" \n\t\n", "expected lines of numbers, found none"),
         ("1,\n", "line 1, column 2: expected a number, found an empty cell"),
+        (
+            "a,b,\n1,2,\n",
+            "line 2, column 3: expected a number, found an empty cell (a missing value): fill it in or \
+                          remove the line; a separator at the end of a line begins another column",
+        ),
+        ("a,\"x\n", "line 1"),
         ("1,2\n3,\"4\n", "line 2: expected quotation marks in pairs"),
         (
             "x,y\n1,42,2,83\n",
