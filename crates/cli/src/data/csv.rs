@@ -107,6 +107,9 @@ impl Table<'_> {
                         Fault::Other if Some(column) == target => {
                             "; classes must be whole numbers from 0"
                         }
+                        Fault::Other if line == first && options.header.is_none() => {
+                            "; --header yes takes this line as the names of the columns"
+                        }
                         _ => "",
                     };
                     let (place, told) = (place(column, names), fault.told(cell));

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::csv::sample;
-use super::number::{Kind, kind, short};
+use super::number::{Kind, kind, short, unquoted};
 use super::options::{Decimal, Options, Separator};
 
 /// How to read a text table.
@@ -50,8 +50,8 @@ pub(super) fn detect(text: &str, options: &Options) -> Result<Detected> {
         }
     }
     let Some((_, dialect, lines)) = best else { bail!("expected lines of numbers, found none") };
-    if dialect.decimal == Decimal::Comma && options.decimal.is_none() {
-        check_commas(&lines)?;
+    if options.decimal.is_none() {
+        check_marks(&lines, dialect)?;
     }
     Ok(Detected { assumed: assumed(dialect, options), dialect, lines })
 }
@@ -68,11 +68,18 @@ fn fit(lines: &[Vec<String>], decimal: Decimal) -> Fit {
     (2 * n_wide > lines.len(), share(body), share(lines))
 }
 
-/// Refuses commas that may as well separate thousands: `1,204` alone is both 1.204 and 1204.
-fn check_commas(lines: &[Vec<String>]) -> Result<()> {
+/// Refuses marks that may as well separate thousands: `1,204` alone is both 1.204 and 1204, and so is `1.204` where
+/// semicolons separate columns, as they do where decimals are written with commas.
+fn check_marks(lines: &[Vec<String>], dialect: Dialect) -> Result<()> {
+    let (mark, word) = match dialect {
+        Dialect { decimal: Decimal::Comma, .. } => (',', "comma"),
+        Dialect { separator: Separator::Semicolon, .. } => ('.', "point"),
+        _ => return Ok(()),
+    };
+    let decimal = dialect.decimal;
     let mut doubtful = None;
-    for cell in lines.iter().flatten().filter(|cell| kind(cell, Decimal::Comma) == Kind::Number) {
-        let Some((whole, fraction)) = cell.trim().split_once(',') else { continue };
+    for cell in lines.iter().flatten().filter(|cell| kind(cell, decimal) == Kind::Number) {
+        let Some((whole, fraction)) = unquoted(cell).split_once(mark) else { continue };
         let whole = whole.trim_start_matches(['+', '-']);
         let is_group = matches!(whole.len(), 1..=3) && !whole.starts_with('0');
         if !is_group || fraction.len() != 3 {
@@ -82,8 +89,8 @@ fn check_commas(lines: &[Vec<String>]) -> Result<()> {
     }
     match doubtful {
         Some(cell) => bail!(
-            "`{}` may have a decimal comma or a comma between thousands, and no other number tells which: \
-             give --decimal comma, or remove the commas",
+            "`{}` may have a decimal {word} or a {word} between thousands, and no other number tells which: give \
+             --decimal {word} if it is decimal, else remove the {word}s",
             short(cell)
         ),
         None => Ok(()),
@@ -171,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_before_three_digits_alone_is_ambiguous() {
+    fn a_mark_before_three_digits_alone_is_ambiguous() {
         let read =
             |text: &str| detect(text, &Options::default()).map(|found| found.dialect.decimal);
         let told = read("1,204;5\n13,500;6\n").unwrap_err().to_string();
@@ -179,6 +186,10 @@ mod tests {
         for proof in ["0,204;5\n", "1,2;5\n", "1204,204;5\n", "-0,500;1\n"] {
             assert_eq!(read(&format!("1,204;5\n{proof}")).unwrap(), DecimalComma, "{proof}");
         }
+        let told = read("1.204;5\n").unwrap_err().to_string();
+        assert!(told.contains("--decimal point"), "{told}");
+        assert_eq!(read("1.204;5.5\n").unwrap(), Point);
+        assert_eq!(read("1.204,5\n").unwrap(), Point);
         // Two commas are thousands, which no dialect reads as numbers.
         assert_eq!(read("1,204,000;5\n").unwrap(), Point);
     }

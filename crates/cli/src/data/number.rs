@@ -107,12 +107,10 @@ fn plain(cell: &str, decimal: Decimal) -> Option<f64> {
     }
 }
 
-/// Whether it is made of what numbers, dates and times are made of.
+/// Whether digits come first and no letters follow: numbers, dates, times, shares, with any sign or blank.
 fn is_numeric(cell: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_digit() || "+-.,:/eE%' ".contains(c);
-    cell.starts_with(|c: char| c.is_ascii_digit() || "+-.,".contains(c))
-        && cell.contains(|c: char| c.is_ascii_digit())
-        && cell.chars().all(is_part)
+    let starts = cell.chars().find(|c| c.is_alphanumeric()).is_some_and(|c| c.is_ascii_digit());
+    starts && cell.chars().all(|c| !c.is_alphabetic() || matches!(c, 'e' | 'E'))
 }
 
 /// Whether a whole number has digits that f64 does not keep.
@@ -210,7 +208,10 @@ mod tests {
             ("1,204.9", Kind::Broken),
             ("2024-01-31", Kind::Broken),
             ("0.2.1", Kind::Broken),
+            ("−5", Kind::Broken),
+            ("1 204 €", Kind::Broken),
             ("inf", Kind::Broken),
+            ("e1", Kind::Text),
             ("e", Kind::Text),
             ("width, cm", Kind::Text),
             ("1st", Kind::Text),

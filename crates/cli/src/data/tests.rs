@@ -196,6 +196,11 @@ fn errors_name_line_and_column() {
                           remove the line; a separator at the end of a line begins another column",
         ),
         ("a,\"x\n", "line 1"),
+        (
+            "2020-01,2020-02\n1,2\n",
+            "found `2020-01`; --header yes takes this line as the names of the columns",
+        ),
+        ("−5,−3\n1,2\n", "line 1, column 1: expected a number, found `−5`"),
         ("1,2\n3,\"4\n", "line 2: expected quotation marks in pairs"),
         (
             "x,y\n1,42,2,83\n",
