@@ -372,3 +372,43 @@ fn other_files_are_refused_by_what_they_are() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn order_and_variational_inference_obey_the_same_rules() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("p.safetensors");
+    let mut arguments = posterior("20", "digits.csv", "classification", "diagonal", &out);
+    arguments.extend(["--target".into(), "1".into()]);
+    success(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let digits = case("20").join("digits.csv");
+    let order = ["order", "--posterior", word(&out), "--layer", "1", "--by", "activation"];
+    let with_data = [&order[..], &["--data", word(&digits)]].concat();
+    holds(&failure(&with_data)?.1, &["give --target label"]);
+    holds(&success(&[&with_data[..], &["--target", "label"]].concat())?, &["unit score"]);
+    let (status, line) = failure(&[&order[..], &["--target", "label"]].concat())?;
+    assert!(status == 2 && line.contains("--data"), "{line}");
+
+    // Networks are trained in f32.
+    let data = folder.path().join("data.csv");
+    std::fs::write(&data, "a,y\n1,2\n3,1e39\n")?;
+    let model = case("05").join("model1.safetensors");
+    let words = ["posterior", word(&model), "--data", word(&data), "--task", "regression"];
+    let more = ["--method", "vi", "--structure", "diagonal", "--out", word(&out)];
+    holds(&failure(&[&words[..], &more].concat())?.1, &["line 3, column 2 (`y`)", "range of f32"]);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_note_that_nobody_can_read_is_no_error() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let data = case("06").join("onehot_u8.safetensors");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_distill"));
+    command.args(["map", "--kind", "identity", "--picture", "1x2x2", "--data", word(&data)]);
+    command.arg("--out").arg(folder.path().join("out"));
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let output = command.stderr(full).output()?;
+    assert!(output.status.success());
+    assert!(folder.path().join("out/contact-sheet.png").is_file());
+    Ok(())
+}
