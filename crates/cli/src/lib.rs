@@ -2,6 +2,7 @@
 
 pub mod claims;
 pub mod commands;
+mod data;
 pub mod datasets;
 pub mod experiment;
 mod experiments;
@@ -14,7 +15,6 @@ pub mod schemes;
 pub mod session;
 mod sheet;
 mod text_table;
-mod user_data;
 
 pub use experiments::ALL as EXPERIMENTS;
 pub use provenance::{DataSum, Provenance, Start};

@@ -248,8 +248,8 @@ fn what_cannot_be_judged_is_said_before_anything_is_trained() -> TestResult {
         assert!(text.contains(wanted) && status == 1, "{status}: {text}");
         Ok(())
     };
-    let known = "wanted a folder of pictures, a .safetensors or .csv file, or one of fashion-mnist, imagenette, mnist, \
-                 found no file";
+    let known = "expected a folder of images, a safetensors file, a text table (CSV) or one of fashion-mnist, imagenette, \
+                 mnist, found no file";
     check(&data, &[], &format!("--partner: {known} no-partner"))?;
     check(&data, &["--reference", "mnits"], &format!("--reference: {known} mnits"))?;
     check(&at("dta"), &[], &format!("--data: {known} "))?;
@@ -262,7 +262,7 @@ fn what_cannot_be_judged_is_said_before_anything_is_trained() -> TestResult {
     )?;
     let (wide, deaf) = (at("wide.safetensors"), at("deaf.safetensors"));
     check(&data, &["--teacher", word(&wide)], "takes 5 numbers, φ gives 16 (1 x 4 x 4)")?;
-    let wanted = "wanted an output for each class of";
+    let wanted = "expected an output for each class of";
     check(&data, &["--teacher", word(&deaf)], wanted)?;
     check(&data, &["--teacher", "no-teacher"], "reading no-teacher")?;
     assert!(!out.exists());

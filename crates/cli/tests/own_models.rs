@@ -325,8 +325,8 @@ fn models_that_are_no_perceptrons_are_refused_by_name() -> TestResult {
             &["`a.weight` holds NaN"],
         ),
         (&[("a.weight", &[1, 2][..], Numbers::I64(vec![1, 2]))], &["`a.weight` holds I64"]),
-        (&[("a.weight", &[1, 3][..], numbers(3))], &["wanted 3 features", "found 2"]),
-        (&[("a.weight", &[2, 2][..], numbers(4))], &["wanted 2 targets", "found 1"]),
+        (&[("a.weight", &[1, 3][..], numbers(3))], &["expected 3 features", "found 2"]),
+        (&[("a.weight", &[2, 2][..], numbers(4))], &["expected 2 targets", "found 1"]),
         (
             &[("block.0", &[3, 2][..], numbers(6)), ("block.2", &[1, 3], numbers(3))],
             &["`block.1` is missing"],
@@ -371,12 +371,12 @@ fn data_that_do_not_fit_are_refused_with_file_and_line() -> TestResult {
     };
     let csv = folder.path().join("data.csv");
     for (text, part) in [
-        ("a,b,y\n1,2,1\n1,2\n", "data.csv: line 3: wanted 3 columns"),
-        ("1,2,1\n1,?,1\n", "data.csv: line 2, column 2: wanted a number, found `?`"),
-        ("1,2,2\n", "object 0: wanted a class, a whole number from 0 to 1, found 2"),
+        ("a,b,y\n1,2,1\n1,2\n", "data.csv: line 3: expected 3 columns"),
+        ("1,2,1\n1,?,1\n", "data.csv: line 2, column 2: expected a number, found `?`"),
+        ("1,2,2\n", "line 1, column 3: classes are numbered from 0 to 1, found 2"),
         ("1,2,0.5\n", "found 0.5"),
-        ("1,2,3,1\n", "wanted 2 features an object, as the network takes, found 3"),
-        ("", "found none"),
+        ("1,2,3,1\n", "expected 2 features an example, as the network takes, found 3"),
+        ("", "found an empty file"),
     ] {
         std::fs::write(&csv, text)?;
         let (status, line) = run(&csv)?;
@@ -384,13 +384,19 @@ fn data_that_do_not_fit_are_refused_with_file_and_line() -> TestResult {
     }
     let x = |n: usize| ("x", vec![n, 2], Numbers::F32(vec![1.0; 2 * n]));
     for (tensors, part) in [
-        (vec![x(2)], "wanted a tensor `y`"),
-        (vec![("y", vec![2], Numbers::I64(vec![0, 1]))], "wanted a tensor `x`"),
-        (vec![x(2), ("y", vec![3], Numbers::I64(vec![0, 1, 1]))], "`y` has shape [3]"),
-        (vec![x(2), ("y", vec![2], Numbers::I64(vec![0, -1]))], "object 1: wanted a class"),
+        (vec![x(2)], "expected a tensor `y`"),
+        (vec![("y", vec![2], Numbers::I64(vec![0, 1]))], "expected a tensor `x`"),
+        (
+            vec![x(2), ("y", vec![3], Numbers::I64(vec![0, 1, 1]))],
+            "tensor `y`: expected shape (2,) or (2, k), as `x` has 2 rows, found [3]",
+        ),
+        (
+            vec![x(2), ("y", vec![2], Numbers::I64(vec![0, -1]))],
+            "tensor `y`, row 1 (from 0): classes are numbered from 0 to 1, found -1",
+        ),
         (
             vec![x(2), ("y", vec![2, 2], Numbers::I64(vec![0; 4]))],
-            "wanted one class an object, found 2",
+            "expected one class an example, found 2",
         ),
         (vec![x(1), ("y", vec![1], Numbers::F64(vec![f64::INFINITY]))], "`y`, row 0"),
     ] {

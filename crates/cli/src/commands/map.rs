@@ -21,6 +21,7 @@ use self::contact::{contact_sheet, levels_of, stretched};
 use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
 use super::{UsageError, positive};
+use crate::data::Options;
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
 use crate::files::{Input, check_folder, note, read, say, write_tensors, write_whole};
@@ -43,9 +44,13 @@ const TRANSLATOR: (usize, usize) = (200, 64);
 /// Apply a map φ between domains to a data set, and judge it.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Writes into --out: mapped.safetensors (x as f32, one row an object; y where there are classes),
+    after_help = "Writes into --out: mapped.safetensors (x as f32, one row an example; y, the classes or values, where there are targets),
 contact-sheet.png (64 random pictures, a line before φ, the line below it after φ) where objects are pictures,
 translator.safetensors where one was trained. Measures see at most 1000 random objects of each domain. Levels of pictures are in [0, 1]; a convolution's answers are not clipped, and the sheet stretches them.
+
+All columns of a text table are features, unless --target names one or its header calls the last one y, label, target,
+class or outcome. --teacher and --partner need classes: whole numbers from 0. What holds of --data holds of --partner and
+--reference: --header, --target, --separator, --decimal and --bytes count for all of them.
 
 Maps:
   identity       nothing
@@ -68,9 +73,12 @@ pub(super) struct Arguments {
     /// Which map; see below.
     #[arg(long, value_enum)]
     kind: Kind,
-    /// The objects: a known data set, a folder of pictures (or of a folder for each class), a .safetensors or .csv file.
+    /// The examples: a known data set, a folder of images (or of a folder for each class), a safetensors file, or a text
+    /// table (CSV).
     #[arg(long, value_name = "DATA")]
     data: String,
+    #[command(flatten)]
+    options: Options,
     /// Folder for what is written.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -174,7 +182,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_folder(&arguments.out, &WRITTEN, &arguments.inputs()).map_err(UsageError)?;
     let side = arguments.side as usize;
     let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);
-    let reading = Reading { side, picture: arguments.picture, limit, cache: &arguments.cache };
+    let reading = Reading {
+        side,
+        picture: arguments.picture,
+        limit,
+        cache: &arguments.cache,
+        options: &arguments.options,
+        is_only: arguments.partner.is_none() && arguments.reference.is_none(),
+    };
     let source = Source::open("--data", &arguments.data, &reading)?;
     let after = after(arguments, &source)?;
     let rng = Rng::new(arguments.seed);
@@ -402,6 +417,8 @@ fn write(
     let mut tensors = vec![("x", mapped.clone())];
     if let Some(labels) = &source.labels {
         tensors.push(("y", Tensor::from_slice(labels, labels.len(), &Device::Cpu)?));
+    } else if let Some(values) = &source.values {
+        tensors.push(("y", values.contiguous()?));
     }
     write_tensors(&out.join(MAPPED), &tensors)?;
     if let (Some(translator), true) = (&built.translator, arguments.trains()) {

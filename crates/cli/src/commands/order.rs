@@ -14,10 +14,10 @@ use serde::Serialize;
 
 use super::posterior::{TaskName, likelihood};
 use super::{UsageError, positive};
+use crate::data::{Examples, Options, Purpose, Request};
 use crate::files::say;
 use crate::model_file::PosteriorFile;
 use crate::text_table::{cells, text_table};
-use crate::user_data::Objects;
 
 /// Say in which order the units of a hidden layer should go: the one that is worth least first.
 #[derive(clap::Args)]
@@ -49,9 +49,12 @@ pub(super) struct Arguments {
     /// The rule; see below.
     #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(Order::ALL.map(Order::name)))]
     by: String,
-    /// Objects for activation and optimal-brain-damage: a .csv or .safetensors file, or a known data set.
+    /// Examples for activation and optimal-brain-damage: a text table (CSV), a safetensors file, or a known data set, as
+    /// for `distill posterior`.
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
+    #[command(flatten)]
+    options: Options,
     /// What the outputs are, where the posterior's file does not say.
     #[arg(long, value_enum)]
     task: Option<TaskName>,
@@ -164,8 +167,16 @@ fn data(
     let noise_variance = arguments.noise_variance.or(origin.noise_variance);
     let (task, likelihood) = likelihood(task, noise_variance);
     let widths = &posterior.network().widths;
-    let objects = Objects::open(word, &arguments.cache)?;
-    let data = objects.dataset(task, widths[0], widths[widths.len() - 1])?;
+    let examples = Examples::open(&Request {
+        flag: "--data",
+        word,
+        cache: &arguments.cache,
+        options: &arguments.options,
+        purpose: Purpose::Supervised,
+        is_image: false,
+        is_only: true,
+    })?;
+    let data = examples.dataset(task, widths[0], widths[widths.len() - 1])?;
     Ok(Some((data, likelihood)))
 }
 

@@ -16,10 +16,10 @@ use losses::Likelihood;
 use models::Architecture;
 
 use super::{UsageError, positive};
+use crate::data::{Examples, Options, Purpose, Request};
 use crate::files::{Input, check_out, say};
 use crate::model_file::{Expected, Trained, log_det, n_parameters, write};
 use crate::text_table::{cells, decimal, setting, text_list};
-use crate::user_data::Objects;
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
 ///
@@ -33,16 +33,23 @@ use crate::user_data::Objects;
 
 MODEL is a safetensors file with dense layers alone: a PyTorch state dict (x.weight of shape (out, in), x.bias),
 blocks of this program, or a posterior, whose mean is taken. Layers go in the one order in which each takes what the
-one before gives; where shapes leave it open, by the numbers in their names; else --layers says it. DATA is a CSV file (numbers, an optional line of names, the target last), a safetensors file with
-`x` (m, n) and `y` (m,) or (m, k), or a known data set (fashion-mnist, mnist). Features are taken as they are: scale
-them as for training. Bytes (u8) in `x` are grey levels and count as x / 255.")]
+one before gives; where shapes leave it open, by the numbers in their names; else --layers says it.
+
+DATA is a text table (CSV: numbers, one example a line, the target in the last column unless --target names it), a
+safetensors file with `x` (m, n) and `y` (m,) or (m, k), or a known data set (fashion-mnist, mnist). What a file holds
+counts, not its name, and /dev/stdin will do. Separator, decimal commas and a line of names are detected; what is
+not plain CSV is said, with the option that overrules it. Classes are whole numbers from 0. Features are taken as they
+are: scale them as for training. Bytes (U8) in `x` are intensities, divided by 255, where `x` has shape
+(m, 1 or 3, height, width), and numbers elsewhere; --bytes overrules this.")]
 pub(super) struct Arguments {
     /// The trained network, a safetensors file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The objects it was trained on: a .csv or .safetensors file, or a known data set.
+    /// The examples it was trained on: a text table (CSV), a safetensors file, or a known data set.
     #[arg(long, value_name = "DATA")]
     data: String,
+    #[command(flatten)]
+    options: Options,
     /// What the outputs are: scores of classes before the softmax, or values.
     #[arg(long, value_enum)]
     task: TaskName,
@@ -234,12 +241,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         [Input::new("MODEL", &arguments.model), Input::new("--data", Path::new(&arguments.data))];
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
-    let objects = Objects::open(&arguments.data, &arguments.cache)?;
-    let n_features = objects.n_features();
+    let examples = Examples::open(&Request {
+        flag: "--data",
+        word: &arguments.data,
+        cache: &arguments.cache,
+        options: &arguments.options,
+        purpose: Purpose::Supervised,
+        is_image: false,
+        is_only: true,
+    })?;
+    if arguments.method == Method::Vi {
+        examples.check_features_in_f32()?;
+        examples.check_targets_in_f32()?;
+    }
     let expected = Expected {
         activation: arguments.activation(),
         layers: &arguments.layers,
-        n_inputs: n_features,
+        n_inputs: examples.n_features(),
     };
     let trained = Trained::open(&arguments.model, &expected)?;
     let p = n_parameters(&trained.network);
@@ -254,11 +272,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (n_inputs, n_outputs) = (widths[0], widths[widths.len() - 1]);
     if task == Task::Classification && n_outputs == 1 {
         bail!(
-            "--task classification: wanted a network with an output for each class, found one output; a row of zeros \
-             above the last weight and bias makes it one of two classes with the same probabilities"
+            "--task classification: expected a network with a logit for each class, found one output; for a binary \
+             classifier with a sigmoid put a row of zeros above the last weight and a zero before the last bias: two \
+             logits then give the same probabilities"
         );
     }
-    let data = objects.dataset(task, n_inputs, n_outputs)?;
+    let data = examples.dataset(task, n_inputs, n_outputs)?;
     let made = match arguments.method {
         Method::Laplace => {
             let (weights, a) = (&trained.weights, arguments.prior_precision);

@@ -1,6 +1,8 @@
 //! What the program says: answers on standard output, everything else on standard error.
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result};
 
@@ -19,8 +21,14 @@ pub(crate) fn say(text: &str) -> Result<()> {
 }
 
 /// Says what was assumed, or what happens, and which option changes it.
+///
+/// A line is said once, however often somebody has reason to: one file may be read twice.
 pub(crate) fn note(line: &str) {
-    tell("note", line);
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_new = SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned());
+    if is_new {
+        tell("note", line);
+    }
 }
 
 /// Says what is not as the user will expect it.

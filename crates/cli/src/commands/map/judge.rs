@@ -11,6 +11,8 @@ use models::Mlp;
 
 use super::objects::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
+use crate::data::labels;
+use crate::files::note;
 use crate::model_file::{Expected, Trained};
 use crate::schemes::scores;
 
@@ -108,14 +110,16 @@ fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Param
         let found = after.shape.map_or("no picture".to_owned(), words);
         bail!("--teacher {name}: takes {wanted} numbers, φ gives {n} ({found})");
     }
-    let Some(labels) = &source.labels else {
-        bail!("{}: wanted classes to judge a teacher by, found none", source.name);
-    };
-    if let Some(most) = labels.iter().max().filter(|&&most| most as usize >= n_outputs) {
-        let data = &source.name;
+    let (labels, data) = (source.classes()?, &source.name);
+    if let Some(&most) = labels.iter().max().filter(|&&most| most as usize >= n_outputs) {
+        let hint = labels::hint(labels, n_outputs);
         bail!(
-            "--teacher {name}: wanted an output for each class of {data}, found {n_outputs} for class {most}"
+            "--teacher {name}: expected an output for each class of {data}, found {n_outputs} outputs and class \
+             {most}{hint}"
         );
+    }
+    if let Some(line) = labels::notices(labels, n_outputs) {
+        note(&format!("{data}: {line}"));
     }
     let w: Vec<f64> = teacher.weights.to_vec()?;
     let w = Params::from_vec(teacher.weights.layout(), &w, &Device::Cpu)?;

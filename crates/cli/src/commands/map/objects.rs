@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Targets};
 
-use crate::commands::UsageError;
+use crate::commands::{UsageError, note};
+use crate::data::{Examples, Options, Purpose, Request};
 use crate::datasets::{
     self, DATA_VARIABLE, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes,
     pictures_by_class, pictures_of_folder,
 };
-use crate::user_data::Objects;
 
 /// Channels, height and width of a picture.
 pub(super) type Shape = [usize; 3];
@@ -22,6 +22,10 @@ pub(super) struct Source {
     pub(super) x: Tensor,
     /// The class of each, where they have one.
     pub(super) labels: Option<Vec<u32>>,
+    /// Targets that are no classes, (m, k).
+    pub(super) values: Option<Tensor>,
+    /// Why there are no classes, and what to do.
+    why_none: String,
     /// What a row is, where it is a picture.
     pub(super) shape: Option<Shape>,
     /// The word that named them.
@@ -38,28 +42,48 @@ pub(super) struct Reading<'a> {
     pub(super) limit: usize,
     /// Folder of downloads.
     pub(super) cache: &'a Path,
+    /// `--header`, `--target` and the like, of every file.
+    pub(super) options: &'a Options,
+    /// Whether no other data are read.
+    pub(super) is_only: bool,
 }
 
 impl Source {
-    /// The objects that a word names; `flag` is the one that it stands behind.
+    /// The examples that a word names; `flag` is the one that it stands behind.
     pub(super) fn open(flag: &str, word: &str, reading: &Reading) -> Result<Self> {
         let path = Path::new(word);
+        let purpose = if flag == "--reference" { Purpose::Reference } else { Purpose::Features };
+        let request = Request {
+            flag,
+            word,
+            cache: reading.cache,
+            options: reading.options,
+            purpose,
+            is_image: reading.picture.is_some(),
+            is_only: reading.is_only,
+        };
+        let no_options = || {
+            request.check_no_table(word)?;
+            request.check_no_bytes(word)
+        };
         let mut source = if !path.exists() {
             match word {
-                IMAGENETTE => Self::imagenette(reading).with_context(|| flag.to_owned())?,
-                id if FETCHED.contains(&id) => Self::grey(id, reading)?,
+                IMAGENETTE => {
+                    no_options()?;
+                    Self::imagenette(reading).with_context(|| flag.to_owned())?
+                }
+                id if FETCHED.contains(&id) => Self::grey(id, &request)?,
                 _ => bail!(
-                    "{flag}: wanted a folder of pictures, a .safetensors or .csv file, or one of {}, found no file \
-                     {word}",
+                    "{flag}: expected a folder of images, a safetensors file, a text table (CSV) or one of {}, found \
+                     no file {word}",
                     FETCHED.join(", ")
                 ),
             }
         } else if path.is_dir() {
+            no_options()?;
             Self::folder(path, reading)?
         } else {
-            let (x, labels) = Objects::open(word, reading.cache)?.into_parts()?;
-            let shape = Self::shape_of(&x, reading.picture)?;
-            Self { x: x.flatten_from(1)?, labels, shape, name: word.to_owned() }
+            Self::file(&request, reading.picture)?
         };
         let n = source.x.dim(0)?.min(reading.limit);
         source.x = source.x.narrow(0, 0, n)?;
@@ -69,12 +93,42 @@ impl Source {
         if let Some(labels) = &mut source.labels {
             labels.truncate(n);
         }
+        source.values = source.values.map(|values| values.narrow(0, 0, n)).transpose()?;
         Ok(source)
     }
 
-    fn grey(id: &str, reading: &Reading) -> Result<Self> {
-        let (x, labels) = Objects::open(id, reading.cache)?.into_parts()?;
-        Ok(Self { x, labels, shape: Some([1, 28, 28]), name: id.to_owned() })
+    fn file(request: &Request, said: Option<Shape>) -> Result<Self> {
+        let examples = Examples::open(request)?;
+        examples.check_features_in_f32()?;
+        let name = examples.name.clone();
+        let (labels, why_none) = match examples.classes() {
+            Ok(Some(labels)) => (Some(labels), String::new()),
+            Ok(None) => (
+                None,
+                format!(
+                    "{name}: expected classes, found none; --target names the column that holds them"
+                ),
+            ),
+            Err(error) => (None, format!("{error:#}")),
+        };
+        let values = if labels.is_none() { examples.values()? } else { None };
+        let x = examples.x;
+        let shape = Self::shape_of(&x, said, &name)?;
+        Ok(Self { x: x.flatten_from(1)?, labels, values, why_none, shape, name })
+    }
+
+    fn grey(id: &str, request: &Request) -> Result<Self> {
+        let examples = Examples::open(request)?;
+        let (labels, shape) = (examples.classes()?, Some([1, 28, 28]));
+        Ok(Self::with(examples.x, labels, shape, id.to_owned()))
+    }
+
+    /// Images with the classes of their folders.
+    fn with(x: Tensor, labels: Option<Vec<u32>>, shape: Option<Shape>, name: String) -> Self {
+        let why_none = format!(
+            "{name}: expected classes, found none; images of a class go into a folder of their own"
+        );
+        Self { x, labels, values: None, why_none, shape, name }
     }
 
     fn imagenette(reading: &Reading) -> Result<Self> {
@@ -95,7 +149,7 @@ impl Source {
             Targets::Values(_) => None,
         };
         let (x, shape) = (pictures.train.x().clone(), Some(pictures.shape));
-        Ok(Self { x, labels, shape, name: IMAGENETTE.to_owned() })
+        Ok(Self::with(x, labels, shape, IMAGENETTE.to_owned()))
     }
 
     /// Pictures by class where the folder has folders, else without classes. A grey one among them is an error: nobody
@@ -112,11 +166,11 @@ impl Source {
         let m = levels.bytes.len() / n;
         let x = Tensor::from_vec(levels.bytes, (m, n), &Device::Cpu)?;
         let name = path.display().to_string();
-        Ok(Self { x, labels, shape: Some([3, side, side]), name })
+        Ok(Self::with(x, labels, Some([3, side, side]), name))
     }
 
-    /// What an object is as a picture: what the user says, the tensor's own dimensions, or a square of bytes.
-    fn shape_of(x: &Tensor, said: Option<Shape>) -> Result<Option<Shape>> {
+    /// What an example is as an image: what the user says, the tensor's own dimensions, or a square of intensities.
+    fn shape_of(x: &Tensor, said: Option<Shape>, name: &str) -> Result<Option<Shape>> {
         let n: usize = x.dims()[1..].iter().product();
         if let Some(shape) = said {
             if shape.iter().product::<usize>() != n {
@@ -131,20 +185,28 @@ impl Source {
             return Ok(Some([c, h, w]));
         }
         let square = |n: usize| n.isqrt().pow(2) == n;
-        Ok(match x.dtype() {
-            DType::U8 if square(n) => Some([1, n.isqrt(), n.isqrt()]),
+        let shape = match x.dtype() {
+            DType::U8 if square(n) => [1, n.isqrt(), n.isqrt()],
             DType::U8 if n.is_multiple_of(3) && square(n / 3) => {
-                Some([3, (n / 3).isqrt(), (n / 3).isqrt()])
+                [3, (n / 3).isqrt(), (n / 3).isqrt()]
             }
-            _ => None,
-        })
+            _ => return Ok(None),
+        };
+        let [c, h, w] = shape;
+        note(&format!(
+            "{name}: a row is taken as an image of {c} x {h} x {w}; --picture overrules this"
+        ));
+        Ok(Some(shape))
+    }
+
+    /// The classes, or an error that says what to do.
+    pub(super) fn classes(&self) -> Result<&[u32]> {
+        self.labels.as_deref().ok_or_else(|| anyhow!("{}", self.why_none))
     }
 
     /// The objects with their classes, of which there are as many as the largest says.
     pub(super) fn dataset(&self) -> Result<Dataset> {
-        let Some(labels) = &self.labels else {
-            bail!("{}: wanted classes to pair domains by, found none", self.name);
-        };
+        let labels = self.classes()?;
         let n_classes = labels.iter().max().map_or(0, |&most| most as usize + 1);
         let labels = Tensor::from_slice(labels, labels.len(), &Device::Cpu)?;
         Dataset::new(self.x.clone(), Targets::Classes { labels, n_classes })
