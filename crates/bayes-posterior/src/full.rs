@@ -34,7 +34,7 @@ impl Full {
         if p != n_cols {
             return Err(Error::mismatch("columns of a covariance", p, n_cols));
         }
-        let full = Self::trusted(covariance);
+        let mut full = Self::trusted(covariance);
         full.check_numbers_of(name)?;
         let deviations: Vec<f64> = (0..p).map(|i| full.covariance[(i, i)].sqrt()).collect();
         for j in 0..p {
@@ -45,6 +45,12 @@ impl Full {
                 if !is_mirrored {
                     let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
                     return Err(Error::mismatch("a covariance", wanted, format!("{a} and {b}")));
+                }
+                if a != b {
+                    // Symmetric to the last bit, so that verbs of either triangle agree.
+                    let mean = 0.5 * a + 0.5 * b;
+                    full.covariance[(i, j)] = mean;
+                    full.covariance[(j, i)] = mean;
                 }
             }
         }
