@@ -59,8 +59,20 @@ pub const METADATA: &str = "distill";
 /// Version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
-/// Bytes of the header of a file: names, shapes and metadata, which take some times their size to be parsed.
-const MOST_HEADER: usize = 1 << 25;
+/// Bytes of a header (names, shapes and metadata) beside few numbers. To parse one takes about 14 times its size.
+const SMALL_HEADER: usize = 1 << 22;
+/// Bytes of numbers that allow one more byte of header.
+const NUMBERS_TO_HEADER: usize = 8;
+
+/// Refuses a header that takes more memory to parse than the numbers do.
+fn check_header(found: usize, n_bytes: usize) -> Result<()> {
+    let most = SMALL_HEADER + n_bytes / NUMBERS_TO_HEADER;
+    if found <= most {
+        return Ok(());
+    }
+    let wanted = format!("at most {most} beside {n_bytes} bytes of numbers");
+    Err(Error::mismatch("bytes of the header of a file", wanted, found))
+}
 
 /// A posterior of any structure.
 #[derive(Clone, Debug)]

@@ -143,9 +143,10 @@ impl Run<'_> {
         let mut sum = 0.0;
         self.pass.visit(self.data, Directions::Curvature(self.likelihood), |chunk| {
             sum += chunk.log_likelihood(self.data.y(), self.likelihood)?;
+            checks::computed("the log-likelihood of the data", sum)?;
             with(chunk)
         })?;
-        checks::computed("the log-likelihood of the data", sum)
+        Ok(sum)
     }
 
     /// diag H, (p,): Σᵢ Σ_c g² z² for each weight.

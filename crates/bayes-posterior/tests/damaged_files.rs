@@ -204,8 +204,23 @@ fn strings_of_a_file_stay_on_one_short_line() {
         assert!(!text.is_empty() && text.chars().count() < 400, "{text}");
         assert!(!text.chars().any(char::is_control), "{text:?}");
     }
-    let many = (1_u64 << 40).to_le_bytes();
-    assert_eq!(message(&many), "a header of 1099511627776 bytes, wanted at most 33554432");
+}
+
+#[test]
+fn headers_that_lie_or_are_longer_than_the_numbers_deserve() {
+    for head in [1 << 40, u64::MAX, u64::MAX - 7, 9] {
+        let text = message(&head.to_le_bytes());
+        assert!(text.contains("header"), "{text}");
+    }
+    let names: Vec<String> = (0..90_000)
+        .map(|i| format!(r#""{i}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    let text = message(&with_header(&format!("{{{}}}", names.join(",")), &[]));
+    let wanted = "bytes of the header of a file: wanted at most 4194304 beside 0 bytes of numbers";
+    assert!(text.starts_with(wanted), "{text}");
+    let header = r#"{"x":{"dtype":"F64","shape":[2],"data_offsets":[0,8]}}"#;
+    assert!(message(&with_header(header, &[0; 8])).contains("invalid shape"));
+    assert!(message(&with_header(header, &[])).contains("invalid shape"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use models::{Architecture, Mlp};
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{AnyPosterior, Header, METADATA, MOST_HEADER, Origin, VERSION, names_of};
+use super::{AnyPosterior, Header, METADATA, Origin, VERSION, check_header, names_of};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::diagonal::Diagonal;
 use crate::edit::Posterior;
@@ -131,11 +131,12 @@ struct File<'a> {
 impl<'a> File<'a> {
     /// Tensors that cover the rest of the file, as the format of safetensors has it.
     fn open(bytes: &'a [u8]) -> Result<Self> {
-        if let Some(head) = bytes.first_chunk().map(|head| u64::from_le_bytes(*head))
-            && head > MOST_HEADER as u64
+        let head = bytes.first_chunk().map(|head| u64::from_le_bytes(*head));
+        // A header that is longer than the file is none, which is told below.
+        if let Some(Ok(head)) = head.map(usize::try_from)
+            && let Some(n_bytes) = bytes.len().checked_sub(head.saturating_add(size_of::<u64>()))
         {
-            let message = format!("a header of {head} bytes, wanted at most {MOST_HEADER}");
-            return Err(Error::SafeTensors(message));
+            check_header(head, n_bytes)?;
         }
         let (head, metadata) = SafeTensors::read_metadata(bytes)?;
         let data = bytes.get(size_of::<u64>() + head..).unwrap_or_default();

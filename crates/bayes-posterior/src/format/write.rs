@@ -5,7 +5,7 @@ use std::io::Write;
 use core_tensors::kernels::Activation;
 use faer::MatRef;
 
-use super::{Header, METADATA, MOST_HEADER, Origin, VERSION, names_of};
+use super::{Header, METADATA, Origin, VERSION, check_header, names_of};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
 use crate::diagonal::Diagonal;
@@ -65,11 +65,7 @@ pub(super) fn write<S: Tensors>(
     let mut head = serde_json::to_vec(&index).map_err(json)?;
     // Numbers start at a multiple of their size.
     head.resize(head.len().next_multiple_of(8), b' ');
-    if head.len() > MOST_HEADER {
-        let found = head.len();
-        let wanted = format!("at most {MOST_HEADER}");
-        return Err(Error::mismatch("bytes of the header of a file", wanted, found));
-    }
+    check_header(head.len(), start)?;
     to.write_all(&(head.len() as u64).to_le_bytes())?;
     to.write_all(&head)?;
     tensors.iter().try_for_each(|named| named.numbers.write(to))?;
