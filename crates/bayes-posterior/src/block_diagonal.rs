@@ -21,6 +21,17 @@ pub enum Group {
     Unit,
 }
 
+impl Group {
+    /// Rows of each block over the parameters of a layout, in vec order.
+    pub(crate) fn sizes(self, layout: &Layout) -> Vec<usize> {
+        let blocks = layout.blocks.iter();
+        match self {
+            Self::Layer => blocks.map(core_tensors::Block::n_parameters).collect(),
+            Self::Unit => blocks.flat_map(|b| std::iter::repeat_n(b.cols, b.rows)).collect(),
+        }
+    }
+}
+
 /// Ψ = diag(Ψ_1, …): dense blocks along vec(·), nothing between them.
 #[derive(Clone, Debug)]
 pub struct BlockDiagonal {
@@ -31,8 +42,15 @@ pub struct BlockDiagonal {
 impl BlockDiagonal {
     /// From the blocks in vec order; each symmetric and positive definite.
     pub fn new(group: Group, blocks: Vec<Mat<f64>>) -> Result<Self> {
-        let blocks = blocks.into_iter().map(Full::new).collect::<Result<_>>()?;
+        let blocks = blocks.into_iter().enumerate();
+        let blocks =
+            blocks.map(|(i, block)| Full::named(&name(i), block)).collect::<Result<_>>()?;
         Ok(Self { group, blocks })
+    }
+
+    /// From blocks that were checked one by one.
+    pub(crate) fn of(group: Group, blocks: Vec<Full>) -> Self {
+        Self { group, blocks }
     }
 
     /// What a block belongs to.
@@ -65,6 +83,11 @@ impl BlockDiagonal {
     }
 }
 
+/// What messages call a block.
+fn name(index: usize) -> String {
+    format!("block {index} of a covariance")
+}
+
 /// The part of ascending positions inside a range, counted from its start.
 fn local(positions: &[usize], range: &Range<usize>) -> Range<usize> {
     let at = |value| positions.partition_point(|&i| i < value);
@@ -83,12 +106,7 @@ impl Covariance for BlockDiagonal {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        let wanted: Vec<usize> = match self.group {
-            Group::Layer => layout.blocks.iter().map(core_tensors::Block::n_parameters).collect(),
-            Group::Unit => {
-                layout.blocks.iter().flat_map(|b| std::iter::repeat_n(b.cols, b.rows)).collect()
-            }
-        };
+        let wanted = self.group.sizes(layout);
         let found: Vec<usize> = self.blocks.iter().map(Full::n_parameters).collect();
         if wanted.len() != found.len() {
             return Err(Error::mismatch("blocks of a covariance", wanted.len(), found.len()));
@@ -97,6 +115,16 @@ impl Covariance for BlockDiagonal {
             Some(i) => Err(Error::mismatch("rows of a block of a covariance", wanted[i], found[i])),
             None => Ok(()),
         }
+    }
+
+    fn check_positive_definite(&self) -> Result<()> {
+        let check = |(i, block): (usize, &Full)| block.check_positive_definite_of(&name(i));
+        self.blocks.iter().enumerate().try_for_each(check)
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        let check = |(i, block): (usize, &Full)| block.check_numbers_of(&name(i));
+        self.blocks.iter().enumerate().try_for_each(check)
     }
 
     fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {

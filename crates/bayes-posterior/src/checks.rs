@@ -1,6 +1,9 @@
 //! What every entry of this crate refuses: sizes that do not fit, numbers out of range, networks without layers.
+//!
+//! Finite in, finite out: numbers that come in pass [`finite`] and its kin, results pass [`computed`].
 
 use core_tensors::Layout;
+use faer::MatRef;
 use models::Mlp;
 
 use crate::error::{Error, Result};
@@ -57,12 +60,94 @@ pub(crate) fn some_examples(n: usize) -> Result<()> {
     if n > 0 { Ok(()) } else { Err(Error::mismatch("examples", "at least 1", 0)) }
 }
 
+/// The range of any number.
+const FINITE: &str = "(−∞, ∞)";
+/// The range of a variance.
+const POSITIVE: &str = "(0, ∞)";
+
+/// Refuses a number that is not finite.
+pub(crate) fn finite(name: &str, value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::OutOfRange { name: name.into(), value, range: FINITE })
+}
+
+/// Refuses numbers that are not finite, one for each parameter.
+pub(crate) fn all_finite(what: &str, values: &[f64]) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(index) => finite(&format!("{what} of parameter {index}"), values[index]),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a matrix with an entry that is not finite.
+pub(crate) fn entries(what: &str, a: MatRef<f64>) -> Result<()> {
+    for (j, column) in a.col_iter().enumerate() {
+        if let Some(i) = column.iter().position(|v| !v.is_finite()) {
+            return finite(&format!("entry ({i}, {j}) of {what}"), a[(i, j)]);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a square matrix with an entry that is not finite, or a diagonal that is not positive.
+pub(crate) fn variances(what: &str, a: MatRef<f64>) -> Result<()> {
+    entries(what, a)?;
+    let is_bad = |i: &usize| a[(*i, *i)] <= 0.0;
+    match (0..a.nrows()).find(is_bad) {
+        Some(i) => positive(&format!("entry ({i}, {i}) of {what}"), a[(i, i)]),
+        None => Ok(()),
+    }
+}
+
+/// A result that must be finite.
+pub(crate) fn computed(quantity: &str, value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Computed { quantity: quantity.into(), value, range: FINITE })
+}
+
+/// What a check of numbers says where these are not given but computed: `of` names what they belong to.
+pub(crate) fn of_result(of: &str, check: Result<()>) -> Result<()> {
+    check.map_err(|error| match error {
+        Error::OutOfRange { name, value, range } => {
+            Error::Computed { quantity: format!("{name}, {of},"), value, range }
+        }
+        other => other,
+    })
+}
+
+/// Refuses ids of units that are not those of the widths, each once.
+pub(crate) fn kept_units(widths: &[usize], kept: &[Vec<usize>]) -> Result<()> {
+    let counts: Vec<usize> = kept.iter().map(Vec::len).collect();
+    if counts != widths {
+        let (wanted, found) = (format!("{widths:?}"), format!("{counts:?}"));
+        return Err(Error::mismatch("ids of kept units", wanted, found));
+    }
+    for ids in kept {
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::mismatch("ids of kept units", "each once in its layer", pair[0]));
+        }
+        if let Some(&last) = sorted.last().filter(|last| **last >= MOST_UNITS) {
+            return Err(Error::mismatch("ids of kept units", format!("below {MOST_UNITS}"), last));
+        }
+    }
+    Ok(())
+}
+
+/// Units of a layer: memory ends long before.
+const MOST_UNITS: usize = 1 << 32;
+
 /// Refuses a number that is not positive and finite.
 pub(crate) fn positive(name: &str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
-    Err(Error::OutOfRange { name: name.into(), value, range: "(0, ∞)" })
+    Err(Error::OutOfRange { name: name.into(), value, range: POSITIVE })
 }
 
 /// Refuses numbers that are not positive and finite, one for each parameter.

@@ -104,17 +104,19 @@ impl<S: Covariance> Posterior<S> {
         kept: Vec<Vec<usize>>,
         inexact: bool,
     ) -> Result<Self> {
-        if network.layout() != *gaussian.layout() {
-            let (wanted, found) = (network.layout().blocks, &gaussian.layout().blocks);
-            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
+        let posterior = Self { network, gaussian, kept, inexact };
+        posterior.check()?;
+        Ok(posterior)
+    }
+
+    /// Refuses parts that do not fit one another.
+    pub(crate) fn check(&self) -> Result<()> {
+        let (wanted, found) = (self.network.layout(), self.gaussian.layout());
+        if wanted != *found {
+            let (wanted, found) = (format!("{:?}", wanted.blocks), format!("{:?}", found.blocks));
             return Err(Error::mismatch("blocks of a posterior", wanted, found));
         }
-        let counts: Vec<usize> = kept.iter().map(Vec::len).collect();
-        if counts != network.widths {
-            let (wanted, found) = (format!("{:?}", network.widths), format!("{counts:?}"));
-            return Err(Error::mismatch("ids of kept units", wanted, found));
-        }
-        Ok(Self { network, gaussian, kept, inexact })
+        checks::kept_units(&self.network.widths, &self.kept)
     }
 }
 

@@ -15,13 +15,15 @@ use crate::structure::Structure;
 /// independent parameters moves no other. With a Laplace posterior this continues its evidence, with a variational
 /// one its bound.
 ///
+/// A density that overflows f64 is an error.
+///
 /// Source: Dickey & Lientz (1970), the Savage–Dickey density ratio.
 pub fn log_evidence_change(pinned: &Pinned, prior_precision: f64) -> Result<f64> {
     checks::positive("prior precision", prior_precision)?;
     let n = pinned.density.n as f64;
     let log_prior = 0.5 * n * (prior_precision / std::f64::consts::TAU).ln()
         - 0.5 * prior_precision * pinned.squared_values;
-    Ok(pinned.density.log_density() - log_prior)
+    checks::computed("the change of the log evidence", pinned.density.log_density() - log_prior)
 }
 
 /// One place on the way from a network to a smaller one.
@@ -101,6 +103,8 @@ pub fn follow_path<S: Structure, E: From<Error>>(
                 log_evidence += log_evidence_change(pinned, prior_precision)?;
                 cost += pinned.density.cost();
             }
+            checks::computed("the log evidence of a removal path", log_evidence)?;
+            checks::computed("the cost of a removal path", cost)?;
             current = result.posterior;
         }
         visit(&current, PathStep { n_units: size, removed, log_evidence, cost })?;

@@ -10,15 +10,17 @@
 //! | `activation` | `relu`, `leaky_relu` (then `slope` beside it) or `identity` |
 //! | `structure` | `diagonal`, `block`, `kronecker`, `kronecker_eigen`, `low_rank` or `full` |
 //! | `blocks` | of `block`: `layer` or `unit` |
-//! | `kept` | for every width the ids of its units in the network that was edited first |
-//! | `parent` | SHA-256 of the file this one was made from, or null |
+//! | `kept` | for every width the ids of its units in the network that was edited first, each once; left out, 0, 1, … |
+//! | `parent` | SHA-256 of the file this one was made from, in hexadecimal digits, or null |
 //! | `inexact` | whether a condition of a theorem was waived |
 //! | `task` | `classification` or `regression`, or null |
 //! | `noise_variance`, `prior_precision`, `n_objects` | what evidence is computed from, or null |
 //! | `damping` | of `kronecker` made from `kronecker_eigen`: `"prior"`, or `{"numerical": {"epsilon": ε}}` where the mean was carried by G ⊗ (A + ε) |
-//! | `log_likelihood` | Σ log p(y \| x, m) over those objects, or null |
+//! | `log_likelihood` | Σ log p(y \| x, m) over those objects at the mean m of this file, or null: an edit moves m |
 //!
-//! Tensors, all f64: `mean` (p,) in vec order, and
+//! Widths are 2 to 4097 numbers, each at least 1. What is unknown to this version is ignored.
+//!
+//! Tensors, all f64 and finite, of exactly these shapes: `mean` (p,) in vec order, and
 //!
 //! | structure | tensors |
 //! |---|---|
@@ -28,25 +30,27 @@
 //! | `kronecker_eigen` | `rows_vectors.t` (n_t, n_t), `rows_values.t` (n_t,), `columns_vectors.t`, `columns_values.t` and `prior_precision` (1,): eigenvectors (columns) and eigenvalues of G_t and A_t, and δ; Ψ_t = (G ⊗ A + δI)⁻¹ |
 //! | `low_rank` | `factor` (p, r) and `variance` (p,): Ψ = F Fᵀ + diag v; or `precision_factor` and `precision_diagonal` for Ψ⁻¹ |
 //! | `full` | `covariance` (p, p) |
+//!
+//! Reading refuses, before it takes memory for it, a size that the file does not bear out, and a number that is not
+//! finite by the name of its tensor and its place. Writing refuses the latter before the first byte, so that what is
+//! written can be read.
 
+mod read;
 mod write;
 
 use std::io::Write;
 
-use core_tensors::kernels::Activation;
-use faer::Mat;
-use models::{Architecture, Mlp};
-use safetensors::{Dtype, SafeTensors};
+use models::Mlp;
 use serde::{Deserialize, Serialize};
 
 use crate::block_diagonal::{BlockDiagonal, Group};
+use crate::checks;
 use crate::diagonal::Diagonal;
 use crate::edit::{Edit, Pinned, Posterior, Rules, transform, transform_kronecker};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::full::Full;
-use crate::gaussian::Gaussian;
-use crate::kronecker::{Factors, Kronecker};
-use crate::kronecker_eigen::{Damping, KroneckerEigen, LayerCurvature, Spectrum};
+use crate::kronecker::Kronecker;
+use crate::kronecker_eigen::{Damping, KroneckerEigen};
 use crate::low_rank::{Form, LowRank};
 use crate::structure::Covariance;
 
@@ -55,8 +59,20 @@ pub const METADATA: &str = "distill";
 /// Version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
-/// Parameters whose count times a number's size is still a number; memory ends long before.
-const MOST_PARAMETERS: usize = 1 << 48;
+/// Bytes of a header (names, shapes and metadata) beside few numbers. To parse one takes about 14 times its size.
+const SMALL_HEADER: usize = 1 << 22;
+/// Bytes of numbers that allow one more byte of header.
+const NUMBERS_TO_HEADER: usize = 8;
+
+/// Refuses a header that takes more memory to parse than the numbers do.
+fn check_header(found: usize, n_bytes: usize) -> Result<()> {
+    let most = SMALL_HEADER + n_bytes / NUMBERS_TO_HEADER;
+    if found <= most {
+        return Ok(());
+    }
+    let wanted = format!("at most {most} beside {n_bytes} bytes of numbers");
+    Err(Error::mismatch("bytes of the header of a file", wanted, found))
+}
 
 /// A posterior of any structure.
 #[derive(Clone, Debug)]
@@ -124,7 +140,8 @@ pub struct Origin {
     /// N: objects behind the posterior.
     #[serde(default)]
     pub n_objects: Option<usize>,
-    /// Σᵢ log p(yᵢ | xᵢ, m) over those objects, at the mean of the network that was edited first.
+    /// Σᵢ log p(yᵢ | xᵢ, m) over those objects, m the mean beside which this stands: none after an edit, which moves it
+    /// ([`Origin::of_student`]).
     #[serde(default)]
     pub log_likelihood: Option<f64>,
     /// What carried the mean where exact Kronecker curvature was edited.
@@ -145,6 +162,7 @@ pub enum Task {
     Regression,
 }
 
+/// What the metadata say beside the [`Origin`].
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -160,8 +178,47 @@ struct Header {
     kept: Option<Vec<Vec<usize>>>,
     #[serde(default)]
     inexact: bool,
-    #[serde(flatten)]
-    origin: Origin,
+}
+
+impl Origin {
+    /// What is said of a smaller network that edits made of this one: `parent` is the SHA-256 of this one's file in
+    /// hexadecimal digits, `damping` what carried the mean, or none where nothing new did.
+    ///
+    /// The log-likelihood is dropped: it belongs to the mean that the edits moved. Task, noise, prior and number of
+    /// objects stay.
+    pub fn of_student(self, parent: String, damping: Option<Damping>) -> Self {
+        Self {
+            log_likelihood: None,
+            damping: damping.or(self.damping),
+            parent: Some(parent),
+            ..self
+        }
+    }
+
+    /// Refuses numbers out of range, and a parent that is no hash.
+    fn check(&self) -> Result<()> {
+        let positive =
+            [("noise_variance", self.noise_variance), ("prior_precision", self.prior_precision)];
+        for (name, value) in positive {
+            value.map_or(Ok(()), |value| checks::positive(&format!("`{name}`"), value))?;
+        }
+        self.log_likelihood.map_or(Ok(()), |value| checks::finite("`log_likelihood`", value))?;
+        self.damping.map_or(Ok(()), Damping::check)?;
+        if self.n_objects == Some(0) {
+            return Err(Error::mismatch("`n_objects`", "at least 1, or null", 0));
+        }
+        match &self.parent {
+            Some(parent) if !is_hash(parent) => {
+                let wanted = "at most 64 hexadecimal digits, or null";
+                Err(Error::mismatch("`parent`", wanted, format!("`{}`", shown(parent))))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn names_of(form: Form) -> (&'static str, &'static str) {
@@ -219,6 +276,9 @@ impl AnyPosterior {
     }
 
     /// The bytes of [`AnyPosterior::to_bytes`] without a copy of the numbers.
+    ///
+    /// Before the first byte it refuses a number that is not finite, by tensor and place, and an origin or a network that
+    /// could not be read back.
     pub fn write(&self, origin: &Origin, to: &mut dyn Write) -> Result<()> {
         let blocks = match self {
             Self::Block(posterior) => Some(posterior.gaussian.covariance().group()),
@@ -228,191 +288,9 @@ impl AnyPosterior {
     }
 
     /// Reads what [`AnyPosterior::to_bytes`], or another program by the same format, wrote.
+    ///
+    /// Memory beside `bytes` stays near their size, whatever sizes they declare.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Origin)> {
-        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
-        let text = metadata.metadata().as_ref().and_then(|m| m.get(METADATA)).ok_or_else(|| {
-            Error::Format(format!(
-                "the metadata lack the key `{METADATA}`; `distill posterior` makes one from a model"
-            ))
-        })?;
-        let header: Header = serde_json::from_str(text)
-            .map_err(|e| Error::Format(format!("the metadata `{METADATA}`: {e}")))?;
-        if header.format != VERSION {
-            let found = header.format;
-            return Err(Error::Format(format!("format {found}, this version reads {VERSION}")));
-        }
-        let network = header.network()?;
-        let file = File(SafeTensors::deserialize(bytes)?);
-        let kept = header
-            .kept
-            .clone()
-            .unwrap_or_else(|| network.widths.iter().map(|&n| (0..n).collect()).collect());
-        let mean = file.vector("mean")?;
-        let layout = network.layout();
-        macro_rules! posterior {
-            ($covariance:expr) => {
-                Posterior::with_history(
-                    network,
-                    Gaussian::new(layout, mean, $covariance)?,
-                    kept,
-                    header.inexact,
-                )?
-            };
-        }
-        let any = match header.structure.as_str() {
-            "diagonal" => Self::Diagonal(posterior!(Diagonal::new(file.vector("variance")?)?)),
-            "block" => Self::Block(posterior!(file.blocks(header.blocks)?)),
-            "kronecker" => {
-                let layers = (1..=layout.blocks.len()).map(|t| file.factors(t));
-                Self::Kronecker(posterior!(Kronecker::new(layers.collect::<Result<_>>()?)))
-            }
-            "kronecker_eigen" => {
-                let layers = (1..=layout.blocks.len()).map(|t| file.curvature(t));
-                let precision = file.vector("prior_precision")?;
-                let &[precision] = &precision[..] else {
-                    let found = precision.len();
-                    return Err(Error::mismatch("numbers of `prior_precision`", 1, found));
-                };
-                let covariance = KroneckerEigen::new(layers.collect::<Result<_>>()?, precision)?;
-                Self::KroneckerEigen(posterior!(covariance))
-            }
-            "low_rank" => {
-                let is_covariance = file.0.tensor("factor").is_ok();
-                let form = if is_covariance { Form::Covariance } else { Form::Precision };
-                let (factor, diagonal) = names_of(form);
-                Self::LowRank(posterior!(LowRank::new(
-                    form,
-                    file.matrix(factor)?,
-                    file.vector(diagonal)?
-                )?))
-            }
-            "full" => Self::Full(posterior!(Full::new(file.symmetric("covariance")?)?)),
-            other => {
-                return Err(Error::Format(format!(
-                    "structure `{other}`, wanted diagonal, block, kronecker, kronecker_eigen, low_rank or full"
-                )));
-            }
-        };
-        Ok((any, header.origin))
+        read::read(bytes)
     }
-}
-
-impl Header {
-    fn network(&self) -> Result<Mlp> {
-        let activation = match (self.activation.as_str(), self.slope) {
-            ("relu", _) => Activation::Relu,
-            ("identity", _) => Activation::Identity,
-            ("leaky_relu", Some(slope)) if slope > 0.0 && slope < 1.0 => {
-                Activation::LeakyRelu { slope }
-            }
-            ("leaky_relu", slope) => {
-                return Err(Error::Format(format!(
-                    "leaky_relu with slope {slope:?}, wanted one in (0, 1)"
-                )));
-            }
-            (other, _) => {
-                return Err(Error::Format(format!(
-                    "activation `{other}`, wanted relu, leaky_relu or identity"
-                )));
-            }
-        };
-        if self.widths.len() < 2 || self.widths.contains(&0) {
-            let widths = &self.widths;
-            return Err(Error::Format(format!(
-                "widths {widths:?}, wanted two or more, each at least 1"
-            )));
-        }
-        let bias = usize::from(self.bias);
-        let block = |n: &[usize]| n[0].checked_add(bias)?.checked_mul(n[1]);
-        let total = self.widths.windows(2).try_fold(0_usize, |sum, n| sum.checked_add(block(n)?));
-        if total.is_none_or(|p| p > MOST_PARAMETERS) {
-            let widths = &self.widths;
-            return Err(Error::Format(format!(
-                "widths {widths:?}, no file holds so many parameters"
-            )));
-        }
-        Ok(Mlp { widths: self.widths.clone(), activation, bias: self.bias })
-    }
-}
-
-/// A file to take tensors out of.
-struct File<'a>(SafeTensors<'a>);
-
-impl File<'_> {
-    fn numbers(&self, name: &str, rank: usize) -> Result<(Vec<usize>, &[u8])> {
-        let tensor = self
-            .0
-            .tensor(name)
-            .map_err(|_| Error::Format(format!("the tensor `{name}` is missing")))?;
-        if tensor.dtype() != Dtype::F64 {
-            let found = tensor.dtype();
-            return Err(Error::Format(format!("tensor `{name}` holds {found:?}, wanted F64")));
-        }
-        if tensor.shape().len() != rank {
-            let found = tensor.shape();
-            return Err(Error::Format(format!(
-                "tensor `{name}` has shape {found:?}, wanted {rank} axes"
-            )));
-        }
-        Ok((tensor.shape().to_vec(), tensor.data()))
-    }
-
-    fn vector(&self, name: &str) -> Result<Vec<f64>> {
-        Ok(f64s(self.numbers(name, 1)?.1).collect())
-    }
-
-    fn matrix(&self, name: &str) -> Result<Mat<f64>> {
-        let (shape, bytes) = self.numbers(name, 2)?;
-        let (rows, cols) = (shape[0], shape[1]);
-        let mut matrix = Mat::zeros(rows, cols);
-        for (k, value) in f64s(bytes).enumerate() {
-            matrix[(k / cols, k % cols)] = value;
-        }
-        Ok(matrix)
-    }
-
-    /// A matrix whose rows may be read as its columns; one that is not symmetric is refused later as being so.
-    fn symmetric(&self, name: &str) -> Result<Mat<f64>> {
-        let (shape, bytes) = self.numbers(name, 2)?;
-        let n = shape[0];
-        if shape[1] != n {
-            return Err(Error::Format(format!(
-                "tensor `{name}` has shape {shape:?}, wanted a square"
-            )));
-        }
-        let mut matrix = Mat::zeros(n, n);
-        for (column, row) in matrix.col_iter_mut().zip(bytes.chunks_exact(8 * n.max(1))) {
-            column.iter_mut().zip(f64s(row)).for_each(|(to, from)| *to = from);
-        }
-        Ok(matrix)
-    }
-
-    fn blocks(&self, group: Option<Group>) -> Result<BlockDiagonal> {
-        let group = group.ok_or_else(|| {
-            Error::Format("structure `block` wants `blocks`: \"layer\" or \"unit\"".into())
-        })?;
-        let n = self.0.names().iter().filter(|name| name.starts_with("block.")).count();
-        let blocks =
-            (0..n).map(|i| self.symmetric(&format!("block.{i}"))).collect::<Result<_>>()?;
-        BlockDiagonal::new(group, blocks)
-    }
-
-    fn curvature(&self, t: usize) -> Result<LayerCurvature> {
-        let spectrum = |of: &str| {
-            let vectors = self.matrix(&format!("{of}_vectors.{t}"))?;
-            Spectrum::new(vectors, self.vector(&format!("{of}_values.{t}"))?)
-        };
-        Ok(LayerCurvature { rows: spectrum("rows")?, columns: spectrum("columns")? })
-    }
-
-    fn factors(&self, t: usize) -> Result<Factors> {
-        let rows = self.symmetric(&format!("rows.{t}"))?;
-        Factors::new(rows, self.symmetric(&format!("columns.{t}"))?)
-    }
-}
-
-fn f64s(bytes: &[u8]) -> impl Iterator<Item = f64> {
-    bytes
-        .chunks_exact(8)
-        .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
 }

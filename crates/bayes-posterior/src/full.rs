@@ -22,25 +22,39 @@ pub struct Full {
 }
 
 impl Full {
-    /// From a symmetric matrix, (p, p), of finite numbers. Whether it is positive definite shows at the first use of
-    /// its inverse: the test costs p³/3 operations and a second matrix.
+    /// From a symmetric matrix, (p, p), of finite numbers with a positive diagonal. Whether it is positive definite
+    /// shows at the first use of its inverse: the test costs p³/3 operations and a second matrix.
     pub fn new(covariance: Mat<f64>) -> Result<Self> {
+        Self::named("a covariance", covariance)
+    }
+
+    /// [`Full::new`] with a name for messages.
+    pub(crate) fn named(name: &str, covariance: Mat<f64>) -> Result<Self> {
         let (p, n_cols) = (covariance.nrows(), covariance.ncols());
         if p != n_cols {
             return Err(Error::mismatch("columns of a covariance", p, n_cols));
         }
+        let mut full = Self::trusted(covariance);
+        full.check_numbers_of(name)?;
+        let deviations: Vec<f64> = (0..p).map(|i| full.covariance[(i, i)].sqrt()).collect();
         for j in 0..p {
-            for i in 0..=j {
-                let (a, b) = (covariance[(i, j)], covariance[(j, i)]);
-                let size = (covariance[(i, i)] * covariance[(j, j)]).abs().sqrt();
+            for i in 0..j {
+                let (a, b) = (full.covariance[(i, j)], full.covariance[(j, i)]);
+                let size = deviations[i] * deviations[j];
                 let is_mirrored = (a - b).abs() <= ASYMMETRY * size.max(a.abs());
                 if !is_mirrored {
                     let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
                     return Err(Error::mismatch("a covariance", wanted, format!("{a} and {b}")));
                 }
+                if a != b {
+                    // Symmetric to the last bit, so that verbs of either triangle agree.
+                    let mean = 0.5 * a + 0.5 * b;
+                    full.covariance[(i, j)] = mean;
+                    full.covariance[(j, i)] = mean;
+                }
             }
         }
-        Ok(Self::trusted(covariance))
+        Ok(full)
     }
 
     /// Ψ, (p, p).
@@ -60,6 +74,24 @@ impl Full {
         }
         let factor = Cholesky::new(self.covariance.as_ref())?;
         Ok(self.factor.get_or_init(|| factor))
+    }
+
+    pub(crate) fn check_numbers_of(&self, name: &str) -> Result<()> {
+        checks::variances(name, self.covariance.as_ref())
+    }
+
+    /// Factors without keeping the factor, as large as Ψ.
+    pub(crate) fn check_positive_definite_of(&self, part: &str) -> Result<()> {
+        if self.factor.get().is_some() {
+            return Ok(());
+        }
+        match Cholesky::new(self.covariance.as_ref()) {
+            Ok(_) => Ok(()),
+            Err(core_tensors::Error::NotPositiveDefinite { index, size, pivot, diagonal }) => {
+                Err(Error::Indefinite { part: part.into(), index, size, pivot, diagonal })
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Conditions on positions instead of a slice.
@@ -99,6 +131,14 @@ impl Covariance for Full {
 
     fn check(&self, layout: &Layout) -> Result<()> {
         checks::same_length(layout, self.n_parameters())
+    }
+
+    fn check_positive_definite(&self) -> Result<()> {
+        self.check_positive_definite_of("the covariance")
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        self.check_numbers_of("a covariance")
     }
 
     fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {

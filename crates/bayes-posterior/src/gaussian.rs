@@ -3,7 +3,7 @@
 use core_tensors::{Layout, Rng, Slice};
 
 use crate::checks;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::structure::{Covariance, Pin, Structure, renumbered};
 
 /// N(m, Ψ) over vec(·) of a layout; S is the structure of Ψ and no edit changes it.
@@ -18,10 +18,7 @@ impl<S: Covariance> Gaussian<S> {
     /// A Gaussian from its mean, (p,), and its covariance, over the parameters of a layout.
     pub fn new(layout: Layout, mean: Vec<f64>, covariance: S) -> Result<Self> {
         checks::length("numbers of a posterior mean", layout.n_parameters(), mean.len())?;
-        if let Some(index) = mean.iter().position(|m| !m.is_finite()) {
-            let (name, value) = (format!("mean of parameter {index}"), mean[index]);
-            return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
-        }
+        checks::all_finite("mean", &mean)?;
         covariance.check(&layout)?;
         Ok(Self { layout, mean, covariance })
     }
@@ -58,7 +55,18 @@ impl<S: Covariance> Gaussian<S> {
     }
 }
 
+/// What results belong to in messages.
+const LEFT: &str = "of what an edit leaves";
+const PINNED: &str = "the numbers that an edit pins";
+
 impl<S: Structure> Gaussian<S> {
+    /// A result whose numbers must be finite, and its variances positive.
+    fn left(layout: Layout, mean: Vec<f64>, covariance: S) -> Result<Self> {
+        checks::of_result(LEFT, checks::all_finite("mean", &mean))?;
+        checks::of_result(LEFT, covariance.check_numbers())?;
+        Ok(Self { layout, mean, covariance })
+    }
+
     /// The distribution of the rest given the values ν of a slice (positions ascending), and what the values cost.
     ///
     /// m_k + Ψ_kd Ψ_dd⁻¹ (ν − m_d),  Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk
@@ -70,7 +78,8 @@ impl<S: Structure> Gaussian<S> {
         let result = self.covariance.condition(&self.layout, slice, &residual)?;
         let moved = kept.iter().zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift);
         let (layout, mean) = (self.layout.without(slice)?, moved.collect());
-        Ok((Self { layout, mean, covariance: result.covariance }, result.pin))
+        let pin = result.pin.checked(PINNED)?;
+        Ok((Self::left(layout, mean, result.covariance)?, pin))
     }
 
     /// [`Gaussian::condition`] on one slice with a slice of another block integrated out.
@@ -87,7 +96,8 @@ impl<S: Structure> Gaussian<S> {
         let kept = rest.iter().filter(|i| gone.binary_search(i).is_err());
         let mean = kept.zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift).collect();
         let layout = self.layout.without(dropped)?.without(&renumbered(slice, dropped))?;
-        Ok((Self { layout, mean, covariance: result.covariance }, result.pin))
+        let pin = result.pin.checked(PINNED)?;
+        Ok((Self::left(layout, mean, result.covariance)?, pin))
     }
 
     /// The distribution of the rest with a slice integrated out: m_k, Ψ_kk.
@@ -95,13 +105,13 @@ impl<S: Structure> Gaussian<S> {
         let (_, kept) = self.layout.split(slice)?;
         let covariance = self.covariance.marginalize(&self.layout, slice)?;
         let mean = kept.iter().map(|&i| self.mean[i]).collect();
-        Ok(Self { layout: self.layout.without(slice)?, mean, covariance })
+        Self::left(self.layout.without(slice)?, mean, covariance)
     }
 
     /// The joint density of a slice at the values ν, the rest integrated out.
     pub fn pin(&self, slice: &Slice, values: &[f64]) -> Result<Pin> {
         let pinned = self.layout.positions(slice)?;
-        self.covariance.pin(&self.layout, slice, &self.residual(&pinned, values)?)
+        self.covariance.pin(&self.layout, slice, &self.residual(&pinned, values)?)?.checked(PINNED)
     }
 
     /// The same distribution with the columns of a block in another order: new column j was column `order[j]`.

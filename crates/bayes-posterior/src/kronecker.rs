@@ -29,7 +29,8 @@ pub struct Kronecker {
 impl Factors {
     /// From R and C, each symmetric and positive definite.
     pub fn new(rows: Mat<f64>, columns: Mat<f64>) -> Result<Self> {
-        Ok(Self { rows: Full::new(rows)?, columns: Full::new(columns)? })
+        let rows = Full::named("the rows of a Kronecker layer", rows)?;
+        Ok(Self { rows, columns: Full::named("the columns of a Kronecker layer", columns)? })
     }
 
     fn n_parameters(&self) -> usize {
@@ -122,6 +123,14 @@ impl Kronecker {
         &self.layers
     }
 
+    /// Every factor with what messages call it; layers count from 1.
+    fn named(&self) -> impl Iterator<Item = (String, &Full)> {
+        self.layers.iter().enumerate().flat_map(|(i, layer)| {
+            let name = |of: &str| format!("the {of} of Kronecker layer {}", i + 1);
+            [(name("rows"), &layer.rows), (name("columns"), &layer.columns)]
+        })
+    }
+
     /// Numbers computed layer by layer.
     fn each(
         &self,
@@ -179,6 +188,14 @@ impl Covariance for Kronecker {
 
     fn check(&self, layout: &Layout) -> Result<()> {
         same_layers(&layout.blocks.iter().map(|b| (b.rows, b.cols)).collect::<Vec<_>>(), self)
+    }
+
+    fn check_positive_definite(&self) -> Result<()> {
+        self.named().try_for_each(|(name, factor)| factor.check_positive_definite_of(&name))
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        self.named().try_for_each(|(name, factor)| factor.check_numbers_of(&name))
     }
 
     fn column_covariance_unchecked(&self, _: &Layout, block: usize) -> Result<Mat<f64>> {

@@ -57,6 +57,7 @@ impl Spectrum {
             let (name, value) = (format!("eigenvalue {i} of a curvature"), values[i]);
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
+        checks::entries("eigenvectors of a curvature", vectors.as_ref())?;
         let gap = product(vectors.transpose(), vectors.as_ref()) - Mat::<f64>::identity(n, n);
         let is_small = gap.norm_l2() <= ORTHONORMAL * n as f64;
         if !is_small {
@@ -69,15 +70,18 @@ impl Spectrum {
     /// Of a symmetric matrix, whose lower triangle alone is read. Negative eigenvalues of the size of rounding are 0.
     pub fn of(matrix: MatRef<f64>) -> Result<Self> {
         checks::length("columns of a curvature", matrix.nrows(), matrix.ncols())?;
-        let n = matrix.nrows();
+        checks::entries("a curvature", matrix)?;
         let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|e| {
             Error::mismatch("eigenvectors of a curvature", "convergence", format!("{e:?}"))
         })?;
         let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
         let largest = values.iter().fold(0.0, |l: f64, v| l.max(*v));
-        if let Some(index) = values.iter().position(|v| v.is_nan() || *v < -ROUNDING * largest) {
-            return Err(core_tensors::Error::NotPositiveDefinite { index, size: n }.into());
+        let is_bad = |v: &f64| !v.is_finite() || *v < -ROUNDING * largest;
+        if let Some(i) = values.iter().position(is_bad) {
+            let (name, value) = (format!("eigenvalue {i} of a curvature"), values[i]);
+            return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
+        checks::entries("eigenvectors of a curvature", eigen.U())?;
         // The trace is exact to rounding, the smallest eigenvalues are not: those below it carry no information.
         Ok(Self {
             vectors: eigen.U().to_owned(),
@@ -147,8 +151,9 @@ impl LayerCurvature {
 impl KroneckerEigen {
     /// From the curvature of each layer, input side first, and δ > 0.
     pub fn new(layers: Vec<LayerCurvature>, prior_precision: f64) -> Result<Self> {
-        checks::positive("prior precision", prior_precision)?;
-        Ok(Self { layers, prior_precision })
+        let posterior = Self { layers, prior_precision };
+        posterior.check_numbers()?;
+        Ok(posterior)
     }
 
     /// The curvature of each layer.
@@ -206,6 +211,23 @@ impl Covariance for KroneckerEigen {
         }
         let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
         Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
+    }
+
+    fn check_positive_definite(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Eigenvalues and eigenvectors were looked at when they came; here it is hᵢⱼ and 1/hᵢⱼ.
+    fn check_numbers(&self) -> Result<()> {
+        checks::positive("prior precision", self.prior_precision)?;
+        checks::positive("1 / prior precision", 1.0 / self.prior_precision)?;
+        let largest = |s: &Spectrum| s.values.iter().fold(0.0, |l: f64, v| l.max(*v));
+        for (i, layer) in self.layers.iter().enumerate() {
+            let product = largest(&layer.rows) * largest(&layer.columns);
+            let name = format!("largest eigenvalue of the curvature of layer {}", i + 1);
+            checks::finite(&name, product)?;
+        }
+        Ok(())
     }
 
     /// Gᵢᵢ Aⱼⱼ + δ

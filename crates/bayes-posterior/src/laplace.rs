@@ -51,7 +51,8 @@ pub struct Laplace {
 
 /// The Laplace approximation at trained weights under the prior N(0, I/a).
 ///
-/// The weights need not be the exact maximum: the approximation takes the curvature there and no slope.
+/// The weights need not be the exact maximum: the approximation takes the curvature there and no slope. A likelihood,
+/// evidence or covariance that overflows f64 is an error.
 ///
 /// Source: MacKay (1992); Daxberger et al. (2021).
 pub fn laplace(
@@ -69,6 +70,7 @@ pub fn laplace(
     checks::network(network)?;
     checks::some_examples(data.n_objects())?;
     let w = weights.to_vec()?;
+    checks::all_finite("weight", &w)?;
     let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
     let layout = network.layout();
     macro_rules! posterior {
@@ -99,6 +101,7 @@ pub fn laplace(
             // Ψ itself then needs no factor, as costly and as large as itself.
             known_log_det = Some(-precision.log_det());
             let covariance = Full::trusted(precision.inverse());
+            checks::of_result("of the Laplace posterior", covariance.check_numbers())?;
             (AnyPosterior::Full(posterior!(covariance)), fit)
         }
     };
@@ -111,6 +114,7 @@ pub fn laplace(
     // log N(w; 0, I/a) + ½ p log 2π: the powers of 2π cancel.
     let log_prior = 0.5 * (n * prior_precision.ln() - prior_precision * square);
     let log_evidence = log_likelihood + log_prior + 0.5 * log_det;
+    checks::computed("the log evidence", log_evidence)?;
     Ok(Laplace { posterior, log_likelihood, log_evidence })
 }
 
@@ -139,6 +143,7 @@ impl Run<'_> {
         let mut sum = 0.0;
         self.pass.visit(self.data, Directions::Curvature(self.likelihood), |chunk| {
             sum += chunk.log_likelihood(self.data.y(), self.likelihood)?;
+            checks::computed("the log-likelihood of the data", sum)?;
             with(chunk)
         })?;
         Ok(sum)

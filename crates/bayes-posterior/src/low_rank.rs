@@ -4,7 +4,7 @@ mod inverse;
 
 use std::sync::OnceLock;
 
-use core_tensors::linalg::{dot, gather, product, product_vector};
+use core_tensors::linalg::{TallQr, dot, gather, product, product_vector};
 use core_tensors::{Layout, Rng, Slice};
 use faer::{Mat, MatRef};
 
@@ -45,15 +45,9 @@ impl LowRank {
             let (wanted, found) = (diagonal.len(), factor.nrows());
             return Err(Error::mismatch("rows of a low-rank factor", wanted, found));
         }
-        checks::all_positive("diagonal of a low-rank structure", &diagonal)?;
-        for j in 0..factor.ncols() {
-            if let Some(i) = (0..factor.nrows()).find(|&i| !factor[(i, j)].is_finite()) {
-                let name = format!("entry ({i}, {j}) of a low-rank factor");
-                let value = factor[(i, j)];
-                return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
-            }
-        }
-        Ok(Self::trusted(form, factor, diagonal))
+        let low_rank = Self::trusted(form, factor, diagonal);
+        low_rank.check_numbers()?;
+        Ok(low_rank)
     }
 
     /// Which matrix this makes up.
@@ -73,6 +67,7 @@ impl LowRank {
 
     /// From parts whose sizes fit.
     fn trusted(form: Form, factor: Mat<f64>, diagonal: Vec<f64>) -> Self {
+        let factor = narrowed(factor);
         Self { form, factor, diagonal, inverse: OnceLock::new() }
     }
 
@@ -150,6 +145,18 @@ impl LowRank {
     }
 }
 
+/// Directions that may be more than the parameters, as edits leave them.
+const MOST_DIRECTIONS: usize = 1024;
+
+/// As many directions as parameters with the same F Fᵀ where they are far more: what follows costs their square.
+fn narrowed(factor: Mat<f64>) -> Mat<f64> {
+    if factor.ncols() <= factor.nrows().max(MOST_DIRECTIONS) {
+        return factor;
+    }
+    // Numbers that are not finite stay, for the check of them.
+    TallQr::new(factor.transpose()).map_or(factor, |qr| qr.small().transpose().to_owned())
+}
+
 impl Covariance for LowRank {
     const NAME: &'static str = "low_rank";
 
@@ -159,6 +166,15 @@ impl Covariance for LowRank {
 
     fn check(&self, layout: &Layout) -> Result<()> {
         checks::same_length(layout, self.diagonal.len())
+    }
+
+    fn check_positive_definite(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<()> {
+        checks::all_positive("diagonal of a low-rank structure", &self.diagonal)?;
+        checks::entries("a low-rank factor", self.factor.as_ref())
     }
 
     fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>> {

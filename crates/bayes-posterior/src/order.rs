@@ -130,6 +130,9 @@ impl<S: Covariance> Subject<'_, S> {
 }
 
 /// The units of a hidden layer (from 1), the one to go first in front. `rng` is drawn from by [`Order::Random`] alone.
+///
+/// A rule that reads the covariance refuses one that is not positive definite with [`Error::Indefinite`], and any rule
+/// a score that overflows f64.
 pub fn rank<S: Covariance>(
     order: Order,
     subject: &Subject<S>,
@@ -157,34 +160,48 @@ pub fn rank<S: Covariance>(
             subject.summed(layer, |i| 0.5 * h[i] * w[i] * w[i])
         }
         Order::Density => {
-            let v = subject.posterior(order)?.covariance().diagonal()?;
+            let v = variances(subject.posterior(order)?)?;
             subject.summed(layer, |i| 0.5 * w[i] * w[i] / v[i])
         }
         Order::SignalToNoise => {
-            let v = subject.posterior(order)?.covariance().diagonal()?;
+            let v = variances(subject.posterior(order)?)?;
             subject.summed(layer, |i| w[i].abs() / v[i].sqrt())
         }
         Order::Activation => activations(subject, layer)?,
         Order::Belsley | Order::BelsleyCovariance => {
-            let n = subject.network.widths[layer];
-            return belsley(order, subject.posterior(order)?, layer, n);
+            let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
+            g.covariance().check_positive_definite()?;
+            return finite(belsley(order, g, layer, n)?);
         }
         Order::Greedy => {
             let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
+            g.covariance().check_positive_definite()?;
             let columns = g.covariance().greedy_columns_unchecked(g.layout(), layer, g.mean(), n);
             let ranked = |(unit, score)| Ranked { unit, score };
-            return Ok(columns?.into_iter().map(ranked).collect());
+            return finite(columns?.into_iter().map(ranked).collect());
         }
     };
-    if let Some(unit) = scores.iter().position(|s| !s.is_finite()) {
-        let (name, value) = (format!("score of unit {unit}"), scores[unit]);
-        return Err(Error::OutOfRange { name, value, range: "(−∞, ∞)" });
-    }
-    let mut ranked: Vec<Ranked> =
-        scores.into_iter().enumerate().map(|(unit, score)| Ranked { unit, score }).collect();
+    let ranked = scores.into_iter().enumerate().map(|(unit, score)| Ranked { unit, score });
+    let mut ranked = finite(ranked.collect())?;
     // A stable sort: equal scores keep the order of the units.
     ranked.sort_by(|a, b| a.score.total_cmp(&b.score));
     Ok(ranked)
+}
+
+/// Refuses scores that are not finite.
+fn finite(ranked: Vec<Ranked>) -> Result<Vec<Ranked>> {
+    for Ranked { unit, score } in &ranked {
+        checks::computed(&format!("the score of unit {unit}"), *score)?;
+    }
+    Ok(ranked)
+}
+
+/// Ψᵢᵢ of a positive definite Ψ.
+fn variances<S: Covariance>(posterior: &Gaussian<S>) -> Result<Vec<f64>> {
+    posterior.covariance().check_positive_definite()?;
+    let variances = posterior.covariance().diagonal()?;
+    checks::of_result("of the posterior", checks::all_positive("variance", &variances))?;
+    Ok(variances)
 }
 
 /// diag H on the data, or the diagonal of the posterior's precision.
@@ -198,7 +215,10 @@ fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
         );
     }
     match subject.posterior {
-        Some(posterior) => posterior.covariance().precision_diagonal(),
+        Some(posterior) => {
+            posterior.covariance().check_positive_definite()?;
+            posterior.covariance().precision_diagonal()
+        }
         None => {
             let rule = Order::OptimalBrainDamage.name();
             Err(Error::Missing { rule, needs: "data to compute the curvature on, or a posterior" })
@@ -233,9 +253,10 @@ fn belsley<S: Covariance>(
     })?;
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
     let (smallest, largest) = (values[0], values[n - 1]);
-    let is_positive = smallest > 0.0;
-    if !is_positive {
-        return Err(core_tensors::Error::NotPositiveDefinite { index: 0, size: n }.into());
+    if smallest.is_nan() || smallest <= 0.0 {
+        let quantity =
+            "the smallest eigenvalue of the covariance of a layer's outgoing weights".into();
+        return Err(Error::Computed { quantity, value: smallest, range: "(0, ∞)" });
     }
     // Eigenvalues ascend; directions come in falling order of their index.
     let directions: Vec<(usize, f64)> = match order {

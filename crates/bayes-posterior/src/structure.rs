@@ -25,6 +25,16 @@ pub trait Covariance: Clone + sealed::Sealed + Sized {
     /// Whether this covariance belongs to parameters of a layout.
     fn check(&self, layout: &Layout) -> Result<()>;
 
+    /// Refuses a Ψ that is not positive definite, with the pivot that is not positive.
+    ///
+    /// A structure that is positive definite by construction has nothing to refuse; the others are factored, p³/3
+    /// operations for a dense Ψ.
+    fn check_positive_definite(&self) -> Result<()>;
+
+    /// Refuses a number of the structure that is not finite, or a variance that is not positive.
+    #[doc(hidden)]
+    fn check_numbers(&self) -> Result<()>;
+
     /// Covariance of the columns of a block, averaged over its rows: (cols, cols).
     ///
     /// With Ψ^{ij} the covariance between rows i and j, n⁻¹ Σᵢ Ψ^{ii}.
@@ -230,6 +240,13 @@ impl Pin {
     /// ½ (ν − m)ᵀ Ψ_dd⁻¹ (ν − m) in nats: what the density loses from the mean to the pinned values.
     pub fn cost(&self) -> f64 {
         0.5 * self.quadratic
+    }
+
+    /// Refuses a density that is not finite, `of` saying of what.
+    pub(crate) fn checked(self, of: &str) -> Result<Self> {
+        checks::computed(&format!("the quadratic form of {of}"), self.quadratic)?;
+        checks::computed(&format!("log |Ψ| of {of}"), self.log_det)?;
+        Ok(self)
     }
 
     /// The density of two independent groups of numbers together.

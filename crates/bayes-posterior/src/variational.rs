@@ -6,6 +6,7 @@ use core_tensors::{Dataset, MeanField, Params, Pull, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::checks;
 use crate::diagonal::Diagonal;
 use crate::divergence::{Divergence, Prior};
 use crate::error::{Error, Result};
@@ -97,21 +98,22 @@ impl Inference<'_> {
     /// KL(q ‖ p) in nats, unscaled.
     pub fn divergence(&self, q: &MeanField) -> Result<f64> {
         let (mean, variance) = (q.mean(), q.variance());
-        match self.prior {
+        let divergence = match self.prior {
             VariationalPrior::Isotropic { precision } => {
                 let term = |(m, v): (&f64, &f64)| {
                     // e^d − 1 − d is of second order in d.
                     let d = (precision * v).ln();
                     0.5 * (d.exp_m1() - d + precision * m * m)
                 };
-                Ok(mean.iter().zip(&variance).map(term).sum())
+                mean.iter().zip(&variance).map(term).sum()
             }
-            VariationalPrior::Gaussian(prior) => Ok(prior.divergence(&mean, &variance)?.value),
-        }
+            VariationalPrior::Gaussian(prior) => prior.divergence(&mean, &variance)?.value,
+        };
+        checks::computed("KL(q ‖ p)", divergence)
     }
 
     /// Σᵢ E_q log p(yᵢ | xᵢ, w) − KL(q ‖ p) over the whole data set, from `n_samples` draws: a lower bound of the log
-    /// evidence, up to the standard error of the draws; and the first part alone.
+    /// evidence, up to the standard error of the draws; and the first part alone. An overflow is an error.
     pub fn bound(
         &self,
         q: &MeanField,
@@ -129,7 +131,10 @@ impl Inference<'_> {
             sum += self.likelihood.mean_log(&scores, data)?;
         }
         let log_likelihood = sum / n_samples as f64 * data.n_objects() as f64;
-        Ok(Bound { log_likelihood, divergence: self.divergence(q)? })
+        checks::computed("the expected log-likelihood of a bound", log_likelihood)?;
+        let bound = Bound { log_likelihood, divergence: self.divergence(q)? };
+        checks::computed("a bound of the log evidence", bound.log_evidence())?;
+        Ok(bound)
     }
 
     /// q belongs to the network, and there are examples: a mean over none is none.

@@ -165,7 +165,11 @@ fn bad_files_are_refused_with_what_is_wrong() {
             vec![("covariance", &[2, 2], &[1.0, 0.5, 0.4, 1.0]), mean],
             "entry (0, 1) equal to (1, 0)",
         ),
-        (header("full", ""), vec![("covariance", &[2, 1], &[1.0, 0.5]), mean], "wanted a square"),
+        (
+            header("full", ""),
+            vec![("covariance", &[2, 1], &[1.0, 0.5]), mean],
+            "shape [2, 1], wanted [2, 2]",
+        ),
         (
             header("diagonal", ""),
             vec![mean, ("variance", &[2], &[1.0, -1.0])],
@@ -179,7 +183,7 @@ fn bad_files_are_refused_with_what_is_wrong() {
         (
             header("diagonal", "").replace("[2,1]", "[3,1]"),
             vec![mean, ("variance", &[2], &[1.0, 1.0])],
-            "numbers of a posterior mean: wanted 3, found 2",
+            "tensor `mean` has shape [2], wanted [3] by the widths",
         ),
     ];
     for (metadata, tensors, part) in cases {

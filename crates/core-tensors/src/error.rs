@@ -24,16 +24,20 @@ pub enum Error {
         /// The size that came.
         found: String,
     },
-    /// A matrix that must be a covariance or a precision is none.
+    /// A matrix that must be a covariance or a precision is none, to the digits that f64 has.
     #[error(
-        "a covariance must be positive definite: pivot {index} of its {size} is not positive; \
-        add a little to the diagonal, or take a structure that is positive definite by construction"
+        "a covariance must be positive definite: pivot {index} of its {size} (from 0) came out as {pivot:e}, beside \
+        {diagonal:e} on the diagonal there; wanted a positive one"
     )]
     NotPositiveDefinite {
-        /// Index of the first bad pivot.
+        /// Index of the first bad pivot, from 0.
         index: usize,
         /// Rows of the matrix.
         size: usize,
+        /// Lᵢᵢ² = Aᵢᵢ − Σ_{k<i} Lᵢₖ² there: what is left of Aᵢᵢ once the rows before it are known.
+        pivot: f64,
+        /// Aᵢᵢ: the pivot is small beside it where the row depends on those before it.
+        diagonal: f64,
     },
     /// The coefficients of a linear model are not determined by its data.
     #[error(

@@ -58,16 +58,22 @@ impl Cholesky {
         let par = parallelism(size);
         let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(size, par, default()));
         let stack = MemStack::new(&mut memory);
+        let diagonal: Vec<f64> = (0..size).map(|i| a[(i, i)]).collect();
+        let refuse = |index: usize, pivot: f64| {
+            let diagonal = diagonal[index];
+            Err(Error::NotPositiveDefinite { index, size, pivot, diagonal })
+        };
         // NaN passes the pivots of a blocked factorisation, so the diagonal is looked at as well.
         let factored = cholesky_in_place(a.as_mut(), default(), par, stack, default());
         if let Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) =
             factored
         {
-            return Err(Error::NotPositiveDefinite { index, size });
+            // The factorisation stops before it takes the root.
+            return refuse(index, a[(index, index)]);
         }
         for j in 0..size {
             if !(a[(j, j)] > 0.0 && a[(j, j)].is_finite()) {
-                return Err(Error::NotPositiveDefinite { index: j, size });
+                return refuse(j, a[(j, j)]);
             }
             a.as_mut().col_mut(j).subrows_mut(0, j).fill(0.0);
         }
@@ -292,6 +298,31 @@ mod tests {
             message(identity.as_ref(), &[0], &[1], &[]),
             "values of pinned parameters: wanted 1, found 0"
         );
+    }
+
+    #[test]
+    fn the_pivot_that_is_none_is_told_with_its_size() {
+        // 11ᵀ + diag(1, …, 1, −1 at one place): the pivots before it are 1 + 1/(i + 1), and there 1/(i + 1) − 1.
+        for (size, bad) in [(1, 0), (3, 2), (40, 17), (300, 130), (300, 299)] {
+            let own = |i: usize| if i == bad { -1.0 } else { 1.0 };
+            let a = Mat::from_fn(size, size, |i, j| 1.0 + if i == j { own(i) } else { 0.0 });
+            let wanted = 1.0 / (bad + 1) as f64 - 1.0;
+            match Cholesky::new(a.as_ref()) {
+                Err(Error::NotPositiveDefinite { index, size: n, pivot, diagonal }) => {
+                    assert_eq!((index, n, diagonal), (bad, size, 0.0));
+                    assert!((pivot - wanted).abs() < 1e-12, "{pivot} {wanted}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let a = Mat::from_fn(2, 2, |i, j| if i == j { 1.0 } else { 2.0 });
+        assert_eq!(
+            Cholesky::new(a.as_ref()).unwrap_err().to_string(),
+            "a covariance must be positive definite: pivot 1 of its 2 (from 0) came out as -3e0, beside 1e0 on the \
+            diagonal there; wanted a positive one"
+        );
+        let nan = Mat::from_fn(2, 2, |_, _| f64::NAN);
+        assert!(Cholesky::new(nan.as_ref()).is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct FixedConvolution {
 pub struct MorphologicalDilation {
     /// h and w of the pictures.
     pub picture: [usize; 2],
-    /// Side of the window, odd.
+    /// Side of the window, odd, at most 2 max(h, w) − 1: a larger one sees no more of a picture.
     pub side: usize,
 }
 
@@ -77,14 +77,15 @@ impl FixedConvolution {
             let (name, value) = ("side and dilation of a kernel", 0.0);
             return Err(Error::OutOfRange { name, value, range: "[1, ∞)" });
         }
-        if self.kernel.len() != self.side * self.side {
-            return Err(Error::mismatch(
-                "weights of a kernel",
-                self.side * self.side,
-                self.kernel.len(),
-            ));
+        if self.side.checked_mul(self.side) != Some(self.kernel.len()) {
+            let wanted = format!("{side} × {side}", side = self.side);
+            return Err(Error::mismatch("weights of a kernel", wanted, self.kernel.len()));
         }
-        Ok(self.dilation * (self.side - 1) + 1)
+        let extent = self.dilation.checked_mul(self.side - 1).and_then(|e| e.checked_add(1));
+        extent.ok_or_else(|| {
+            let found = format!("{} of {} weights a side", self.dilation, self.side);
+            Error::mismatch("dilation of a kernel", "one whose extent is a number", found)
+        })
     }
 }
 
@@ -92,6 +93,9 @@ impl DomainMap for FixedConvolution {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
         let (extent, [out_h, out_w]) = (self.extent()?, self.output()?);
         let pictures = grey(x, self.picture)?; // (m, 1, h, w)
+        if pictures.elem_count() == 0 {
+            return Ok(pictures.reshape((0, out_h * out_w))?);
+        }
         // A dilated kernel is a larger one with zeros between its weights.
         let mut wide = vec![0.0; extent * extent + 1];
         for (i, weight) in self.kernel.iter().enumerate() {
@@ -116,30 +120,44 @@ impl DomainMap for MorphologicalDilation {
             return Err(Error::OutOfRange { name, value, range: "the odd numbers from 1" });
         }
         let [h, w] = self.picture;
-        let reach = self.side / 2;
-        // A maximum over a square is one over its rows, then one over its columns.
-        let mut y = grey(x, self.picture)?;
+        let y = grey(x, self.picture)?;
+        let largest = h.max(w).max(1).saturating_mul(2) - 1;
+        if self.side > largest {
+            let wanted = format!("at most {largest}, which reaches all of {h} × {w} pictures");
+            return Err(Error::mismatch("side of a window", wanted, self.side));
+        }
         if y.elem_count() == 0 {
             return Ok(y.reshape((x.dim(0)?, h * w))?);
         }
-        for (axis, n) in [(2, h), (3, w)] {
-            let padded = y.pad_with_same(axis, reach, reach)?;
-            let mut most = padded.narrow(axis, 0, n)?;
-            for shift in 1..self.side {
-                most = most.maximum(&padded.narrow(axis, shift, n)?)?;
-            }
-            y = most;
-        }
+        // A maximum over a square is one over its rows, then one over its columns.
+        let y = largest_neighbour(&y, 2, self.side)?;
+        let y = largest_neighbour(&y, 3, self.side)?;
         Ok(y.reshape((x.dim(0)?, h * w))?)
     }
+}
+
+/// The largest number of the window of some side around each place along an axis; the shape stays.
+fn largest_neighbour(y: &Tensor, axis: usize, side: usize) -> Result<Tensor> {
+    let n = y.dim(axis)?;
+    let reach = (side / 2).min(n - 1);
+    let mut most = y.pad_with_same(axis, reach, reach)?;
+    // Maxima over windows of 1, 2, 4, … places, each of two of those before it.
+    let (side, mut covered) = (2 * reach + 1, 1);
+    while covered < side {
+        let step = covered.min(side - covered);
+        let left = most.dim(axis)? - step;
+        most = most.narrow(axis, 0, left)?.maximum(&most.narrow(axis, step, left)?)?;
+        covered += step;
+    }
+    Ok(most)
 }
 
 /// Rows of levels as pictures, (m, 1, h, w).
 fn grey(x: &Tensor, [h, w]: [usize; 2]) -> Result<Tensor> {
     let rows = features(x)?.flatten_from(1)?;
     let (m, n) = rows.dims2()?;
-    if n != h * w {
-        let wanted = format!("(m, {}) for {h} × {w} pictures", h * w);
+    if h.checked_mul(w) != Some(n) {
+        let wanted = format!("(m, {}) for {h} × {w} pictures", h.saturating_mul(w));
         return Err(Error::mismatch("input of φ", wanted, format!("({m}, {n})")));
     }
     Ok(rows.reshape((m, 1, h, w))?)
@@ -210,6 +228,58 @@ mod tests {
                 let around = near(at / w, h).flat_map(|r| near(at % w, w).map(move |s| (r, s)));
                 let most = around.map(|(r, s)| values[i * h * w + r * w + s]).fold(0.0, f32::max);
                 assert_eq!(*found, most);
+            }
+        }
+    }
+
+    #[test]
+    fn wide_windows_equal_the_largest_in_reach_and_wider_ones_are_refused() {
+        for (h, w) in [(1, 1), (1, 7), (5, 2), (4, 4)] {
+            let (values, x) = picture(h, w);
+            let apply = |side| {
+                let map = MorphologicalDilation { picture: [h, w], side };
+                map.apply(&x, &mut Rng::new(0))
+            };
+            let largest = 2 * h.max(w) - 1;
+            for side in (1..=largest).step_by(2) {
+                let y = apply(side).unwrap().to_vec2::<f32>().unwrap();
+                let near =
+                    |a: usize, n: usize| a.saturating_sub(side / 2)..(a + side / 2 + 1).min(n);
+                for (i, at) in (0..2).flat_map(|i| (0..h * w).map(move |at| (i, at))) {
+                    let around = near(at / w, h).flat_map(|r| near(at % w, w).map(move |s| (r, s)));
+                    let levels = around.map(|(r, s)| values[i * h * w + r * w + s]);
+                    assert_eq!(y[i][at], levels.fold(0.0, f32::max), "{h} × {w}, side {side}");
+                }
+            }
+            for side in [largest + 2, 99_999_999, usize::MAX] {
+                let wanted = format!("at most {largest}, which reaches all of {h} × {w} pictures");
+                assert_eq!(
+                    apply(side).unwrap_err().to_string(),
+                    format!("side of a window: wanted {wanted}, found {side}")
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_errors() {
+        let (_, x) = picture(2, 3);
+        let none = x.narrow(0, 0, 0).unwrap();
+        for huge in [0, 1 << 32, 1 << 62, 1 << 63, usize::MAX] {
+            for picture in [[huge, 1], [1, huge], [huge, huge], [2, 3]] {
+                for (side, n, dilation) in
+                    [(huge, 0, 1), (huge, 1, huge), (1, 1, huge), (2, 4, huge)]
+                {
+                    let kernel = vec![1.0; n];
+                    let map = FixedConvolution { picture, kernel, side, bias: 0.0, dilation };
+                    for x in [&x, &none] {
+                        // A kernel of one weight has no use for its dilation.
+                        let is_fine = picture == [2, 3] && (side, n) == (1, 1) && huge > 0;
+                        assert_eq!(map.apply(x, &mut Rng::new(0)).is_ok(), is_fine, "{map:?}");
+                    }
+                }
+                let map = MorphologicalDilation { picture, side: usize::MAX };
+                assert!(map.apply(&x, &mut Rng::new(0)).is_err(), "{map:?}");
             }
         }
     }

@@ -42,6 +42,7 @@ impl Pick {
         if n_out > n_in {
             return Err(Error::mismatch("features to pick", format!("≤ {n_in}"), n_out));
         }
+        check_features(Some(n_in))?;
         let mut indices = rng.permutation(n_in);
         indices.truncate(n_out);
         Ok(Self { indices })
@@ -53,9 +54,21 @@ impl Pick {
             let (wanted, found) = (format!("≤ {h} × {w}"), format!("{inner_h} × {inner_w}"));
             return Err(Error::mismatch("middle of a picture", wanted, found));
         }
+        check_features(h.checked_mul(w))?;
         let (top, left) = ((h - inner_h) / 2, (w - inner_w) / 2);
         let row = |r: usize| (0..inner_w).map(move |s| (top + r) * w + left + s);
         Ok(Self { indices: (0..inner_h).flat_map(row).collect() })
+    }
+}
+
+/// Refuses more features than indices of 32 bits name.
+fn check_features(n: Option<usize>) -> Result<()> {
+    match n {
+        Some(n) if u32::try_from(n).is_ok() => Ok(()),
+        _ => {
+            let found = n.map_or_else(|| "more than there are numbers".into(), |n| n.to_string());
+            Err(Error::mismatch("features that come in", format!("at most {}", u32::MAX), found))
+        }
     }
 }
 
@@ -66,6 +79,7 @@ impl DomainMap for Pick {
         if let Some(largest) = largest.filter(|&i| i >= n) {
             return Err(Error::mismatch("features of φ's input", format!("> {largest}"), n));
         }
+        check_features(Some(n))?;
         let indices: Vec<u32> = self.indices.iter().map(|&i| i as u32).collect();
         Ok(x.index_select(&Tensor::from_vec(indices, self.indices.len(), x.device())?, 1)?)
     }
@@ -168,6 +182,12 @@ mod tests {
         assert_eq!(message, "features of φ's input: wanted > 25, found 20");
         assert!(Pick::random(3, 4, &mut Rng::new(0)).is_err());
         assert!(Pick::middle([3, 3], [4, 1]).is_err());
+        for huge in [1 << 33, usize::MAX] {
+            assert!(Pick::random(huge, 1, &mut Rng::new(0)).is_err());
+            assert!(Pick::middle([huge, 2], [huge, 2]).is_err());
+            assert!(Pick::middle([huge, huge], [0, 0]).is_err());
+            assert!(Pick { indices: vec![huge] }.apply(&x, &mut Rng::new(0)).is_err());
+        }
     }
 
     #[test]

@@ -91,6 +91,14 @@ impl Style {
             let (name, value) = ("step size of a style transfer", config.learning_rate);
             return Err(Error::OutOfRange { name, value, range: "(0, ∞)" });
         }
+        for (name, value) in [
+            ("weight of the content", config.content_weight),
+            ("weight of the style", config.style_weight),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
+            }
+        }
         let activations = network.activations(&style.unsqueeze(0)?, &config.layers)?;
         let grams = activations.iter().map(|f| Ok(gram(f, &config)?.squeeze(0)?.detach()));
         let grams = grams.collect::<Result<_>>()?;
@@ -144,8 +152,9 @@ impl DomainMap for Style {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
         let rows = features(x)?.flatten_from(1)?;
         let ((m, n), [h, w]) = (rows.dims2()?, self.picture);
-        if n != 3 * h * w {
-            let wanted = format!("(m, {}) for 3 × {h} × {w} pictures", 3 * h * w);
+        if h.checked_mul(w).and_then(|n| n.checked_mul(3)) != Some(n) {
+            let wanted = h.saturating_mul(w).saturating_mul(3);
+            let wanted = format!("(m, {wanted}) for 3 × {h} × {w} pictures");
             return Err(Error::mismatch("input of φ", wanted, format!("{:?}", x.dims())));
         }
         if m == 0 {
@@ -320,6 +329,8 @@ mod tests {
             message.to_string(),
             "input of φ: wanted (m, 192) for 3 × 8 × 8 pictures, found [20, 100]"
         );
+        let huge = Style { picture: [1 << 63, 2], ..style.clone() };
+        assert!(huge.apply(&x, &mut Rng::new(0)).is_err());
         let nobody = style.apply(&x.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
         assert_eq!(nobody.dims(), [0, 192]);
         let shaped = x.reshape((20, 3, 8, 8)).unwrap();

@@ -5,8 +5,9 @@ use std::io::Write;
 use core_tensors::kernels::Activation;
 use faer::MatRef;
 
-use super::{Header, METADATA, Origin, VERSION, names_of};
+use super::{Header, METADATA, Origin, VERSION, check_header, names_of};
 use crate::block_diagonal::{BlockDiagonal, Group};
+use crate::checks;
 use crate::diagonal::Diagonal;
 use crate::edit::Posterior;
 use crate::error::{Error, Result};
@@ -23,6 +24,8 @@ pub(super) fn write<S: Tensors>(
     origin: &Origin,
     to: &mut dyn Write,
 ) -> Result<()> {
+    posterior.check()?;
+    origin.check()?;
     let network = &posterior.network;
     let (activation, slope) = match network.activation {
         Activation::Identity => ("identity", None),
@@ -39,13 +42,14 @@ pub(super) fn write<S: Tensors>(
         blocks,
         kept: Some(posterior.kept.clone()),
         inexact: posterior.inexact,
-        origin: origin.clone(),
     };
-    let json = |e: serde_json::Error| Error::Format(e.to_string());
-    let text = serde_json::to_string(&header).map_err(json)?;
+    header.network()?;
     let mut tensors = vec![Named::vector("mean", posterior.gaussian.mean())];
     tensors.extend(posterior.gaussian.covariance().tensors());
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors.iter().try_for_each(Named::check)?;
+    let json = |e: serde_json::Error| Error::Format(e.to_string());
+    let text = serde_json::to_string(&Metadata { header: &header, origin }).map_err(json)?;
     let mut index = serde_json::Map::new();
     index.insert("__metadata__".into(), serde_json::json!({ METADATA: text }));
     let mut start = 0;
@@ -61,10 +65,20 @@ pub(super) fn write<S: Tensors>(
     let mut head = serde_json::to_vec(&index).map_err(json)?;
     // Numbers start at a multiple of their size.
     head.resize(head.len().next_multiple_of(8), b' ');
+    check_header(head.len(), start)?;
     to.write_all(&(head.len() as u64).to_le_bytes())?;
     to.write_all(&head)?;
     tensors.iter().try_for_each(|named| named.numbers.write(to))?;
     Ok(())
+}
+
+/// The metadata of a file.
+#[derive(serde::Serialize)]
+struct Metadata<'a> {
+    #[serde(flatten)]
+    header: &'a Header,
+    #[serde(flatten)]
+    origin: &'a Origin,
 }
 
 /// Numbers under a name, to be written.
@@ -86,6 +100,19 @@ impl<'a> Named<'a> {
 
     fn matrix(name: impl Into<String>, a: MatRef<'a, f64>) -> Self {
         Self { name: name.into(), numbers: Numbers::Matrix(a) }
+    }
+
+    /// Refuses a number that is not finite.
+    fn check(&self) -> Result<()> {
+        let Self { name, numbers } = self;
+        match numbers {
+            Numbers::One(value) => checks::finite(&format!("tensor `{name}`"), *value),
+            Numbers::Vector(values) => match values.iter().position(|v| !v.is_finite()) {
+                Some(i) => checks::finite(&format!("entry [{i}] of tensor `{name}`"), values[i]),
+                None => Ok(()),
+            },
+            Numbers::Matrix(a) => checks::entries(&format!("tensor `{name}`"), *a),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::full::Full;
 use crate::gaussian::Gaussian;
 use crate::kronecker::{Factors, Kronecker};
+use crate::structure::Covariance;
 
 /// What keeps the factors of a Kronecker posterior away from singular matrices, and so what an edit moves by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,7 @@ impl Posterior<KroneckerEigen> {
             }
         });
         let covariance = Kronecker::new(layers.collect::<Result<_>>()?);
+        checks::of_result("of the pair of factors", covariance.check_numbers())?;
         let (layout, mean) = (self.gaussian.layout().clone(), self.gaussian.mean().to_vec());
         let gaussian = Gaussian::new(layout, mean, covariance)?;
         Posterior::with_history(self.network.clone(), gaussian, self.kept.clone(), self.inexact)
