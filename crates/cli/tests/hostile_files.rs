@@ -200,7 +200,8 @@ fn errors_are_one_line_without_control_characters_or_backtraces() -> TestResult 
         .collect();
     std::fs::write(work.at("translator.safetensors"), file(None, &tensors))?;
     let translator = work.word("translator.safetensors");
-    let data = work.word("data.csv");
+    std::fs::write(work.at("unit.csv"), "a,b\n0,1\n0.5,0.25\n1,0\n")?;
+    let data = work.word("unit.csv");
     let output = Command::new(env!("CARGO_BIN_EXE_distill"))
         .args(["map", "--kind", "translator", "--translator", translator, "--data", data])
         .args(["--out", work.word("out")])

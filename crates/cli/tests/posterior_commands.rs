@@ -299,7 +299,7 @@ fn edits_and_files_that_do_not_fit_are_refused_with_a_reason() -> TestResult {
         (b"no tensors at all", "broken.safetensors"),
         (&plain[..], "`distill posterior` makes one"),
         (&nonsense[..], "missing field"),
-        (&short[..], "wanted 6, found 5"),
+        (&short[..], "tensor `variance` has shape [5], wanted [6]"),
     ] {
         let (status, line) = attempt(bytes)?;
         assert!(status == 1 && line.contains(part), "{line}");

@@ -314,8 +314,8 @@ fn translator(
     reading: &Reading,
     rng: &Rng,
 ) -> Result<Translator> {
-    check_intensities(source, "a translator")?;
     if let Some(path) = &arguments.translator {
+        check_intensities(source, "a translator")?;
         return open_translator(path).with_context(|| path.display().to_string());
     }
     let Some(partner) = &arguments.partner else {
@@ -332,10 +332,11 @@ fn translator(
             source.name
         );
     }
-    check_intensities(&partner, "a translator")?;
     let mut random = rng.split("pairs");
     let paired = pairs(&source.dataset()?, &partner.dataset()?, 1, &mut |n| random.below(n))
         .with_context(|| format!("{} and {}", source.name, partner.name))?;
+    check_intensities(source, "a translator")?;
+    check_intensities(&partner, "a translator")?;
     let (n_hidden, n_latent) = TRANSLATOR;
     let network = TranslatorNetwork { n_pixels: n, n_hidden, n_latent };
     let bar = indicatif::ProgressBar::new(arguments.epochs.into());

@@ -124,7 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .with_context(|| arguments.posterior.display().to_string())?;
     log_det(&posterior).context("the posterior of the smaller network")?;
     let damping = if is_exact_kronecker { Some(damping) } else { origin.damping };
-    let origin = Origin { parent: Some(sha256), damping, ..origin };
+    let origin = origin.of_student(sha256, damping);
     write(&arguments.out, &posterior, &origin)?;
     let steps = plan.iter().zip(pins);
     let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();

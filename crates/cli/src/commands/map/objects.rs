@@ -6,12 +6,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Targets};
 
-use crate::commands::{UsageError, note};
+use crate::commands::UsageError;
 use crate::data::{Examples, Options, Purpose, Request};
 use crate::datasets::{
     self, DATA_VARIABLE, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes,
     pictures_by_class, pictures_of_folder,
 };
+use crate::files::note;
 
 /// Channels, height and width of a picture.
 pub(super) type Shape = [usize; 3];
