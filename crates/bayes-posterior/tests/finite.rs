@@ -143,11 +143,16 @@ fn pairs_of_factors_that_overflow_are_errors() -> TestResult {
             for damping in
                 [Damping::Prior, Damping::numerical(), Damping::Numerical { epsilon: 1e300 }]
             {
+                let written = |any: AnyPosterior| -> TestResult {
+                    AnyPosterior::from_bytes(&any.to_bytes(&Origin::default())?)?;
+                    Ok(())
+                };
+                if let Ok(pair) = exact.to_kronecker(damping) {
+                    written(AnyPosterior::Kronecker(pair))?;
+                }
                 match transform_kronecker(&exact, &plan, &Rules::strict(), damping) {
                     Ok(left) => {
-                        let any = AnyPosterior::Kronecker(left.posterior);
-                        let bytes = any.to_bytes(&Origin::default())?;
-                        AnyPosterior::from_bytes(&bytes)?;
+                        written(AnyPosterior::Kronecker(left.posterior))?;
                         assert!(left.pins[0].density.log_density().is_finite());
                     }
                     Err(error) => {
@@ -159,6 +164,13 @@ fn pairs_of_factors_that_overflow_are_errors() -> TestResult {
         }
     }
     assert!((1..45).contains(&n_refused), "{n_refused}");
+    // G A is 1, but what the prior adds to A, 10 / G, is beyond f64.
+    let layer = |n| -> Result<LayerCurvature, bayes_posterior::Error> {
+        Ok(LayerCurvature { rows: spectrum(n, 1e-308)?, columns: spectrum(2, 1e308)? })
+    };
+    let exact = posterior([1.0; 6], KroneckerEigen::new(vec![layer(2)?, layer(1)?], 10.0)?)?;
+    let text = message(exact.to_kronecker(Damping::Prior));
+    assert!(text.contains("Kronecker layer 1, of the pair of factors, came out as "), "{text}");
     Ok(())
 }
 

@@ -134,6 +134,30 @@ fn files_of_another_program_are_read_as_documented() -> TestResult {
 }
 
 #[test]
+fn far_more_directions_than_parameters_are_as_many_as_parameters() -> TestResult {
+    let metadata =
+        r#"{"format":1,"widths":[2,1],"bias":false,"activation":"relu","structure":"low_rank"}"#;
+    let n = 3000;
+    let factor = normals(2 * n, &mut Rng::new(3));
+    let tensors: [(&str, &[usize], &[f64]); 3] = [
+        ("factor", &[2, n], &factor),
+        ("mean", &[2], &[0.0, 0.0]),
+        ("variance", &[2], &[0.5, 0.75]),
+    ];
+    let (any, origin) = AnyPosterior::from_bytes(&by_hand(metadata, &tensors))?;
+    let entry = |i: usize, j: usize| {
+        let sum: f64 = (0..n).map(|k| factor[i * n + k] * factor[j * n + k]).sum();
+        sum + if i == j { [0.5, 0.75][i] } else { 0.0 }
+    };
+    let wanted = vec![vec![entry(0, 0), entry(0, 1)], vec![entry(1, 0), entry(1, 1)]];
+    let found = with_posterior!(&any, p => to_dense(p.gaussian.covariance()));
+    // The rounding of 3000 terms.
+    assert!(distance(&wanted, &found) < 1e-13);
+    assert!(any.to_bytes(&origin)?.len() < 1000);
+    Ok(())
+}
+
+#[test]
 fn bad_files_are_refused_with_what_is_wrong() {
     let header = |structure: &str, more: &str| {
         format!(
