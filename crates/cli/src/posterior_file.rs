@@ -8,8 +8,7 @@ use core_tensors::linalg::Cholesky;
 use models::Mlp;
 
 use crate::checkpoint::refuse_pickle;
-use crate::datasets::sha256;
-use crate::files::{read_released, stream_whole};
+use crate::files::{read_released, sha256, stream_whole};
 
 /// A posterior and where it came from.
 pub(crate) struct PosteriorFile {

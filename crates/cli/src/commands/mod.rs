@@ -16,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::files::{end_on_signals, say, tell_error};
+use crate::threads::n_cores;
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;
@@ -111,9 +112,8 @@ fn run(is_open: bool) -> Result<ExitCode> {
 
 /// Products of covariances run on every core, whatever the environment says of networks.
 fn use_all_cores() {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // An error means that a pool exists already, which serves as well.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_cores()).build_global();
 }
 
 /// A number in (0, ∞).

@@ -63,11 +63,15 @@ pub(crate) fn stream_whole(
 
 /// Writes tensors by name as a safetensors file; an error where one holds a number that is not finite.
 pub(crate) fn write_tensors(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
-    for (name, tensor) in tensors {
-        check_finite(name, tensor).with_context(|| format!("writing {}", path.display()))?;
-    }
+    let bytes = tensor_bytes(tensors).with_context(|| format!("writing {}", path.display()))?;
+    write_whole(path, &bytes)
+}
+
+/// What [`write_tensors`] writes.
+pub(crate) fn tensor_bytes(tensors: &[(&str, Tensor)]) -> Result<Vec<u8>> {
+    tensors.iter().try_for_each(|(name, tensor)| check_finite(name, tensor))?;
     let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
-    write_whole(path, &safetensors::serialize(named, None)?)
+    Ok(safetensors::serialize(named, None)?)
 }
 
 fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
@@ -100,6 +104,15 @@ pub(crate) fn check_writable(folder: &Path) -> Result<()> {
         Ok(())
     };
     probe().with_context(|| folder.display().to_string())
+}
+
+/// The same for a file that [`write_whole`] is to write or replace.
+pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
+    let (target, before) = target(path).with_context(|| path.display().to_string())?;
+    if before.as_ref().is_some_and(is_null_device) {
+        return Ok(());
+    }
+    check_writable(folder_of(&target))
 }
 
 /// Removes what is not whole, as the program ends.
