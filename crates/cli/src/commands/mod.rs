@@ -93,9 +93,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
             false
         }
     };
-    if is_open && !trains {
-        use_all_cores();
-    }
+    start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_)) {
         end_on_signals()?;
     }
@@ -110,10 +108,13 @@ fn run(is_open: bool) -> Result<ExitCode> {
     }
 }
 
-/// Products of covariances run on every core, whatever the environment says of networks.
-fn use_all_cores() {
+/// Starts the threads of products: one a core, or as many as the environment says.
+///
+/// Now, since a pool that cannot start while others take threads is a panic of its library.
+fn start_pool(takes_all_cores: bool) {
+    let n_threads = if takes_all_cores { n_cores() } else { 0 };
     // An error means that a pool exists already, which serves as well.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_cores()).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
 }
 
 /// A number in (0, ∞).
