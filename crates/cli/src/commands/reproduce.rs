@@ -134,7 +134,7 @@ fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     match &arguments.readme {
         Some(path) if ending.is_whole() => report.update_readme(path)?,
         Some(path) => {
-            note(&format!("{}: left as it is, as this report is partial", path.display()))
+            note(&format!("{}: left as it is, as this report is partial", path.display()));
         }
         None => {}
     }
