@@ -5,7 +5,7 @@ use std::error::Error;
 
 use candle_core::Device;
 use cli::experiment::Part;
-use cli::runner::{Plan, Store, run};
+use cli::runner::{Plan, Ran, Store, run};
 use cli::session::{Scale, Session};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -16,10 +16,11 @@ fn the_synthetic_experiment_runs_from_a_library() -> TestResult {
     let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new());
     let experiment =
         *cli::EXPERIMENTS.iter().find(|e| e.id == "synthetic-classes").ok_or("absent")?;
-    let plan = Plan { experiments: vec![experiment], n_seeds: Some(1), n_jobs: 1 };
+    let plan =
+        Plan { experiments: vec![experiment], n_seeds: Some(1), n_jobs: 1, is_fail_fast: false };
     let store = Store::new(folder.path().to_path_buf(), "this program".into(), true);
-    let (ledger, error) = run(&plan, &session, &store)?;
-    assert!(error.is_none(), "{error:?}");
+    let Ran { ledger, failures, .. } = run(&plan, &session, &store)?;
+    assert!(failures.is_empty(), "{}", failures[0]);
 
     // Five epochs already lead below log 3, the cross-entropy of knowing nothing.
     let row = &ledger[&(0, Part::Seed(0))].outcome.rows["classes/none"];
@@ -37,11 +38,11 @@ fn the_synthetic_experiment_runs_from_a_library() -> TestResult {
 fn an_interrupted_session_finishes_nothing_and_says_nothing_false() -> TestResult {
     let folder = tempfile::tempdir()?;
     let session = Session::new(Scale::Smoke, Device::Cpu, BTreeMap::new());
-    session.interrupt();
+    session.interrupt(130);
     let experiments = vec![cli::EXPERIMENTS[3]];
-    let plan = Plan { experiments, n_seeds: Some(2), n_jobs: 2 };
+    let plan = Plan { experiments, n_seeds: Some(2), n_jobs: 2, is_fail_fast: false };
     let store = Store::new(folder.path().to_path_buf(), "this program".into(), false);
-    let (ledger, error) = run(&plan, &session, &store)?;
-    assert!(ledger.is_empty() && error.is_none());
+    let ran = run(&plan, &session, &store)?;
+    assert!(ran.ledger.is_empty() && ran.failures.is_empty() && ran.n_kept == 0);
     Ok(())
 }

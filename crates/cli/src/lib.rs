@@ -15,6 +15,7 @@ pub mod schemes;
 pub mod session;
 mod sheet;
 mod text_table;
+mod threads;
 
 pub use experiments::ALL as EXPERIMENTS;
 pub use provenance::{DataSum, Provenance, Start};

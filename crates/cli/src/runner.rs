@@ -2,21 +2,26 @@
 
 mod store;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::experiment::{Experiment, Interrupted, Outcome, Part, Task};
+use crate::files::warn;
 use crate::session::Session;
+use crate::threads::on_threads;
 
 pub use store::{Store, folder_in, program_sum};
 
 /// How long a thread waits for a shared part before it looks for an interruption.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Exit status of a program that an error ends.
+pub(crate) const FAILED: u8 = 1;
 
 /// A part that ran, or was found ready.
 pub struct Finished {
@@ -37,6 +42,30 @@ pub struct Plan {
     pub n_seeds: Option<usize>,
     /// Threads.
     pub n_jobs: usize,
+    /// Whether the first error stops the other runs.
+    pub is_fail_fast: bool,
+}
+
+/// What came of a plan.
+pub struct Ran {
+    /// The parts that were finished.
+    pub ledger: Ledger,
+    /// Those that ended with an error, in the order of their ends.
+    pub failures: Vec<Failure>,
+    /// How many parts the plan has.
+    pub n_parts: usize,
+    /// How many of them lie in the store now.
+    pub n_kept: usize,
+}
+
+/// A part that ended with an error or a panic.
+pub struct Failure {
+    /// Experiment and part, such as `base-small seed-0`.
+    pub name: String,
+    /// Why.
+    pub error: Error,
+    /// How many parts were left out because they need this one.
+    pub n_skipped: usize,
 }
 
 impl Plan {
@@ -59,6 +88,20 @@ impl Plan {
         });
         parts
     }
+
+    fn name(&self, index: usize, part: Part) -> String {
+        format!("{} {}", self.experiments[index].id, part.name())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {:#}", self.name, self.error)?;
+        match self.n_skipped {
+            0 => Ok(()),
+            n => write!(f, " ({n} runs that need it were skipped)"),
+        }
+    }
 }
 
 struct State {
@@ -66,7 +109,8 @@ struct State {
     /// Experiments whose shared part is still to come.
     awaited: BTreeSet<usize>,
     done: Ledger,
-    error: Option<anyhow::Error>,
+    failures: Vec<Failure>,
+    n_kept: usize,
 }
 
 struct Pool<'a> {
@@ -79,60 +123,65 @@ struct Pool<'a> {
     changed: Condvar,
 }
 
-/// Runs a plan. Returns what was finished, and the error that stopped the rest, if one did.
-pub fn run(
-    plan: &Plan,
-    session: &Session,
-    store: &Store,
-) -> Result<(Ledger, Option<anyhow::Error>)> {
+/// Runs a plan; the error of one part does not end the others.
+pub fn run(plan: &Plan, session: &Session, store: &Store) -> Result<Ran> {
     let pending = plan.parts(session);
+    let n_parts = pending.len();
     let is_shared = |&&(_, part): &&(usize, Part)| part == Part::Shared;
     let awaited = pending.iter().filter(is_shared).map(|&(index, _)| index).collect();
-    let state = State { pending, awaited, done: Ledger::new(), error: None };
+    let (done, failures) = (Ledger::new(), Vec::new());
     let pool = Pool {
         plan,
         session,
         store,
         bars: MultiProgress::new(),
         style: ProgressStyle::with_template("{prefix:32} {bar:30} {pos}/{len}, {eta} left")?,
-        state: Mutex::new(state),
+        state: Mutex::new(State { pending, awaited, done, failures, n_kept: 0 }),
         changed: Condvar::new(),
     };
-    std::thread::scope(|scope| {
-        for _ in 0..plan.n_jobs {
-            scope.spawn(|| pool.work());
-        }
-    });
-    let state = pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((state.done, state.error))
+    on_threads(plan.n_jobs.min(n_parts), || pool.work());
+    let State { done: ledger, failures, n_kept, .. } =
+        pool.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Ran { ledger, failures, n_parts, n_kept })
 }
 
 impl Pool<'_> {
-    /// A thread: takes parts until none is left or one failed.
+    /// A thread: takes parts until none is left.
     fn work(&self) {
         while let Some((index, part)) = self.take() {
             // A panic below must end as an error: a thread that vanished would leave the others waiting.
             let attempt = AssertUnwindSafe(|| self.run_part(index, part));
-            let result = catch_unwind(attempt).unwrap_or_else(|_| {
-                let id = self.plan.experiments[index].id;
-                Err(anyhow!("{id} {}: the run panicked, see the message above", part.name()))
-            });
+            let result = catch_unwind(attempt)
+                .unwrap_or_else(|panic| Err(anyhow!("the run panicked: {}", message(&*panic))));
             let mut state = self.lock();
             match result {
-                Ok(finished) => {
+                Ok((finished, is_kept)) => {
                     state.done.insert((index, part), finished);
+                    state.n_kept += usize::from(is_kept);
                     if part == Part::Shared {
                         state.awaited.remove(&index);
                     }
                 }
-                Err(error) => {
-                    state.error.get_or_insert(error);
-                    state.pending.clear();
-                    self.session.interrupt(1);
-                }
+                // Neither done nor failed: the next time runs it.
+                Err(error) if error.is::<Interrupted>() && self.session.is_interrupted() => {}
+                Err(error) => self.fail(&mut state, (index, part), error),
             }
             drop(state);
             self.changed.notify_all();
+        }
+    }
+
+    /// Notes an error, and leaves out the parts that need this one.
+    fn fail(&self, state: &mut State, (index, part): (usize, Part), error: Error) {
+        let n_before = state.pending.len();
+        if part == Part::Shared {
+            state.pending.retain(|&(of, _)| of != index);
+        }
+        let n_skipped = n_before - state.pending.len();
+        let name = self.plan.name(index, part);
+        state.failures.push(Failure { name, error, n_skipped });
+        if self.plan.is_fail_fast {
+            self.session.interrupt(FAILED);
         }
     }
 
@@ -159,25 +208,44 @@ impl Pool<'_> {
         }
     }
 
-    fn run_part(&self, index: usize, part: Part) -> Result<Finished> {
+    /// A part as it was kept, or run and kept now; whether it lies in the store.
+    fn run_part(&self, index: usize, part: Part) -> Result<(Finished, bool)> {
         let experiment = self.plan.experiments[index];
-        let name = format!("{} {}", experiment.id, part.name());
         let key = self.store.key(experiment, part, self.session)?;
-        if let Some(finished) = self.store.load(experiment, part, &key, &self.session.device)? {
-            return Ok(finished);
+        match self.store.load(experiment, part, &key, &self.session.device) {
+            Ok(Some(finished)) => return Ok((finished, true)),
+            Ok(None) => {}
+            Err(error) => self.warn(&format!("{error:#}; this run is done again")),
         }
         // The tensors of a shared part are cheap to clone: they are counted references.
         let shared = self.lock().done.get(&(index, Part::Shared)).map(|f| f.outcome.clone());
         let progress = self.bars.add(ProgressBar::new(0).with_style(self.style.clone()));
-        progress.set_prefix(name.clone());
+        progress.set_prefix(self.plan.name(index, part));
         let start = Instant::now();
         let task = Task { session: self.session, part, shared: shared.as_ref(), progress };
         let outcome = (experiment.run)(&task);
         task.progress.finish_and_clear();
-        let outcome = outcome
-            .map_err(|error| if error.is::<Interrupted>() { error } else { error.context(name) })?;
-        let finished = Finished { outcome, seconds: start.elapsed().as_secs_f64() };
-        self.store.save(experiment, part, &key, &finished).context("keeping a finished part")?;
-        Ok(finished)
+        let finished = Finished { outcome: outcome?, seconds: start.elapsed().as_secs_f64() };
+        let kept = self.store.save(experiment, part, &key, &finished);
+        if let Err(error) = &kept {
+            let name = self.plan.name(index, part);
+            self.warn(&format!("{name}: not kept, so that the next time runs it again: {error:#}"));
+        }
+        Ok((finished, kept.is_ok()))
+    }
+
+    /// Says something above the progress bars.
+    fn warn(&self, line: &str) {
+        self.bars.suspend(|| warn(line));
     }
 }
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it did not say why")
+}
+
+#[cfg(test)]
+mod tests;

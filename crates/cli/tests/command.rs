@@ -140,40 +140,6 @@ fn finished_runs_are_kept_and_fresh_redoes_them() -> TestResult {
     Ok(())
 }
 
-#[cfg(unix)]
-#[test]
-fn an_interruption_leaves_a_valid_partial_report_and_the_next_run_goes_on() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
-    let arguments = ["reproduce", "--only", "synthetic-classes", "--scale", "smoke", "--jobs", "1"];
-    let run = |out: &Path, seeds: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_distill"));
-        command.args(arguments).args(["--seeds", seeds, "--out", word(out)]);
-        command.env_remove("DISTILL_DATA");
-        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
-        command
-    };
-    let child = run(&cut, "400").spawn()?;
-    let runs = cut.join("runs/synthetic-classes");
-    let n_kept = || std::fs::read_dir(&runs).map_or(0, Iterator::count);
-    while n_kept() < 3 {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
-    assert!(sent.success());
-    let output = child.wait_with_output()?;
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    let partial = timeless(&cut)?;
-    assert_eq!(partial["interruption"], "it was interrupted");
-    let n_seeds = partial["provenance"]["seeds"].as_array().ok_or("no seeds")?.len();
-    assert!((1..400).contains(&n_seeds), "{n_seeds}");
-
-    // What was kept serves the next run, which ends like one that was never cut.
-    assert!(run(&cut, "4").status()?.success() && run(&whole, "4").status()?.success());
-    assert_eq!(timeless(&cut)?, timeless(&whole)?);
-    Ok(())
-}
-
 #[test]
 fn wrong_words_end_with_status_2() -> TestResult {
     for (arguments, parts) in [
@@ -238,9 +204,17 @@ fn an_unwritable_output_folder_fails_before_any_run() -> TestResult {
 #[test]
 fn help_and_list_tell_a_stranger_what_there_is() -> TestResult {
     let help = String::from_utf8(distill(&["reproduce", "--help"])?.stdout)?;
-    for option in
-        ["--only", "--scale", "--seeds", "--jobs", "--device", "--data", "--out", "--fresh"]
-    {
+    for option in [
+        "--only",
+        "--scale",
+        "--seeds",
+        "--jobs",
+        "--device",
+        "--data",
+        "--out",
+        "--fresh",
+        "--fail-fast",
+    ] {
         assert!(help.contains(option), "{option}");
     }
     let list = String::from_utf8(distill(&["reproduce", "--list"])?.stdout)?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// What only `files` may say, and what to say instead.
-const GATES: [(&str, &str); 12] = [
+const GATES: [(&str, &str); 14] = [
     ("fs::write(", "files::write_whole"),
     ("File::create", "files::stream_whole"),
     ("OpenOptions", "files::stream_whole"),
@@ -17,10 +17,13 @@ const GATES: [(&str, &str); 12] = [
     ("io::stdout", "files::say"),
     ("io::stderr", "files::note or files::warn"),
     ("signal_hook", "files::ask_on_signals"),
+    ("fs::remove_file", "files::write_set"),
+    ("thread::scope(", "threads::on_threads"),
 ];
 
 /// Places with a reason of their own.
-const EXEMPT: [(&str, &str, &str); 2] = [
+const EXEMPT: [(&str, &str, &str); 3] = [
+    ("threads.rs", "Mmap", "asks for memory, not for a file"),
     ("provenance.rs", "fs::read_to_string(", "the processor's name, a file of the system"),
     (
         "datasets/download.rs",

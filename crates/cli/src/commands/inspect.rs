@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bayes_posterior::{AnyPosterior, Covariance, Origin, with_posterior};
+use bayes_posterior::{AnyPosterior, Origin, with_posterior};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use crate::files::{printable, read, say};
 use crate::model_file::{
     Layers, PosteriorFile, carried_by, is_posterior, log_det, n_parameters, n_products, natural,
-    parse, refuse_pickle,
+    parse, refuse_pickle, variances,
 };
 use crate::text_table::{cells, decimal, setting, text_list, text_table};
 
@@ -149,9 +149,8 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
 /// A line for every layer.
 fn layers(posterior: &AnyPosterior) -> Result<String> {
     let network = posterior.network();
-    let (mean, diagonal, kept) = with_posterior!(posterior, p => {
-        (p.gaussian.mean(), p.gaussian.covariance().diagonal()?, &p.kept)
-    });
+    let (mean, kept) = with_posterior!(posterior, p => (p.gaussian.mean(), &p.kept));
+    let diagonal = variances(posterior)?;
     let mut rows = vec![cells![
         "layer",
         "shape",
@@ -163,7 +162,9 @@ fn layers(posterior: &AnyPosterior) -> Result<String> {
     ]];
     let layout = network.layout();
     for (t, (range, block)) in layout.ranges().into_iter().zip(&layout.blocks).enumerate() {
-        let size = mean[range.clone()].iter().map(|m| m.abs()).sum::<f64>() / range.len() as f64;
+        // Each a share of its own: the sum of large numbers may be beyond them.
+        let n = range.len() as f64;
+        let size: f64 = mean[range.clone()].iter().map(|m| m.abs() / n).sum();
         let mut deviations: Vec<f64> = diagonal[range].iter().map(|v| v.sqrt()).collect();
         deviations.sort_by(f64::total_cmp);
         let n = deviations.len();

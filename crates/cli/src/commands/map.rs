@@ -3,6 +3,7 @@
 mod contact;
 mod judge;
 mod objects;
+mod output;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,27 +18,20 @@ use domain_adapt::{
 };
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
-use self::contact::{contact_sheet, levels_of, stretched};
 use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
+use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
 use crate::data::Options;
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
-use crate::files::{Input, check_folder, note, read, say, write_tensors, write_whole};
+use crate::files::{Input, check_folder, note, read, say};
 use crate::model_file::{numbers, parse};
 use crate::schemes::{pairs, train_translator};
-use crate::sheet::sheet;
 
-/// What the command writes into its folder.
-const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR_FILE, PICTURES];
-const MAPPED: &str = "mapped.safetensors";
-const SHEET: &str = "contact-sheet.png";
-const TRANSLATOR_FILE: &str = "translator.safetensors";
-const PICTURES: &str = "pictures";
 /// Objects that pass through a map at once, and the numbers of them.
 const CHUNK: usize = 500;
-const MOST_NUMBERS: usize = 1 << 23;
+const MOST_NUMBERS: usize = 1 << 22;
 /// Hidden units and latent dimensions of a translator that is trained here, as in paper 003.
 const TRANSLATOR: (usize, usize) = (200, 64);
 
@@ -404,37 +398,6 @@ fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
         })
         .collect::<core_tensors::Result<_>>()?;
     Ok(Tensor::cat(&parts, 0)?)
-}
-
-fn write(
-    arguments: &Arguments,
-    source: &Source,
-    built: &Built,
-    after: &After,
-    mapped: &Tensor,
-    rng: &Rng,
-) -> Result<()> {
-    let out = &arguments.out;
-    let mut tensors = vec![("x", mapped.clone())];
-    if let Some(labels) = &source.labels {
-        tensors.push(("y", Tensor::from_slice(labels, labels.len(), &Device::Cpu)?));
-    } else if let Some(values) = &source.values {
-        tensors.push(("y", values.contiguous()?));
-    }
-    write_tensors(&out.join(MAPPED), &tensors)?;
-    if let (Some(translator), true) = (&built.translator, arguments.trains()) {
-        write_whole(&out.join(TRANSLATOR_FILE), &translator.parameters.to_bytes()?)?;
-    }
-    let (Some(before), Some(after)) = (source.shape, after.shape) else { return Ok(()) };
-    write_whole(&out.join(SHEET), &contact_sheet([&source.x, mapped], [before, after], rng)?)?;
-    if arguments.pictures {
-        for i in 0..mapped.dim(0)? {
-            let picture = stretched(levels_of(mapped, i)?);
-            let path = out.join(PICTURES).join(format!("{i:06}.png"));
-            write_whole(&path, &sheet(&[&picture], after)?)?;
-        }
-    }
-    Ok(())
 }
 
 /// These objects.

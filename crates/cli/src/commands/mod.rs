@@ -16,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::files::{end_on_signals, say, tell_error};
+use crate::threads::n_cores;
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;
@@ -92,9 +93,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
             false
         }
     };
-    if is_open && !trains {
-        use_all_cores();
-    }
+    start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_)) {
         end_on_signals()?;
     }
@@ -109,11 +108,13 @@ fn run(is_open: bool) -> Result<ExitCode> {
     }
 }
 
-/// Products of covariances run on every core, whatever the environment says of networks.
-fn use_all_cores() {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+/// Starts the threads of products: one a core, or as many as the environment says.
+///
+/// Now, since a pool that cannot start while others take threads is a panic of its library.
+fn start_pool(takes_all_cores: bool) {
+    let n_threads = if takes_all_cores { n_cores() } else { 0 };
     // An error means that a pool exists already, which serves as well.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
 }
 
 /// Smallest and largest variance or precision: their inverses, and sums of those, are numbers too.

@@ -1,25 +1,28 @@
 //! `distill reproduce`: experiments, claims, report.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+mod ending;
+mod listener;
+mod load;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use anyhow::{Context, Result};
 
+use self::ending::Ending;
+use self::listener::Listener;
+use self::load::{load, open};
 use super::UsageError;
 use crate::EXPERIMENTS;
-use crate::datasets::bert::{BERT_BASE, Bert};
-use crate::datasets::tweets::{self, Texts};
-use crate::datasets::weights::{VGG19, Weights};
-use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
-use crate::experiment::{Experiment, Interrupted, Part};
-use crate::files::{ask_on_signals, check_writable, note, say, warn};
+use crate::experiment::{Experiment, Part};
+use crate::files::{Input, check_folder as check_apart, note, say};
 use crate::provenance::{Provenance, Start};
-use crate::report::Report;
-use crate::runner::{Plan, Store, folder_in, program_sum, run as run_plan};
-use crate::session::{Scale, Session};
+use crate::report::{self, Report};
+use crate::runner::{Ledger, Plan, Ran, Store, folder_in, program_sum, run as run_plan};
+use crate::session::Scale;
+use crate::threads::n_cores;
 
 /// What to run, and where to put the report.
 #[derive(clap::Args)]
@@ -33,7 +36,7 @@ pub(super) struct Arguments {
     /// Independent runs of every experiment, instead of the scale's number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     seeds: Option<u32>,
-    /// Threads; each runs one seed. Default: one a core.
+    /// Threads; each runs one seed, and no more are started than there are runs. Default: one a core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     jobs: Option<u32>,
     /// Where networks live; cuda wants a build with that feature.
@@ -45,15 +48,19 @@ pub(super) struct Arguments {
     /// Folder of downloads.
     #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
     cache: PathBuf,
-    /// Folder of the report and of finished runs.
+    /// Folder of the report and of finished runs. Files that an earlier report left there are removed, unless they were changed.
     #[arg(long, value_name = "DIR", default_value = "target/reproduce/latest")]
     out: PathBuf,
-    /// Put verdicts and tables between the result marks of this file; those of experiments that are not run stay.
+    /// Put verdicts and tables between the result marks of this file; those of experiments that are not run stay, and all of
+    /// them where the report is partial.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
     /// Redo runs that were finished before.
     #[arg(long)]
     fresh: bool,
+    /// Stop at the first run that fails; without this the others go on.
+    #[arg(long)]
+    fail_fast: bool,
     /// List experiments and claims, run nothing.
     #[arg(long)]
     list: bool,
@@ -72,45 +79,69 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         list(&experiments)?;
         return Ok(ExitCode::SUCCESS);
     }
-    check_writable(&arguments.out).context("--out: wanted a folder to write to")?;
+    check(arguments)?;
+    let listener = Listener::start()?;
     let device = open(arguments.device)?;
     let session = Arc::new(load(arguments, &experiments, device)?);
-    stop_on_signals(&session)?;
 
     let plan = Plan {
         experiments,
         n_seeds: arguments.seeds.map(|n| n as usize),
-        n_jobs: arguments.jobs.map_or_else(cores, |n| n as usize),
+        n_jobs: arguments.jobs.map_or_else(n_cores, |n| n as usize),
+        is_fail_fast: arguments.fail_fast,
     };
     let store = Store::new(folder_in(&arguments.out), program_sum()?, arguments.fresh);
-    let (ledger, error) = run_plan(&plan, &session, &store)?;
+    listener.runs_begin(&session);
+    let Ran { ledger, failures, n_parts, n_kept } = run_plan(&plan, &session, &store)?;
+    listener.runs_are_over();
 
-    let failure = error.filter(|error| !error.is::<Interrupted>());
-    let is_interrupted = session.is_interrupted();
-    let interruption = match &failure {
-        Some(error) => Some(format!("a run failed: {error:#}")),
-        None => is_interrupted.then(|| "it was interrupted".to_owned()),
+    let (n_done, interruption) = (ledger.len(), session.interruption());
+    let ending = Ending { failures, n_parts, n_done, n_kept, interruption };
+    let provenance = Provenance::new(&start, canonical(arguments), seeds(&ledger), &session);
+    let report = Report::new(&plan.experiments, ledger, &session, provenance, ending.reason());
+    let reported = report.and_then(|report| tell(&report, arguments, &ending));
+    // Both are told: what happened to the runs, and to their report.
+    ending.tell(&arguments.out, arguments.fresh);
+    reported?;
+    // The wish to stop may have come while the report was written.
+    Ok(ExitCode::from(ending.status(session.interruption())))
+}
+
+/// What would only be found after the runs.
+fn check(arguments: &Arguments) -> Result<()> {
+    let Arguments { out, readme, .. } = arguments;
+    if let Some(readme) = readme {
+        let written = [Input::new("--readme", readme)];
+        check_apart(out, &report::PAGES, &written).map_err(UsageError)?;
+        report::check_readme(readme)?;
+    }
+    report::check_folder(out).context("--out: wanted a folder to write to")
+}
+
+/// Seeds of finished runs, over all experiments.
+fn seeds(ledger: &Ledger) -> Vec<u64> {
+    let seed = |part: &Part| match part {
+        Part::Seed(seed) => Some(*seed),
+        Part::Shared | Part::Source => None,
     };
-    let seeds: BTreeSet<u64> = ledger
-        .keys()
-        .filter_map(|(_, part)| match part {
-            Part::Seed(seed) => Some(*seed),
-            Part::Shared | Part::Source => None,
-        })
-        .collect();
-    let seeds = seeds.into_iter().collect();
-    let provenance = Provenance::new(&start, canonical(arguments), seeds, &session);
-    let report = Report::new(&plan.experiments, ledger, &session, provenance, interruption)?;
+    let seeds: BTreeSet<u64> = ledger.keys().filter_map(|(_, part)| seed(part)).collect();
+    seeds.into_iter().collect()
+}
+
+/// Writes the report and says what it found.
+fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     report.write(&arguments.out)?;
-    if let Some(path) = &arguments.readme {
-        report.update_readme(path)?;
+    match &arguments.readme {
+        Some(path) if ending.is_whole() => report.update_readme(path)?,
+        Some(path) => {
+            note(&format!("{}: left as it is, as this report is partial", path.display()));
+        }
+        None => {}
     }
-    announce(&report, &arguments.out)?;
-    match failure {
-        Some(error) => Err(error),
-        None if is_interrupted => Ok(ExitCode::from(session.interruption())),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    let mut text: String = report.summary().iter().map(|line| format!("{line}\n")).collect();
+    let (seconds, index) = (report.provenance.seconds, arguments.out.join("index.html"));
+    text += &format!("{seconds:.0} s; report: {}\n", index.display());
+    say(&text)
 }
 
 /// The experiments that were named, in the report's order; all of them if none was.
@@ -136,79 +167,6 @@ fn list(experiments: &[&Experiment]) -> Result<()> {
     say(&text)
 }
 
-fn open(kind: DeviceKind) -> Result<Device> {
-    match kind {
-        DeviceKind::Cpu => Ok(Device::Cpu),
-        DeviceKind::Cuda if cfg!(feature = "cuda") => {
-            Device::new_cuda(0).context("--device: wanted a CUDA device, found none")
-        }
-        DeviceKind::Cuda => {
-            bail!("--device: wanted a build with the feature `cuda`, found one without it")
-        }
-    }
-}
-
-/// Loads the data sets and weights that the experiments name, each once.
-fn load(arguments: &Arguments, experiments: &[&Experiment], device: Device) -> Result<Session> {
-    let from_variable = || {
-        let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
-        Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
-    };
-    let explicit = match &arguments.data {
-        Some(folder) => Some(("--data".to_owned(), folder.clone())),
-        None => from_variable(),
-    };
-    let places = Places { explicit, cache: arguments.cache.clone() };
-    let mut notice = |line: String| warn(&line);
-    let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
-    let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let is_optional = |id: &str| id == BERT_BASE.name;
-    for &id in ids.iter().filter(|id| !is_optional(id)) {
-        let side = arguments.scale.side();
-        if id == VGG19 {
-            let loaded = Weights::load(&places, &device, &mut notice)?;
-            weights.insert(id.to_owned(), loaded);
-        } else if id == tweets::ID {
-            texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
-        } else if id == IMAGENETTE {
-            let pictures = Pictures::imagenette(&places, side, &device, &mut notice)?;
-            data.insert(id.to_owned(), pictures);
-        } else {
-            data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
-        }
-    }
-    // Last, so that nobody is told of it whose data are missing.
-    let bert = if ids.iter().any(|id| is_optional(id)) { bert(arguments, &places)? } else { None };
-    let session = Session::new(arguments.scale, device, data);
-    Ok(session.with_texts(texts).with_weights(weights).with_bert(bert, places.cache))
-}
-
-/// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.
-fn bert(arguments: &Arguments, places: &Places) -> Result<Option<Bert>> {
-    let find = if arguments.scale == Scale::Smoke { Bert::on_disk } else { Bert::find };
-    Ok(match find(&BERT_BASE, places)? {
-        Ok(found) => Some(found),
-        Err(reason) => {
-            warn(&format!("{reason}; its rows are not run"));
-            None
-        }
-    })
-}
-
-/// The first signal asks the runs to stop after their epoch, the second ends the program.
-fn stop_on_signals(session: &Arc<Session>) -> Result<()> {
-    let session = Arc::clone(session);
-    ask_on_signals(move |status| {
-        note("stopping after the current epoch; a partial report follows (Ctrl-C again: stop now)");
-        session.interrupt(status);
-    })
-    .context("listening for signals")
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// The command that gives the same numbers, without what cannot change them.
 fn canonical(arguments: &Arguments) -> String {
     use clap::ValueEnum;
@@ -227,11 +185,4 @@ fn canonical(arguments: &Arguments) -> String {
         command += &format!(" --device {}", word(arguments.device.to_possible_value()));
     }
     command
-}
-
-fn announce(report: &Report, out: &Path) -> Result<()> {
-    let mut text: String = report.summary().iter().map(|line| format!("{line}\n")).collect();
-    let (seconds, index) = (report.provenance.seconds, out.join("index.html"));
-    text += &format!("{seconds:.0} s; report: {}\n", index.display());
-    say(&text)
 }

@@ -123,8 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .transform(&plan, &rules, damping)
         .with_context(|| arguments.posterior.display().to_string())?;
     log_det(&posterior).context("the posterior of the smaller network")?;
-    let damping = if is_exact_kronecker { Some(damping) } else { origin.damping };
-    let origin = origin.of_student(sha256, damping);
+    let origin = origin.of_student(sha256, is_exact_kronecker.then_some(damping));
     write(&arguments.out, &posterior, &origin)?;
     let steps = plan.iter().zip(pins);
     let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();
@@ -132,7 +131,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     text.push('\n');
     text += &costs(&steps, &origin)?;
     if is_exact_kronecker {
-        text += &format!("\ndamping: {}\n", damping.map_or_else(String::new, carried_by));
+        text += &format!("\ndamping: {}\n", carried_by(damping));
     }
     if is_inexact(&posterior) {
         text +=

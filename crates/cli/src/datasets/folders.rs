@@ -12,6 +12,7 @@ use sha2::Digest;
 use super::hexadecimal;
 use super::picture::{self, CHANNELS, GreyPictures};
 use crate::files::read;
+use crate::threads::{n_cores, on_threads};
 
 /// Names of the halves, as in the archives of fast.ai.
 pub(super) const HALVES: [&str; 2] = ["train", "val"];
@@ -199,10 +200,7 @@ pub(super) fn fill(
                 }
             }
         };
-        std::thread::scope(|scope| {
-            let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
-            (0..n_threads).for_each(|_| drop(scope.spawn(work)));
-        });
+        on_threads(n_cores().min(n), work);
         failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     };
     failures.sort_by_key(|(index, _)| *index);

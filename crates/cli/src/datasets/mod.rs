@@ -14,12 +14,11 @@ pub mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::files::read;
+use crate::files::{hexadecimal, read, sha256, sha256_of};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 use serde::{Deserialize, Serialize};
-use sha2::Digest;
 
 pub use folders::{Levels, has_classes, picture_of_file, pictures_by_class, pictures_of_folder};
 pub use imagenette::ID as IMAGENETTE;
@@ -246,22 +245,6 @@ fn check(bytes: &[u8], file: &File) -> Result<()> {
     Ok(())
 }
 
-/// SHA-256 in lower-case hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    sha256_of(&[bytes])
-}
-
-/// [`sha256`] of parts one after another.
-fn sha256_of(parts: &[&[u8]]) -> String {
-    let mut sum = sha2::Sha256::new();
-    parts.iter().for_each(|part| sum.update(part));
-    hexadecimal(&sum.finalize())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,14 +324,5 @@ mod tests {
         pictures.kind = Kind::Generated;
         let error = pictures.unless_drawn("out of reach").unwrap_err().to_string();
         assert_eq!(error, "wanted the pictures themselves, found drawn ones: out of reach");
-    }
-
-    #[test]
-    fn sha256_of_abc() {
-        // FIPS 180-2, appendix B.1.
-        assert_eq!(
-            sha256(b"abc"),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 }

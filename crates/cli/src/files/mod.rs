@@ -7,11 +7,17 @@
 mod output;
 mod protect;
 mod read;
+mod set;
 mod signals;
+mod sum;
 mod write;
 
 pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
 pub(crate) use protect::{Input, check_folder, check_out};
 pub(crate) use read::{read, read_released};
+pub(crate) use set::{check_set, write_set};
 pub(crate) use signals::{ask_on_signals, end_on_signals};
-pub(crate) use write::{check_writable, stream_whole, write_tensors, write_whole};
+pub(crate) use sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
+pub(crate) use write::{
+    check_replaceable, check_writable, stream_whole, tensor_bytes, write_together, write_whole,
+};

@@ -118,7 +118,8 @@ pub(super) fn kind(_: &Metadata) -> &'static str {
     "something else"
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -12,10 +12,15 @@ pub(crate) fn end_on_signals() -> Result<()> {
     watch(|_, signal| end(signal))
 }
 
-/// The first signal is handed on, with the exit status it asks for; a second one ends the program at once.
-pub(crate) fn ask_on_signals(ask: impl Fn(u8) + Send + 'static) -> Result<()> {
+/// The first signal is handed on, with the exit status it asks for; a second one ends the program at once, and so does
+/// the first one where `ask` says that nobody heeds it.
+pub(crate) fn ask_on_signals(ask: impl Fn(u8) -> bool + Send + 'static) -> Result<()> {
     watch(move |n_before, signal| match (n_before, is_hangup(signal)) {
-        (0, _) => ask(u8::try_from(STATUS + signal).unwrap_or(1)),
+        (0, _) => {
+            if !ask(u8::try_from(STATUS + signal).unwrap_or(1)) {
+                end(signal);
+            }
+        }
         // A terminal that closes may say so more than once.
         (_, true) => {}
         (_, false) => end(signal),

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::read::kind;
 
@@ -36,38 +36,72 @@ pub(crate) fn stream_whole(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<()> {
-    let write = || -> Result<()> {
-        let (target, before) = target(path)?;
-        if before.as_ref().is_some_and(is_null_device) {
-            return content(&mut std::io::sink());
-        }
-        let folder = folder_of(&target);
-        std::fs::create_dir_all(folder)?;
-        let pending = Pending::new(folder)?;
-        let file = pending.file.as_file();
-        let mut buffer = BufWriter::with_capacity(BUFFER, file);
-        content(&mut buffer)?;
-        buffer.flush()?;
-        drop(buffer);
-        if let Some(before) = before {
-            keep_rights(file, &before)?;
-        }
-        file.sync_all()?;
-        pending.persist(&target)?;
-        // The name too: a folder is a file of names. Some file systems cannot, and lose nothing but the newest name.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        Ok(())
-    };
+    let write = || stage(path, content)?.map_or(Ok(()), Staged::commit);
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Writes tensors by name as a safetensors file; an error where one holds a number that is not finite.
-pub(crate) fn write_tensors(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
-    for (name, tensor) in tensors {
-        check_finite(name, tensor).with_context(|| format!("writing {}", path.display()))?;
+/// [`write_whole`] for files that belong together: none gets its name before all are on the disk.
+pub(crate) fn write_together(
+    files: impl IntoIterator<Item = Result<(PathBuf, Vec<u8>)>>,
+) -> Result<()> {
+    let mut staged = Vec::new();
+    for file in files {
+        let (path, bytes) = file?;
+        let file = stage(&path, |to| Ok(to.write_all(&bytes)?));
+        staged.push((file.with_context(|| format!("writing {}", path.display()))?, path));
     }
-    let named = tensors.iter().map(|(name, tensor)| (*name, tensor));
-    write_whole(path, &safetensors::serialize(named, None)?)
+    for (file, path) in staged {
+        let committed = file.map_or(Ok(()), Staged::commit);
+        committed.with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A file that is whole and on the disk, and not yet under its name; it goes when this is dropped.
+struct Staged {
+    file: TempPath,
+    target: PathBuf,
+    _known: Known,
+}
+
+/// Writes everything but the name; nothing for the null device.
+fn stage(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<Option<Staged>> {
+    let (target, before) = target(path)?;
+    if before.as_ref().is_some_and(is_null_device) {
+        content(&mut std::io::sink())?;
+        return Ok(None);
+    }
+    let folder = folder_of(&target);
+    std::fs::create_dir_all(folder)?;
+    let Pending { file, known } = Pending::new(folder)?;
+    // Before there is anything to read in it.
+    before.map_or(Ok(()), |before| keep_rights(file.as_file(), &before))?;
+    let mut buffer = BufWriter::with_capacity(BUFFER, file.as_file());
+    content(&mut buffer)?;
+    buffer.flush()?;
+    drop(buffer);
+    file.as_file().sync_all()?;
+    Ok(Some(Staged { file: file.into_temp_path(), target, _known: known }))
+}
+
+impl Staged {
+    fn commit(self) -> Result<()> {
+        let folder = folder_of(&self.target);
+        self.file.persist(&self.target).map_err(|failed| failed.error)?;
+        // The name too: a folder is a file of names. Some file systems cannot, and lose nothing but the newest name.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+/// A safetensors file of tensors by name; an error where one holds a number that is not finite.
+pub(crate) fn tensor_bytes<S: AsRef<str>>(tensors: &[(S, Tensor)]) -> Result<Vec<u8>> {
+    tensors.iter().try_for_each(|(name, tensor)| check_finite(name.as_ref(), tensor))?;
+    let named = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor));
+    Ok(safetensors::serialize(named, None)?)
 }
 
 fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
@@ -102,6 +136,15 @@ pub(crate) fn check_writable(folder: &Path) -> Result<()> {
     probe().with_context(|| folder.display().to_string())
 }
 
+/// The same for a file that [`write_whole`] is to write or replace.
+pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
+    let (target, before) = target(path).with_context(|| path.display().to_string())?;
+    if before.as_ref().is_some_and(is_null_device) {
+        return Ok(());
+    }
+    check_writable(folder_of(&target))
+}
+
 /// Removes what is not whole, as the program ends.
 pub(super) fn discard_pending() {
     for path in std::mem::take(&mut *PENDING.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -112,7 +155,7 @@ pub(super) fn discard_pending() {
 /// A temporary file, known to [`discard_pending`] as long as it is one.
 struct Pending {
     file: NamedTempFile,
-    _known: Known,
+    known: Known,
 }
 
 /// A path among the pending ones until this is dropped.
@@ -129,11 +172,7 @@ impl Pending {
         let file = builder.tempfile_in(folder)?;
         pending.insert(file.path().to_owned());
         let known = Known(file.path().to_owned());
-        Ok(Self { file, _known: known })
-    }
-
-    fn persist(self, target: &Path) -> Result<()> {
-        self.file.persist(target).map(drop).map_err(|failed| failed.error.into())
+        Ok(Self { file, known })
     }
 }
 

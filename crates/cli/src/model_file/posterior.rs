@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use bayes_posterior::{AnyPosterior, Covariance, Damping, Origin, with_posterior};
 use core_tensors::linalg::Cholesky;
 
 use super::refuse_pickle;
-use crate::datasets::sha256;
-use crate::files::{read_released, stream_whole};
+use crate::files::{read_released, sha256, stream_whole};
 
 /// A posterior and where it came from.
 pub(crate) struct PosteriorFile {
@@ -40,12 +39,29 @@ pub(crate) fn write(path: &Path, posterior: &AnyPosterior, origin: &Origin) -> R
     stream_whole(path, |file| Ok(posterior.write(origin, file)?))
 }
 
-/// log |Ψ|; an error where Ψ is not positive definite. Keeps no factor of a dense Ψ: it is as large as Ψ.
+/// log |Ψ|; an error where Ψ is not positive definite, or where that or a variance is beyond the numbers.
+///
+/// Keeps no factor of a dense Ψ: it is as large as Ψ.
 pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
-    Ok(match posterior {
+    variances(posterior)?;
+    let log_det = match posterior {
         AnyPosterior::Full(p) => Cholesky::new(p.gaussian.covariance().matrix())?.log_det(),
         other => with_posterior!(other, p => p.gaussian.covariance().log_det()?),
-    })
+    };
+    ensure!(
+        log_det.is_finite(),
+        "wanted a covariance with a finite log-determinant, found {log_det}"
+    );
+    Ok(log_det)
+}
+
+/// diag Ψ, (p,); an error where one is no finite number, or below 0.
+pub(crate) fn variances(posterior: &AnyPosterior) -> Result<Vec<f64>> {
+    let diagonal = with_posterior!(posterior, p => p.gaussian.covariance().diagonal()?);
+    match diagonal.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
+        Some(i) => bail!("wanted finite variances, found {} of parameter {i}", diagonal[i]),
+        None => Ok(diagonal),
+    }
 }
 
 /// What carried the mean of a Kronecker posterior when it was edited, in words.

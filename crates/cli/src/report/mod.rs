@@ -11,8 +11,8 @@ mod readme;
 mod standing;
 mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use core_tensors::stats::{Paired, holm, sign_flip_p};
@@ -20,11 +20,15 @@ use core_tensors::stats::{Paired, holm, sign_flip_p};
 use crate::claims::{ClaimResult, Rows, judge};
 use crate::datasets::Kind;
 use crate::experiment::{Experiment, FiniteOrNull, N_UNITS, Outcome, Part, Point, Unit};
-use crate::files::{read, write_whole};
+use crate::files::{check_replaceable, check_set, check_writable, read, write_set, write_whole};
 use crate::provenance::Provenance;
 use crate::runner::Ledger;
 use crate::session::{Scale, Session};
 
+/// Files of a report beside those in its folders, which are also below.
+pub(crate) const PAGES: [&str; 3] = ["results.json", "report.md", "index.html"];
+const FIGURES: &str = "figures";
+const CURVES: &str = "curves";
 /// Metrics of the comparisons of arms.
 const COMPARED: [&str; 8] = [
     "cross_entropy",
@@ -138,6 +142,22 @@ impl Row {
     }
 }
 
+/// Fails before hours of work rather than after them, where [`Report::write`] would refuse the folder.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    check_writable(folder)?;
+    check_set(folder, &[&PAGES[..], &[FIGURES, CURVES]].concat())
+}
+
+/// The same for [`Report::update_readme`].
+pub(crate) fn check_readme(path: &Path) -> Result<()> {
+    let check = || {
+        let text = String::from_utf8(read(path)?).context("wanted text in UTF-8")?;
+        readme::check(&text)?;
+        check_replaceable(path)
+    };
+    check().with_context(|| format!("--readme: {}", path.display()))
+}
+
 impl Report {
     /// Puts finished parts together and judges the claims.
     pub fn new(
@@ -178,27 +198,16 @@ impl Report {
         Ok(Self { scale: session.scale, provenance, interruption, experiments: reports })
     }
 
-    /// Writes every file of the report into a folder.
+    /// Writes every file of the report into a folder; what an earlier report left there goes, as [`write_set`] says.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let document = document::build(self)?;
-        write_whole(&folder.join("results.json"), json::render(self)?.as_bytes())?;
-        write_whole(&folder.join("report.md"), markdown::render(&document).as_bytes())?;
-        write_whole(&folder.join("index.html"), html::render(&document).as_bytes())?;
-        let (figures, curves) = (folder.join("figures"), folder.join("curves"));
-        let mut written = BTreeSet::new();
-        for (name, svg) in document.figures() {
-            let path = figures.join(format!("{name}.svg"));
-            write_whole(&path, svg.as_bytes())?;
-            written.insert(path);
-        }
-        for (name, text) in csv::curves(self) {
-            let path = curves.join(name);
-            write_whole(&path, text.as_bytes())?;
-            written.insert(path);
-        }
-        remove_stale(&figures, "svg", &written)?;
-        remove_stale(&curves, "csv", &written)?;
-        Ok(())
+        let pages = [json::render(self)?, markdown::render(&document), html::render(&document)];
+        let pages = PAGES.map(str::to_owned).into_iter().zip(pages);
+        let figure = |(name, svg): (&str, &str)| (format!("{FIGURES}/{name}.svg"), svg.to_owned());
+        let curve = |(name, text)| (format!("{CURVES}/{name}"), text);
+        let figures = document.figures().map(figure);
+        let curves = csv::curves(self).into_iter().map(curve);
+        write_set(folder, &[FIGURES, CURVES], pages.chain(figures).chain(curves))
     }
 
     /// Replaces the results section of a README.
@@ -220,21 +229,6 @@ impl Report {
     pub fn has_generated_rows(&self) -> bool {
         self.experiments.iter().any(ExperimentReport::is_generated)
     }
-}
-
-/// Removes the files of one kind that an earlier, wider report left in its folder.
-fn remove_stale(folder: &Path, extension: &str, kept: &BTreeSet<PathBuf>) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_stale(&path, extension, kept)?;
-        } else if path.extension().is_some_and(|found| found == extension) && !kept.contains(&path)
-        {
-            std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// Rows and arrays of an experiment from its parts, seeds in order.

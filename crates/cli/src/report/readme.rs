@@ -14,15 +14,25 @@ const END: &str = "<!-- results: end -->";
 ///
 /// Claims and blocks of experiments that the report does not hold are kept, each with the command that made it.
 pub(super) fn replace(text: &str, report: &Report) -> Result<String> {
+    let (begin, end) = places(text)?;
+    let (head, old, tail) = (&text[..begin], &text[begin..end], &text[end..]);
+    Ok(format!("{head}\n{}\n{tail}", section(old, report)?))
+}
+
+/// An error where [`replace`] would not know what to replace.
+pub(super) fn check(text: &str) -> Result<()> {
+    places(text).map(drop)
+}
+
+/// Where the part between the marks begins and ends.
+fn places(text: &str) -> Result<(usize, usize)> {
     let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
         bail!("wanted the marks {BEGIN} and {END}, found none");
     };
     if end < begin {
         bail!("wanted {BEGIN} before {END}, found it after");
     }
-    let (head, tail) = (&text[..begin + BEGIN.len()], &text[end..]);
-    let old = &text[begin + BEGIN.len()..end];
-    Ok(format!("{head}\n{}\n{tail}", section(old, report)?))
+    Ok((begin + BEGIN.len(), end))
 }
 
 fn section(old: &str, report: &Report) -> Result<String> {
@@ -179,5 +189,6 @@ mod tests {
     fn a_file_without_marks_is_refused() {
         assert!(replace("nothing", &report()).is_err());
         assert!(replace(&format!("{END}{BEGIN}"), &report()).is_err());
+        assert!(check(&format!("{BEGIN}{END}")).is_ok() && check(BEGIN).is_err());
     }
 }

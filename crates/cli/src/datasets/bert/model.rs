@@ -14,6 +14,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 use super::Pooling;
 use crate::model_file::parse;
+use crate::threads::{n_cores, on_threads};
 
 /// Texts that the network takes at once, of about the same length.
 const BATCH: usize = 32;
@@ -80,9 +81,8 @@ impl Model {
                 bar.inc(batch.len() as u64);
             }
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let n_threads = if self.device.is_cpu() { cores.min(batches.len()) } else { 1 };
-        std::thread::scope(|scope| (0..n_threads).for_each(|_| drop(scope.spawn(work))));
+        let n_threads = if self.device.is_cpu() { n_cores().min(batches.len()) } else { 1 };
+        on_threads(n_threads, work);
         bar.finish_and_clear();
         match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),

@@ -1,0 +1,79 @@
+//! What a reproduction needs before its first run: a device, data sets, weights.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+
+use super::{Arguments, DeviceKind};
+use crate::datasets::bert::{BERT_BASE, Bert};
+use crate::datasets::tweets::{self, Texts};
+use crate::datasets::weights::{VGG19, Weights};
+use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
+use crate::experiment::Experiment;
+use crate::files::warn;
+use crate::session::{Scale, Session};
+
+pub(super) fn open(kind: DeviceKind) -> Result<Device> {
+    match kind {
+        DeviceKind::Cpu => Ok(Device::Cpu),
+        DeviceKind::Cuda if cfg!(feature = "cuda") => {
+            Device::new_cuda(0).context("--device: wanted a CUDA device, found none")
+        }
+        DeviceKind::Cuda => {
+            bail!("--device: wanted a build with the feature `cuda`, found one without it")
+        }
+    }
+}
+
+/// Loads the data sets and weights that the experiments name, each once.
+pub(super) fn load(
+    arguments: &Arguments,
+    experiments: &[&Experiment],
+    device: Device,
+) -> Result<Session> {
+    let from_variable = || {
+        let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
+        Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
+    };
+    let explicit = match &arguments.data {
+        Some(folder) => Some(("--data".to_owned(), folder.clone())),
+        None => from_variable(),
+    };
+    let places = Places { explicit, cache: arguments.cache.clone() };
+    let mut notice = |line: String| warn(&line);
+    let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
+    let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let is_optional = |id: &str| id == BERT_BASE.name;
+    for &id in ids.iter().filter(|id| !is_optional(id)) {
+        let side = arguments.scale.side();
+        if id == VGG19 {
+            let loaded = Weights::load(&places, &device, &mut notice)?;
+            weights.insert(id.to_owned(), loaded);
+        } else if id == tweets::ID {
+            texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
+        } else if id == IMAGENETTE {
+            let pictures = Pictures::imagenette(&places, side, &device, &mut notice)?;
+            data.insert(id.to_owned(), pictures);
+        } else {
+            data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
+        }
+    }
+    // Last, so that nobody is told of it whose data are missing.
+    let bert = if ids.iter().any(|id| is_optional(id)) { bert(arguments, &places)? } else { None };
+    let session = Session::new(arguments.scale, device, data);
+    Ok(session.with_texts(texts).with_weights(weights).with_bert(bert, places.cache))
+}
+
+/// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.
+fn bert(arguments: &Arguments, places: &Places) -> Result<Option<Bert>> {
+    let find = if arguments.scale == Scale::Smoke { Bert::on_disk } else { Bert::find };
+    Ok(match find(&BERT_BASE, places)? {
+        Ok(found) => Some(found),
+        Err(reason) => {
+            warn(&format!("{reason}; its rows are not run"));
+            None
+        }
+    })
+}
