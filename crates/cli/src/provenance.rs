@@ -72,7 +72,8 @@ impl Provenance {
 fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
-            .args(["-C", env!("CARGO_MANIFEST_DIR")])
+            // A lock of the index would stay behind where this program and git are ended from outside.
+            .args(["--no-optional-locks", "-C", env!("CARGO_MANIFEST_DIR")])
             .args(arguments)
             .output()
             .ok()?;

@@ -390,14 +390,19 @@ fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
 fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
     let (m, n) = x.dims2()?;
     let chunk = (MOST_NUMBERS / n.max(1)).clamp(1, CHUNK);
-    let parts: Vec<Tensor> = (0..m)
-        .step_by(chunk)
-        .map(|start| {
-            let part = x.narrow(0, start, chunk.min(m - start))?;
-            Ok(features(&map.apply(&part, rng)?)?.flatten_from(1)?.to_dtype(DType::F32)?)
-        })
-        .collect::<core_tensors::Result<_>>()?;
-    Ok(Tensor::cat(&parts, 0)?)
+    let mut mapped: Option<Tensor> = None;
+    for start in (0..m).step_by(chunk) {
+        let part = map.apply(&x.narrow(0, start, chunk.min(m - start))?, rng)?;
+        let part = features(&part)?.flatten_from(1)?.to_dtype(DType::F32)?.contiguous()?;
+        // Into place one after the other: parts and the whole beside each other take twice the memory.
+        let whole = match mapped.take() {
+            Some(whole) => whole,
+            None => Tensor::zeros((m, part.dim(1)?), DType::F32, &Device::Cpu)?,
+        };
+        whole.slice_set(&part, 0, start)?;
+        mapped = Some(whole);
+    }
+    mapped.context("expected objects, found none")
 }
 
 /// These objects.

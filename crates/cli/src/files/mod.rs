@@ -10,6 +10,7 @@ mod read;
 mod set;
 mod signals;
 mod sum;
+mod tensors;
 mod write;
 
 pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
@@ -18,6 +19,7 @@ pub(crate) use read::{read, read_released};
 pub(crate) use set::{check_set, write_set};
 pub(crate) use signals::{ask_on_signals, end_on_signals};
 pub(crate) use sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
+pub(crate) use tensors::{tensor_bytes, write_tensors};
 pub(crate) use write::{
-    check_replaceable, check_writable, stream_whole, tensor_bytes, write_together, write_whole,
+    Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
 };

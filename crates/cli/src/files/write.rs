@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Tensor};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::read::kind;
@@ -40,14 +39,16 @@ pub(crate) fn stream_whole(
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// [`write_whole`] for files that belong together: none gets its name before all are on the disk.
-pub(crate) fn write_together(
-    files: impl IntoIterator<Item = Result<(PathBuf, Vec<u8>)>>,
+/// What writes the content of a file.
+pub(crate) type Content<'a> = Box<dyn FnOnce(&mut dyn Write) -> Result<()> + 'a>;
+
+/// [`stream_whole`] for files that belong together: none gets its name before all are on the disk.
+pub(crate) fn write_together<'a>(
+    files: impl IntoIterator<Item = (PathBuf, Content<'a>)>,
 ) -> Result<()> {
     let mut staged = Vec::new();
-    for file in files {
-        let (path, bytes) = file?;
-        let file = stage(&path, |to| Ok(to.write_all(&bytes)?));
+    for (path, content) in files {
+        let file = stage(&path, content);
         staged.push((file.with_context(|| format!("writing {}", path.display()))?, path));
     }
     for (file, path) in staged {
@@ -94,35 +95,6 @@ impl Staged {
         // The name too: a folder is a file of names. Some file systems cannot, and lose nothing but the newest name.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
-    }
-}
-
-/// A safetensors file of tensors by name; an error where one holds a number that is not finite.
-pub(crate) fn tensor_bytes<S: AsRef<str>>(tensors: &[(S, Tensor)]) -> Result<Vec<u8>> {
-    tensors.iter().try_for_each(|(name, tensor)| check_finite(name.as_ref(), tensor))?;
-    let named = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor));
-    Ok(safetensors::serialize(named, None)?)
-}
-
-fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
-    if !tensor.dtype().is_float() {
-        return Ok(());
-    }
-    // One number tells of all: 0 · x is NaN where x is not finite, and so is the sum.
-    let flat = tensor.flatten_all()?;
-    if !(flat.affine(0.0, 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?).is_nan() {
-        return Ok(());
-    }
-    let values = flat.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let row = tensor.dims().iter().skip(1).product::<usize>().max(1);
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(at) => bail!(
-            "tensor `{name}`, row {}, column {}: wanted a finite number, found {}",
-            at / row,
-            at % row,
-            values[at]
-        ),
-        None => Ok(()),
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a map writes into its folder: all of it, or nothing.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use core_tensors::Rng;
@@ -9,7 +7,7 @@ use core_tensors::Rng;
 use super::contact::{contact_sheet, levels_of, stretched};
 use super::objects::Source;
 use super::{After, Arguments, Built};
-use crate::files::{tensor_bytes, write_together};
+use crate::files::{Content, write_tensors, write_together};
 use crate::sheet::sheet;
 
 /// Names in the folder.
@@ -28,29 +26,44 @@ pub(super) fn write(
     rng: &Rng,
 ) -> Result<()> {
     let at = |name: &str| arguments.out.join(name);
+    let tensors = tensors(source, mapped)?;
+    // Each is made as it is written: all of them beside one another would take much memory.
+    let array: Content = Box::new(|to| write_tensors(&tensors, to).context("φ(x)"));
+    let mut files = vec![(at(MAPPED), array)];
+    if let Some(translator) = built.translator.as_ref().filter(|_| arguments.trains()) {
+        let write: Content = Box::new(|to| {
+            let blocks = translator.parameters.blocks().iter().enumerate();
+            let named: Vec<(String, Tensor)> =
+                blocks.map(|(t, block)| (format!("block.{t}"), block.clone())).collect();
+            write_tensors(&named, to).context("the translator")
+        });
+        files.push((at(TRANSLATOR), write));
+    }
+    let (Some(before), Some(after)) = (source.shape, after.shape) else {
+        return write_together(files);
+    };
+    let contact: Content = Box::new(move |to| {
+        Ok(to.write_all(&contact_sheet([&source.x, mapped], [before, after], rng)?)?)
+    });
+    files.push((at(SHEET), contact));
+    let n_pictures = if arguments.pictures { mapped.dim(0)? } else { 0 };
+    let pictures = (0..n_pictures).map(|i| {
+        let picture: Content = Box::new(move |to| {
+            let picture = stretched(levels_of(mapped, i)?);
+            Ok(to.write_all(&sheet(&[&picture], after)?)?)
+        });
+        (at(PICTURES).join(format!("{i:06}.png")), picture)
+    });
+    write_together(files.into_iter().chain(pictures))
+}
+
+/// φ(x) as `x`, and classes or values as `y`, where there are some.
+fn tensors(source: &Source, mapped: &Tensor) -> Result<Vec<(&'static str, Tensor)>> {
     let mut tensors = vec![("x", mapped.clone())];
     if let Some(labels) = &source.labels {
         tensors.push(("y", Tensor::from_slice(labels, labels.len(), &Device::Cpu)?));
     } else if let Some(values) = &source.values {
         tensors.push(("y", values.contiguous()?));
     }
-    let bytes = tensor_bytes(&tensors).context("φ(x)")?;
-    let mut first: Vec<Result<(PathBuf, Vec<u8>)>> = vec![Ok((at(MAPPED), bytes))];
-    if let (Some(translator), true) = (&built.translator, arguments.trains()) {
-        let blocks = translator.parameters.blocks().iter().enumerate();
-        let named: Vec<(String, Tensor)> =
-            blocks.map(|(t, block)| (format!("block.{t}"), block.clone())).collect();
-        first.push(Ok((at(TRANSLATOR), tensor_bytes(&named).context("the translator")?)));
-    }
-    let (Some(before), Some(after)) = (source.shape, after.shape) else {
-        return write_together(first);
-    };
-    let contact = contact_sheet([&source.x, mapped], [before, after], rng)?;
-    first.push(Ok((at(SHEET), contact)));
-    let n_pictures = if arguments.pictures { mapped.dim(0)? } else { 0 };
-    let pictures = (0..n_pictures).map(|i| {
-        let picture = stretched(levels_of(mapped, i)?);
-        Ok((at(PICTURES).join(format!("{i:06}.png")), sheet(&[&picture], after)?))
-    });
-    write_together(first.into_iter().chain(pictures))
+    Ok(tensors)
 }
