@@ -32,9 +32,9 @@ pub(super) fn order(mut layers: Vec<Layer>, n_inputs: Option<usize>) -> Result<O
                        (inputs, outputs), to be transposed";
             Err(unclear(why, &[fill(&layers, only)]))
         }
-        ([only], true) => forced(layers, only).map(|layers| Ordered { layers, note: None }),
+        ([only], true) => forced(&layers, only).map(|layers| Ordered { layers, note: None }),
         _ if are_numbered(&layers) && chain(&layers) => Ok(Ordered { layers, note: None }),
-        _ => by_inputs(layers, n_inputs),
+        _ => by_inputs(&layers, n_inputs),
     }
 }
 
@@ -68,8 +68,8 @@ pub(super) fn has_chain(layers: &[Layer]) -> bool {
 }
 
 /// The one chain of shapes, filled with layers; those of one shape must be numbered.
-fn forced(layers: Vec<Layer>, shapes: &[Shape]) -> Result<Vec<Layer>> {
-    let ordered = fill(&layers, shapes);
+fn forced(layers: &[Layer], shapes: &[Shape]) -> Result<Vec<Layer>> {
+    let ordered = fill(layers, shapes);
     for shape in shapes {
         let equal: Vec<Layer> = ordered.iter().filter(|l| shape_of(l) == *shape).cloned().collect();
         if !are_numbered(&equal) {
@@ -88,14 +88,14 @@ fn forced(layers: Vec<Layer>, shapes: &[Shape]) -> Result<Vec<Layer>> {
 }
 
 /// The one chain that takes the features of the data.
-fn by_inputs(layers: Vec<Layer>, n_inputs: Option<usize>) -> Result<Ordered> {
+fn by_inputs(layers: &[Layer], n_inputs: Option<usize>) -> Result<Ordered> {
     let examples = |start| -> Vec<Vec<Layer>> {
-        Chains::of(&layers, start).found.iter().map(|shapes| fill(&layers, shapes)).collect()
+        Chains::of(layers, start).found.iter().map(|shapes| fill(layers, shapes)).collect()
     };
     let Some(n) = n_inputs else {
         return Err(unclear("the layers chain in more than one way", &examples(None)));
     };
-    let chains = Chains::of(&layers, Some(n));
+    let chains = Chains::of(layers, Some(n));
     match (&chains.found[..], chains.is_whole()) {
         ([only], true) => {
             let layers = forced(layers, only)?;

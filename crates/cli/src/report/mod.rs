@@ -198,7 +198,7 @@ impl Report {
         Ok(Self { scale: session.scale, provenance, interruption, experiments: reports })
     }
 
-    /// Writes every file of the report into a folder; what an earlier report left there goes, as [`write_set`] says.
+    /// Writes every file of the report into a folder; what an earlier report left there goes, as `files::write_set` says.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let document = document::build(self)?;
         let pages = [json::render(self)?, markdown::render(&document), html::render(&document)];
