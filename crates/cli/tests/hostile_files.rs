@@ -72,6 +72,15 @@ fn no_command_destroys_what_it_reads() -> TestResult {
     assert!(status == 2 && line.contains("another file than --data"), "{line}");
     assert_eq!(std::fs::read(work.at("data.csv"))?, before);
 
+    // A known data set lies in a folder of its own.
+    let (cache, inside) = (work.word("cache"), work.word("cache/mnist/out.safetensors"));
+    std::fs::create_dir_all(work.at("cache/mnist"))?;
+    let mut known = work.posterior("cache/mnist/out.safetensors");
+    known[3] = "mnist";
+    let (status, line) = failure(&[&known[..], &["--cache", cache]].concat())?;
+    assert!(status == 2 && line.contains("a place outside --data"), "{line}");
+    assert!(!Path::new(inside).exists());
+
     // A folder of pictures that got a contact sheet would hold one picture more the next time.
     std::fs::create_dir(work.at("photos"))?;
     let (photos, inside) = (work.word("photos"), work.word("photos/out"));

@@ -22,7 +22,7 @@ use self::judge::Judges;
 use self::objects::{Reading, Shape, Source};
 use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
-use crate::data::Options;
+use crate::data::{Options, place_of};
 use crate::datasets::weights::vgg19;
 use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
 use crate::files::{Input, check_folder, note, read, say};
@@ -144,14 +144,15 @@ impl Arguments {
     }
 
     /// What is read.
-    fn inputs(&self) -> Vec<Input<'_>> {
+    fn inputs(&self) -> Vec<Input> {
+        let data = |word: &Option<String>| word.as_ref().map(|word| place_of(word, &self.cache));
         let all = [
-            ("--data", Some(Path::new(&self.data))),
-            ("--partner", self.partner.as_deref().map(Path::new)),
-            ("--reference", self.reference.as_deref().map(Path::new)),
-            ("--translator", self.translator.as_deref()),
-            ("--style", self.style.as_deref()),
-            ("--teacher", self.teacher.as_deref()),
+            ("--data", Some(place_of(&self.data, &self.cache))),
+            ("--partner", data(&self.partner)),
+            ("--reference", data(&self.reference)),
+            ("--translator", self.translator.clone()),
+            ("--style", self.style.clone()),
+            ("--teacher", self.teacher.clone()),
         ];
         all.into_iter().filter_map(|(name, path)| Some(Input::new(name, path?))).collect()
     }

@@ -1,7 +1,7 @@
 //! `distill posterior`: a Gaussian over the weights of any trained perceptron.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +16,7 @@ use losses::Likelihood;
 use models::Architecture;
 
 use super::{UsageError, positive};
-use crate::data::{Examples, Options, Purpose, Request};
+use crate::data::{Examples, Options, Purpose, Request, place_of};
 use crate::files::{Input, check_out, say};
 use crate::model_file::{Expected, Trained, log_det, n_parameters, write};
 use crate::text_table::{cells, decimal, setting, text_list};
@@ -237,8 +237,10 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.check()?;
-    let inputs =
-        [Input::new("MODEL", &arguments.model), Input::new("--data", Path::new(&arguments.data))];
+    let inputs = [
+        Input::new("MODEL", &arguments.model),
+        Input::new("--data", place_of(&arguments.data, &arguments.cache)),
+    ];
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
     let examples = Examples::open(&Request {

@@ -26,7 +26,7 @@ pub(crate) use columns::Purpose;
 use content::Content;
 pub(crate) use options::Options;
 
-use crate::datasets::{self, DATA_VARIABLE, IDS, Pictures, Places};
+use crate::datasets::{self, DATA_VARIABLE, FETCHED, IDS, Pictures, Places};
 use crate::files::{note, read};
 use crate::model_file::parse;
 
@@ -80,6 +80,16 @@ enum Place {
     Lines { lines: Vec<usize>, target: Option<usize>, names: Option<Vec<String>> },
     /// In tensors.
     Rows,
+}
+
+/// Where the data that a word names lie: a path, or the folder of a known data set.
+pub(crate) fn place_of(word: &str, cache: &Path) -> PathBuf {
+    let path = PathBuf::from(word);
+    if path.exists() || !FETCHED.contains(&word) {
+        return path;
+    }
+    let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
+    variable.map_or_else(|| cache.to_path_buf(), PathBuf::from).join(word)
 }
 
 impl Examples {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 type Refusal = String;
 
 /// Something that a command reads, under the name by which its user knows it, such as `--data`.
-pub(crate) struct Input<'a> {
-    name: &'a str,
-    path: &'a Path,
+pub(crate) struct Input {
+    name: &'static str,
+    path: PathBuf,
 }
 
-impl<'a> Input<'a> {
+impl Input {
     /// A file or a folder; one that does not exist is nothing to protect.
-    pub(crate) fn new(name: &'a str, path: &'a Path) -> Self {
-        Self { name, path }
+    pub(crate) fn new(name: &'static str, path: impl Into<PathBuf>) -> Self {
+        Self { name, path: path.into() }
     }
 }
 
