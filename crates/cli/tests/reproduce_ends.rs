@@ -67,6 +67,22 @@ fn timeless(folder: &Path) -> Result<serde_json::Value, Box<dyn std::error::Erro
 }
 
 #[test]
+fn a_run_under_nohup_outlives_its_terminal() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_distill")]);
+    command.args(SYNTHETIC).args(["--jobs", "1", "--seeds", "8", "--out", word(&out)]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let runs = out.join("runs/synthetic-classes");
+    wait_until(|| std::fs::read_dir(&runs).map_or(0, Iterator::count) >= 2)?;
+    send("-HUP", &child)?;
+    let output = child.wait_with_output()?;
+    assert!(output.status.success(), "{}", told(&output));
+    Ok(())
+}
+
+#[test]
 fn a_signal_leaves_a_valid_partial_report_and_the_next_run_goes_on() -> TestResult {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
@@ -78,7 +94,13 @@ fn a_signal_leaves_a_valid_partial_report_and_the_next_run_goes_on() -> TestResu
         command(&[&SYNTHETIC[..], &own, more].concat())
     };
     assert!(run(&whole, "4", &[]).output()?.status.success());
-    for (signal, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+    // What whoever started the tests ignores, as a background job does, is ignored by the program too.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    let ignored = u64::from_str_radix(mask.trim(), 16)?;
+    let heard = |status: &i32| ignored >> (status - 129) & 1 == 0;
+    let signals = [("-INT", 130), ("-TERM", 143), ("-HUP", 129)];
+    for (signal, status) in signals.into_iter().filter(|(_, status)| heard(status)) {
         let cut = at(signal);
         let child = run(&cut, "400", &["--readme", word(&readme)]).spawn()?;
         let runs = cut.join("runs/synthetic-classes");

@@ -151,11 +151,16 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
 /// The same for [`Report::update_readme`].
 pub(crate) fn check_readme(path: &Path) -> Result<()> {
     let check = || {
-        let text = String::from_utf8(read(path)?).context("wanted text in UTF-8")?;
-        readme::check(&text)?;
+        let text = text_of(path)?;
+        readme::check(&text).with_context(|| path.display().to_string())?;
         check_replaceable(path)
     };
-    check().with_context(|| format!("--readme: {}", path.display()))
+    check().context("--readme")
+}
+
+fn text_of(path: &Path) -> Result<String> {
+    let text = String::from_utf8(read(path)?);
+    text.with_context(|| format!("{}: wanted text in UTF-8", path.display()))
 }
 
 impl Report {
@@ -213,10 +218,11 @@ impl Report {
     /// Replaces the results section of a README.
     pub fn update_readme(&self, path: &Path) -> Result<()> {
         let update = || {
-            let text = String::from_utf8(read(path)?).context("wanted text in UTF-8")?;
-            write_whole(path, readme::replace(&text, self)?.as_bytes())
+            let text = text_of(path)?;
+            let replaced = readme::replace(&text, self);
+            write_whole(path, replaced.with_context(|| path.display().to_string())?.as_bytes())
         };
-        update().with_context(|| format!("--readme: {}", path.display()))
+        update().context("--readme")
     }
 
     /// One line a claim, for the terminal.
