@@ -43,8 +43,8 @@ pub(super) fn contact_sheet(
 }
 
 /// Levels of one object.
-pub(super) fn levels_of(x: &Tensor, i: usize) -> Result<Vec<f64>> {
-    Ok(features(&x.narrow(0, i, 1)?)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+pub(super) fn levels_of(x: &Tensor, i: usize) -> Result<Vec<f32>> {
+    Ok(features(&x.narrow(0, i, 1)?)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
 fn size_of([c, h, w]: Shape, factor: usize) -> Shape {
@@ -52,7 +52,7 @@ fn size_of([c, h, w]: Shape, factor: usize) -> Shape {
 }
 
 /// Means over squares of pixels; those at the ends are as large as the picture leaves them.
-fn shrunk(levels: &[f64], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
+fn shrunk(levels: &[f32], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
     let [_, tall, wide] = size_of([c, h, w], factor);
     let mut out = Vec::with_capacity(c * tall * wide);
     for plane in levels.chunks_exact((h * w).max(1)) {
@@ -60,7 +60,8 @@ fn shrunk(levels: &[f64], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
             let rows = row * factor..((row + 1) * factor).min(h);
             let cols = col * factor..((col + 1) * factor).min(w);
             let n = (rows.len() * cols.len()) as f64;
-            let sum: f64 = rows.map(|r| plane[r * w..][cols.clone()].iter().sum::<f64>()).sum();
+            let pixels = rows.flat_map(|r| &plane[r * w..][cols.clone()]);
+            let sum: f64 = pixels.map(|&level| f64::from(level)).sum();
             out.push(sum / n);
         }
     }
@@ -95,11 +96,12 @@ mod tests {
 
     #[test]
     fn large_pictures_are_shown_by_means_of_their_squares() {
-        let picture: Vec<f64> = (0..15).map(f64::from).collect(); // 3 × 5
+        let picture: Vec<f32> = (0..15u8).map(f32::from).collect(); // 3 × 5
         // Squares of 2 × 2, then what is left at the right and below.
         let wanted = [3.0, 5.0, 6.5, 10.5, 12.5, 14.0];
         assert_eq!(shrunk(&picture, [1, 3, 5], 2), wanted);
         assert_eq!(size_of([1, 3, 5], 2), [1, 2, 3]);
-        assert_eq!(shrunk(&picture, [1, 3, 5], 1), picture);
+        let whole: Vec<f64> = picture.iter().copied().map(f64::from).collect();
+        assert_eq!(shrunk(&picture, [1, 3, 5], 1), whole);
     }
 }

@@ -49,7 +49,8 @@ pub(super) fn write(
     let n_pictures = if arguments.pictures { mapped.dim(0)? } else { 0 };
     let pictures = (0..n_pictures).map(|i| {
         let picture: Content = Box::new(move |to| {
-            let picture = stretched(levels_of(mapped, i)?);
+            let levels = levels_of(mapped, i)?.into_iter().map(f64::from);
+            let picture = stretched(levels.collect());
             Ok(to.write_all(&sheet(&[&picture], after)?)?)
         });
         (at(PICTURES).join(format!("{i:06}.png")), picture)
