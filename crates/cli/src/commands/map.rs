@@ -24,7 +24,7 @@ use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
 use crate::data::{Options, place_of};
 use crate::datasets::weights::vgg19;
-use crate::datasets::{DATA_VARIABLE, GreyPictures, Places, picture_of_file};
+use crate::datasets::{GreyPictures, Places, from_environment, picture_of_file};
 use crate::files::{Input, check_folder, note, read, say};
 use crate::model_file::{numbers, parse};
 use crate::schemes::{pairs, train_translator};
@@ -272,7 +272,7 @@ fn range_of_noise(source: &Source) -> Result<Option<[f64; 2]>> {
     let share = share_outside(&source.x)?;
     if share > 0.0 {
         note(&format!(
-            "{}: {:.1} % of the numbers lie outside [0, 1], so they are no intensities, and φ(x) is not clipped",
+            "{}: {:.1} % of the numbers lie outside [0, 1], so they are not image intensities, and the result is not clipped",
             source.name,
             100.0 * share
         ));
@@ -281,7 +281,7 @@ fn range_of_noise(source: &Source) -> Result<Option<[f64; 2]>> {
     Ok(Some([0.0, 1.0]))
 }
 
-/// Refuses objects that are no intensities, for maps that are made for those alone.
+/// Refuses numbers that are not image intensities, for maps that are made for those alone.
 fn check_intensities(source: &Source, what: &str) -> Result<()> {
     let share = share_outside(&source.x)?;
     if share > 0.0 {
@@ -372,12 +372,8 @@ fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
         bail!("{}: wanted colour pictures for a style, found others", source.name);
     };
     check_intensities(source, "a style")?;
-    let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
-    let explicit = match (&arguments.weights, variable) {
-        (Some(folder), _) => Some(("--weights".to_owned(), folder.clone())),
-        (None, Some(folder)) => Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder))),
-        (None, None) => None,
-    };
+    let said = arguments.weights.clone().map(|folder| ("--weights".to_owned(), folder));
+    let explicit = said.or_else(from_environment);
     let places = Places { explicit, cache: arguments.cache.clone() };
     let weights = vgg19(&places, &Device::Cpu)?;
     let scale = InputScale { factor: weights.factor, shift: weights.shift };

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::posterior::{TaskName, likelihood};
 use super::{UsageError, positive};
-use crate::data::{Examples, Options, Purpose, Request};
+use crate::data::{Examples, Options, Request};
 use crate::files::say;
 use crate::model_file::PosteriorFile;
 use crate::text_table::{cells, text_table};
@@ -167,15 +167,8 @@ fn data(
     let noise_variance = arguments.noise_variance.or(origin.noise_variance);
     let (task, likelihood) = likelihood(task, noise_variance);
     let widths = &posterior.network().widths;
-    let examples = Examples::open(&Request {
-        flag: "--data",
-        word,
-        cache: &arguments.cache,
-        options: &arguments.options,
-        purpose: Purpose::Supervised,
-        is_image: false,
-        is_only: true,
-    })?;
+    let request = Request::supervised(word, &arguments.cache, &arguments.options);
+    let examples = Examples::open(&request)?;
     let data = examples.dataset(task, widths[0], widths[widths.len() - 1])?;
     Ok(Some((data, likelihood)))
 }

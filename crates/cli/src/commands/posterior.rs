@@ -16,9 +16,9 @@ use losses::Likelihood;
 use models::Architecture;
 
 use super::{UsageError, positive};
-use crate::data::{Examples, Options, Purpose, Request, place_of};
+use crate::data::{Examples, Options, Request, place_of};
 use crate::files::{Input, check_out, say};
-use crate::model_file::{Expected, Trained, log_det, n_parameters, write};
+use crate::model_file::{Expected, Trained, check_proper, n_parameters, write};
 use crate::text_table::{cells, decimal, setting, text_list};
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
@@ -243,15 +243,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     ];
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let (task, likelihood) = likelihood(arguments.task, arguments.noise_variance);
-    let examples = Examples::open(&Request {
-        flag: "--data",
-        word: &arguments.data,
-        cache: &arguments.cache,
-        options: &arguments.options,
-        purpose: Purpose::Supervised,
-        is_image: false,
-        is_only: true,
-    })?;
+    let request = Request::supervised(&arguments.data, &arguments.cache, &arguments.options);
+    let examples = Examples::open(&request)?;
     if arguments.method == Method::Vi {
         examples.check_features_in_f32()?;
         examples.check_targets_in_f32()?;
@@ -291,7 +284,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Method::Vi => variational(arguments, &trained, &data, &likelihood)?,
     };
-    log_det(&made.posterior).with_context(|| arguments.blame())?;
+    check_proper(&made.posterior).with_context(|| arguments.blame())?;
     let origin = Origin {
         task: Some(task),
         noise_variance: match likelihood {

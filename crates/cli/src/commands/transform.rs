@@ -12,7 +12,7 @@ use models::Mlp;
 use super::edits::Edits;
 use super::{UsageError, positive};
 use crate::files::{Input, check_out, say};
-use crate::model_file::{PosteriorFile, carried_by, log_det, n_parameters, n_products, write};
+use crate::model_file::{PosteriorFile, carried_by, check_proper, n_parameters, n_products, write};
 use crate::text_table::{cells, decimal, setting, text_table};
 
 /// Remove units and layers from a network together with its Gaussian posterior.
@@ -122,7 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (posterior, pins) = posterior
         .transform(&plan, &rules, damping)
         .with_context(|| arguments.posterior.display().to_string())?;
-    log_det(&posterior).context("the posterior of the smaller network")?;
+    check_proper(&posterior).context("the posterior of the smaller network")?;
     let origin = origin.of_student(sha256, is_exact_kronecker.then_some(damping));
     write(&arguments.out, &posterior, &origin)?;
     let steps = plan.iter().zip(pins);

@@ -26,7 +26,7 @@ pub(crate) use columns::Purpose;
 use content::Content;
 pub(crate) use options::Options;
 
-use crate::datasets::{self, DATA_VARIABLE, FETCHED, IDS, Pictures, Places};
+use crate::datasets::{self, FETCHED, IDS, Pictures, Places};
 use crate::files::{note, read};
 use crate::model_file::parse;
 
@@ -88,8 +88,9 @@ pub(crate) fn place_of(word: &str, cache: &Path) -> PathBuf {
     if path.exists() || !FETCHED.contains(&word) {
         return path;
     }
-    let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
-    variable.map_or_else(|| cache.to_path_buf(), PathBuf::from).join(word)
+    datasets::from_environment()
+        .map_or_else(|| cache.to_path_buf(), |(_, folder)| folder)
+        .join(word)
 }
 
 impl Examples {
@@ -127,9 +128,8 @@ impl Examples {
 
     /// The training examples of a known data set; never synthetic ones, which a posterior would take for real.
     fn known(id: &str, cache: &Path) -> Result<Self> {
-        let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
-        let explicit = match variable {
-            Some(folder) => (format!("${DATA_VARIABLE}"), PathBuf::from(folder)),
+        let explicit = match datasets::from_environment() {
+            Some(explicit) => explicit,
             None => {
                 datasets::fetch(id, cache)?;
                 ("--cache".to_owned(), cache.to_path_buf())
@@ -249,7 +249,13 @@ impl Examples {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The only data of a command that fits a network to them: `--data`, with targets.
+    pub(crate) fn supervised(word: &'a str, cache: &'a Path, options: &'a Options) -> Self {
+        let purpose = Purpose::Supervised;
+        Self { flag: "--data", word, cache, options, purpose, is_image: false, is_only: true }
+    }
+
     /// Refuses options of tables where there is no table.
     pub(crate) fn check_no_table(&self, found: &str) -> Result<()> {
         self.check(self.options.of_tables(), "a text table (CSV)", found)

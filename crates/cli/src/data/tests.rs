@@ -24,7 +24,7 @@ fn styles() -> Vec<Style> {
             for is_quoted in [false, true] {
                 for has_names in [false, true] {
                     for line_end in ["\n", "\r\n", "\r"] {
-                        // Commas for both cannot be told apart unless quoted, and a quote behind a blank is none.
+                        // Commas as separators and as decimals are ambiguous unless cells are quoted; a quote after a blank does not count.
                         let is_comma = separator.trim() == "," && decimal == Decimal::Comma;
                         let is_split = !is_quoted || separator == ", ";
                         if !(is_comma && is_split) {

@@ -29,7 +29,7 @@ pub use picture::GreyPictures;
 pub const FETCHED: [&str; 3] = ["fashion-mnist", IMAGENETTE, "mnist"];
 
 /// Names an explicit folder of data where the command line does not.
-pub(crate) const DATA_VARIABLE: &str = "DISTILL_DATA";
+const DATA_VARIABLE: &str = "DISTILL_DATA";
 /// Height and width of a picture of an IDX file.
 const SIDE: usize = 28;
 /// Seed of the drawn pictures.
@@ -204,6 +204,12 @@ pub fn fetch_for(id: &str, side: usize, cache: &Path) -> Result<PathBuf> {
         download::Fetched::All => Ok(folder),
         download::Fetched::OutOfReach(reason) => bail!("{id}: out of reach: {reason}"),
     }
+}
+
+/// The folder of data that the environment names, and its name for messages, as [`Places::explicit`] has them.
+pub(crate) fn from_environment() -> Option<(String, PathBuf)> {
+    let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
+    Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
 }
 
 fn dataset(

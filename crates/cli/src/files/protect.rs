@@ -79,7 +79,7 @@ fn real(path: &Path) -> PathBuf {
     }
 }
 
-/// Whether two names are one file, as hard links are too. Devices are nobody's property.
+/// Whether two names are one file, as hard links are too. Only regular files are compared.
 #[cfg(unix)]
 fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -227,12 +227,12 @@ fn what(name: &str) -> &'static str {
         "weight_mask" | "bias_mask" => PRUNED,
         "weight_orig" | "bias_orig" => PRUNED,
         "weight_g" | "weight_v" | "original0" | "original1" => {
-            "a weight that is computed from parts (weight normalisation); \
+            "a weight that is computed from parts (weight normalization); \
              torch.nn.utils.parametrize.remove_parametrizations makes it plain before saving"
         }
-        "weight_u" => "a spectral normalisation; remove it before saving",
+        "weight_u" => "a spectral normalization; remove it before saving",
         "running_mean" | "running_var" => {
-            "a batch normalisation; fold it into the layer before it, and save that"
+            "a batch normalization; fold it into the layer before it, and save that"
         }
         "kernel" | "kernel:0" | "bias:0" => {
             "Keras and JAX keep weights as (inputs, outputs) under this name; transposed and renamed to *.weight and \
@@ -308,7 +308,7 @@ mod tests {
             ("0.weight_mask", &[2, 3][..], "prune.remove"),
             ("0.weight_orig", &[2, 3], "prune.remove"),
             ("0.weight_g", &[2, 1], "remove_parametrizations"),
-            ("1.running_mean", &[3], "batch normalisation"),
+            ("1.running_mean", &[3], "batch normalization"),
             ("dense/kernel", &[2, 3], "only perceptrons"),
             ("dense.kernel", &[2, 3], "(inputs, outputs)"),
             ("a.b", &[2, 3], "only perceptrons"),

@@ -21,7 +21,7 @@ use crate::files::{note, read};
 
 pub(crate) use layers::Layers;
 pub(crate) use order::natural;
-pub(crate) use posterior::{PosteriorFile, carried_by, log_det, variances, write};
+pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
 pub(crate) use tensors::{numbers, parse, refuse_pickle};
 
 /// A network and its weights.

@@ -29,7 +29,7 @@ pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
         .map(|(name, group)| group.iter().map(|layer| format!("{name}.{}", layer.name)).collect())
         .unwrap_or_default();
     bail!(
-        "holds {} networks: {}; `distill posterior --layers {}` takes one of them, or save one alone",
+        "holds {} networks: {}; choose one with `distill posterior --layers {}`, or save one alone",
         groups.len(),
         listed.join(", "),
         example.join(",")

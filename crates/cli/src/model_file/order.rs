@@ -124,8 +124,8 @@ fn unclear(why: &str, examples: &[Vec<Layer>]) -> anyhow::Error {
     };
     let listed: Vec<String> = examples.iter().map(example).collect();
     anyhow!(
-        "the order of the layers is unclear: {why}; `distill posterior --layers` says it, such as {}; or number \
-         their names in their order",
+        "the order of the layers is unclear: {why}; set it with `distill posterior --layers`, for example {}; or \
+         number their names in their order",
         listed.join(" or ")
     )
 }

@@ -39,11 +39,16 @@ pub(crate) fn write(path: &Path, posterior: &AnyPosterior, origin: &Origin) -> R
     stream_whole(path, |file| Ok(posterior.write(origin, file)?))
 }
 
-/// log |Ψ|; an error where Ψ is not positive definite, or where that or a variance is beyond the numbers.
+/// Refuses a covariance that is not positive definite, or whose variances or log-determinant are not finite.
+pub(crate) fn check_proper(posterior: &AnyPosterior) -> Result<()> {
+    variances(posterior)?;
+    log_det(posterior).map(drop)
+}
+
+/// log |Ψ|; an error where Ψ is not positive definite, or where that is not finite.
 ///
 /// Keeps no factor of a dense Ψ: it is as large as Ψ.
 pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
-    variances(posterior)?;
     let log_det = match posterior {
         AnyPosterior::Full(p) => Cholesky::new(p.gaussian.covariance().matrix())?.log_det(),
         other => with_posterior!(other, p => p.gaussian.covariance().log_det()?),

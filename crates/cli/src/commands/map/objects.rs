@@ -1,6 +1,6 @@
 //! Objects that a map is applied to: a known data set, a folder of pictures, tensors or numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
@@ -9,8 +9,8 @@ use core_tensors::{Dataset, Targets};
 use crate::commands::UsageError;
 use crate::data::{Examples, Options, Purpose, Request};
 use crate::datasets::{
-    self, DATA_VARIABLE, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes,
-    pictures_by_class, pictures_of_folder,
+    self, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes, pictures_by_class,
+    pictures_of_folder,
 };
 use crate::files::note;
 
@@ -73,7 +73,7 @@ impl Source {
                     no_options()?;
                     Self::imagenette(reading).with_context(|| flag.to_owned())?
                 }
-                id if FETCHED.contains(&id) => Self::grey(id, &request)?,
+                id if FETCHED.contains(&id) => Self::known(id, &request)?,
                 _ => bail!(
                     "{flag}: expected a folder of images, a safetensors file, a text table (CSV) or one of {}, found \
                      no file {word}",
@@ -118,7 +118,7 @@ impl Source {
         Ok(Self { x: x.flatten_from(1)?, labels, values, why_none, shape, name })
     }
 
-    fn grey(id: &str, request: &Request) -> Result<Self> {
+    fn known(id: &str, request: &Request) -> Result<Self> {
         let examples = Examples::open(request)?;
         let (labels, shape) = (examples.classes()?, Some([1, 28, 28]));
         Ok(Self::with(examples.x, labels, shape, id.to_owned()))
@@ -133,8 +133,7 @@ impl Source {
     }
 
     fn imagenette(reading: &Reading) -> Result<Self> {
-        let variable = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty());
-        let explicit = variable.map(|folder| (format!("${DATA_VARIABLE}"), PathBuf::from(folder)));
+        let explicit = datasets::from_environment();
         if explicit.is_none() {
             // Drawn pictures are of no use to somebody who asked for these: where the archive that has this side is
             // out of reach, none are drawn.

@@ -1,7 +1,6 @@
 //! What a reproduction needs before its first run: a device, data sets, weights.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -10,7 +9,7 @@ use super::{Arguments, DeviceKind};
 use crate::datasets::bert::{BERT_BASE, Bert};
 use crate::datasets::tweets::{self, Texts};
 use crate::datasets::weights::{VGG19, Weights};
-use crate::datasets::{DATA_VARIABLE, IMAGENETTE, Pictures, Places};
+use crate::datasets::{IMAGENETTE, Pictures, Places, from_environment};
 use crate::experiment::Experiment;
 use crate::files::warn;
 use crate::session::{Scale, Session};
@@ -33,14 +32,8 @@ pub(super) fn load(
     experiments: &[&Experiment],
     device: Device,
 ) -> Result<Session> {
-    let from_variable = || {
-        let folder = std::env::var_os(DATA_VARIABLE).filter(|folder| !folder.is_empty())?;
-        Some((format!("${DATA_VARIABLE}"), PathBuf::from(folder)))
-    };
-    let explicit = match &arguments.data {
-        Some(folder) => Some(("--data".to_owned(), folder.clone())),
-        None => from_variable(),
-    };
+    let said = arguments.data.clone().map(|folder| ("--data".to_owned(), folder));
+    let explicit = said.or_else(from_environment);
     let places = Places { explicit, cache: arguments.cache.clone() };
     let mut notice = |line: String| warn(&line);
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
