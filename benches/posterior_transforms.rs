@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bayes_posterior::{
-    BlockDiagonal, Diagonal, Edit, Factors, Form, Full, Gaussian, Group, Kronecker, LowRank,
-    Pairing, Posterior, Prior, Rules, Structure, transform,
+    BlockDiagonal, Diagonal, Edit, EditOptions, Factors, Form, Full, Gaussian, Group, Kronecker,
+    LowRank, Posterior, Prior, Structure, UnitMatching, transform,
 };
 use core_tensors::kernels::Activation;
 use core_tensors::{Layout, Rng};
@@ -87,7 +87,7 @@ fn main() -> BenchResult {
             each_structure(network, *is_dense, Bench { group: &mut group, verb, edit: None })?;
         }
     }
-    let edit = Edit::RemoveLayer { layer: 2, pairing: Pairing::Identity };
+    let edit = Edit::RemoveLayer { layer: 2, matching: UnitMatching::Identity };
     let square = network(&[10, 50, 50, 1]);
     each_structure(
         &square,
@@ -138,13 +138,14 @@ impl Bench<'_, '_> {
             (Some(edit), _) => {
                 let posterior = Posterior::new(network.clone(), gaussian)?;
                 let plan = std::slice::from_ref(edit);
-                let rules = Rules::strict();
+                let options = EditOptions::strict();
                 self.group.bench_function(&id, |b| {
                     // The copy that an edit consumes is not part of its time.
                     b.iter_batched(
                         || posterior.clone(),
                         |copy| {
-                            black_box(transform(copy, plan, &rules)).map_err(|e| failure = Some(e))
+                            black_box(transform(copy, plan, &options))
+                                .map_err(|e| failure = Some(e))
                         },
                         BatchSize::PerIteration,
                     );

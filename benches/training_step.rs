@@ -36,9 +36,9 @@ fn step(
     let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w)?;
     let mut data = batch(m, n_features, &mut rng)?;
     if config.teacher_weight > 0.0 {
-        let scores: Vec<f32> = (0..m * CLASSES).map(|_| rng.normal() as f32).collect();
-        let scores = Tensor::from_vec(scores, (m, CLASSES), &Device::Cpu)?;
-        data = data.taught_by(m, |_| Ok(scores.clone()))?;
+        let logits: Vec<f32> = (0..m * CLASSES).map(|_| rng.normal() as f32).collect();
+        let logits = Tensor::from_vec(logits, (m, CLASSES), &Device::Cpu)?;
+        data = data.with_teacher(m, |_| Ok(logits.clone()))?;
     }
     let mut update = || -> losses::Result<Tensor> {
         let loss = distillation(&network.forward(&w, data.x())?, &data, &config)?;
@@ -55,7 +55,7 @@ fn step(
 }
 
 /// Registers the step of a mean-field inference on one batch, as the reference script has it: no biases, one draw a
-/// step, the prior N(0, I), 60 000 objects; one output is a regression with variance ½, so that its log-likelihood is
+/// step, the prior N(0, I), 60 000 examples; one output is a regression with variance ½, so that its log-likelihood is
 /// the mean squared error and a constant.
 fn bayesian_step(
     c: &mut Criterion,
@@ -83,9 +83,9 @@ fn bayesian_step(
         network: &network,
         likelihood,
         prior: VariationalPrior::Isotropic { precision: 1.0 },
-        n_objects: 60_000,
-        divergence_weight: 1.0,
-        estimator: Estimator::Reparametrisation,
+        n_examples: 60_000,
+        kl_weight: 1.0,
+        estimator: Estimator::Reparametrization,
     };
     let mut update = || inference.step(&mut q, &data, &mut rng);
     update()?;
@@ -96,18 +96,18 @@ fn bayesian_step(
     failure.map_or(Ok(()), Err)
 }
 
-/// Registers the step of the translator: the reference script's autoencoder with two decoders, random pictures.
+/// Registers the step of the translator: the reference script's autoencoder with two decoders, random images.
 fn translator_step(c: &mut Criterion) -> bayes_posterior::Result<()> {
     const BATCH: usize = 64;
     let mut rng = Rng::new(0);
     let network = TranslatorNetwork { n_pixels: 784, n_hidden: 200, n_latent: 64 };
     let w = network.init(&mut rng, &Device::Cpu)?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w)?;
-    let mut pictures = || {
-        let levels: Vec<f32> = (0..BATCH * 784).map(|_| rng.uniform() as f32).collect();
-        Tensor::from_vec(levels, (BATCH, 784), &Device::Cpu)
+    let mut images = || {
+        let intensities: Vec<f32> = (0..BATCH * 784).map(|_| rng.uniform() as f32).collect();
+        Tensor::from_vec(intensities, (BATCH, 784), &Device::Cpu)
     };
-    let (x, partner) = (pictures()?, pictures()?);
+    let (x, partner) = (images()?, images()?);
     let mut draws = Rng::new(1);
     let mut update = || -> bayes_posterior::Result<Tensor> {
         let loss = translation_loss(&network, &w, &x, &partner, &mut draws)?;
@@ -141,8 +141,8 @@ fn text_step(c: &mut Criterion) -> bayes_posterior::Result<()> {
     let labels = Tensor::from_vec(labels, BATCH, &Device::Cpu)?;
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 })?;
     let mut update = || -> losses::Result<Tensor> {
-        let scores = network.forward(&w, data.x())?;
-        let loss = distillation(&scores, &data, &Distillation::labels_only())?;
+        let logits = network.forward(&w, data.x())?;
+        let loss = distillation(&logits, &data, &Distillation::labels_only())?;
         adam.step(&loss.backward()?)?;
         Ok(loss)
     };

@@ -15,7 +15,7 @@ type TestResult = Result<(), Box<dyn Error>>;
 /// Bits of the parameters after three epochs.
 fn trained(seed: u64) -> Result<Vec<u64>, losses::Error> {
     let data = SyntheticClasses::new(&Device::Cpu)?;
-    let taught = data.train.clone().taught_by(100, |x| x.matmul(&data.weights))?;
+    let taught = data.train.clone().with_teacher(100, |x| x.matmul(&data.weights))?;
     let student = Mlp { widths: vec![10, 40, 3], activation: Activation::Relu, bias: true };
     let rng = Rng::new(seed);
     let w = student.init(&mut rng.split("start"), &Device::Cpu)?.trainable()?;
@@ -26,8 +26,8 @@ fn trained(seed: u64) -> Result<Vec<u64>, losses::Error> {
         &taught,
         &mut rng.split("batches"),
         |batch| {
-            let scores = student.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-            distillation(&scores, batch, &config).map_err(candle_core::Error::wrap)
+            let logits = student.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
+            distillation(&logits, batch, &config).map_err(candle_core::Error::wrap)
         },
         |_| Ok::<_, core_tensors::Error>(ControlFlow::Continue(())),
     )?;
@@ -51,7 +51,7 @@ fn the_same_seed_gives_the_same_bits_on_every_thread() -> TestResult {
 
 #[test]
 fn a_convolution_repeats_its_bits() -> TestResult {
-    let scores = || -> Result<Vec<f32>, Box<dyn Error>> {
+    let logits = || -> Result<Vec<f32>, Box<dyn Error>> {
         let mut rng = Rng::new(1);
         let network = Cnn::small();
         let w = network.init(&mut rng, &Device::Cpu)?;
@@ -59,6 +59,6 @@ fn a_convolution_repeats_its_bits() -> TestResult {
         let x = candle_core::Tensor::from_vec(pixels, (5, 784), &Device::Cpu)?;
         Ok(network.forward(&w, &x)?.flatten_all()?.to_vec1()?)
     };
-    assert_eq!(scores()?, scores()?);
+    assert_eq!(logits()?, logits()?);
     Ok(())
 }

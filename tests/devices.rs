@@ -32,8 +32,8 @@ fn the_gpu_computes_what_the_cpu_computes() -> TestResult {
         let mut adam = core_tensors::Adam::new(core_tensors::AdamConfig::pytorch(1e-2), &w)?;
         let mut values = Vec::new();
         for _ in 0..5 {
-            let scores = network.forward(&w, data.x())?;
-            let loss = distillation(&scores, &data, &Distillation::labels_only())?;
+            let logits = network.forward(&w, data.x())?;
+            let loss = distillation(&logits, &data, &Distillation::labels_only())?;
             adam.step(&loss.backward()?)?;
             values.push(loss.to_scalar()?);
         }

@@ -28,9 +28,9 @@ fn run(
         data,
         batches,
         |batch| {
-            let scores = student().forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
+            let logits = student().forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
             let config = Distillation::labels_only();
-            distillation(&scores, batch, &config).map_err(candle_core::Error::wrap)
+            distillation(&logits, batch, &config).map_err(candle_core::Error::wrap)
         },
         |_| Ok(ControlFlow::Continue(())),
     )

@@ -5,13 +5,13 @@ use models::Mlp;
 use crate::checks;
 use crate::edit::Edit;
 use crate::error::{Error, Result};
-use crate::pairing::Pairing;
+use crate::matching::UnitMatching;
 
 /// Edits from the structure of `teacher` to that of `student`: units go from the output side down, then the layers of
 /// `drop_layers`, from the output side down as well, with the identity as their pairing.
 ///
 /// `rank` gives the units of a layer of the *teacher*, those to go first in front (every unit once). Where units of
-/// neighbouring layers go, their common weight is integrated out if the layer nearer the output goes first, and
+/// neighboring layers go, their common weight is integrated out if the layer nearer the output goes first, and
 /// pinned otherwise: this order pins least.
 ///
 /// A dropped layer is first cut to the width of the layer below it. A student that is wider somewhere, or deeper,
@@ -39,7 +39,7 @@ pub fn align(
     }
     let mut dropped = drop_layers.to_vec();
     dropped.sort_unstable();
-    let remove = |&layer: &usize| Edit::RemoveLayer { layer, pairing: Pairing::Identity };
+    let remove = |&layer: &usize| Edit::RemoveLayer { layer, matching: UnitMatching::Identity };
     plan.extend(dropped.iter().rev().map(remove));
     Ok(plan)
 }

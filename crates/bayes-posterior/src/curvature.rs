@@ -1,4 +1,4 @@
-//! The generalised Gauss–Newton matrix of a perceptron, object by object: H = Σᵢ Jᵢᵀ Λᵢ Jᵢ.
+//! The generalized Gauss–Newton matrix of a perceptron, example by example: H = Σᵢ Jᵢᵀ Λᵢ Jᵢ.
 
 use candle_core::DType;
 use core_tensors::kernels::{Activation, features};
@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 /// Objects that are looked at together.
 const CHUNK: usize = 256;
 
-/// What a pass over some objects leaves for each layer.
+/// What a pass over some examples leaves for each layer.
 pub(crate) struct Chunk {
     /// z_{t−1} with a last column of ones where there are biases, (m, cols); one a layer.
     pub(crate) inputs: Vec<Mat<f64>>,
     /// For each output direction c and layer t: ∂(S_cᵀ f)/∂(sums of layer t), (m, n_t).
     pub(crate) gradients: Vec<Vec<Mat<f64>>>,
     /// f(x, w), (m, k).
-    pub(crate) scores: Mat<f64>,
-    /// Indices of the objects.
-    pub(crate) objects: std::ops::Range<usize>,
+    pub(crate) logits: Mat<f64>,
+    /// Indices of the examples.
+    pub(crate) examples: std::ops::Range<usize>,
 }
 
 /// Which directions of the output are pulled back.
@@ -66,14 +66,14 @@ impl<'a> Pass<'a> {
         Self::new(network, &w.to_vec()?)
     }
 
-    /// Visits all objects in their order.
+    /// Visits all examples in their order.
     pub(crate) fn visit(
         &self,
         data: &Dataset,
         directions: Directions,
         mut visit: impl FnMut(&Chunk) -> Result<()>,
     ) -> Result<()> {
-        let n = data.n_objects();
+        let n = data.n_examples();
         for start in (0..n).step_by(CHUNK) {
             let end = n.min(start + CHUNK);
             let x = features(&data.x().narrow(0, start, end - start)?)?.flatten_from(1)?;
@@ -92,7 +92,7 @@ impl<'a> Pass<'a> {
         &self,
         x: Mat<f64>,
         directions: Directions,
-        objects: std::ops::Range<usize>,
+        examples: std::ops::Range<usize>,
     ) -> Result<Chunk> {
         let (mut inputs, mut slopes, mut z) = (Vec::new(), Vec::new(), x);
         let depth = self.blocks.len();
@@ -125,48 +125,48 @@ impl<'a> Pass<'a> {
             gradients
         };
         let gradients = output_directions(z.as_ref(), directions).into_iter().map(pulled).collect();
-        Ok(Chunk { inputs, gradients, scores: z, objects })
+        Ok(Chunk { inputs, gradients, logits: z, examples })
     }
 }
 
 impl Chunk {
-    /// The gradient of one direction for one object, (p,).
-    pub(crate) fn row(&self, direction: usize, object: usize, out: &mut [f64]) {
+    /// The gradient of one direction for one example, (p,).
+    pub(crate) fn row(&self, direction: usize, example: usize, out: &mut [f64]) {
         let mut at = 0;
         for (a, g) in self.inputs.iter().zip(&self.gradients[direction]) {
             let (n, cols) = (g.ncols(), a.ncols());
             for i in 0..n {
-                let gradient = g[(object, i)];
+                let gradient = g[(example, i)];
                 let row = &mut out[at..at + cols];
-                row.iter_mut().enumerate().for_each(|(j, o)| *o = gradient * a[(object, j)]);
+                row.iter_mut().enumerate().for_each(|(j, o)| *o = gradient * a[(example, j)]);
                 at += cols;
             }
         }
     }
 
-    /// Σ_i log p(yᵢ | fᵢ) over the objects of the chunk.
+    /// Σ_i log p(yᵢ | fᵢ) over the examples of the chunk.
     pub(crate) fn log_likelihood(&self, targets: &Targets, likelihood: Likelihood) -> Result<f64> {
-        let (m, k) = (self.scores.nrows(), self.scores.ncols());
+        let (m, k) = (self.logits.nrows(), self.logits.ncols());
         match (likelihood, targets) {
             (Likelihood::Categorical, Targets::Classes { labels, .. }) => {
-                let labels = labels.narrow(0, self.objects.start, m)?;
+                let labels = labels.narrow(0, self.examples.start, m)?;
                 let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?;
                 if let Some(label) = labels.iter().find(|&&label| label as usize >= k) {
                     return Err(Error::mismatch("label of an object", format!("below {k}"), label));
                 }
                 let row = |i: usize| {
-                    self.scores[(i, labels[i] as usize)] - log_sum_exp(self.scores.as_ref(), i)
+                    self.logits[(i, labels[i] as usize)] - log_sum_exp(self.logits.as_ref(), i)
                 };
                 Ok((0..m).map(row).sum())
             }
             (Likelihood::Normal { variance }, Targets::Values(values)) => {
-                let values = values.narrow(0, self.objects.start, m)?.to_dtype(DType::F64)?;
+                let values = values.narrow(0, self.examples.start, m)?.to_dtype(DType::F64)?;
                 let values: Vec<f64> = values.flatten_all()?.to_vec1()?;
                 if values.len() != m * k {
                     return Err(Error::mismatch("numbers of a target", k, values.len() / m.max(1)));
                 }
                 let term = |a: usize| {
-                    let gap = values[a] - self.scores[(a / k, a % k)];
+                    let gap = values[a] - self.logits[(a / k, a % k)];
                     -0.5 * (gap * gap / variance + (std::f64::consts::TAU * variance).ln())
                 };
                 Ok((0..m * k).map(term).sum())
@@ -181,9 +181,9 @@ impl Chunk {
     }
 }
 
-/// For each direction c its value at each object, (m, k).
-fn output_directions(scores: MatRef<f64>, directions: Directions) -> Vec<Mat<f64>> {
-    let (m, k) = (scores.nrows(), scores.ncols());
+/// For each direction c its value at each example, (m, k).
+fn output_directions(logits: MatRef<f64>, directions: Directions) -> Vec<Mat<f64>> {
+    let (m, k) = (logits.nrows(), logits.ncols());
     let unit = |scale: f64| {
         (0..k).map(|c| Mat::from_fn(m, k, |_, j| if j == c { scale } else { 0.0 })).collect()
     };
@@ -193,8 +193,8 @@ fn output_directions(scores: MatRef<f64>, directions: Directions) -> Vec<Mat<f64
         Directions::Curvature(Likelihood::Normal { variance }) => unit(1.0 / variance.sqrt()),
         // S_jc = √p_c (δ_jc − p_j), for which S Sᵀ = diag p − p pᵀ.
         Directions::Curvature(Likelihood::Categorical) => {
-            let norm: Vec<f64> = (0..m).map(|i| log_sum_exp(scores, i)).collect();
-            let p = Mat::from_fn(m, k, |i, j| (scores[(i, j)] - norm[i]).exp());
+            let norm: Vec<f64> = (0..m).map(|i| log_sum_exp(logits, i)).collect();
+            let p = Mat::from_fn(m, k, |i, j| (logits[(i, j)] - norm[i]).exp());
             let entry = |i: usize, j: usize, c: usize| {
                 p[(i, c)].sqrt() * (if j == c { 1.0 } else { 0.0 } - p[(i, j)])
             };
@@ -203,8 +203,8 @@ fn output_directions(scores: MatRef<f64>, directions: Directions) -> Vec<Mat<f64
     }
 }
 
-fn log_sum_exp(scores: MatRef<f64>, i: usize) -> f64 {
-    let row = scores.row(i);
+fn log_sum_exp(logits: MatRef<f64>, i: usize) -> f64 {
+    let row = logits.row(i);
     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     largest + row.iter().map(|s| (s - largest).exp()).sum::<f64>().ln()
 }

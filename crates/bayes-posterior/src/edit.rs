@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
 use crate::kronecker::Kronecker;
 use crate::kronecker_eigen::{Damping, KroneckerEigen};
-use crate::pairing::{Pairing, pair};
+use crate::matching::{UnitMatching, pair};
 use crate::structure::{Covariance, Pin, Structure};
 
 /// One step from a network to a smaller one. Layers count from 1, units from 0; both are those of the network that
@@ -28,13 +28,13 @@ pub enum Edit {
         /// t, 1 < t < T (t = 1 where inputs lie in the activation's range); n_t = n_{t−1}.
         layer: usize,
         /// Which unit of layer t − 1 feeds which unit of layer t.
-        pairing: Pairing,
+        matching: UnitMatching,
     },
 }
 
 /// How a removed unit's incoming weights and bias are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum Removal {
     /// Outgoing weights are pinned at 0, incoming ones are integrated out, as nothing depends on them any more.
     Marginal,
     /// Outgoing and incoming weights and the bias are all pinned at 0: formula (5) of paper 001 to the letter.
@@ -43,9 +43,9 @@ pub enum Reading {
 
 /// How edits are read, and what is known or waived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct EditOptions {
     /// Of theorem 1.
-    pub reading: Reading,
+    pub removal: Removal,
     /// No input is below 0, so that the first layer may go: act(x) = x there.
     pub nonnegative_inputs: bool,
     /// A layer may go although act(act(z)) ≠ act(z); the result remembers it.
@@ -83,10 +83,10 @@ pub struct Pinned {
     pub squared_values: f64,
 }
 
-impl Rules {
+impl EditOptions {
     /// Theorem 1 by its meaning, nothing known, nothing waived.
     pub fn strict() -> Self {
-        Self { reading: Reading::Marginal, nonnegative_inputs: false, allow_inexact: false }
+        Self { removal: Removal::Marginal, nonnegative_inputs: false, allow_inexact: false }
     }
 }
 
@@ -129,22 +129,22 @@ impl<S: Covariance> Posterior<S> {
 /// with act(act(z)) = act(z) the layer passes z on, in the order P, so U_{t+1} ← U_{t+1} P.
 ///
 /// Source: Grabovoy & Strijov (2021), theorems 1 and 2, in the reading of the later article: the formula in print
-/// pins the incoming row as well ([`Reading::ConditionAll`]), and its count of removed numbers 2 n_t stands for
+/// pins the incoming row as well ([`Removal::ConditionAll`]), and its count of removed numbers 2 n_t stands for
 /// n_{t−1} + n_{t+1}.
 pub fn transform<S: Structure>(
     posterior: Posterior<S>,
     plan: &[Edit],
-    rules: &Rules,
+    options: &EditOptions,
 ) -> Result<Transformed<S>> {
     let mut transformed = Transformed { posterior, pins: Vec::with_capacity(plan.len()) };
     for edit in plan {
         let (posterior, pinned) = match edit {
             Edit::RemoveUnits { layer, units } => {
-                remove_units(&transformed.posterior, *layer, units, rules.reading)?
+                remove_units(&transformed.posterior, *layer, units, options.removal)?
             }
-            Edit::RemoveLayer { layer, pairing } => {
-                let is_exact = check_layer(&transformed.posterior.network, *layer, rules)?;
-                let order = pair(&transformed.posterior.gaussian, *layer - 1, *pairing)?;
+            Edit::RemoveLayer { layer, matching } => {
+                let is_exact = check_layer(&transformed.posterior.network, *layer, options)?;
+                let order = pair(&transformed.posterior.gaussian, *layer - 1, *matching)?;
                 remove_layer(&transformed.posterior, *layer, &order, is_exact)?
             }
         };
@@ -162,25 +162,25 @@ pub fn transform<S: Structure>(
 pub fn transform_kronecker(
     posterior: &Posterior<KroneckerEigen>,
     plan: &[Edit],
-    rules: &Rules,
+    options: &EditOptions,
     damping: Damping,
 ) -> Result<Transformed<Kronecker>> {
     damping.check()?;
     let prior = posterior.to_kronecker(Damping::Prior)?;
     let mut transformed = Transformed { posterior: prior, pins: Vec::with_capacity(plan.len()) };
     let mut mover = match damping {
-        Damping::Prior => return transform(transformed.posterior, plan, rules),
+        Damping::Prior => return transform(transformed.posterior, plan, options),
         Damping::Numerical { .. } => posterior.to_kronecker(damping)?,
     };
     for edit in plan {
         let ((next, pinned), (moved, _)) = match edit {
             Edit::RemoveUnits { layer, units } => (
-                remove_units(&transformed.posterior, *layer, units, rules.reading)?,
-                remove_units(&mover, *layer, units, rules.reading)?,
+                remove_units(&transformed.posterior, *layer, units, options.removal)?,
+                remove_units(&mover, *layer, units, options.removal)?,
             ),
-            Edit::RemoveLayer { layer, pairing } => {
-                let is_exact = check_layer(&mover.network, *layer, rules)?;
-                let order = pair(&transformed.posterior.gaussian, *layer - 1, *pairing)?;
+            Edit::RemoveLayer { layer, matching } => {
+                let is_exact = check_layer(&mover.network, *layer, options)?;
+                let order = pair(&transformed.posterior.gaussian, *layer - 1, *matching)?;
                 (
                     remove_layer(&transformed.posterior, *layer, &order, is_exact)?,
                     remove_layer(&mover, *layer, &order, is_exact)?,
@@ -202,7 +202,7 @@ fn remove_units<S: Structure>(
     posterior: &Posterior<S>,
     layer: usize,
     units: &[usize],
-    reading: Reading,
+    removal: Removal,
 ) -> Result<(Posterior<S>, Pinned)> {
     check_units(&posterior.network, layer, units)?;
     let outgoing = Slice::Cols { block: layer, cols: units.to_vec() };
@@ -211,11 +211,11 @@ fn remove_units<S: Structure>(
     let zeros = |slice: &Slice| -> Result<Vec<f64>> {
         Ok(vec![0.0; gaussian.layout().split(slice)?.0.len()])
     };
-    let (left, density) = match reading {
-        Reading::Marginal => {
+    let (left, density) = match removal {
+        Removal::Marginal => {
             gaussian.condition_and_drop(&outgoing, &zeros(&outgoing)?, &incoming)?
         }
-        Reading::ConditionAll => {
+        Removal::ConditionAll => {
             let (half, first) = gaussian.condition(&outgoing, &zeros(&outgoing)?)?;
             let (whole, second) = half.condition(&incoming, &zeros(&incoming)?)?;
             (whole, first.and(second))
@@ -290,7 +290,7 @@ pub(crate) fn check_units(network: &Mlp, layer: usize, units: &[usize]) -> Resul
 }
 
 /// Refuses a layer that cannot go; whether the function stays what it is.
-fn check_layer(network: &Mlp, layer: usize, rules: &Rules) -> Result<bool> {
+fn check_layer(network: &Mlp, layer: usize, options: &EditOptions) -> Result<bool> {
     checks::network(network)?;
     let edit = || format!("removing layer {layer} of {:?}", network.widths);
     let refuse = |reason: String| Err(Error::Refused { edit: edit(), reason });
@@ -314,7 +314,7 @@ fn check_layer(network: &Mlp, layer: usize, rules: &Rules) -> Result<bool> {
     }
     let is_linear = network.activation == Activation::Identity;
     if layer == 1 {
-        return match rules.nonnegative_inputs || is_linear {
+        return match options.nonnegative_inputs || is_linear {
             true => Ok(true),
             false => refuse(
                 "the first layer passes its inputs on only where none is negative; \
@@ -325,7 +325,7 @@ fn check_layer(network: &Mlp, layer: usize, rules: &Rules) -> Result<bool> {
     }
     match network.activation {
         Activation::Identity | Activation::Relu => Ok(true),
-        Activation::LeakyRelu { .. } if rules.allow_inexact => Ok(false),
+        Activation::LeakyRelu { .. } if options.allow_inexact => Ok(false),
         Activation::LeakyRelu { slope } => refuse(format!(
             "a leaky ReLU applied twice is another function (slope {slope} becomes {}); \
              allow the edit to be inexact, or use a network with ReLU",

@@ -3,9 +3,9 @@
 use core_tensors::Rng;
 
 use crate::checks;
-use crate::edit::{Edit, Pinned, Posterior, Rules, check_units, transform};
+use crate::edit::{Edit, EditOptions, Pinned, Posterior, check_units, transform};
 use crate::error::{Error, Result};
-use crate::order::{Order, Ranked, Subject, rank};
+use crate::order::{PruningCriterion, Subject, UnitScore, rank};
 use crate::structure::Structure;
 
 /// log p(D | smaller) − log p(D | bigger) of an edit, under the prior N(0, I/a) of the bigger network.
@@ -45,7 +45,7 @@ pub struct PathStep {
 pub fn removal_path<S: Structure>(
     posterior: &Posterior<S>,
     layer: usize,
-    order: Order,
+    order: PruningCriterion,
     data: Option<(&core_tensors::Dataset, &losses::Likelihood)>,
     sizes: &[usize],
     prior_precision: f64,
@@ -71,7 +71,7 @@ pub fn removal_path<S: Structure>(
 pub fn follow_path<S: Structure, E: From<Error>>(
     posterior: Posterior<S>,
     layer: usize,
-    ranked: &[Ranked],
+    ranked: &[UnitScore],
     sizes: &[usize],
     prior_precision: f64,
     mut visit: impl FnMut(&Posterior<S>, PathStep) -> std::result::Result<(), E>,
@@ -98,7 +98,7 @@ pub fn follow_path<S: Structure, E: From<Error>>(
         let units: Vec<usize> = places.map(|(place, _)| place).collect();
         if !units.is_empty() {
             let plan = [Edit::RemoveUnits { layer, units }];
-            let result = transform(current, &plan, &Rules::strict())?;
+            let result = transform(current, &plan, &EditOptions::strict())?;
             for pinned in &result.pins {
                 log_evidence += log_evidence_change(pinned, prior_precision)?;
                 cost += pinned.density.cost();

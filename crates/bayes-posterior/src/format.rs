@@ -14,9 +14,9 @@
 //! | `parent` | SHA-256 of the file this one was made from, in hexadecimal digits, or null |
 //! | `inexact` | whether a condition of a theorem was waived |
 //! | `task` | `classification` or `regression`, or null |
-//! | `noise_variance`, `prior_precision`, `n_objects` | what evidence is computed from, or null |
+//! | `noise_variance`, `prior_precision`, `n_examples` | what evidence is computed from, or null |
 //! | `damping` | of `kronecker` made from `kronecker_eigen`: `"prior"`, or `{"numerical": {"epsilon": ε}}` where the mean was carried by G ⊗ (A + ε) |
-//! | `log_likelihood` | Σ log p(y \| x, m) over those objects at the mean m of this file, or null: an edit moves m |
+//! | `log_likelihood` | Σ log p(y \| x, m) over those examples at the mean m of this file, or null: an edit moves m |
 //!
 //! Widths are 2 to 4097 numbers, each at least 1. What is unknown to this version is ignored.
 //!
@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
 use crate::diagonal::Diagonal;
-use crate::edit::{Edit, Pinned, Posterior, Rules, transform, transform_kronecker};
+use crate::edit::{Edit, EditOptions, Pinned, Posterior, transform, transform_kronecker};
 use crate::error::{Error, Result, shown};
 use crate::full::Full;
 use crate::kronecker::Kronecker;
@@ -127,7 +127,7 @@ macro_rules! with_structure {
 
 /// What the posterior was computed from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct Provenance {
     /// What the outputs are.
     #[serde(default)]
     pub task: Option<Task>,
@@ -137,11 +137,12 @@ pub struct Origin {
     /// Precision of the isotropic prior N(0, 1/a) of the network that was edited first.
     #[serde(default)]
     pub prior_precision: Option<f64>,
-    /// N: objects behind the posterior.
+    /// N: examples behind the posterior.
     #[serde(default)]
-    pub n_objects: Option<usize>,
-    /// Σᵢ log p(yᵢ | xᵢ, m) over those objects, m the mean beside which this stands: none after an edit, which moves it
-    /// ([`Origin::of_student`]).
+    #[serde(alias = "n_objects")]
+    pub n_examples: Option<usize>,
+    /// Σᵢ log p(yᵢ | xᵢ, m) over those examples, m the mean beside which this stands: none after an edit, which moves it
+    /// ([`Provenance::of_student`]).
     #[serde(default)]
     pub log_likelihood: Option<f64>,
     /// What carried the mean where exact Kronecker curvature was edited.
@@ -162,7 +163,7 @@ pub enum Task {
     Regression,
 }
 
-/// What the metadata say beside the [`Origin`].
+/// What the metadata say beside the [`Provenance`].
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -180,12 +181,12 @@ struct Header {
     inexact: bool,
 }
 
-impl Origin {
+impl Provenance {
     /// What is said of a smaller network that edits made of this one: `parent` is the SHA-256 of this one's file in
     /// hexadecimal digits, `damping` what carried the mean, or none where nothing new did.
     ///
     /// The log-likelihood is dropped: it belongs to the mean that the edits moved. Task, noise, prior and number of
-    /// objects stay.
+    /// examples stay.
     pub fn of_student(self, parent: String, damping: Option<Damping>) -> Self {
         Self {
             log_likelihood: None,
@@ -204,8 +205,8 @@ impl Origin {
         }
         self.log_likelihood.map_or(Ok(()), |value| checks::finite("`log_likelihood`", value))?;
         self.damping.map_or(Ok(()), Damping::check)?;
-        if self.n_objects == Some(0) {
-            return Err(Error::mismatch("`n_objects`", "at least 1, or null", 0));
+        if self.n_examples == Some(0) {
+            return Err(Error::mismatch("`n_examples`", "at least 1, or null", 0));
         }
         match &self.parent {
             Some(parent) if !is_hash(parent) => {
@@ -247,7 +248,7 @@ impl AnyPosterior {
     pub fn transform(
         self,
         plan: &[Edit],
-        rules: &Rules,
+        options: &EditOptions,
         damping: Damping,
     ) -> Result<(Self, Vec<Pinned>)> {
         macro_rules! transformed {
@@ -257,21 +258,21 @@ impl AnyPosterior {
             }};
         }
         Ok(match self {
-            Self::Diagonal(p) => transformed!(Diagonal, transform(p, plan, rules)),
-            Self::Block(p) => transformed!(Block, transform(p, plan, rules)),
-            Self::Kronecker(p) => transformed!(Kronecker, transform(p, plan, rules)),
+            Self::Diagonal(p) => transformed!(Diagonal, transform(p, plan, options)),
+            Self::Block(p) => transformed!(Block, transform(p, plan, options)),
+            Self::Kronecker(p) => transformed!(Kronecker, transform(p, plan, options)),
             Self::KroneckerEigen(p) => {
-                transformed!(Kronecker, transform_kronecker(&p, plan, rules, damping))
+                transformed!(Kronecker, transform_kronecker(&p, plan, options, damping))
             }
-            Self::LowRank(p) => transformed!(LowRank, transform(p, plan, rules)),
-            Self::Full(p) => transformed!(Full, transform(p, plan, rules)),
+            Self::LowRank(p) => transformed!(LowRank, transform(p, plan, options)),
+            Self::Full(p) => transformed!(Full, transform(p, plan, options)),
         })
     }
 
     /// The posterior as a safetensors file, in the format that [`crate::format`] documents.
-    pub fn to_bytes(&self, origin: &Origin) -> Result<Vec<u8>> {
+    pub fn to_bytes(&self, provenance: &Provenance) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.write(origin, &mut bytes)?;
+        self.write(provenance, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -279,18 +280,18 @@ impl AnyPosterior {
     ///
     /// Before the first byte it refuses a number that is not finite, by tensor and place, and an origin or a network that
     /// could not be read back.
-    pub fn write(&self, origin: &Origin, to: &mut dyn Write) -> Result<()> {
+    pub fn write(&self, provenance: &Provenance, to: &mut dyn Write) -> Result<()> {
         let blocks = match self {
             Self::Block(posterior) => Some(posterior.gaussian.covariance().group()),
             _ => None,
         };
-        with_posterior!(self, p => write::write(p, blocks, origin, to))
+        with_posterior!(self, p => write::write(p, blocks, provenance, to))
     }
 
     /// Reads what [`AnyPosterior::to_bytes`], or another program by the same format, wrote.
     ///
     /// Memory beside `bytes` stays near their size, whatever sizes they declare.
-    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Origin)> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Provenance)> {
         read::read(bytes)
     }
 }

@@ -36,11 +36,11 @@ impl Full {
         }
         let mut full = Self::trusted(covariance);
         full.check_numbers_of(name)?;
-        let deviations: Vec<f64> = (0..p).map(|i| full.covariance[(i, i)].sqrt()).collect();
+        let stds: Vec<f64> = (0..p).map(|i| full.covariance[(i, i)].sqrt()).collect();
         for j in 0..p {
             for i in 0..j {
                 let (a, b) = (full.covariance[(i, j)], full.covariance[(j, i)]);
-                let size = deviations[i] * deviations[j];
+                let size = stds[i] * stds[j];
                 let is_mirrored = (a - b).abs() <= ASYMMETRY * size.max(a.abs());
                 if !is_mirrored {
                     let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
@@ -119,7 +119,7 @@ impl Full {
     }
 }
 
-/// Entries that mirror one another may differ by so much of the deviations' product: rounding of whoever wrote them.
+/// Entries that mirror one another may differ by so much of the standard deviations' product: rounding of whoever wrote them.
 const ASYMMETRY: f64 = 1e-9;
 
 impl Covariance for Full {

@@ -33,7 +33,7 @@ pub struct LayerCurvature {
 ///
 /// With G = Q_G diag(g) Q_Gᵀ and A = Q_A diag(a) Q_Aᵀ everything is a sum over hᵢⱼ = gᵢ aⱼ + δ:
 /// Ψ_t = (Q_G ⊗ Q_A) diag(1/hᵢⱼ) (Q_G ⊗ Q_A)ᵀ. It is no Kronecker product, so an edit needs the nearest pair of
-/// factors, [`crate::Posterior::to_kronecker`]; evidence, draws, variances, predictions and scores need none.
+/// factors, [`crate::Posterior::to_kronecker`]; evidence, draws, variances, predictions and logits need none.
 ///
 /// Source: George et al. (2018), section 3; Daxberger et al. (2021), whose `KronDecomposed` this is.
 #[derive(Clone, Debug)]

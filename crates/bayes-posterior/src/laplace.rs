@@ -68,7 +68,7 @@ pub fn laplace(
         checks::positive("noise variance", *variance)?;
     }
     checks::network(network)?;
-    checks::some_examples(data.n_objects())?;
+    checks::some_examples(data.n_examples())?;
     let w = weights.to_vec()?;
     checks::all_finite("weight", &w)?;
     let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
@@ -125,7 +125,7 @@ pub(crate) fn curvature_diagonal(
     data: &Dataset,
     likelihood: &Likelihood,
 ) -> Result<Vec<f64>> {
-    checks::some_examples(data.n_objects())?;
+    checks::some_examples(data.n_examples())?;
     let run = Run { network, pass: Pass::new(network, w)?, data, likelihood: *likelihood };
     Ok(run.diagonal()?.0)
 }
@@ -175,7 +175,7 @@ impl Run<'_> {
             }
             Ok(())
         })?;
-        let m = self.data.n_objects() as f64;
+        let m = self.data.n_examples() as f64;
         let layer = |(g, a): (Mat<f64>, Mat<f64>)| {
             let a = a * faer::Scale(1.0 / m);
             let (rows, columns) = (Spectrum::of(g.as_ref())?, Spectrum::of(a.as_ref())?);
@@ -202,7 +202,7 @@ impl Run<'_> {
             );
             Ok(())
         })?;
-        // The factorisation reads the lower triangle alone.
+        // The factorization reads the lower triangle alone.
         Ok((h, fit))
     }
 
@@ -267,9 +267,9 @@ fn add_diagonal(chunk: &Chunk, blocks: &mut [Mat<f64>]) {
     }
 }
 
-/// Gradients of every direction of every object as columns, (p, m k).
+/// Gradients of every direction of every example as columns, (p, m k).
 fn jacobian(chunk: &Chunk, p: usize) -> Mat<f64> {
-    let (m, k) = (chunk.scores.nrows(), chunk.gradients.len());
+    let (m, k) = (chunk.logits.nrows(), chunk.gradients.len());
     let mut columns = vec![0.0; p * m * k];
     for (a, out) in columns.chunks_exact_mut(p).enumerate() {
         chunk.row(a % k, a / k, out);

@@ -15,7 +15,7 @@
 //!
 //! - Removing unit j of layer t *conditions* its outgoing column of U_{t+1} on 0 and *integrates out* its incoming row
 //!   of U_t: the first makes the networks equal, after which nothing depends on the second. The printed formula of
-//!   paper 001, which conditions both, is [`Reading::ConditionAll`].
+//!   paper 001, which conditions both, is [`Removal::ConditionAll`].
 //! - Removing layer t pins U_t at a permutation. It needs a square U_t and act(act(z)) = act(z).
 //! - Under [`Diagonal`] conditioning is selection; theorem 1 moves kept parameters under the other structures, and
 //!   theorem 2 only where layers are correlated ([`LowRank`], [`Full`]).
@@ -23,7 +23,7 @@
 //! - A teacher's posterior as the student's prior on the *same* data counts these data twice.
 //!
 //! ```
-//! use bayes_posterior::{Diagonal, Gaussian, Posterior, Rules, align, transform};
+//! use bayes_posterior::{Diagonal, Gaussian, Posterior, EditOptions, align, transform};
 //! use core_tensors::kernels::Activation;
 //! use models::{Architecture, Mlp};
 //! # fn main() -> bayes_posterior::Result<()> {
@@ -38,7 +38,7 @@
 //!
 //! // Cut layer 1 to the width of layer 2, the last units first, then drop layer 2.
 //! let plan = align(&teacher, &student, &[2], |layer| Ok((0..teacher.widths[layer]).rev().collect()))?;
-//! let carried = transform(Posterior::new(teacher, gaussian)?, &plan, &Rules::strict())?;
+//! let carried = transform(Posterior::new(teacher, gaussian)?, &plan, &EditOptions::strict())?;
 //! assert_eq!(carried.posterior.network, student);
 //! assert_eq!(carried.posterior.kept, [vec![0, 1, 2, 3], vec![0, 1, 2], vec![0, 1]]);
 //! // carried.posterior.gaussian is now a prior for the student.
@@ -63,8 +63,8 @@ mod kronecker;
 mod kronecker_eigen;
 mod laplace;
 mod low_rank;
+mod matching;
 mod order;
-mod pairing;
 mod predictive;
 mod structure;
 mod variational;
@@ -74,19 +74,19 @@ pub use block_diagonal::{BlockDiagonal, Group};
 pub use diagonal::Diagonal;
 pub use divergence::{Divergence, Prior};
 pub use edit::{
-    Edit, Pinned, Posterior, Reading, Rules, Transformed, transform, transform_kronecker,
+    Edit, EditOptions, Pinned, Posterior, Removal, Transformed, transform, transform_kronecker,
 };
 pub use error::{Error, Result};
 pub use evidence::{PathStep, follow_path, log_evidence_change, removal_path};
-pub use format::{AnyPosterior, Origin, Task};
+pub use format::{AnyPosterior, Provenance, Task};
 pub use full::Full;
 pub use gaussian::Gaussian;
 pub use kronecker::{Factors, Kronecker};
 pub use kronecker_eigen::{Damping, KroneckerEigen, LayerCurvature, Spectrum};
 pub use laplace::{Curvature, Laplace, laplace};
 pub use low_rank::{Form, LowRank};
-pub use order::{Order, Ranked, Subject, rank};
-pub use pairing::Pairing;
-pub use predictive::{Predictive, monte_carlo, probit};
+pub use matching::UnitMatching;
+pub use order::{PruningCriterion, Subject, UnitScore, rank};
+pub use predictive::{Predictive, linearized_predictive, monte_carlo};
 pub use structure::{Conditioned, Covariance, Pin, Structure};
-pub use variational::{Bound, DivergenceFrom, Estimator, Inference, VariationalPrior, to_gaussian};
+pub use variational::{DivergenceFrom, Elbo, Estimator, Inference, VariationalPrior, to_gaussian};

@@ -17,7 +17,7 @@ use crate::structure::Covariance;
 /// Unless a rule says otherwise, a unit's score is the sum over its outgoing weights w (column j of U_{t+1}), and the
 /// unit of the smallest score goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum PruningCriterion {
     /// Uniformly at random, as the papers did; the score is the place in the order.
     Random,
     /// ½ hᵢᵢ wᵢ² with h the Gauss–Newton curvature on the data, or where there are none the posterior's precision
@@ -66,14 +66,14 @@ pub struct Subject<'a, S> {
 
 /// A unit and its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ranked {
+pub struct UnitScore {
     /// Index of the unit in its layer, from 0.
     pub unit: usize,
     /// What the rule gives it; units come in rising order.
     pub score: f64,
 }
 
-impl Order {
+impl PruningCriterion {
     /// Every rule.
     pub const ALL: [Self; 9] = [
         Self::Random,
@@ -104,13 +104,13 @@ impl Order {
 }
 
 impl<S: Covariance> Subject<'_, S> {
-    fn posterior(&self, order: Order) -> Result<&Gaussian<S>> {
+    fn posterior(&self, order: PruningCriterion) -> Result<&Gaussian<S>> {
         let rule = order.name();
         self.posterior
             .ok_or(Error::Missing { rule, needs: "a posterior; make one from the trained network" })
     }
 
-    fn data(&self, order: Order) -> Result<(&Dataset, &Likelihood)> {
+    fn data(&self, order: PruningCriterion) -> Result<(&Dataset, &Likelihood)> {
         let rule = order.name();
         self.data.ok_or(Error::Missing { rule, needs: "data to run the network on" })
     }
@@ -129,16 +129,16 @@ impl<S: Covariance> Subject<'_, S> {
     }
 }
 
-/// The units of a hidden layer (from 1), the one to go first in front. `rng` is drawn from by [`Order::Random`] alone.
+/// The units of a hidden layer (from 1), the one to go first in front. `rng` is drawn from by [`PruningCriterion::Random`] alone.
 ///
 /// A rule that reads the covariance refuses one that is not positive definite with [`Error::Indefinite`], and any rule
 /// a score that overflows f64.
 pub fn rank<S: Covariance>(
-    order: Order,
+    order: PruningCriterion,
     subject: &Subject<S>,
     layer: usize,
     rng: &mut Rng,
-) -> Result<Vec<Ranked>> {
+) -> Result<Vec<UnitScore>> {
     check_units(subject.network, layer, &[])?;
     let p = subject.network.layout().n_parameters();
     checks::length("weights of a network", p, subject.weights.len())?;
@@ -150,38 +150,40 @@ pub fn rank<S: Covariance>(
     }
     let w = subject.weights;
     let scores = match order {
-        Order::Random => {
+        PruningCriterion::Random => {
             let places = rng.permutation(subject.network.widths[layer]).into_iter().enumerate();
-            return Ok(places.map(|(place, unit)| Ranked { unit, score: place as f64 }).collect());
+            return Ok(places
+                .map(|(place, unit)| UnitScore { unit, score: place as f64 })
+                .collect());
         }
-        Order::Magnitude => subject.summed(layer, |i| w[i].abs()),
-        Order::OptimalBrainDamage => {
+        PruningCriterion::Magnitude => subject.summed(layer, |i| w[i].abs()),
+        PruningCriterion::OptimalBrainDamage => {
             let h = curvature(subject)?;
             subject.summed(layer, |i| 0.5 * h[i] * w[i] * w[i])
         }
-        Order::Density => {
+        PruningCriterion::Density => {
             let v = variances(subject.posterior(order)?)?;
             subject.summed(layer, |i| 0.5 * w[i] * w[i] / v[i])
         }
-        Order::SignalToNoise => {
+        PruningCriterion::SignalToNoise => {
             let v = variances(subject.posterior(order)?)?;
             subject.summed(layer, |i| w[i].abs() / v[i].sqrt())
         }
-        Order::Activation => activations(subject, layer)?,
-        Order::Belsley | Order::BelsleyCovariance => {
+        PruningCriterion::Activation => activations(subject, layer)?,
+        PruningCriterion::Belsley | PruningCriterion::BelsleyCovariance => {
             let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
             g.covariance().check_positive_definite()?;
             return finite(belsley(order, g, layer, n)?);
         }
-        Order::Greedy => {
+        PruningCriterion::Greedy => {
             let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
             g.covariance().check_positive_definite()?;
             let columns = g.covariance().greedy_columns_unchecked(g.layout(), layer, g.mean(), n);
-            let ranked = |(unit, score)| Ranked { unit, score };
+            let ranked = |(unit, score)| UnitScore { unit, score };
             return finite(columns?.into_iter().map(ranked).collect());
         }
     };
-    let ranked = scores.into_iter().enumerate().map(|(unit, score)| Ranked { unit, score });
+    let ranked = scores.into_iter().enumerate().map(|(unit, score)| UnitScore { unit, score });
     let mut ranked = finite(ranked.collect())?;
     // A stable sort: equal scores keep the order of the units.
     ranked.sort_by(|a, b| a.score.total_cmp(&b.score));
@@ -189,8 +191,8 @@ pub fn rank<S: Covariance>(
 }
 
 /// Refuses scores that are not finite.
-fn finite(ranked: Vec<Ranked>) -> Result<Vec<Ranked>> {
-    for Ranked { unit, score } in &ranked {
+fn finite(ranked: Vec<UnitScore>) -> Result<Vec<UnitScore>> {
+    for UnitScore { unit, score } in &ranked {
         checks::computed(&format!("the score of unit {unit}"), *score)?;
     }
     Ok(ranked)
@@ -220,32 +222,32 @@ fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
             posterior.covariance().precision_diagonal()
         }
         None => {
-            let rule = Order::OptimalBrainDamage.name();
+            let rule = PruningCriterion::OptimalBrainDamage.name();
             Err(Error::Missing { rule, needs: "data to compute the curvature on, or a posterior" })
         }
     }
 }
 
-/// Mean |z_j| over the objects.
+/// Mean |z_j| over the examples.
 fn activations<S: Covariance>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
-    let (data, _) = subject.data(Order::Activation)?;
-    checks::some_examples(data.n_objects())?;
+    let (data, _) = subject.data(PruningCriterion::Activation)?;
+    checks::some_examples(data.n_examples())?;
     let mut sums = vec![0.0; subject.network.widths[layer]];
     Pass::new(subject.network, subject.weights)?.visit(data, Directions::None, |chunk| {
         let z = chunk.inputs[layer].as_ref();
         sums.iter_mut().zip(z.col_iter()).for_each(|(sum, z)| *sum += z.norm_l1());
         Ok(())
     })?;
-    let m = data.n_objects() as f64;
+    let m = data.n_examples() as f64;
     Ok(sums.into_iter().map(|sum| sum / m).collect())
 }
 
 fn belsley<S: Covariance>(
-    order: Order,
+    order: PruningCriterion,
     posterior: &Gaussian<S>,
     layer: usize,
     n: usize,
-) -> Result<Vec<Ranked>> {
+) -> Result<Vec<UnitScore>> {
     let covariance = posterior.covariance().column_covariance(posterior.layout(), layer)?;
     let units = covariance.submatrix(0, 0, n, n);
     let eigen = units.self_adjoint_eigen(Side::Lower).map_err(|e| {
@@ -260,7 +262,7 @@ fn belsley<S: Covariance>(
     }
     // Eigenvalues ascend; directions come in falling order of their index.
     let directions: Vec<(usize, f64)> = match order {
-        Order::BelsleyCovariance => (0..n).map(|k| (k, largest / values[k])).collect(),
+        PruningCriterion::BelsleyCovariance => (0..n).map(|k| (k, largest / values[k])).collect(),
         _ => (0..n).rev().map(|k| (k, (values[k] / smallest).sqrt())).collect(),
     };
     let mut left: Vec<usize> = (0..n).collect();
@@ -273,7 +275,7 @@ fn belsley<S: Covariance>(
                 best = place;
             }
         }
-        ranked.push(Ranked { unit: left.remove(best), score: -index });
+        ranked.push(UnitScore { unit: left.remove(best), score: -index });
     }
     Ok(ranked)
 }

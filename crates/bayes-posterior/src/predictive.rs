@@ -1,4 +1,4 @@
-//! What a posterior over weights says about new objects.
+//! What a posterior over weights says about new examples.
 
 use candle_core::{DType, Tensor};
 use core_tensors::linalg::dot;
@@ -12,18 +12,18 @@ use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
 use crate::structure::Covariance;
 
-/// The predictive distribution of each object, (m, k) row by row.
+/// The predictive distribution of each example, (m, k) row by row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictive {
     /// m
-    pub n_objects: usize,
+    pub n_examples: usize,
     /// k
     pub n_outputs: usize,
     /// Classification: E p(y = c | x, w); regression: E f(x, w).
     pub mean: Vec<f64>,
     /// Classification: empty; regression: var f(x, w) + σ².
     pub variance: Vec<f64>,
-    /// Entropy of the predictive distribution of each object in nats, (m,): its whole uncertainty.
+    /// Entropy of the predictive distribution of each example in nats, (m,): its whole uncertainty.
     /// For regression that of N(mean, variance), summed over outputs.
     pub entropy: Vec<f64>,
     /// Mutual information of target and weights in nats, (m,): the part that more data would remove,
@@ -54,9 +54,9 @@ pub fn monte_carlo<S: Covariance>(
     let mut mixture: Option<Mixture> = None;
     for _ in 0..n_samples {
         let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
-        let scores = network.forward(&w, x)?.to_dtype(DType::F64)?;
-        let (m, k) = scores.dims2()?;
-        let mut values: Vec<f64> = scores.flatten_all()?.to_vec1()?;
+        let logits = network.forward(&w, x)?.to_dtype(DType::F64)?;
+        let (m, k) = logits.dims2()?;
+        let mut values: Vec<f64> = logits.flatten_all()?.to_vec1()?;
         if *likelihood == Likelihood::Categorical {
             values.chunks_exact_mut(k).for_each(softmax);
         }
@@ -66,7 +66,7 @@ pub fn monte_carlo<S: Covariance>(
     let Mixture { m, k, mean, spread, .. } = mixture;
     Ok(match likelihood {
         Likelihood::Categorical => Predictive {
-            n_objects: m,
+            n_examples: m,
             n_outputs: k,
             entropy: mean.chunks_exact(k).map(entropy).collect(),
             mutual_information: spread.iter().map(|sum| sum / n_samples as f64).collect(),
@@ -155,14 +155,14 @@ fn excess(t: f64) -> f64 {
     sum
 }
 
-/// The predictive distribution from the network's linearisation at the mean, without draws.
+/// The predictive distribution from the network's linearization at the mean, without draws.
 ///
 /// f(x, w) ~ N(f(x, m), J Ψ Jᵀ). Classification: softmax(f_c / √(1 + π v_c / 8)) with v = diag J Ψ Jᵀ; regression is
-/// exact for the linearisation. Costs k products Ψ · (p,) an object. The mutual information of a classification is
+/// exact for the linearization. Costs k products Ψ · (p,) an example. The mutual information of a classification is
 /// the entropy of the result less that of softmax(f), at least 0: a proxy.
 ///
 /// Source: MacKay (1992); Daxberger et al. (2021), section B.
-pub fn probit<S: Covariance>(
+pub fn linearized_predictive<S: Covariance>(
     network: &Mlp,
     gaussian: &Gaussian<S>,
     x: &Tensor,
@@ -177,13 +177,13 @@ pub fn probit<S: Covariance>(
     let p = gaussian.mean().len();
     let (mut mean, mut of_f, mut k) = (Vec::new(), Vec::new(), 0);
     pass.visit(&data, Directions::Outputs, |chunk| {
-        k = chunk.scores.ncols();
+        k = chunk.logits.ncols();
         let mut row = vec![0.0; p];
-        for i in 0..chunk.scores.nrows() {
+        for i in 0..chunk.logits.nrows() {
             for c in 0..k {
                 chunk.row(c, i, &mut row);
                 of_f.push(dot(&row, &gaussian.covariance().apply(&row)?));
-                mean.push(chunk.scores[(i, c)]);
+                mean.push(chunk.logits[(i, c)]);
             }
         }
         Ok(())
@@ -202,7 +202,7 @@ pub fn probit<S: Covariance>(
     let plain = mean.chunks_exact(k).map(entropy);
     let mutual_information = whole.iter().zip(plain).map(|(h, e)| (h - e).max(0.0)).collect();
     Ok(Predictive {
-        n_objects: n,
+        n_examples: n,
         n_outputs: k,
         mean: scaled,
         variance: vec![],
@@ -221,7 +221,7 @@ fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predi
     let information =
         of_f.chunks_exact(k).map(|row| row.iter().map(|v| 0.5 * (v / noise).ln_1p()).sum());
     let (entropy, mutual_information) = (entropy.collect(), information.collect());
-    Predictive { n_objects: m, n_outputs: k, mean, variance, entropy, mutual_information }
+    Predictive { n_examples: m, n_outputs: k, mean, variance, entropy, mutual_information }
 }
 
 fn softmax(row: &mut [f64]) {

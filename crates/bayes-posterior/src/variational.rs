@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::kernels::{Activation, features, linear};
-use core_tensors::{Dataset, MeanField, Params, Pull, Rng};
+use core_tensors::{Dataset, KlGradient, MeanField, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
@@ -17,10 +17,10 @@ use crate::structure::Covariance;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Estimator {
     /// One draw of the weights for the whole batch. Source: Kingma & Welling (2014).
-    Reparametrisation,
-    /// One draw of every sum of every object, from its own normal distribution; a smaller variance at twice the
+    Reparametrization,
+    /// One draw of every sum of every example, from its own normal distribution; a smaller variance at twice the
     /// products. Source: Kingma, Salimans & Welling (2015).
-    LocalReparametrisation,
+    LocalReparametrization,
 }
 
 /// The prior p(w) of a variational inference; where q starts is another matter.
@@ -53,7 +53,7 @@ impl<S: Covariance + Sync> DivergenceFrom for Prior<'_, S> {
     }
 }
 
-/// What is inferred: maximise N E_q log p(y | x, w) − β KL(q ‖ p), divided by N.
+/// What is inferred: maximize N E_q log p(y | x, w) − β KL(q ‖ p), divided by N.
 #[derive(Clone, Copy)]
 pub struct Inference<'a> {
     /// f(x, w).
@@ -62,10 +62,10 @@ pub struct Inference<'a> {
     pub likelihood: Likelihood,
     /// p(w).
     pub prior: VariationalPrior<'a>,
-    /// N ≥ 1: objects behind the likelihood, of which a batch is a part.
-    pub n_objects: usize,
+    /// N ≥ 1: examples behind the likelihood, of which a batch is a part.
+    pub n_examples: usize,
     /// β ≥ 0: 1 is the evidence lower bound, less tempers the prior.
-    pub divergence_weight: f64,
+    pub kl_weight: f64,
     /// How E_q is estimated.
     pub estimator: Estimator,
 }
@@ -76,20 +76,24 @@ impl Inference<'_> {
     pub fn step(&self, q: &mut MeanField, batch: &Dataset, rng: &mut Rng) -> Result<f64> {
         self.check(q, batch)?;
         match self.estimator {
-            Estimator::Reparametrisation => {
+            Estimator::Reparametrization => {
                 let w = q.sample(rng)?;
-                let scores = self.network.forward(&w, batch.x())?;
-                let loss = self.likelihood.negative_log(&scores, batch)?;
+                let logits = self.network.forward(&w, batch.x())?;
+                let loss = self.likelihood.negative_log(&logits, batch)?;
                 let gradients = loss.backward()?;
-                self.with_pull(q, |q, pull| Ok(q.step_at(&w, &gradients, pull)?))?;
+                self.with_kl_gradient(q, |q, kl_gradient| {
+                    Ok(q.step_at(&w, &gradients, kl_gradient)?)
+                })?;
                 number(&loss)
             }
-            Estimator::LocalReparametrisation => {
+            Estimator::LocalReparametrization => {
                 let moments = q.moments()?;
-                let scores = self.local_scores(&moments, batch.x(), rng)?;
-                let loss = self.likelihood.negative_log(&scores, batch)?;
+                let logits = self.local_scores(&moments, batch.x(), rng)?;
+                let loss = self.likelihood.negative_log(&logits, batch)?;
                 let gradients = loss.backward()?;
-                self.with_pull(q, |q, pull| Ok(q.step_apart(&moments, &gradients, pull)?))?;
+                self.with_kl_gradient(q, |q, kl_gradient| {
+                    Ok(q.step_apart(&moments, &gradients, kl_gradient)?)
+                })?;
                 number(&loss)
             }
         }
@@ -120,19 +124,19 @@ impl Inference<'_> {
         data: &Dataset,
         n_samples: usize,
         rng: &mut Rng,
-    ) -> Result<Bound> {
+    ) -> Result<Elbo> {
         self.check(q, data)?;
         if n_samples == 0 {
             return Err(Error::mismatch("draws of a bound", "at least 1", 0));
         }
         let mut sum = 0.0;
         for _ in 0..n_samples {
-            let scores = self.network.forward(&q.sample(rng)?.frozen(), data.x())?;
-            sum += self.likelihood.mean_log(&scores, data)?;
+            let logits = self.network.forward(&q.sample(rng)?.frozen(), data.x())?;
+            sum += self.likelihood.mean_log(&logits, data)?;
         }
-        let log_likelihood = sum / n_samples as f64 * data.n_objects() as f64;
+        let log_likelihood = sum / n_samples as f64 * data.n_examples() as f64;
         checks::computed("the expected log-likelihood of a bound", log_likelihood)?;
-        let bound = Bound { log_likelihood, divergence: self.divergence(q)? };
+        let bound = Elbo { log_likelihood, divergence: self.divergence(q)? };
         checks::computed("a bound of the log evidence", bound.log_evidence())?;
         Ok(bound)
     }
@@ -144,33 +148,33 @@ impl Inference<'_> {
             let (wanted, found) = (format!("{:?}", wanted.blocks), format!("{:?}", found.blocks));
             return Err(Error::mismatch("blocks of a posterior", wanted, found));
         }
-        if data.n_objects() == 0 {
+        if data.n_examples() == 0 {
             return Err(Error::mismatch("examples of a likelihood", "at least 1", 0));
         }
         Ok(())
     }
 
-    fn with_pull(
+    fn with_kl_gradient(
         &self,
         q: &mut MeanField,
-        step: impl FnOnce(&mut MeanField, &Pull) -> Result<()>,
+        step: impl FnOnce(&mut MeanField, &KlGradient) -> Result<()>,
     ) -> Result<()> {
-        if self.n_objects == 0 {
+        if self.n_examples == 0 {
             return Err(Error::mismatch("objects of an inference", "at least 1", 0));
         }
-        let scale = self.divergence_weight / self.n_objects as f64;
+        let scale = self.kl_weight / self.n_examples as f64;
         match self.prior {
             VariationalPrior::Isotropic { precision } => {
-                step(q, &Pull::Isotropic { precision, scale })
+                step(q, &KlGradient::Isotropic { precision, scale })
             }
             VariationalPrior::Gaussian(prior) => {
                 if let Some((mean, precision)) = prior.independent() {
-                    return step(q, &Pull::Diagonal { mean, precision, scale });
+                    return step(q, &KlGradient::Diagonal { mean, precision, scale });
                 }
                 let Divergence { mean_gradient, variance_gradient, .. } =
                     prior.divergence(&q.mean(), &q.variance())?;
                 let (by_mean, by_variance) = (&mean_gradient[..], &variance_gradient[..]);
-                step(q, &Pull::Given { by_mean, by_variance, scale })
+                step(q, &KlGradient::Given { by_mean, by_variance, scale })
             }
         }
     }
@@ -204,14 +208,14 @@ impl Inference<'_> {
 
 /// The two parts of an evidence lower bound, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bound {
+pub struct Elbo {
     /// Σᵢ E_q log p(yᵢ | xᵢ, w)
     pub log_likelihood: f64,
     /// KL(q ‖ p)
     pub divergence: f64,
 }
 
-impl Bound {
+impl Elbo {
     /// Σᵢ E_q log p(yᵢ | xᵢ, w) − KL(q ‖ p) ≤ log p(D)
     pub fn log_evidence(&self) -> f64 {
         self.log_likelihood - self.divergence
@@ -246,9 +250,9 @@ mod tests {
             network,
             likelihood: Likelihood::Normal { variance: 1.0 },
             prior: VariationalPrior::Isotropic { precision: 1.0 },
-            n_objects: 4,
-            divergence_weight: 1.0,
-            estimator: Estimator::LocalReparametrisation,
+            n_examples: 4,
+            kl_weight: 1.0,
+            estimator: Estimator::LocalReparametrization,
         }
     }
 
@@ -324,7 +328,7 @@ mod tests {
         let of_none = "examples of a likelihood: wanted at least 1, found 0";
         assert_eq!(inference.bound(&q, &none, 1, &mut rng).unwrap_err().to_string(), of_none);
         let other = linear_model(2, false);
-        for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
+        for estimator in [Estimator::Reparametrization, Estimator::LocalReparametrization] {
             inference.estimator = estimator;
             assert_eq!(inference.step(&mut q, &none, &mut rng).unwrap_err().to_string(), of_none);
             let error = inference.step(&mut posterior(&other, 1.0), &some, &mut rng);
@@ -333,7 +337,7 @@ mod tests {
                 "blocks of a posterior: wanted [Block { rows: 1, cols: 3 }], found [Block { rows: 1, cols: 2 }]"
             );
         }
-        inference.n_objects = 0;
+        inference.n_examples = 0;
         assert!(inference.step(&mut q, &some, &mut rng).is_err());
     }
 }

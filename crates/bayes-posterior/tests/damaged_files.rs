@@ -5,8 +5,8 @@ mod dense;
 use std::error::Error;
 
 use bayes_posterior::{
-    AnyPosterior, Damping, Edit, Form, Gaussian, Order, Origin, Pairing, Posterior, Reading, Rules,
-    Subject, Task, rank, with_posterior,
+    AnyPosterior, Damping, Edit, EditOptions, Form, Gaussian, Posterior, Provenance,
+    PruningCriterion, Removal, Subject, Task, UnitMatching, rank, with_posterior,
 };
 use core_tensors::Rng;
 use dense::{TestResult, network, normals};
@@ -163,7 +163,7 @@ fn numbers_of_the_metadata_are_in_range() {
         (r#""prior_precision":-0.0"#, "`prior_precision` must lie in (0, ∞), got -0"),
         (r#""prior_precision":1e999"#, "the metadata `distill`: number out of range"),
         (r#""log_likelihood":-1e999"#, "the metadata `distill`: number out of range"),
-        (r#""n_objects":0"#, "`n_objects`: wanted at least 1, or null, found 0"),
+        (r#""n_objects":0"#, "`n_examples`: wanted at least 1, or null, found 0"),
         (r#""damping":{"numerical":{"epsilon":0}}"#, "numerical damping must lie in (0, ∞), got 0"),
         (r#""parent":"../x""#, "`parent`: wanted at most 64 hexadecimal digits, or null"),
         (r#""task":"x\ny""#, r"unknown variant `x\ny`"),
@@ -349,22 +349,22 @@ fn damaged(bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
 }
 
 /// What is written can be read, and is the same.
-fn comes_back(posterior: &AnyPosterior, origin: &Origin) -> TestResult {
-    let bytes = posterior.to_bytes(origin)?;
+fn comes_back(posterior: &AnyPosterior, provenance: &Provenance) -> TestResult {
+    let bytes = posterior.to_bytes(provenance)?;
     let (again, read) = AnyPosterior::from_bytes(&bytes)?;
-    assert_eq!(read, *origin);
-    assert!(again.to_bytes(origin)? == bytes);
+    assert_eq!(read, *provenance);
+    assert!(again.to_bytes(provenance)? == bytes);
     Ok(())
 }
 
 #[test]
 fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
     let mut rng = Rng::new(26);
-    let origin = Origin {
+    let provenance = Provenance {
         task: Some(Task::Regression),
         noise_variance: Some(0.25),
         prior_precision: Some(2.0),
-        n_objects: Some(30),
+        n_examples: Some(30),
         log_likelihood: Some(-12.5),
         damping: None,
         parent: Some("0a".into()),
@@ -372,28 +372,28 @@ fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
     let plans = [
         vec![Edit::RemoveUnits { layer: 1, units: vec![1] }],
         vec![Edit::RemoveUnits { layer: 2, units: vec![0, 2] }],
-        vec![Edit::RemoveLayer { layer: 2, pairing: Pairing::Density }],
+        vec![Edit::RemoveLayer { layer: 2, matching: UnitMatching::Density }],
     ];
-    let (mut n_read, mut n_edited, mut n_ranked) = (0, 0, 0);
+    let (mut n_read, mut n_edited, mut n_scored) = (0, 0, 0);
     for good in all(&mut rng)? {
-        let bytes = good.to_bytes(&origin)?;
+        let bytes = good.to_bytes(&provenance)?;
         for i in 0..400 {
             let new = damaged(&bytes, &mut rng);
-            let Ok((posterior, origin)) = AnyPosterior::from_bytes(&new) else { continue };
+            let Ok((posterior, provenance)) = AnyPosterior::from_bytes(&new) else { continue };
             n_read += 1;
-            comes_back(&posterior, &origin)?;
-            let reading = if i % 2 == 0 { Reading::Marginal } else { Reading::ConditionAll };
-            let rules = Rules { reading, ..Rules::strict() };
+            comes_back(&posterior, &provenance)?;
+            let removal = if i % 2 == 0 { Removal::Marginal } else { Removal::ConditionAll };
+            let options = EditOptions { removal, ..EditOptions::strict() };
             let damping = if i % 3 == 0 { Damping::Prior } else { Damping::numerical() };
             if let Ok((student, pins)) =
-                posterior.clone().transform(&plans[i % plans.len()], &rules, damping)
+                posterior.clone().transform(&plans[i % plans.len()], &options, damping)
             {
                 n_edited += 1;
                 let density = |pin: &bayes_posterior::Pinned| pin.density.log_density();
                 assert!(pins.iter().all(|pin| density(pin).is_finite()));
-                comes_back(&student, &origin.of_student("ff".into(), Some(damping)))?;
+                comes_back(&student, &provenance.of_student("ff".into(), Some(damping)))?;
             }
-            for order in Order::ALL {
+            for order in PruningCriterion::ALL {
                 let ranked = with_posterior!(&posterior, p => {
                     let weights = p.gaussian.mean();
                     let of = Some(&p.gaussian);
@@ -401,13 +401,13 @@ fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
                     rank(order, &subject, 1, &mut Rng::new(0))
                 });
                 if let Ok(ranked) = ranked {
-                    n_ranked += 1;
+                    n_scored += 1;
                     assert!(ranked.iter().all(|r| r.score.is_finite()));
                 }
             }
         }
     }
     // Enough of the damage is none that the rest of the way is walked.
-    assert!(n_read > 500 && n_edited > 300 && n_ranked > 2000, "{n_read} {n_edited} {n_ranked}");
+    assert!(n_read > 500 && n_edited > 300 && n_scored > 2000, "{n_read} {n_edited} {n_scored}");
     Ok(())
 }

@@ -89,7 +89,7 @@ fn random_slice(layout: &Layout, rng: &mut Rng) -> Slice {
     }
 }
 
-/// Random edits until little is left; each compared with the dense twin. `scale` is that of the deviations.
+/// Random edits until little is left; each compared with the dense twin. `scale` is that of the standard deviations.
 fn law<S: Structure>(
     layout: &Layout,
     covariance: &S,

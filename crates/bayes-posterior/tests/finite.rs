@@ -3,10 +3,11 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, BlockDiagonal, Covariance, Curvature, Damping, Diagonal, Edit, Estimator,
-    Factors, Form, Full, Gaussian, Group, Inference, Kronecker, KroneckerEigen, LayerCurvature,
-    LowRank, Order, Origin, Pin, Pinned, Posterior, Reading, Rules, Spectrum, Structure, Subject,
-    VariationalPrior, laplace, log_evidence_change, rank, transform, transform_kronecker,
+    AnyPosterior, BlockDiagonal, Covariance, Curvature, Damping, Diagonal, Edit, EditOptions,
+    Estimator, Factors, Form, Full, Gaussian, Group, Inference, Kronecker, KroneckerEigen,
+    LayerCurvature, LowRank, Pin, Pinned, Posterior, Provenance, PruningCriterion, Removal,
+    Spectrum, Structure, Subject, VariationalPrior, laplace, log_evidence_change, rank, transform,
+    transform_kronecker,
 };
 use candle_core::{Device, Tensor};
 use core_tensors::{AdamConfig, Dataset, MeanField, Rng, Targets};
@@ -95,10 +96,10 @@ fn posterior<S: Covariance>(
     Posterior::new(model, gaussian)
 }
 
-fn edited<S: Structure>(mean: [f64; 6], covariance: S, reading: Reading) -> String {
+fn edited<S: Structure>(mean: [f64; 6], covariance: S, removal: Removal) -> String {
     let plan = [Edit::RemoveUnits { layer: 1, units: vec![1] }];
-    let rules = Rules { reading, ..Rules::strict() };
-    message(posterior(mean, covariance).and_then(|p| transform(p, &plan, &rules)))
+    let options = EditOptions { removal, ..EditOptions::strict() };
+    message(posterior(mean, covariance).and_then(|p| transform(p, &plan, &options)))
 }
 
 #[test]
@@ -106,8 +107,8 @@ fn edits_that_overflow_say_of_what() -> TestResult {
     let mut mean = [1.0; 6];
     mean[5] = 1e200;
     let beyond = ", wanted one in (−∞, ∞): the numbers it is made of are too large, too small or too nearly dependent for f64";
-    for reading in [Reading::Marginal, Reading::ConditionAll] {
-        let text = edited(mean, Diagonal::new(vec![1.0; 6])?, reading);
+    for removal in [Removal::Marginal, Removal::ConditionAll] {
+        let text = edited(mean, Diagonal::new(vec![1.0; 6])?, removal);
         let of = "the quadratic form of the numbers that an edit pins came out as inf";
         assert_eq!(text, format!("{of}{beyond}"));
     }
@@ -115,13 +116,13 @@ fn edits_that_overflow_say_of_what() -> TestResult {
     (mean[4], mean[5]) = (1.7e308, -1e154);
     let mut dependent = with(6, (4, 4), 1.7e308);
     (dependent[(4, 5)], dependent[(5, 4)]) = (9e153, 9e153);
-    let text = edited(mean, Full::new(dependent)?, Reading::Marginal);
+    let text = edited(mean, Full::new(dependent)?, Removal::Marginal);
     let of = "mean of parameter 2, of what an edit leaves, came out as inf";
     assert_eq!(text, format!("{of}{beyond}"));
     // What pinning leaves of a variance is none: 1 − 1² / 1.
     let mut certain = Mat::identity(6, 6);
     (certain[(4, 5)], certain[(5, 4)]) = (1.0, 1.0);
-    let text = edited([1.0; 6], Full::new(certain)?, Reading::Marginal);
+    let text = edited([1.0; 6], Full::new(certain)?, Removal::Marginal);
     let of =
         "entry (2, 2) of a covariance, of what an edit leaves, came out as 0, wanted one in (0, ∞)";
     assert!(text.starts_with(of), "{text}");
@@ -144,13 +145,13 @@ fn pairs_of_factors_that_overflow_are_errors() -> TestResult {
                 [Damping::Prior, Damping::numerical(), Damping::Numerical { epsilon: 1e300 }]
             {
                 let written = |any: AnyPosterior| -> TestResult {
-                    AnyPosterior::from_bytes(&any.to_bytes(&Origin::default())?)?;
+                    AnyPosterior::from_bytes(&any.to_bytes(&Provenance::default())?)?;
                     Ok(())
                 };
                 if let Ok(pair) = exact.to_kronecker(damping) {
                     written(AnyPosterior::Kronecker(pair))?;
                 }
-                match transform_kronecker(&exact, &plan, &Rules::strict(), damping) {
+                match transform_kronecker(&exact, &plan, &EditOptions::strict(), damping) {
                     Ok(left) => {
                         written(AnyPosterior::Kronecker(left.posterior))?;
                         assert!(left.pins[0].density.log_density().is_finite());
@@ -237,9 +238,9 @@ fn a_bound_that_overflows() -> TestResult {
         network: &model,
         likelihood: Likelihood::Normal { variance: 1e-300 },
         prior: VariationalPrior::Isotropic { precision },
-        n_objects: 3,
-        divergence_weight: 1.0,
-        estimator: Estimator::Reparametrisation,
+        n_examples: 3,
+        kl_weight: 1.0,
+        estimator: Estimator::Reparametrization,
     };
     let x = Tensor::ones((3, 2), candle_core::DType::F32, &Device::Cpu)?;
     let y = Targets::Values(Tensor::full(1e30f32, (3, 1), &Device::Cpu)?);
@@ -253,7 +254,7 @@ fn a_bound_that_overflows() -> TestResult {
 
 /// What a rule says of a covariance over the six weights.
 fn ranked<S: Covariance>(
-    order: Order,
+    order: PruningCriterion,
     covariance: S,
 ) -> Result<Result<(), bayes_posterior::Error>, Box<dyn std::error::Error>> {
     let p = posterior([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], covariance)?;
@@ -266,13 +267,13 @@ fn ranked<S: Covariance>(
 }
 
 /// The rules that read a covariance.
-const READERS: [Order; 6] = [
-    Order::OptimalBrainDamage,
-    Order::Density,
-    Order::SignalToNoise,
-    Order::Belsley,
-    Order::BelsleyCovariance,
-    Order::Greedy,
+const READERS: [PruningCriterion; 6] = [
+    PruningCriterion::OptimalBrainDamage,
+    PruningCriterion::Density,
+    PruningCriterion::SignalToNoise,
+    PruningCriterion::Belsley,
+    PruningCriterion::BelsleyCovariance,
+    PruningCriterion::Greedy,
 ];
 
 #[test]
@@ -323,14 +324,14 @@ fn scores_that_overflow_are_no_scores() -> TestResult {
         let mut variance = vec![1.0; 6];
         variance[5] = 1e-320;
         let text = message(ranked(order, Diagonal::new(variance)?)?);
-        let is_root = order == Order::SignalToNoise;
+        let is_root = order == PruningCriterion::SignalToNoise;
         assert_eq!(text.is_empty(), is_root, "{order:?}: {text}");
         assert!(is_root || text.contains(" came out as "), "{order:?}: {text}");
     }
     for form in [Form::Covariance, Form::Precision] {
         // A variance of 1e320, or of 1e-320.
         let factor = Mat::from_fn(6, 1, |i, _| if i == 5 { 1e160 } else { 0.0 });
-        for order in [Order::Density, Order::SignalToNoise] {
+        for order in [PruningCriterion::Density, PruningCriterion::SignalToNoise] {
             let text = message(ranked(order, LowRank::new(form, factor.clone(), vec![1.0; 6])?)?);
             assert!(text.contains(" came out as ") || form == Form::Precision, "{text}");
         }
@@ -341,43 +342,46 @@ fn scores_that_overflow_are_no_scores() -> TestResult {
 #[test]
 fn what_could_not_be_read_back_is_not_written() -> TestResult {
     let good = posterior([1.0; 6], Diagonal::new(vec![1.0; 6])?)?;
-    let refused = |posterior: Posterior<Diagonal>, origin: Origin| {
+    let refused = |posterior: Posterior<Diagonal>, provenance: Provenance| {
         let mut bytes = Vec::new();
-        let result = AnyPosterior::Diagonal(posterior).write(&origin, &mut bytes);
+        let result = AnyPosterior::Diagonal(posterior).write(&provenance, &mut bytes);
         assert!(bytes.is_empty());
         message(result)
     };
-    let plain = Origin::default;
+    let plain = Provenance::default;
     let nan = Some(f64::NAN);
     let origins = [
         (
-            Origin { log_likelihood: nan, ..plain() },
+            Provenance { log_likelihood: nan, ..plain() },
             "`log_likelihood` must lie in (−∞, ∞), got NaN",
         ),
         (
-            Origin { log_likelihood: Some(f64::NEG_INFINITY), ..plain() },
+            Provenance { log_likelihood: Some(f64::NEG_INFINITY), ..plain() },
             "`log_likelihood` must lie in (−∞, ∞), got -inf",
         ),
-        (Origin { noise_variance: nan, ..plain() }, "`noise_variance` must lie in (0, ∞), got NaN"),
         (
-            Origin { prior_precision: Some(0.0), ..plain() },
+            Provenance { noise_variance: nan, ..plain() },
+            "`noise_variance` must lie in (0, ∞), got NaN",
+        ),
+        (
+            Provenance { prior_precision: Some(0.0), ..plain() },
             "`prior_precision` must lie in (0, ∞), got 0",
         ),
         (
-            Origin { damping: Some(Damping::Numerical { epsilon: f64::INFINITY }), ..plain() },
+            Provenance { damping: Some(Damping::Numerical { epsilon: f64::INFINITY }), ..plain() },
             "numerical damping must lie in (0, ∞), got inf",
         ),
         (
-            Origin { n_objects: Some(0), ..plain() },
-            "`n_objects`: wanted at least 1, or null, found 0",
+            Provenance { n_examples: Some(0), ..plain() },
+            "`n_examples`: wanted at least 1, or null, found 0",
         ),
         (
-            Origin { parent: Some("a\nb".into()), ..plain() },
+            Provenance { parent: Some("a\nb".into()), ..plain() },
             "`parent`: wanted at most 64 hexadecimal digits, or null, found `a\\nb`",
         ),
     ];
-    for (origin, wanted) in origins {
-        assert_eq!(refused(good.clone(), origin), wanted);
+    for (provenance, wanted) in origins {
+        assert_eq!(refused(good.clone(), provenance), wanted);
     }
     let mut twice = good.clone();
     twice.kept[1] = vec![3, 3];
@@ -393,17 +397,17 @@ fn what_could_not_be_read_back_is_not_written() -> TestResult {
 
 #[test]
 fn a_student_has_no_log_likelihood_of_its_parent() {
-    let teacher = Origin {
+    let teacher = Provenance {
         noise_variance: Some(0.01),
         prior_precision: Some(1.0),
-        n_objects: Some(20),
+        n_examples: Some(20),
         log_likelihood: Some(22.3),
         damping: Some(Damping::Prior),
         parent: Some("aa".into()),
-        ..Origin::default()
+        ..Provenance::default()
     };
     let student = teacher.clone().of_student("bb".into(), Some(Damping::numerical()));
-    let wanted = Origin {
+    let wanted = Provenance {
         log_likelihood: None,
         damping: Some(Damping::numerical()),
         parent: Some("bb".into()),

@@ -5,9 +5,9 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, Covariance, Curvature, Damping, Edit, Gaussian, KroneckerEigen, Laplace,
-    LayerCurvature, Pairing, Posterior, Rules, Spectrum, laplace, transform, transform_kronecker,
-    with_posterior,
+    AnyPosterior, Covariance, Curvature, Damping, Edit, EditOptions, Gaussian, KroneckerEigen,
+    Laplace, LayerCurvature, Posterior, Spectrum, UnitMatching, laplace, transform,
+    transform_kronecker, with_posterior,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -305,12 +305,12 @@ fn edits_take_the_mean_of_one_pair_and_the_covariance_of_the_other() -> TestResu
         let plan = [
             Edit::RemoveUnits { layer: 2, units: vec![1] },
             Edit::RemoveUnits { layer: 1, units: vec![0] },
-            Edit::RemoveLayer { layer: 2, pairing: Pairing::Density },
+            Edit::RemoveLayer { layer: 2, matching: UnitMatching::Density },
         ];
-        let rules = Rules::strict();
-        let by = |damping| transform_kronecker(&exact, &plan, &rules, damping);
+        let options = EditOptions::strict();
+        let by = |damping| transform_kronecker(&exact, &plan, &options, damping);
         let (prior, both) = (by(Damping::Prior)?, by(Damping::numerical())?);
-        let same = transform(exact.to_kronecker(Damping::Prior)?, &plan, &rules)?;
+        let same = transform(exact.to_kronecker(Damping::Prior)?, &plan, &options)?;
         assert_eq!(prior.posterior.gaussian.mean(), same.posterior.gaussian.mean());
         assert_eq!(prior.pins, both.pins);
         let covariance = |t: &bayes_posterior::Transformed<bayes_posterior::Kronecker>| {
@@ -319,8 +319,8 @@ fn edits_take_the_mean_of_one_pair_and_the_covariance_of_the_other() -> TestResu
         assert_eq!(covariance(&prior), covariance(&both));
         // The mean alone, without the layer, whose permutation the other pair may choose differently.
         let plan = &plan[..2];
-        let by_hand = transform(exact.to_kronecker(Damping::numerical())?, plan, &rules)?;
-        let both = transform_kronecker(&exact, plan, &rules, Damping::numerical())?;
+        let by_hand = transform(exact.to_kronecker(Damping::numerical())?, plan, &options)?;
+        let both = transform_kronecker(&exact, plan, &options, Damping::numerical())?;
         assert_eq!(by_hand.posterior.gaussian.mean(), both.posterior.gaussian.mean());
         let gap = vector_distance(prior.posterior.gaussian.mean(), same.posterior.gaussian.mean());
         assert!(gap == 0.0 && both.posterior.kept == by_hand.posterior.kept);
@@ -333,9 +333,9 @@ fn the_posterior_of_any_structure_is_transformed_by_one_call() -> TestResult {
     let (exact, _) = trained(&[3, 4, 3], true, 6)?;
     let plan = [Edit::RemoveUnits { layer: 1, units: vec![2] }];
     let any = AnyPosterior::KroneckerEigen(exact.clone());
-    let (left, pins) = any.transform(&plan, &Rules::strict(), Damping::Prior)?;
+    let (left, pins) = any.transform(&plan, &EditOptions::strict(), Damping::Prior)?;
     assert_eq!((left.structure(), pins.len()), ("kronecker", 1));
-    let same = transform_kronecker(&exact, &plan, &Rules::strict(), Damping::Prior)?;
+    let same = transform_kronecker(&exact, &plan, &EditOptions::strict(), Damping::Prior)?;
     assert_eq!(
         with_posterior!(&left, p => p.gaussian.mean().to_vec()),
         same.posterior.gaussian.mean()

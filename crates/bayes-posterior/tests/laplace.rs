@@ -3,8 +3,9 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, Curvature, Edit, Gaussian, Order, Pinned, Posterior, Prior, Rules, laplace,
-    log_evidence_change, monte_carlo, probit, removal_path, transform, with_posterior,
+    AnyPosterior, Curvature, Edit, EditOptions, Gaussian, Pinned, Posterior, Prior,
+    PruningCriterion, laplace, linearized_predictive, log_evidence_change, monte_carlo,
+    removal_path, transform, with_posterior,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -145,11 +146,11 @@ fn a_removed_layer_counts_the_ones_it_was_pinned_at() -> TestResult {
     let mean = normals(layout.n_parameters(), &mut rng);
     let gaussian = Gaussian::new(layout.clone(), mean, dense::full(&layout, &mut rng))?;
     let posterior = Posterior::new(model, gaussian)?;
-    let plan = [Edit::RemoveLayer { layer: 2, pairing: bayes_posterior::Pairing::Identity }];
-    let left = transform(posterior.clone(), &plan, &Rules::strict())?;
+    let plan = [Edit::RemoveLayer { layer: 2, matching: bayes_posterior::UnitMatching::Identity }];
+    let left = transform(posterior.clone(), &plan, &EditOptions::strict())?;
     assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (3.0, 12));
     let plan = [Edit::RemoveUnits { layer: 2, units: vec![1] }];
-    let left = transform(posterior, &plan, &Rules::strict())?;
+    let left = transform(posterior, &plan, &EditOptions::strict())?;
     assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (0.0, 1));
     Ok(())
 }
@@ -157,7 +158,7 @@ fn a_removed_layer_counts_the_ones_it_was_pinned_at() -> TestResult {
 /// J by central differences of the network in f64, (m k) rows of p.
 fn jacobian(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Matrix, Box<dyn std::error::Error>> {
     let step = 1e-6;
-    let scores = |w: &[f64]| -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+    let logits = |w: &[f64]| -> Result<Vec<f64>, Box<dyn std::error::Error>> {
         Ok(network.forward(&f64_params(network, w)?, x)?.flatten_all()?.to_vec1()?)
     };
     let mut columns = Vec::new();
@@ -165,7 +166,7 @@ fn jacobian(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Matrix, Box<dyn std:
         let (mut up, mut down) = (w.to_vec(), w.to_vec());
         up[i] += step;
         down[i] -= step;
-        let pairs = scores(&up)?.into_iter().zip(scores(&down)?);
+        let pairs = logits(&up)?.into_iter().zip(logits(&down)?);
         columns.push(pairs.map(|(a, b)| (a - b) / (2.0 * step)).collect::<Vec<_>>());
     }
     Ok((0..columns[0].len()).map(|r| columns.iter().map(|c| c[r]).collect()).collect())
@@ -183,11 +184,11 @@ fn the_curvature_of_a_classifier_equals_finite_differences() -> TestResult {
         let w = normals(p, &mut rng);
         let params = f64_params(&model, &w)?;
         let j = jacobian(&model, &w, &x)?;
-        let scores: Vec<f64> = model.forward(&params, &x)?.flatten_all()?.to_vec1()?;
+        let logits: Vec<f64> = model.forward(&params, &x)?.flatten_all()?.to_vec1()?;
         let mut h = vec![vec![0.0; p]; p];
         let mut log_likelihood = 0.0;
         for i in 0..m {
-            let e: Vec<f64> = scores[i * k..(i + 1) * k].iter().map(|s| s.exp()).collect();
+            let e: Vec<f64> = logits[i * k..(i + 1) * k].iter().map(|s| s.exp()).collect();
             let total: f64 = e.iter().sum();
             let prob: Vec<f64> = e.iter().map(|e| e / total).collect();
             log_likelihood += prob[i % 3].ln();
@@ -252,12 +253,12 @@ fn kronecker_factors_equal_naive_sums() -> TestResult {
     // The last layer: inputs are relu(U₁x + b) and 1; G is the sum of softmax Hessians.
     let hidden = Mlp { widths: vec![2, 3], activation: Activation::Identity, bias: true };
     let sums = hidden.forward(&f64_params(&hidden, &w[..9])?, &x)?.relu()?.to_vec2::<f64>()?;
-    let scores = model.forward(&params, &x)?.to_vec2::<f64>()?;
+    let logits = model.forward(&params, &x)?.to_vec2::<f64>()?;
     let (mut a, mut g) = (vec![vec![0.0; 4]; 4], vec![vec![0.0; 2]; 2]);
     for i in 0..m {
         let z = [&sums[i][..], &[1.0]].concat();
         (0..4).for_each(|r| (0..4).for_each(|c| a[r][c] += z[r] * z[c] / m as f64));
-        let p = 1.0 / (1.0 + (scores[i][1] - scores[i][0]).exp());
+        let p = 1.0 / (1.0 + (logits[i][1] - logits[i][0]).exp());
         let h = p * (1.0 - p);
         (0..2).for_each(|r| (0..2).for_each(|c| g[r][c] += if r == c { h } else { -h }));
     }
@@ -280,7 +281,7 @@ fn predictives_of_a_linear_regression_are_exact() -> TestResult {
         Gaussian::new(layout.clone(), normals(4, &mut rng), dense::full(&layout, &mut rng))?;
     let normal = Likelihood::Normal { variance: NOISE };
     let x = Tensor::from_vec(normals(6, &mut rng), (2, 3), &Device::Cpu)?.to_dtype(DType::F32)?;
-    let exact = probit(&model, &gaussian, &x, &normal)?;
+    let exact = linearized_predictive(&model, &gaussian, &x, &normal)?;
     let psi = to_dense(gaussian.covariance());
     for (i, row) in x.to_vec2::<f32>()?.iter().enumerate() {
         let row: Vec<f64> = row.iter().map(|&v| f64::from(v)).chain([1.0]).collect();
@@ -307,7 +308,7 @@ fn predictives_of_a_linear_regression_are_exact() -> TestResult {
 
 #[test]
 fn predictives_of_a_classifier_equal_quadrature() -> TestResult {
-    // Two scores w₀ x and w₁ x with x = 1: their difference is N(δ, v), and E p₁ is one integral.
+    // Two logits w₀ x and w₁ x with x = 1: their difference is N(δ, v), and E p₁ is one integral.
     let mut rng = Rng::new(6);
     let model = network(&[1, 2], false);
     let covariance = bayes_posterior::Diagonal::new(vec![1.5, 2.5])?;
@@ -335,7 +336,7 @@ fn predictives_of_a_classifier_equal_quadrature() -> TestResult {
     let scaled = |f: f64, v: f64| f / (1.0 + std::f64::consts::PI * v / 8.0).sqrt();
     let difference = scaled(1.2, 2.5) - scaled(0.3, 1.5);
     let wanted = 1.0 / (1.0 + (-difference).exp());
-    let approximate = probit(&model, &gaussian, &x, &Likelihood::Categorical)?;
+    let approximate = linearized_predictive(&model, &gaussian, &x, &Likelihood::Categorical)?;
     assert!((approximate.mean[1] - wanted).abs() < 1e-12);
     Ok(())
 }
@@ -350,16 +351,18 @@ fn a_removal_path_adds_up_to_one_edit() -> TestResult {
         Gaussian::new(layout.clone(), normals(p, &mut rng), dense::full(&layout, &mut rng))?;
     let posterior = Posterior::new(model, gaussian)?;
     let sizes = [5, 3, 3, 1];
-    let path = removal_path(&posterior, 1, Order::Greedy, None, &sizes, PRECISION, &mut rng)?;
+    let path =
+        removal_path(&posterior, 1, PruningCriterion::Greedy, None, &sizes, PRECISION, &mut rng)?;
     let all: Vec<usize> = path.iter().flat_map(|s| s.removed.clone()).collect();
     assert_eq!(all.len(), 5);
     let plan = [Edit::RemoveUnits { layer: 1, units: all }];
-    let once = transform(posterior.clone(), &plan, &Rules::strict())?;
+    let once = transform(posterior.clone(), &plan, &EditOptions::strict())?;
     let wanted = log_evidence_change(&once.pins[0], PRECISION)?;
     assert!((path[3].log_evidence - wanted).abs() < 1e-9 * wanted.abs());
     assert!((path[3].cost - once.pins[0].density.cost()).abs() < 1e-9 * path[3].cost);
     assert_eq!(path[1].log_evidence, path[2].log_evidence);
-    let error = removal_path(&posterior, 1, Order::Greedy, None, &[0], PRECISION, &mut rng);
+    let error =
+        removal_path(&posterior, 1, PruningCriterion::Greedy, None, &[0], PRECISION, &mut rng);
     assert!(error.unwrap_err().to_string().contains("sizes of a removal path"));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod dense;
 
-use bayes_posterior::{Covariance, Diagonal, Gaussian, Order, Ranked, Subject, rank};
+use bayes_posterior::{Covariance, Diagonal, Gaussian, PruningCriterion, Subject, UnitScore, rank};
 use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 use dense::{Matrix, TestResult, inverse, network, normals, to_dense};
@@ -16,11 +16,11 @@ fn weights() -> Vec<f64> {
     [&first[..], &second[..]].concat()
 }
 
-fn units(ranked: &[Ranked]) -> Vec<usize> {
+fn units(ranked: &[UnitScore]) -> Vec<usize> {
     ranked.iter().map(|r| r.unit).collect()
 }
 
-fn score(ranked: &[Ranked], unit: usize) -> f64 {
+fn score(ranked: &[UnitScore], unit: usize) -> f64 {
     ranked.iter().find(|r| r.unit == unit).map_or(f64::NAN, |r| r.score)
 }
 
@@ -33,16 +33,16 @@ fn sums_over_outgoing_weights_by_hand() -> TestResult {
     let subject = Subject { network: &model, weights: &w, posterior: Some(&gaussian), data: None };
     let by = |order| rank(order, &subject, 1, &mut Rng::new(0));
     // Outgoing weights: unit 0 (1, −2), unit 1 (−0.1, 0.2), unit 2 (0.5, 0.4); the biases 9 never count.
-    let magnitude = by(Order::Magnitude)?;
+    let magnitude = by(PruningCriterion::Magnitude)?;
     assert_eq!(units(&magnitude), [1, 2, 0]);
     assert!((score(&magnitude, 2) - 0.9).abs() < 1e-15);
     // The first weight of unit 0 is uncertain: variance 100.
-    let density = by(Order::Density)?;
+    let density = by(PruningCriterion::Density)?;
     assert!((score(&density, 0) - (1.0 / 200.0 + 4.0 / 0.5)).abs() < 1e-12);
-    let ratio = by(Order::SignalToNoise)?;
+    let ratio = by(PruningCriterion::SignalToNoise)?;
     assert!((score(&ratio, 0) - (0.1 + 4.0)).abs() < 1e-12);
     // Without data the curvature is the posterior's precision.
-    let damage = by(Order::OptimalBrainDamage)?;
+    let damage = by(PruningCriterion::OptimalBrainDamage)?;
     assert!((score(&damage, 0) - score(&density, 0)).abs() < 1e-12);
     Ok(())
 }
@@ -69,8 +69,8 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
             std::array::from_fn(|j| (w[3 * j] * x[0] + w[3 * j + 1] * x[1] + w[3 * j + 2]).max(0.0))
         })
         .collect();
-    let activation = rank(Order::Activation, &subject, 1, &mut Rng::new(0))?;
-    let damage = rank(Order::OptimalBrainDamage, &subject, 1, &mut Rng::new(0))?;
+    let activation = rank(PruningCriterion::Activation, &subject, 1, &mut Rng::new(0))?;
+    let damage = rank(PruningCriterion::OptimalBrainDamage, &subject, 1, &mut Rng::new(0))?;
     for j in 0..3 {
         let mean = hidden.iter().map(|z| z[j]).sum::<f64>() / 3.0;
         assert!((score(&activation, j) - mean).abs() < 1e-12);
@@ -80,17 +80,17 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
         assert!((score(&damage, j) - wanted).abs() < 1e-10 * wanted.max(1.0), "{j}");
     }
     for order in [
-        Order::Density,
-        Order::SignalToNoise,
-        Order::Belsley,
-        Order::BelsleyCovariance,
-        Order::Greedy,
+        PruningCriterion::Density,
+        PruningCriterion::SignalToNoise,
+        PruningCriterion::Belsley,
+        PruningCriterion::BelsleyCovariance,
+        PruningCriterion::Greedy,
     ] {
         let text = rank(order, &subject, 1, &mut Rng::new(0)).unwrap_err().to_string();
         assert!(text.contains(order.name()) && text.contains("a posterior"), "{text}");
     }
     let blind = Subject::<Diagonal> { data: None, ..subject };
-    for order in [Order::Activation, Order::OptimalBrainDamage] {
+    for order in [PruningCriterion::Activation, PruningCriterion::OptimalBrainDamage] {
         let text = rank(order, &blind, 1, &mut Rng::new(0)).unwrap_err().to_string();
         assert!(text.contains("needs data"), "{text}");
     }
@@ -116,7 +116,7 @@ fn activations_count_by_size() -> TestResult {
         posterior: None,
         data: Some((&data, &normal)),
     };
-    let ranked = rank(Order::Activation, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(PruningCriterion::Activation, &subject, 1, &mut Rng::new(0))?;
     assert_eq!((units(&ranked), score(&ranked, 0), score(&ranked, 1)), (vec![1, 0], 2.0, 1.0));
     Ok(())
 }
@@ -132,7 +132,7 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
             posterior: Some(&gaussian),
             data: None,
         };
-        let ranked = rank(Order::Greedy, &subject, 2, rng)?;
+        let ranked = rank(PruningCriterion::Greedy, &subject, 2, rng)?;
         let naive = dense::twin(model, gaussian.mean(), gaussian.covariance());
         // ½ mᵀ Ψ⁻¹ m of all outgoing weights of a set of units, jointly.
         let joint = |units: &[usize]| -> f64 {
@@ -144,7 +144,7 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
             pairs.map(|(a, b)| 0.5 * naive.mean[at[a]] * precision[a][b] * naive.mean[at[b]]).sum()
         };
         let (mut gone, mut total) = (Vec::new(), 0.0);
-        for Ranked { unit, score } in ranked {
+        for UnitScore { unit, score } in ranked {
             let costs = (0..4)
                 .filter(|j| !gone.contains(j))
                 .map(|j| joint(&[&gone[..], &[j]].concat()) - total);
@@ -191,7 +191,7 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
         posterior: Some(&gaussian),
         data: None,
     };
-    let ranked = rank(Order::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(PruningCriterion::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
     // Eigenvalues of the pair: 1.01 ± √(0.01² + 0.97²), so the index is 5 / 0.0399…; its shares are
     // e² λ / Ψ_jj with e² near ½, larger for the smaller variance.
     let smallest = 1.01 - (0.01f64.powi(2) + 0.97f64.powi(2)).sqrt();
@@ -200,7 +200,7 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
     assert!((ranked[2].score + 1.0).abs() < 1e-12);
     // As published, unit 1 is free (the largest variance) and comes first, with the root of the same ratio; then the
     // sum of the pair, then its difference.
-    let published = rank(Order::Belsley, &subject, 1, &mut Rng::new(0))?;
+    let published = rank(PruningCriterion::Belsley, &subject, 1, &mut Rng::new(0))?;
     assert_eq!(published[0].unit, 1);
     assert!((published[0].score + (5.0 / smallest).sqrt()).abs() < 1e-9 * (5.0 / smallest).sqrt());
     let middle = 2.02 - smallest;
@@ -226,7 +226,7 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
         bayes_posterior::Full::new(covariance.clone())?,
     )?;
     let subject = Subject { posterior: Some(&gaussian), ..subject };
-    let ranked = rank(Order::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(PruningCriterion::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
     assert_eq!(ranked[0].unit, wanted);
     assert_eq!(to_dense(gaussian.covariance()).len(), 6);
     Ok(())
@@ -251,13 +251,13 @@ fn every_rule_names_each_unit_once_and_the_same_again() -> TestResult {
         posterior: Some(&gaussian),
         data: Some((&data, &Likelihood::Categorical)),
     };
-    for order in Order::ALL {
+    for order in PruningCriterion::ALL {
         let ranked = rank(order, &subject, 1, &mut Rng::new(1))?;
         let mut sorted = units(&ranked);
         sorted.sort_unstable();
         assert_eq!(sorted, [0, 1, 2, 3, 4], "{}", order.name());
         assert_eq!(ranked, rank(order, &subject, 1, &mut Rng::new(1))?);
-        if order != Order::Greedy {
+        if order != PruningCriterion::Greedy {
             assert!(ranked.windows(2).all(|r| r[0].score <= r[1].score), "{}", order.name());
         }
         for layer in [0, 2, 3] {

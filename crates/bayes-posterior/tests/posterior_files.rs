@@ -3,7 +3,7 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, Damping, Form, Gaussian, Origin, Posterior, Task, with_posterior,
+    AnyPosterior, Damping, Form, Gaussian, Posterior, Provenance, Task, with_posterior,
 };
 use core_tensors::Rng;
 use core_tensors::kernels::Activation;
@@ -34,11 +34,11 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
     let teacher =
         Mlp { activation: Activation::LeakyRelu { slope: 0.01 }, ..network(&[2, 3, 1], true) };
     let layout = teacher.layout();
-    let origin = Origin {
+    let provenance = Provenance {
         task: Some(Task::Regression),
         noise_variance: Some(0.01),
         prior_precision: Some(2.5),
-        n_objects: Some(900),
+        n_examples: Some(900),
         log_likelihood: Some(-17.25),
         damping: Some(Damping::Numerical { epsilon: 1e-3 }),
         parent: Some("ab".into()),
@@ -66,11 +66,11 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
         AnyPosterior::Full(posterior!(dense::full(&layout, r))),
     ];
     for before in all {
-        let bytes = before.to_bytes(&origin)?;
+        let bytes = before.to_bytes(&provenance)?;
         let (after, read) = AnyPosterior::from_bytes(&bytes)?;
-        assert_eq!(read, origin);
+        assert_eq!(read, provenance);
         assert_eq!((after.network(), after.structure()), (&teacher, before.structure()));
-        assert_eq!(after.to_bytes(&origin)?, bytes);
+        assert_eq!(after.to_bytes(&provenance)?, bytes);
         let [a, b] = [&before, &after].map(|any| {
             with_posterior!(any, p => (to_dense(p.gaussian.covariance()), p.gaussian.mean().to_vec(), p.kept.clone(), p.inexact))
         });
@@ -91,12 +91,12 @@ fn files_of_another_program_are_read_as_documented() -> TestResult {
             ("variance", &[2], &[0.25, 0.75]),
         ],
     );
-    let (AnyPosterior::LowRank(posterior), origin) = AnyPosterior::from_bytes(&bytes)? else {
+    let (AnyPosterior::LowRank(posterior), provenance) = AnyPosterior::from_bytes(&bytes)? else {
         return Err("another structure".into());
     };
     let wanted = vec![vec![5.25, 11.0], vec![11.0, 25.75]];
     assert!(distance(&wanted, &to_dense(posterior.gaussian.covariance())) < 1e-15);
-    assert_eq!((posterior.gaussian.mean(), origin), (&[0.5, -1.0][..], Origin::default()));
+    assert_eq!((posterior.gaussian.mean(), provenance), (&[0.5, -1.0][..], Provenance::default()));
     assert_eq!((posterior.kept.clone(), posterior.inexact), (vec![vec![0, 1], vec![0]], false));
 
     let metadata = r#"{"format":1,"widths":[1,2],"bias":false,"activation":"identity","structure":"kronecker","kept":[[3],[0,8]]}"#;
@@ -144,7 +144,7 @@ fn far_more_directions_than_parameters_are_as_many_as_parameters() -> TestResult
         ("mean", &[2], &[0.0, 0.0]),
         ("variance", &[2], &[0.5, 0.75]),
     ];
-    let (any, origin) = AnyPosterior::from_bytes(&by_hand(metadata, &tensors))?;
+    let (any, provenance) = AnyPosterior::from_bytes(&by_hand(metadata, &tensors))?;
     let entry = |i: usize, j: usize| {
         let sum: f64 = (0..n).map(|k| factor[i * n + k] * factor[j * n + k]).sum();
         sum + if i == j { [0.5, 0.75][i] } else { 0.0 }
@@ -153,7 +153,7 @@ fn far_more_directions_than_parameters_are_as_many_as_parameters() -> TestResult
     let found = with_posterior!(&any, p => to_dense(p.gaussian.covariance()));
     // The rounding of 3000 terms.
     assert!(distance(&wanted, &found) < 1e-13);
-    assert!(any.to_bytes(&origin)?.len() < 1000);
+    assert!(any.to_bytes(&provenance)?.len() < 1000);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 mod dense;
 
-use bayes_posterior::{Diagonal, Full, Gaussian, Predictive, monte_carlo, probit};
+use bayes_posterior::{Diagonal, Full, Gaussian, Predictive, linearized_predictive, monte_carlo};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
 use dense::{TestResult, network, normals};
@@ -25,7 +25,7 @@ fn linearized(mean: &[f64], variance: &[f64]) -> Result<Predictive, Box<dyn std:
     let covariance = Diagonal::new(variance.to_vec())?;
     let gaussian = Gaussian::new(model.layout(), mean.to_vec(), covariance)?;
     let x = Tensor::ones((1, 1), DType::F32, &Device::Cpu)?;
-    Ok(probit(&model, &gaussian, &x, &Likelihood::Categorical)?)
+    Ok(linearized_predictive(&model, &gaussian, &x, &Likelihood::Categorical)?)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn small_spreads_keep_their_digits() -> TestResult {
     let (v, n) = (1e-4, 4000);
     let gaussian = Gaussian::new(model.layout(), vec![1e4], Diagonal::new(vec![v])?)?;
     let normal = Likelihood::Normal { variance: 1e3 };
-    let exact = probit(&model, &gaussian, &x, &normal)?;
+    let exact = linearized_predictive(&model, &gaussian, &x, &normal)?;
     // ½ ln(1 + v/σ²) to its last digits.
     assert!((exact.mutual_information[0] / (0.5 * (v / 1e3).ln_1p()) - 1.0).abs() < 1e-12);
     // Weights of 1e4 in f32 are on a grid of 1e-3, whose own variance is small beside 1e-2².
@@ -125,7 +125,9 @@ fn both_predictives_refuse_alike() -> TestResult {
     let empty = Mlp { widths: vec![], ..model.clone() };
     for likelihood in [Likelihood::Categorical, Likelihood::Normal { variance: 1.0 }] {
         let mut message = |network: &Mlp, x: &Tensor| {
-            let linear = probit(network, &gaussian, x, &likelihood).err().map(|e| e.to_string());
+            let linear = linearized_predictive(network, &gaussian, x, &likelihood)
+                .err()
+                .map(|e| e.to_string());
             let drawn = monte_carlo(network, &gaussian, x, &likelihood, 2, &mut rng);
             assert_eq!(linear, drawn.err().map(|e| e.to_string()));
             linear.unwrap_or_default()

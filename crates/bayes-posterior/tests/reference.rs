@@ -6,8 +6,8 @@ mod dense;
 
 use bayes_posterior::{
     AnyPosterior, Covariance, Curvature, Damping, Form, Full, Gaussian, KroneckerEigen, Laplace,
-    LayerCurvature, LowRank, Order, Posterior, Predictive, Spectrum, Subject, laplace, probit,
-    rank, with_posterior,
+    LayerCurvature, LowRank, Posterior, Predictive, PruningCriterion, Spectrum, Subject, laplace,
+    linearized_predictive, rank, with_posterior,
 };
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -121,7 +121,7 @@ fn laplace_posteriors_equal_laplace_torch() -> TestResult {
             close(&context, found.log_evidence, number(&wanted["log_evidence"]), tolerance);
             let (v, log_det, predicted) = with_posterior!(&found.posterior, p => {
                 let covariance = p.gaussian.covariance();
-                let predicted = probit(&run.network, &p.gaussian, &x_new, &run.likelihood)?;
+                let predicted = linearized_predictive(&run.network, &p.gaussian, &x_new, &run.likelihood)?;
                 (covariance.diagonal()?, covariance.log_det()?, predicted)
             });
             all_close(&context, &v, &numbers(&wanted["variances"]), tolerance);
@@ -246,15 +246,16 @@ fn belsleys_orders_equal_numpy() -> TestResult {
             posterior: Some(&gaussian),
             data: None,
         };
-        for (reading, order) in
-            [("published", Order::Belsley), ("ascending", Order::BelsleyCovariance)]
-        {
+        for (removal, order) in [
+            ("published", PruningCriterion::Belsley),
+            ("ascending", PruningCriterion::BelsleyCovariance),
+        ] {
             let ranked = rank(order, &subject, 1, &mut Rng::new(0))?;
-            let context = format!("{} {reading}", case["name"]);
+            let context = format!("{} {removal}", case["name"]);
             let found: Vec<f64> = ranked.iter().map(|r| r.unit as f64).collect();
-            assert_eq!(found, numbers(&case[reading]["order"]), "{context}");
+            assert_eq!(found, numbers(&case[removal]["order"]), "{context}");
             let indices: Vec<f64> = ranked.iter().map(|r| -r.score).collect();
-            all_close(&context, &indices, &numbers(&case[reading]["indices"]), 1e-9);
+            all_close(&context, &indices, &numbers(&case[removal]["indices"]), 1e-9);
         }
     }
     assert_eq!(cases.len(), 6);
@@ -305,7 +306,7 @@ fn the_information_of_a_linearized_classifier_equals_numpy() -> TestResult {
         let covariance = Full::new(matrix(&case["covariance"]))?;
         let gaussian = Gaussian::new(model.layout(), f, covariance)?;
         let x = Tensor::ones((1, 1), candle_core::DType::F64, &Device::Cpu)?;
-        let found = probit(&model, &gaussian, &x, &Likelihood::Categorical)?;
+        let found = linearized_predictive(&model, &gaussian, &x, &Likelihood::Categorical)?;
         let wanted = &case["probit"];
         let context = case["name"].to_string();
         all_close(&context, &found.mean, &numbers(&wanted["mean"]), 1e-12);

@@ -3,8 +3,8 @@
 mod dense;
 
 use bayes_posterior::{
-    Curvature, Diagonal, Edit, Gaussian, Order, Posterior, Ranked, Rules, Subject, align,
-    follow_path, laplace, rank, removal_path, transform,
+    Curvature, Diagonal, Edit, EditOptions, Gaussian, Posterior, PruningCriterion, Subject,
+    UnitScore, align, follow_path, laplace, rank, removal_path, transform,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Params, Rng, Targets};
@@ -34,7 +34,10 @@ fn a_network_without_layers() -> TestResult {
         );
         let subject =
             Subject::<Diagonal> { network: &model, weights: &[], posterior: None, data: None };
-        assert_eq!(message(rank(Order::Magnitude, &subject, 1, &mut Rng::new(0))), wanted);
+        assert_eq!(
+            message(rank(PruningCriterion::Magnitude, &subject, 1, &mut Rng::new(0))),
+            wanted
+        );
         let data = Dataset::new(
             Tensor::zeros((1, 3), DType::F64, &Device::Cpu)?,
             Targets::Values(Tensor::zeros((1, 1), DType::F64, &Device::Cpu)?),
@@ -63,7 +66,8 @@ fn a_layer_that_is_to_be_dropped_twice() {
 fn a_path_along_an_order_that_is_none() -> TestResult {
     let posterior = posterior(&[2, 3, 1])?;
     let follow = |units: &[usize]| {
-        let ranked: Vec<Ranked> = units.iter().map(|&unit| Ranked { unit, score: 0.0 }).collect();
+        let ranked: Vec<UnitScore> =
+            units.iter().map(|&unit| UnitScore { unit, score: 0.0 }).collect();
         let visit = |_: &Posterior<Diagonal>, _| Ok::<(), bayes_posterior::Error>(());
         follow_path(posterior.clone(), 1, &ranked, &[1], 1.0, visit)
     };
@@ -74,7 +78,8 @@ fn a_path_along_an_order_that_is_none() -> TestResult {
     assert_eq!(message(follow(&[2, 0, 1])), "");
     for sizes in [&[0][..], &[4], &[2, 3], &[1, 2]] {
         let mut rng = Rng::new(0);
-        let path = removal_path(&posterior, 1, Order::Density, None, sizes, 1.0, &mut rng);
+        let path =
+            removal_path(&posterior, 1, PruningCriterion::Density, None, sizes, 1.0, &mut rng);
         assert!(message(path).starts_with("sizes of a removal path"), "{sizes:?}");
     }
     Ok(())
@@ -95,7 +100,7 @@ fn data_without_an_example() -> TestResult {
         posterior: None,
         data: Some((&data, &normal)),
     };
-    for order in [Order::Activation, Order::OptimalBrainDamage] {
+    for order in [PruningCriterion::Activation, PruningCriterion::OptimalBrainDamage] {
         let text = message(rank(order, &subject, 1, &mut Rng::new(0)));
         assert_eq!(text, "examples: wanted at least 1, found 0");
     }
@@ -111,7 +116,7 @@ fn edits_of_layers_that_are_not_there() -> TestResult {
     for (layer, units) in [(0, vec![0]), (3, vec![0]), (9, vec![0]), (1, vec![3]), (1, vec![0, 0])]
     {
         let plan = [Edit::RemoveUnits { layer, units }];
-        assert!(transform(posterior.clone(), &plan, &Rules::strict()).is_err(), "{plan:?}");
+        assert!(transform(posterior.clone(), &plan, &EditOptions::strict()).is_err(), "{plan:?}");
     }
     Ok(())
 }

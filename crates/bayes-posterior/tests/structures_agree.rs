@@ -3,8 +3,8 @@
 mod dense;
 
 use bayes_posterior::{
-    Covariance, Diagonal, Edit, Form, Full, Gaussian, Pairing, Posterior, Prior, Reading, Rules,
-    Structure, transform,
+    Covariance, Diagonal, Edit, EditOptions, Form, Full, Gaussian, Posterior, Prior, Removal,
+    Structure, UnitMatching, transform,
 };
 use core_tensors::{Layout, Rng, Slice};
 use dense::{Dense, Matrix, TestResult, distance, inverse, log_det, normals, product, to_dense};
@@ -204,14 +204,14 @@ fn check_sequence<S: Structure>(
     s: &S,
     mean: Vec<f64>,
     bias: bool,
-    reading: Reading,
+    removal: Removal,
 ) -> TestResult {
     let teacher = network(&[2, 3, 3, 2], bias);
     let mut dense = twin(&teacher, &mean, s);
     let gaussian = Gaussian::new(teacher.layout(), mean, s.clone())?;
-    let rules = Rules { reading, nonnegative_inputs: true, ..Rules::strict() };
+    let options = EditOptions { removal, nonnegative_inputs: true, ..EditOptions::strict() };
     let mut posterior = Posterior::new(teacher, gaussian)?;
-    let all = reading == Reading::ConditionAll;
+    let all = removal == Removal::ConditionAll;
     type Step = (Edit, Box<dyn Fn(&Dense) -> Dense>);
     let steps: [Step; 4] = [
         (
@@ -223,17 +223,17 @@ fn check_sequence<S: Structure>(
             Box::new(move |d| d.remove_units(1, &[2], all)),
         ),
         (
-            Edit::RemoveLayer { layer: 2, pairing: Pairing::Identity },
+            Edit::RemoveLayer { layer: 2, matching: UnitMatching::Identity },
             Box::new(|d| d.remove_layer(2, &[0, 1])),
         ),
         (
-            Edit::RemoveLayer { layer: 1, pairing: Pairing::Identity },
+            Edit::RemoveLayer { layer: 1, matching: UnitMatching::Identity },
             Box::new(|d| d.remove_layer(1, &[0, 1])),
         ),
     ];
     for (edit, naive) in steps {
         dense = naive(&dense);
-        posterior = transform(posterior, std::slice::from_ref(&edit), &rules)?.posterior;
+        posterior = transform(posterior, std::slice::from_ref(&edit), &options)?.posterior;
         assert_eq!(posterior.network.widths, dense.widths);
         let what = format!("mean after {edit:?}");
         close(&what, name, posterior.gaussian.mean(), &dense.mean);
@@ -247,9 +247,9 @@ fn check_sequence<S: Structure>(
 fn edits_equal_dense_edits_in_sequence() -> TestResult {
     fn law<S: Structure>(layout: &Layout, s: &S, rng: &mut Rng) -> TestResult {
         let bias = layout.blocks[0].cols > 2;
-        for reading in [Reading::Marginal, Reading::ConditionAll] {
+        for removal in [Removal::Marginal, Removal::ConditionAll] {
             let mean = normals(layout.n_parameters(), rng);
-            check_sequence(S::NAME, s, mean, bias, reading)?;
+            check_sequence(S::NAME, s, mean, bias, removal)?;
         }
         Ok(())
     }

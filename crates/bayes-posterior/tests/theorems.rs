@@ -3,7 +3,8 @@
 mod dense;
 
 use bayes_posterior::{
-    Edit, Form, Full, Gaussian, Pairing, Posterior, Reading, Rules, Structure, align, transform,
+    Edit, EditOptions, Form, Full, Gaussian, Posterior, Removal, Structure, UnitMatching, align,
+    transform,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -29,8 +30,8 @@ fn units(layer: usize, units: &[usize]) -> Edit {
     Edit::RemoveUnits { layer, units: units.to_vec() }
 }
 
-fn whole_layer(layer: usize, pairing: Pairing) -> Edit {
-    Edit::RemoveLayer { layer, pairing }
+fn whole_layer(layer: usize, matching: UnitMatching) -> Edit {
+    Edit::RemoveLayer { layer, matching }
 }
 
 #[test]
@@ -45,20 +46,20 @@ fn the_worked_example_in_both_readings() -> TestResult {
         [0.0, 1.0, 1.0, 0.0, 1.0, 3.0],
     ];
     let teacher = network(&[2, 2, 1], false);
-    let after = |reading| -> Result<_, Box<dyn std::error::Error>> {
+    let after = |removal| -> Result<_, Box<dyn std::error::Error>> {
         let covariance = Full::new(Mat::from_fn(6, 6, |i, j| rows[i][j]))?;
         let mean = vec![1.0, 2.0, 3.0, 4.0, 0.5, -1.0];
         let posterior =
             Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
-        let rules = Rules { reading, ..Rules::strict() };
-        Ok(transform(posterior, &[units(1, &[1])], &rules)?.posterior)
+        let options = EditOptions { removal, ..EditOptions::strict() };
+        Ok(transform(posterior, &[units(1, &[1])], &options)?.posterior)
     };
     let close = |posterior: &Posterior<Full>, mean: [f64; 3], covariance: [[f64; 3]; 3]| {
         assert!(vector_distance(&mean, posterior.gaussian.mean()) < 1e-14);
         let wanted = covariance.iter().map(|row| row.to_vec()).collect();
         assert!(distance(&wanted, &to_dense(posterior.gaussian.covariance())) < 1e-14);
     };
-    let marginal = after(Reading::Marginal)?;
+    let marginal = after(Removal::Marginal)?;
     let third = 1.0 / 3.0;
     close(
         &marginal,
@@ -67,7 +68,7 @@ fn the_worked_example_in_both_readings() -> TestResult {
     );
     assert_eq!(marginal.kept, [vec![0, 1], vec![0], vec![0]]);
     assert_eq!(marginal.network.widths, [2, 1, 1]);
-    let all = after(Reading::ConditionAll)?;
+    let all = after(Removal::ConditionAll)?;
     let seventh = 1.0 / 7.0;
     close(
         &all,
@@ -120,7 +121,7 @@ fn the_conditional_mean_is_the_optimal_brain_surgeons_update() -> TestResult {
 }
 
 /// f(x, w) in f64 for weights in vec order.
-fn scores(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+fn logits(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
     let layout = network.layout();
     let block = |(range, shape): (std::ops::Range<usize>, &core_tensors::Block)| {
         Tensor::from_slice(&w[range], (shape.rows, shape.cols), &Device::Cpu)
@@ -149,7 +150,7 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
         let gone = [layout.split(&outgoing)?.0, layout.split(&incoming)?.0].concat();
         let left: Vec<f64> = (0..w.len()).filter(|i| !gone.contains(i)).map(|i| w[i]).collect();
         let smaller = network(&[3, 2, 4, 2], bias);
-        let gap = vector_distance(&scores(&teacher, &pinned, &x)?, &scores(&smaller, &left, &x)?);
+        let gap = vector_distance(&logits(&teacher, &pinned, &x)?, &logits(&smaller, &left, &x)?);
         assert!(gap < 1e-14, "units: {gap}");
 
         // A layer pinned at a permutation P goes, and the columns of the next block turn: compare with the mean of
@@ -165,12 +166,12 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
         let narrow = bayes_posterior::Diagonal::new(vec![1e-6; w.len()])?;
         let posterior =
             Posterior::new(teacher.clone(), Gaussian::new(layout, pinned.clone(), narrow)?)?;
-        let plan = [whole_layer(2, Pairing::Density)];
-        let result = transform(posterior, &plan, &Rules::strict())?;
+        let plan = [whole_layer(2, UnitMatching::Density)];
+        let result = transform(posterior, &plan, &EditOptions::strict())?;
         assert!(result.pins[0].density.cost() < 1e-9, "the pairing was not found");
         let left = result.posterior;
-        let ours = scores(&left.network, left.gaussian.mean(), &x)?;
-        let gap = vector_distance(&scores(&teacher, &pinned, &x)?, &ours);
+        let ours = logits(&left.network, left.gaussian.mean(), &x)?;
+        let gap = vector_distance(&logits(&teacher, &pinned, &x)?, &ours);
         assert!(gap < 1e-14, "layer: {gap}");
     }
     Ok(())
@@ -178,13 +179,13 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
 
 #[test]
 fn units_of_one_layer_go_in_any_order_with_the_same_result() -> TestResult {
-    for reading in [Reading::Marginal, Reading::ConditionAll] {
+    for removal in [Removal::Marginal, Removal::ConditionAll] {
         let posterior = random_posterior(&network(&[2, 4, 2], true), &mut Rng::new(2))?;
-        let rules = Rules { reading, ..Rules::strict() };
-        let jointly = transform(posterior.clone(), &[units(1, &[3, 0, 2])], &rules)?;
+        let options = EditOptions { removal, ..EditOptions::strict() };
+        let jointly = transform(posterior.clone(), &[units(1, &[3, 0, 2])], &options)?;
         // Unit 2 is unit 1 once 0 has gone, and unit 3 is then the last of two.
         let plan = [units(1, &[0]), units(1, &[1]), units(1, &[1])];
-        let singly = transform(posterior, &plan, &rules)?;
+        let singly = transform(posterior, &plan, &options)?;
         let (a, b) = (&jointly.posterior, &singly.posterior);
         assert_eq!(a.kept, b.kept);
         assert_eq!(a.kept[1], [1]);
@@ -211,8 +212,8 @@ fn the_side_that_goes_first_matters_under_correlation_only() -> TestResult {
         b: &[Edit],
     ) -> Result<f64, bayes_posterior::Error> {
         let [a, b] = [
-            transform(p.clone(), a, &Rules::strict())?,
-            transform(p.clone(), b, &Rules::strict())?,
+            transform(p.clone(), a, &EditOptions::strict())?,
+            transform(p.clone(), b, &EditOptions::strict())?,
         ];
         assert_eq!(a.posterior.kept, b.posterior.kept);
         let dense =
@@ -242,8 +243,8 @@ fn a_pairing_by_density_is_never_less_dense_and_often_the_best() -> TestResult {
             Ok(posterior.gaussian.pin(&core_tensors::Slice::Block { block: 1 }, &values)?.cost())
         };
         let costs = permutations.iter().map(|&o| cost(o)).collect::<Result<Vec<_>, _>>()?;
-        let plan = [whole_layer(2, Pairing::Density)];
-        let ours = transform(posterior, &plan, &Rules::strict())?.pins[0].density.cost();
+        let plan = [whole_layer(2, UnitMatching::Density)];
+        let ours = transform(posterior, &plan, &EditOptions::strict())?.pins[0].density.cost();
         assert!(ours <= costs[0] * (1.0 + TOLERANCE), "less dense than the identity");
         let best = costs.iter().copied().fold(f64::INFINITY, f64::min);
         n_best += u32::from(ours <= best * (1.0 + TOLERANCE));
@@ -264,8 +265,8 @@ fn a_pairing_on_independent_parameters_is_the_best_of_all() -> TestResult {
             Posterior::new(teacher.clone(), Gaussian::new(teacher.layout(), mean, covariance)?)?;
         let naive =
             dense::twin(&teacher, posterior.gaussian.mean(), posterior.gaussian.covariance());
-        let plan = [whole_layer(2, Pairing::Density)];
-        let result = transform(posterior.clone(), &plan, &Rules::strict())?;
+        let plan = [whole_layer(2, UnitMatching::Density)];
+        let result = transform(posterior.clone(), &plan, &EditOptions::strict())?;
         let cost = |order: &[usize; 3]| -> f64 {
             let at = |i: usize, j: usize| naive.position(2, i, j);
             let cell = |(i, j): (usize, usize)| {
@@ -297,7 +298,7 @@ fn alignment_pins_least_and_reaches_the_student() -> TestResult {
     };
     assert_eq!((two.len(), one.len(), one[0]), (40, 90, 99));
     let plan = align(&teacher, &network(&[10, 50, 1], false), &[2], first(100))?;
-    assert_eq!(plan[1], whole_layer(2, Pairing::Identity));
+    assert_eq!(plan[1], whole_layer(2, UnitMatching::Identity));
     assert!(matches!(&plan[0], Edit::RemoveUnits { layer: 1, units } if units.len() == 50));
 
     let message = |student: &[usize], drop: &[usize]| {
@@ -320,13 +321,13 @@ fn alignment_pins_least_and_reaches_the_student() -> TestResult {
 fn edits_that_leave_another_function_are_refused_with_a_way_out() -> TestResult {
     let relu = Activation::Relu;
     let leaky = Activation::LeakyRelu { slope: 0.01 };
-    let refusal = |widths: &[usize], activation, edit: Edit, rules: Rules| {
+    let refusal = |widths: &[usize], activation, edit: Edit, options: EditOptions| {
         let teacher = Mlp { widths: widths.to_vec(), activation, bias: false };
         let posterior = random_posterior(&teacher, &mut Rng::new(0)).unwrap();
-        transform(posterior, &[edit], &rules).map_err(|e| e.to_string())
+        transform(posterior, &[edit], &options).map_err(|e| e.to_string())
     };
-    let strict = Rules::strict();
-    let layer = |t| whole_layer(t, Pairing::Identity);
+    let strict = EditOptions::strict();
+    let layer = |t| whole_layer(t, UnitMatching::Identity);
     let cases = [
         (relu, layer(1), "declare them non-negative"),
         (relu, layer(2), "U_2 is 3 × 4, but must be square; remove 1 unit of layer 1 first"),
@@ -344,17 +345,17 @@ fn edits_that_leave_another_function_are_refused_with_a_way_out() -> TestResult 
     }
     let text = refusal(&[4, 3, 3, 1], leaky, layer(2), strict).unwrap_err();
     assert!(text.contains("slope 0.01 becomes 0.0001"), "{text}");
-    let waived = Rules { allow_inexact: true, ..strict };
+    let waived = EditOptions { allow_inexact: true, ..strict };
     assert!(refusal(&[4, 3, 3, 1], leaky, layer(2), waived)?.posterior.inexact);
     assert!(!refusal(&[4, 3, 3, 1], relu, layer(2), waived)?.posterior.inexact);
-    let declared = Rules { nonnegative_inputs: true, ..strict };
+    let declared = EditOptions { nonnegative_inputs: true, ..strict };
     assert!(!refusal(&[3, 3, 1], leaky, layer(1), declared)?.posterior.inexact);
     Ok(())
 }
 
 #[test]
 fn low_rank_forms_mirror_one_another() -> TestResult {
-    // Ψ = D + F Fᵀ conditions as P = D + F Fᵀ marginalises: the same numbers come out.
+    // Ψ = D + F Fᵀ conditions as P = D + F Fᵀ marginalizes: the same numbers come out.
     let mut rng = Rng::new(9);
     let layout = network(&[2, 3, 2], true).layout();
     let covariance = dense::low_rank(Form::Covariance, &layout, &mut rng);

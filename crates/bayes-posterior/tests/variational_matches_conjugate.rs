@@ -68,8 +68,8 @@ impl Regression {
             network: &self.model,
             likelihood: Likelihood::Normal { variance: NOISE },
             prior,
-            n_objects: M,
-            divergence_weight: 1.0,
+            n_examples: M,
+            kl_weight: 1.0,
             estimator,
         };
         let mut rng = Rng::new(1);
@@ -91,16 +91,16 @@ impl Regression {
     }
 }
 
-/// Averages of 3000 correlated steps of size 1e-2: a few hundredths of a deviation for the mean, and a few per cent
+/// Averages of 3000 correlated steps of size 1e-2: a few hundredths of a standard deviation for the mean, and a few per cent
 /// for a variance.
-const OF_A_DEVIATION: f64 = 0.1;
+const OF_A_STD: f64 = 0.1;
 const OF_A_VARIANCE: f64 = 0.08;
 
 fn check(mean: &[f64], variance: &[f64], exact_mean: &[f64], precision: &Matrix) {
     for i in 0..4 {
         let v = 1.0 / precision[i][i];
         let gap = (mean[i] - exact_mean[i]).abs() / v.sqrt();
-        assert!(gap < OF_A_DEVIATION, "mean {i}: {} {} ({gap} deviations)", mean[i], exact_mean[i]);
+        assert!(gap < OF_A_STD, "mean {i}: {} {} ({gap} deviations)", mean[i], exact_mean[i]);
         assert!((variance[i] / v).ln().abs() < OF_A_VARIANCE, "variance {i}: {} {v}", variance[i]);
     }
 }
@@ -111,7 +111,7 @@ fn both_estimators_reach_the_best_independent_gaussian() -> TestResult {
     let identity: Matrix =
         (0..4).map(|i| (0..4).map(|j| 2.0 * f64::from(i == j)).collect()).collect();
     let (precision, exact) = r.conjugate(&[0.0; 4], &identity);
-    for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
+    for estimator in [Estimator::Reparametrization, Estimator::LocalReparametrization] {
         let prior = VariationalPrior::Isotropic { precision: 2.0 };
         let (q, mean, variance) = r.infer(prior, estimator, -2.0)?;
         check(&mean, &variance, &exact, &precision);
@@ -121,8 +121,8 @@ fn both_estimators_reach_the_best_independent_gaussian() -> TestResult {
             network: &r.model,
             likelihood: Likelihood::Normal { variance: NOISE },
             prior,
-            n_objects: M,
-            divergence_weight: 1.0,
+            n_examples: M,
+            kl_weight: 1.0,
             estimator,
         };
         let bound = inference.bound(&q, &r.data, 400, &mut Rng::new(2))?;
@@ -164,7 +164,7 @@ fn any_gaussian_can_be_the_prior() -> TestResult {
     let (precision, exact) = r.conjugate(&prior_mean, &prior_precision);
     let prior = Prior::new(&full)?;
     let (_, mean, variance) =
-        r.infer(VariationalPrior::Gaussian(&prior), Estimator::Reparametrisation, -2.0)?;
+        r.infer(VariationalPrior::Gaussian(&prior), Estimator::Reparametrization, -2.0)?;
     check(&mean, &variance, &exact, &precision);
 
     // A diagonal prior takes the short way through f32 and must end at the same place.
@@ -175,7 +175,7 @@ fn any_gaussian_can_be_the_prior() -> TestResult {
     let (precision, exact) = r.conjugate(&prior_mean, &matrix);
     let prior = Prior::new(&diagonal)?;
     let (_, mean, variance) =
-        r.infer(VariationalPrior::Gaussian(&prior), Estimator::LocalReparametrisation, -2.0)?;
+        r.infer(VariationalPrior::Gaussian(&prior), Estimator::LocalReparametrization, -2.0)?;
     check(&mean, &variance, &exact, &precision);
     Ok(())
 }
@@ -193,7 +193,7 @@ fn a_strong_prior_is_met_at_its_variance_in_every_form() -> TestResult {
         VariationalPrior::Gaussian(&diagonal),
         VariationalPrior::Gaussian(&full),
     ] {
-        for estimator in [Estimator::Reparametrisation, Estimator::LocalReparametrisation] {
+        for estimator in [Estimator::Reparametrization, Estimator::LocalReparametrization] {
             // The data add some eighty to a precision of 1e9.
             // From v a = 2 on: Adam is long in forgetting the gradients of a start further off.
             for v in r.infer(prior, estimator, -10.0)?.2 {
@@ -217,9 +217,9 @@ fn one_step_equals_adam_on_the_formula() -> TestResult {
         network: &r.model,
         likelihood: Likelihood::Normal { variance: NOISE },
         prior: VariationalPrior::Isotropic { precision: 3.0 },
-        n_objects: 100,
-        divergence_weight: 0.7,
-        estimator: Estimator::Reparametrisation,
+        n_examples: 100,
+        kl_weight: 0.7,
+        estimator: Estimator::Reparametrization,
     };
     let log_likelihood = inference.step(&mut q, &r.data, &mut Rng::new(6))?;
     let residual: Vec<f64> = r

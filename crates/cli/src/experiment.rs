@@ -120,7 +120,7 @@ pub enum Unit {
 
 /// A figure of the report.
 pub enum Figure {
-    /// Mean over runs with a band of one population deviation, by [`Point`].
+    /// Mean over runs with a band of one population standard deviation, by [`Point`].
     Curves {
         /// Its caption.
         title: &'static str,
@@ -160,27 +160,27 @@ pub enum Figure {
         /// Which metrics, and where their better values lie; the first gives the order.
         metrics: &'static [(&'static str, Side)],
     },
-    /// Small pictures, a line of them a named array; an array that was not kept is left out.
-    Pictures {
+    /// Small images, a line of them a named array; an array that was not kept is left out.
+    Images {
         /// Its caption.
         title: &'static str,
         /// 1 or 3: numbers of a pixel.
         channels: usize,
         /// Pictures in a line; longer arrays take several.
         columns: usize,
-        /// Name of each array, its label and how many square pictures it holds; levels in \[0, 1\], channel by channel.
+        /// Name of each array, its label and how many square images it holds; levels in \[0, 1\], channel by channel.
         rows: &'static [(&'static str, &'static str, usize)],
     },
-    /// Probabilities as grey levels, one strip of objects × classes each.
+    /// Probabilities as grayscale intensities, one strip of examples × classes each.
     Strips {
         /// Its caption.
         title: &'static str,
-        /// k: numbers an object.
+        /// k: numbers an example.
         n_classes: usize,
         /// Name of the array and label of the strip.
         strips: &'static [(&'static str, &'static str)],
     },
-    /// A measure over two settings as a map of colours with its numbers, the best cell framed.
+    /// A measure over two settings as a map of colors with its numbers, the best cell framed.
     Heat {
         /// Its caption.
         title: &'static str,
@@ -193,14 +193,14 @@ pub enum Figure {
         /// Name and values of the horizontal axis.
         horizontal: (&'static str, &'static [f64]),
     },
-    /// A probability over two settings, one grey map for each object and class.
+    /// A probability over two settings, one grayscale map for each example and class.
     Maps {
         /// Its caption.
         title: &'static str,
-        /// The array, (objects, classes, vertical, horizontal).
+        /// The array, (examples, classes, vertical, horizontal).
         array: &'static str,
-        /// Labels of the objects.
-        objects: &'static [&'static str],
+        /// Labels of the examples.
+        examples: &'static [&'static str],
         /// Labels of the classes.
         classes: &'static [&'static str],
         /// Name and values of the vertical axis.

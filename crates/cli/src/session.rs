@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::datasets::bert::{Bert, Pooling};
 use crate::datasets::tweets::Texts;
 use crate::datasets::weights::Weights;
-use crate::datasets::{Kind, Pictures};
+use crate::datasets::{Images, Kind};
 
 /// Seed of the split of paper 003.
 const SPLIT_SEED: u32 = 1234;
@@ -25,7 +25,7 @@ const N_SMALL: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
-    /// Every code path in under a minute; epochs and objects are cut, so no claim can be decided.
+    /// Every code path in under a minute; epochs and examples are cut, so no claim can be decided.
     Smoke,
     /// The source's sizes and epochs (of tweets at most 16 000) with about ten seeds (three where one takes long).
     Quick,
@@ -34,7 +34,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// Height and width to which colour pictures are resized; 200 is paper 003's.
+    /// Height and width to which color images are resized; 200 is paper 003's.
     pub fn side(self) -> usize {
         match self {
             Self::Smoke => 32,
@@ -50,7 +50,7 @@ pub struct Session {
     pub scale: Scale,
     /// Where networks live.
     pub device: Device,
-    data: BTreeMap<String, Pictures>,
+    data: BTreeMap<String, Images>,
     texts: BTreeMap<String, Texts>,
     weights: BTreeMap<String, Weights>,
     bert: Option<Sentences>,
@@ -68,7 +68,7 @@ struct Sentences {
 
 impl Session {
     /// A session over loaded data.
-    pub fn new(scale: Scale, device: Device, data: BTreeMap<String, Pictures>) -> Self {
+    pub fn new(scale: Scale, device: Device, data: BTreeMap<String, Images>) -> Self {
         let splits = data.keys().map(|id| (id.clone(), OnceLock::new())).collect();
         Self {
             scale,
@@ -115,11 +115,11 @@ impl Session {
         if let Some(sentences) = self.bert.as_ref().filter(|sentences| sentences.bert.name == id) {
             return Ok((Kind::Real, &sentences.bert.sha256));
         }
-        self.pictures(id).map(|pictures| (pictures.kind, &pictures.sha256))
+        self.images(id).map(|images| (images.kind, &images.sha256))
     }
 
-    /// One data set of pictures.
-    pub fn pictures(&self, id: &str) -> Result<&Pictures> {
+    /// One data set of images.
+    pub fn images(&self, id: &str) -> Result<&Images> {
         self.data.get(id).with_context(|| format!("data set {id} was not loaded"))
     }
 
@@ -147,23 +147,23 @@ impl Session {
         bert.features(texts, Pooling::Mean, &cache, &self.device).map(Some)
     }
 
-    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 objects.
+    /// FashionMNIST-Big and -Small of paper 003: 59 000 and 1000 of the 60 000 examples.
     pub fn big_and_small(&self) -> Result<&(Dataset, Dataset)> {
         self.big_and_small_of("fashion-mnist")
     }
 
-    /// The objects to train on in two, in random order: all but 1000, and those 1000.
+    /// The examples to train on in two, in random order: all but 1000, and those 1000.
     ///
-    /// Of Imagenette these are 8469 and 1000, of a copy with 5000 objects 4000 and 1000.
+    /// Of Imagenette these are 8469 and 1000, of a copy with 5000 examples 4000 and 1000.
     ///
     /// Source: `random_split([59000, 1000])` after `torch.manual_seed(1234)` in the author's code, `[8469, 1000]` there.
     pub fn big_and_small_of(&self, id: &str) -> Result<&(Dataset, Dataset)> {
-        let train = &self.pictures(id)?.train;
+        let train = &self.images(id)?.train;
         let split = self.splits.get(id).with_context(|| format!("data set {id} was not loaded"))?;
         if let Some(split) = split.get() {
             return Ok(split);
         }
-        let order = TorchRandom::new(SPLIT_SEED).permutation(train.n_objects() as u32);
+        let order = TorchRandom::new(SPLIT_SEED).permutation(train.n_examples() as u32);
         let order: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
         let (big, small) = order.split_at(order.len().saturating_sub(N_SMALL));
         let made = (train.rows(big)?, train.rows(small)?);
@@ -193,26 +193,26 @@ mod tests {
     use core_tensors::Targets;
 
     #[test]
-    fn a_split_leaves_a_thousand_and_shares_no_object() {
+    fn a_split_leaves_a_thousand_and_shares_no_example() {
         let n = 1003;
         let x: Vec<u32> = (0..n).collect();
         let x = Tensor::from_vec(x, (n as usize, 1), &Device::Cpu).unwrap();
         let labels = Tensor::zeros(n as usize, candle_core::DType::U32, &Device::Cpu);
         let y = Targets::Classes { labels: labels.unwrap(), n_classes: 1 };
         let train = Dataset::new(x, y).unwrap();
-        let pictures = Pictures {
+        let images = Images {
             test: train.clone(),
             train,
             shape: [1, 1, 1],
             kind: Kind::Generated,
             is_complete: false,
-            n_grey: 0,
+            n_grayscale: 0,
             sha256: BTreeMap::new(),
         };
-        let data = BTreeMap::from([("own".to_owned(), pictures)]);
+        let data = BTreeMap::from([("own".to_owned(), images)]);
         let session = Session::new(Scale::Smoke, Device::Cpu, data);
         let (big, small) = session.big_and_small_of("own").unwrap();
-        assert_eq!((big.n_objects(), small.n_objects()), (3, 1000));
+        assert_eq!((big.n_examples(), small.n_examples()), (3, 1000));
         let numbers = |d: &Dataset| d.x().flatten_all().unwrap().to_vec1::<u32>().unwrap();
         // The first three of torch.randperm(1003) after torch.manual_seed(1234), by our generator of it.
         assert_eq!(numbers(big), TorchRandom::new(1234).permutation(n)[..3]);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_data_beside_pictures() {
+    fn texts_are_data_beside_images() {
         let places = Places { explicit: None, cache: "no such folder".into() };
         let texts = Texts::load(&places, &mut |_| {}).unwrap();
         let texts = BTreeMap::from([("twitter".to_owned(), texts)]);
@@ -232,6 +232,6 @@ mod tests {
         let (kind, sums) = session.origin("twitter").unwrap();
         assert_eq!((kind, sums.len()), (Kind::Generated, 3));
         assert_eq!(session.texts("twitter").unwrap().test.texts.len(), 4000);
-        assert!(session.texts("other").is_err() && session.pictures("twitter").is_err());
+        assert!(session.texts("other").is_err() && session.images("twitter").is_err());
     }
 }

@@ -1,14 +1,14 @@
-//! Sheets of small pictures as PNG: lines of pictures side by side.
+//! Sheets of small images as PNG: lines of images side by side.
 
 use anyhow::{Context, Result, ensure};
 use image::{ExtendedColorType, ImageEncoder};
 
-/// White pixels between pictures.
+/// White pixels between images.
 const GAP: usize = 1;
 
-/// Draws lines of pictures, each picture (c, h, w) = `shape` with levels in \[0, 1\], row by row; c is 1 or 3.
+/// Draws lines of images, each image (c, h, w) = `shape` with levels in \[0, 1\], row by row; c is 1 or 3.
 ///
-/// A line holds any number of pictures, the longest sets the width. What lies outside \[0, 1\] is clipped.
+/// A line holds any number of images, the longest sets the width. What lies outside \[0, 1\] is clipped.
 pub(crate) fn sheet(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
     let [c, h, w] = shape;
     let n = c * h * w;
@@ -24,19 +24,19 @@ pub(crate) fn sheet(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
     let (width, height) = (n_across * (w + GAP) - GAP, lines.len() * (h + GAP) - GAP);
     let mut pixels = vec![u8::MAX; width * height * c];
     for (down, line) in lines.iter().enumerate() {
-        for (across, picture) in line.chunks_exact(n).enumerate() {
-            for (at, &level) in picture.iter().enumerate() {
+        for (across, image) in line.chunks_exact(n).enumerate() {
+            for (at, &intensity) in image.iter().enumerate() {
                 let (channel, row, col) = (at / (h * w), at / w % h, at % w);
                 let (y, x) = (down * (h + GAP) + row, across * (w + GAP) + col);
-                let level = (255.0 * level.clamp(0.0, 1.0)).round() as u8;
-                pixels[(y * width + x) * c + channel] = level;
+                let intensity = (255.0 * intensity.clamp(0.0, 1.0)).round() as u8;
+                pixels[(y * width + x) * c + channel] = intensity;
             }
         }
     }
-    let colour = if c == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let color = if c == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let mut bytes = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
-    encoder.write_image(&pixels, width as u32, height as u32, colour).context("encoding a PNG")?;
+    encoder.write_image(&pixels, width as u32, height as u32, color).context("encoding a PNG")?;
     Ok(bytes)
 }
 
@@ -45,8 +45,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_lie_side_by_side_with_a_gap() {
-        // Two pictures of 1 × 2 in the first line, one in the second.
+    fn images_lie_side_by_side_with_a_gap() {
+        // Two images of 1 × 2 in the first line, one in the second.
         let lines: [&[f64]; 2] = [&[0.0, 0.5, 1.0, 2.0], &[-1.0, 0.2]];
         let png = sheet(&lines, [1, 1, 2]).unwrap();
         let found = image::load_from_memory(&png).unwrap().to_luma8();
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_become_colours() {
+    fn channels_become_colors() {
         let line = [1.0, 0.0, 0.2, 0.4, 0.0, 1.0]; // red 1, 0; green 0.2, 0.4; blue 0, 1
         let png = sheet(&[&line], [3, 1, 2]).unwrap();
         let found = image::load_from_memory(&png).unwrap().to_rgb8();
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn what_is_no_image_is_refused() {
         assert!(sheet(&[&[0.0; 5]], [1, 2, 2]).is_err());
         assert!(sheet(&[&[0.0; 8]], [2, 2, 2]).is_err());
         assert!(sheet(&[&[]], [1, 2, 2]).is_err());

@@ -78,7 +78,7 @@ fn one_job_and_two_give_the_same_results() -> TestResult {
 }
 
 #[test]
-fn pictures_are_drawn_where_there_is_no_network_and_decide_nothing() -> TestResult {
+fn images_are_drawn_where_there_is_no_network_and_decide_nothing() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (cache, one, two) =
         (folder.path().join("cache"), folder.path().join("one"), folder.path().join("two"));

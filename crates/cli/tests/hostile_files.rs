@@ -81,7 +81,7 @@ fn no_command_destroys_what_it_reads() -> TestResult {
     assert!(status == 2 && line.contains("a place outside --data"), "{line}");
     assert!(!Path::new(inside).exists());
 
-    // A folder of pictures that got a contact sheet would hold one picture more the next time.
+    // A folder of images that got a contact sheet would hold one image more the next time.
     std::fs::create_dir(work.at("photos"))?;
     let (photos, inside) = (work.word("photos"), work.word("photos/out"));
     for out in [photos, inside] {

@@ -7,22 +7,24 @@ use std::path::Path;
 use files::{Numbers, TestResult, failure, file, success, word};
 use image::{ExtendedColorType, ImageEncoder};
 
-/// `n` pictures of 4 × 4 grey levels, class by class in turn, as a safetensors file.
-fn pictures(path: &Path, n: usize, n_classes: usize) -> TestResult {
-    let levels = (0..n * 16).map(|i| ((i * 37) % 101) as f32 / 100.0).collect();
+/// `n` images of 4 × 4 grayscale intensities, class by class in turn, as a safetensors file.
+fn images(path: &Path, n: usize, n_classes: usize) -> TestResult {
+    let intensities = (0..n * 16).map(|i| ((i * 37) % 101) as f32 / 100.0).collect();
     let classes = (0..n).map(|i| (i % n_classes) as i64).collect();
-    let tensors =
-        [("x", &[n, 1, 4, 4][..], Numbers::F32(levels)), ("y", &[n][..], Numbers::I64(classes))];
+    let tensors = [
+        ("x", &[n, 1, 4, 4][..], Numbers::F32(intensities)),
+        ("y", &[n][..], Numbers::I64(classes)),
+    ];
     Ok(std::fs::write(path, file(None, &tensors))?)
 }
 
-/// A JPEG of 8 × 8 pixels, coloured or grey.
-fn jpeg(path: &Path, is_grey: bool) -> TestResult {
-    let (channels, colour) =
-        if is_grey { (1, ExtendedColorType::L8) } else { (3, ExtendedColorType::Rgb8) };
-    let levels: Vec<u8> = (0..64 * channels).map(|i| (i * 3 % 256) as u8).collect();
+/// A JPEG of 8 × 8 pixels, colored or grayscale.
+fn jpeg(path: &Path, is_grayscale: bool) -> TestResult {
+    let (channels, color) =
+        if is_grayscale { (1, ExtendedColorType::L8) } else { (3, ExtendedColorType::Rgb8) };
+    let intensities: Vec<u8> = (0..64 * channels).map(|i| (i * 3 % 256) as u8).collect();
     let mut bytes = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut bytes).write_image(&levels, 8, 8, colour)?;
+    image::codecs::jpeg::JpegEncoder::new(&mut bytes).write_image(&intensities, 8, 8, color)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -48,16 +50,16 @@ fn map<'a>(kind: &'a str, data: &'a Path, out: &'a Path) -> Vec<&'a str> {
 fn arrays_and_a_contact_sheet_are_written() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (data, out) = (folder.path().join("data.safetensors"), folder.path().join("out"));
-    pictures(&data, 3, 3)?;
+    images(&data, 3, 3)?;
     let told = success(&map("sine", &data, &out))?;
     assert!(told.contains("3 objects, 16 -> 16 numbers each"), "{told}");
     let (shape, x) = mapped(&out)?;
     assert_eq!(shape, [3, 16]);
     for (i, x) in x.iter().enumerate() {
-        let level = ((i * 37) % 101) as f32 / 100.0;
-        assert!((x - level.sin()).abs() < 1e-6);
+        let intensity = ((i * 37) % 101) as f32 / 100.0;
+        assert!((x - intensity.sin()).abs() < 1e-6);
     }
-    // Three pictures before, the same three after, one pixel of white between.
+    // Three images before, the same three after, one pixel of white between.
     let sheet = image::open(out.join("contact-sheet.png"))?.to_luma8();
     assert_eq!(sheet.dimensions(), (3 * 5 - 1, 2 * 5 - 1));
     assert_eq!(sheet.get_pixel(1, 0).0, [(0.37f64 * 255.0).round() as u8]);
@@ -70,15 +72,15 @@ fn arrays_and_a_contact_sheet_are_written() -> TestResult {
 fn a_random_map_repeats_with_its_seed() -> TestResult {
     let folder = tempfile::tempdir()?;
     let (data, out) = (folder.path().join("data.safetensors"), folder.path().join("out"));
-    pictures(&data, 3, 3)?;
+    images(&data, 3, 3)?;
     let run = |seed: &str| -> Result<Vec<f32>, Box<dyn std::error::Error>> {
-        success(&[&map("noise", &data, &out)[..], &["--seed", seed, "--pictures"]].concat())?;
+        success(&[&map("noise", &data, &out)[..], &["--seed", seed, "--images"]].concat())?;
         Ok(mapped(&out)?.1)
     };
     let first = run("1")?;
     assert_ne!(first, run("2")?);
     assert_eq!(first, run("1")?);
-    assert!(out.join("pictures/000002.png").is_file());
+    assert!(out.join("images/000002.png").is_file());
     Ok(())
 }
 
@@ -86,8 +88,8 @@ fn a_random_map_repeats_with_its_seed() -> TestResult {
 fn a_translator_is_trained_kept_and_used_again() -> TestResult {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
-    pictures(&at("poor.safetensors"), 40, 2)?;
-    pictures(&at("rich.safetensors"), 60, 2)?;
+    images(&at("poor.safetensors"), 40, 2)?;
+    images(&at("rich.safetensors"), 60, 2)?;
     let (poor, rich) = (at("poor.safetensors"), at("rich.safetensors"));
     let partner = ["--partner", word(&rich), "--reference", word(&rich), "--epochs", "2"];
     let told = success(&[&map("translator", &poor, &at("out"))[..], &partner].concat())?;
@@ -103,7 +105,7 @@ fn a_translator_is_trained_kept_and_used_again() -> TestResult {
 }
 
 #[test]
-fn folders_of_pictures_are_read_by_class() -> TestResult {
+fn folders_of_images_are_read_by_class() -> TestResult {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     for name in ["photos/cat/a.jpg", "photos/cat/b.jpg", "photos/dog/c.jpg"] {
@@ -151,8 +153,8 @@ fn what_is_wrong_is_said_in_one_line() -> TestResult {
         "hollow: wanted JPEG or PNG pictures of a class",
     )?;
 
-    pictures(&at("two.safetensors"), 8, 2)?;
-    pictures(&at("three.safetensors"), 9, 3)?;
+    images(&at("two.safetensors"), 8, 2)?;
+    images(&at("three.safetensors"), 9, 3)?;
     let (two, three) = (at("two.safetensors"), at("three.safetensors"));
     let partner = ["--partner", word(&three)];
     let wanted = "wanted as many classes, found 2 and 3";
@@ -169,7 +171,7 @@ fn what_is_wrong_is_said_in_one_line() -> TestResult {
     check(&map("convolution", &two, &out), 1, "at least 5 × 5, found 4 × 4")?;
     check(&map("translator", &two, &out), 2, "wanted --partner DATA or --translator FILE")?;
     check(&map("style", &two, &out), 2, "wanted --style PICTURE")?;
-    let shape = ["--picture", "2x4x4"];
+    let shape = ["--image", "2x4x4"];
     check(&[&map("sine", &two, &out)[..], &shape].concat(), 2, "wanted CHANNELSxHEIGHTxWIDTH")?;
     std::fs::write(at("file"), "")?;
     check(&map("sine", &two, &at("file")), 2, "--out: wanted a folder, found the file")?;
@@ -182,15 +184,17 @@ fn what_is_wrong_is_said_in_one_line() -> TestResult {
     Ok(())
 }
 
-/// 3000 pictures of 2 × 2, dark ones in the first half where `is_dark_first`, bright ones in the other.
+/// 3000 images of 2 × 2, dark ones in the first half where `is_dark_first`, bright ones in the other.
 fn by_class(path: &Path, is_dark_first: bool) -> TestResult {
     let n = 3000;
     let is_dark = |i: usize| (i < n / 2) == is_dark_first;
-    let level = |i: usize| if is_dark(i) { 0.1 } else { 0.8 } + (i * 37 % 101) as f32 / 1000.0;
-    let levels = (0..4 * n).map(|i| level(i / 4)).collect();
+    let intensity = |i: usize| if is_dark(i) { 0.1 } else { 0.8 } + (i * 37 % 101) as f32 / 1000.0;
+    let intensities = (0..4 * n).map(|i| intensity(i / 4)).collect();
     let classes = (0..n).map(|i| i64::from(is_dark(i))).collect();
-    let tensors =
-        [("x", &[n, 1, 2, 2][..], Numbers::F32(levels)), ("y", &[n][..], Numbers::I64(classes))];
+    let tensors = [
+        ("x", &[n, 1, 2, 2][..], Numbers::F32(intensities)),
+        ("y", &[n][..], Numbers::I64(classes)),
+    ];
     Ok(std::fs::write(path, file(None, &tensors))?)
 }
 
@@ -212,13 +216,13 @@ fn measures_and_sheet_show_all_classes_of_data_that_go_by_class() -> TestResult 
         let value = line.split(": ").nth(1).and_then(|v| v.split(' ').next());
         Ok(value.ok_or("no number")?.parse()?)
     };
-    // The domains are the same; 1000 objects judge, and four deviations of 4 ε are 0.25.
+    // The domains are the same; 1000 examples judge, and four standard deviations of 4 ε are 0.25.
     assert!(number("proxy A-distance to")?.abs() < 0.25, "{told}");
     assert!(number("MMD^2 to")? < 0.02, "{told}");
     let sheet = image::load_from_memory(&png)?.to_luma8();
     assert_eq!(sheet.dimensions(), (16 * 3 - 1, 8 * 3 - 1));
     let n_dark = (0..64).filter(|i| sheet.get_pixel(i % 16 * 3, i / 16 * 6).0[0] < 128).count();
-    // 64 draws with probability ½: four deviations are 16.
+    // 64 draws with probability ½: four standard deviations are 16.
     assert!(n_dark.abs_diff(32) <= 16, "{n_dark}");
     assert_eq!(run("0", "again")?, (told, png.clone()));
     assert_ne!(run("1", "other")?.1, png);
@@ -231,8 +235,8 @@ fn what_cannot_be_judged_is_said_before_anything_is_trained() -> TestResult {
     let at = |name: &str| folder.path().join(name);
     let (data, few, small, out) =
         (at("data.safetensors"), at("few.safetensors"), at("small.safetensors"), at("out"));
-    pictures(&data, 8, 2)?;
-    pictures(&few, 3, 3)?;
+    images(&data, 8, 2)?;
+    images(&few, 3, 3)?;
     by_class(&small, true)?;
     let teacher = |name: &str, shape: [usize; 2]| {
         let weights = Numbers::F32(vec![0.1; shape[0] * shape[1]]);
@@ -270,7 +274,7 @@ fn what_cannot_be_judged_is_said_before_anything_is_trained() -> TestResult {
 }
 
 #[test]
-fn pictures_beside_folders_of_classes_are_refused() -> TestResult {
+fn images_beside_folders_of_classes_are_refused() -> TestResult {
     let folder = tempfile::tempdir()?;
     let at = |name: &str| folder.path().join(name);
     jpeg(&at("photos/cat/a.jpg"), false)?;
@@ -282,8 +286,8 @@ fn pictures_beside_folders_of_classes_are_refused() -> TestResult {
 }
 
 #[test]
-fn drawn_pictures_never_stand_in_for_imagenette() -> TestResult {
-    // The cache holds the pictures of side 160 whole, 161 wants the bigger ones, and no network is there.
+fn drawn_images_never_stand_in_for_imagenette() -> TestResult {
+    // The cache holds the images of side 160 whole, 161 wants the bigger ones, and no network is there.
     let cache = tempfile::tempdir()?;
     let manifest = include_str!("../../../datasets/imagenette.toml").parse::<toml::Table>()?;
     for half in ["train", "val"] {

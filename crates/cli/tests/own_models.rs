@@ -37,7 +37,7 @@ fn a_linear_regression_has_its_conjugate_posterior() -> TestResult {
     close(&[header["log_likelihood"].as_f64().ok_or("no fit")?], &[fit]);
     assert_eq!(header["task"], "regression");
     assert_eq!((&header["noise_variance"], &header["prior_precision"]), (&0.5.into(), &3.0.into()));
-    assert_eq!(header["n_objects"], 3);
+    assert_eq!(header["n_examples"], 3);
     assert!(told.contains(&format!("{fit:.6}")), "{told}");
 
     // The same as safetensors; the default of the noise is said.
@@ -256,7 +256,7 @@ fn variational_inference_of_a_linear_regression_finds_the_independent_optimum() 
         let ratio = tensors["variance"][i] * 62.0;
         assert!((0.7..1.4).contains(&ratio), "{ratio}");
     }
-    assert_eq!((&header["structure"], &header["n_objects"]), (&"diagonal".into(), &4.into()));
+    assert_eq!((&header["structure"], &header["n_examples"]), (&"diagonal".into(), &4.into()));
     run(&twice)?;
     assert_eq!(std::fs::read(&out)?, std::fs::read(&twice)?, "same seed, same bits");
     Ok(())

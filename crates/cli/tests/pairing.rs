@@ -1,4 +1,4 @@
-//! Arms that should differ in one thing alone do: experiments on the same objects share starts, batches and teachers.
+//! Arms that should differ in one thing alone do: experiments on the same examples share starts, batches and teachers.
 
 use std::error::Error;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn values(results: &serde_json::Value, row: &str, is_last: bool) -> Vec<Option<f
 }
 
 #[test]
-fn students_of_the_same_objects_start_alike_and_see_the_same_batches() -> TestResult {
+fn students_of_the_same_examples_start_alike_and_see_the_same_batches() -> TestResult {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
     let output = Command::new(env!("CARGO_BIN_EXE_distill"))

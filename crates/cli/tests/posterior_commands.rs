@@ -77,7 +77,7 @@ fn the_worked_example_in_both_readings() -> TestResult {
         assert!(told.contains(line), "{told}");
     }
 
-    run(&["--reading", "condition-all"])?;
+    run(&["--removal", "condition-all"])?;
     let (_, tensors) = posterior(&student)?;
     close(&tensors["mean"], &[1.0, 19.0 / 7.0, 17.0 / 14.0]);
     let (a, b) = (11.0 / 7.0, -3.0 / 7.0);
@@ -152,7 +152,7 @@ fn conditions_of_the_theorems_are_waived_by_name_only() -> TestResult {
     assert!(status == 1 && line.contains("none is negative"), "{line}");
     success(&[&common[..], &["1", "--nonnegative-inputs"]].concat())?;
     // U_2 = (4 5; 6 7): the largest gain is at the identity's or the exchanged places, whichever sum is larger.
-    success(&[&common[..], &["2", "--allow-inexact", "--pairing", "density"]].concat())?;
+    success(&[&common[..], &["2", "--allow-inexact", "--matching", "density"]].concat())?;
     Ok(())
 }
 
@@ -202,8 +202,8 @@ fn wrong_words_end_with_status_2() -> TestResult {
         (&["--remove-units", "1:-1"], &["`-1`"]),
         (&["--remove-units", "1:0,x"], &["`x`"]),
         (&["--remove-layer", "-2"], &["`-2`"]),
-        (&["--remove-layer", "2", "--reading", "both"], &["--reading", "condition-all"]),
-        (&["--remove-units", "1:0", "--pairing", "density"], &["--pairing", "--remove-layer"]),
+        (&["--remove-layer", "2", "--removal", "both"], &["--removal", "condition-all"]),
+        (&["--remove-units", "1:0", "--matching", "density"], &["--matching", "--remove-layer"]),
     ] {
         let (status, line) = failure(&[&transform[..], more].concat())?;
         assert_eq!(status, 2, "{line}");
@@ -380,7 +380,7 @@ fn orders_are_printed_with_scores_ids_and_the_flag_for_transform() -> TestResult
 
 #[test]
 fn help_shows_an_example_of_every_command() -> TestResult {
-    for command in ["posterior", "order", "transform", "inspect"] {
+    for command in ["posterior", "rank", "transform", "inspect"] {
         let help = success(&[command, "--help"])?;
         assert!(
             help.contains(&format!("distill {command} ")) && help.contains("Example"),

@@ -217,7 +217,7 @@ fn damaged_runs_are_said_and_done_again() -> TestResult {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
     let only = ["reproduce", "--only", "linear-student", "--scale", "smoke", "--seeds", "1"];
-    // No network: the pictures are drawn, and the shared part keeps tensors.
+    // No network: the images are drawn, and the shared part keeps tensors.
     let run = || {
         let mut run = command(&[&only[..], &["--out", word(&out)]].concat());
         for name in ["http_proxy", "https_proxy", "all_proxy"] {

@@ -404,7 +404,7 @@ fn a_note_that_nobody_can_read_is_no_error() -> TestResult {
     let folder = tempfile::tempdir()?;
     let data = case("06").join("onehot_u8.safetensors");
     let mut command = Command::new(env!("CARGO_BIN_EXE_distill"));
-    command.args(["map", "--kind", "identity", "--picture", "1x2x2", "--data", word(&data)]);
+    command.args(["map", "--kind", "identity", "--image", "1x2x2", "--data", word(&data)]);
     command.arg("--out").arg(folder.path().join("out"));
     let full = std::fs::File::options().write(true).open("/dev/full")?;
     let output = command.stderr(full).output()?;

@@ -207,7 +207,7 @@ fn the_likelihood_of_a_teacher_is_not_that_of_its_student() -> TestResult {
 fn noise_keeps_numbers_that_are_no_intensities() -> TestResult {
     let out = tempfile::tempdir()?;
     let data = case("15/standardised.csv");
-    let arguments = ["map", "--kind", "noise", "--deviation", "0.1", "--data", &data];
+    let arguments = ["map", "--kind", "noise", "--std", "0.1", "--data", &data];
     success(&[&arguments[..], &["--out", word(out.path())]].concat())?;
     let bytes = std::fs::read(out.path().join("mapped.safetensors"))?;
     let file = safetensors::SafeTensors::deserialize(&bytes)?;
@@ -227,8 +227,8 @@ fn noise_keeps_numbers_that_are_no_intensities() -> TestResult {
     let kept = before.chunks_exact(n_columns).flat_map(|row| &row[..n_features]);
     let noise: Vec<f64> = numbers.iter().zip(kept).map(|(a, b)| f64::from(a - b)).collect();
     assert!(numbers.iter().all(|&x| x != 0.0 && x != 1.0));
-    let std = core_tensors::stats::population_deviation(&noise);
-    // 600 draws know their deviation to 3 %.
+    let std = core_tensors::stats::population_std(&noise);
+    // 600 draws know their standard deviation to 3 %.
     assert!((std - 0.1).abs() < 0.01, "{std}");
     Ok(())
 }

@@ -9,11 +9,11 @@ use crate::layout::Layout;
 use crate::optim::{Adam, AdamConfig};
 use crate::params::Params;
 
-/// Settings of [`Alternating`].
+/// Settings of [`EmpiricalBayesAdam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AlternatingConfig {
+pub struct EmpiricalBayesAdamConfig {
     /// α ≥ 0: factor of KL(q ‖ p).
-    pub divergence_weight: f64,
+    pub kl_weight: f64,
     /// Adam of (w, ρ).
     pub posterior: AdamConfig,
     /// Adam of (μ, π).
@@ -29,7 +29,7 @@ pub struct GaussianPrior {
     pub log_variance: Params,
 }
 
-/// Minimises α KL(q ‖ p) + L(w) over q = N(w, diag(e^ρ)) and p = N(μ, diag(e^π)), one step of Adam each in turn.
+/// Minimizes α KL(q ‖ p) + L(w) over q = N(w, diag(e^ρ)) and p = N(μ, diag(e^π)), one step of Adam each in turn.
 ///
 /// KL(q ‖ p) = ½ Σᵢ { e^(ρᵢ − πᵢ) + e^(−πᵢ) (μᵢ − wᵢ)² + πᵢ − ρᵢ − 1 }
 ///
@@ -38,8 +38,8 @@ pub struct GaussianPrior {
 ///
 /// Source: the authors' code of Grabovoy & Strijov (2021).
 #[derive(Clone, Debug)]
-pub struct Alternating {
-    config: AlternatingConfig,
+pub struct EmpiricalBayesAdam {
+    config: EmpiricalBayesAdamConfig,
     w: Params,
     state: State,
     /// Steps of every block: the divergence reaches each one, also where the data do not.
@@ -62,12 +62,16 @@ struct Composed {
     of_prior: Adam,
 }
 
-impl Alternating {
-    /// An optimiser for trainable `w`; `prior` is copied.
-    pub fn new(config: AlternatingConfig, w: &Params, prior: &GaussianPrior) -> Result<Self> {
-        if !(config.divergence_weight >= 0.0 && config.divergence_weight.is_finite()) {
+impl EmpiricalBayesAdam {
+    /// An optimizer for trainable `w`; `prior` is copied.
+    pub fn new(
+        config: EmpiricalBayesAdamConfig,
+        w: &Params,
+        prior: &GaussianPrior,
+    ) -> Result<Self> {
+        if !(config.kl_weight >= 0.0 && config.kl_weight.is_finite()) {
             let name = "weight of the divergence";
-            let value = config.divergence_weight;
+            let value = config.kl_weight;
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
         for params in [&prior.mean, &prior.log_variance] {
@@ -93,18 +97,18 @@ impl Alternating {
     /// Both steps, from the gradients of L; a block without one counts as unknown to the data.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
         self.n_steps = self.n_steps.saturating_add(1);
-        let AlternatingConfig { divergence_weight, posterior, prior } = self.config;
+        let EmpiricalBayesAdamConfig { kl_weight, posterior, prior } = self.config;
         match &mut self.state {
             State::Fused(state) => {
                 let update = |config| adam::Update::new(config, self.n_steps);
                 let (posterior, prior) = (&update(&posterior), &update(&prior));
-                let steps = alternating::Steps { divergence_weight, posterior, prior };
+                let steps = alternating::Steps { kl_weight, posterior, prior };
                 for (block, chunks) in self.w.blocks().iter().zip(state) {
                     alternating::fused(&steps, block, gradients.get(block), chunks)?;
                 }
                 Ok(())
             }
-            State::Composed(state) => state.step(divergence_weight, &self.w, gradients),
+            State::Composed(state) => state.step(kl_weight, &self.w, gradients),
         }
     }
 
@@ -158,7 +162,7 @@ impl Alternating {
 }
 
 impl Composed {
-    fn new(config: &AlternatingConfig, w: &Params, prior: &GaussianPrior) -> Result<Self> {
+    fn new(config: &EmpiricalBayesAdamConfig, w: &Params, prior: &GaussianPrior) -> Result<Self> {
         let zeros = w.blocks().iter().map(Tensor::zeros_like).collect::<CandleResult<_>>()?;
         let log_variance = Params::new(w.layout().clone(), zeros)?.trainable()?;
         let prior = GaussianPrior {
@@ -237,34 +241,34 @@ mod tests {
         GaussianPrior { mean: random(1.0, 1, dtype), log_variance: random(0.3, 2, dtype) }
     }
 
-    fn config(divergence_weight: f64) -> AlternatingConfig {
+    fn config(kl_weight: f64) -> EmpiricalBayesAdamConfig {
         let (posterior, prior) = (AdamConfig::pytorch(0.05), AdamConfig::pytorch(0.02));
-        AlternatingConfig { divergence_weight, posterior, prior }
+        EmpiricalBayesAdamConfig { kl_weight, posterior, prior }
     }
 
     /// L = Σ (w² − w)² over the first block; the data know nothing of the second.
-    fn descend(dtype: DType, divergence_weight: f64, n_steps: usize) -> Alternating {
+    fn descend(dtype: DType, kl_weight: f64, n_steps: usize) -> EmpiricalBayesAdam {
         let w = random(1.0, 0, dtype).trainable().unwrap();
-        let mut optimiser = Alternating::new(config(divergence_weight), &w, &prior(dtype)).unwrap();
+        let mut optimizer = EmpiricalBayesAdam::new(config(kl_weight), &w, &prior(dtype)).unwrap();
         for _ in 0..n_steps {
             let w = &w.blocks()[0];
             let loss = (w.sqr().unwrap() - w).unwrap().sqr().unwrap().sum_all().unwrap();
-            optimiser.step(&loss.backward().unwrap()).unwrap();
+            optimizer.step(&loss.backward().unwrap()).unwrap();
         }
-        optimiser
+        optimizer
     }
 
-    fn everything(optimiser: &Alternating) -> [Vec<f64>; 4] {
-        let prior = optimiser.prior().unwrap();
-        [&optimiser.w, &optimiser.log_variance().unwrap(), &prior.mean, &prior.log_variance]
+    fn everything(optimizer: &EmpiricalBayesAdam) -> [Vec<f64>; 4] {
+        let prior = optimizer.prior().unwrap();
+        [&optimizer.w, &optimizer.log_variance().unwrap(), &prior.mean, &prior.log_variance]
             .map(|p| p.to_vec().unwrap())
     }
 
     #[test]
     fn the_fused_steps_equal_differentiation_and_adam() {
-        for divergence_weight in [0.2, 1.0] {
-            let fused = descend(DType::F32, divergence_weight, 40);
-            let composed = descend(DType::F64, divergence_weight, 40);
+        for kl_weight in [0.2, 1.0] {
+            let fused = descend(DType::F32, kl_weight, 40);
+            let composed = descend(DType::F64, kl_weight, 40);
             assert!(matches!(
                 (&fused.state, &composed.state),
                 (State::Fused(_), State::Composed(_))
@@ -292,10 +296,10 @@ mod tests {
                 Params::new(w.layout().clone(), blocks).unwrap()
             };
             let prior = GaussianPrior { mean: shifted(100.0), log_variance: shifted(20.0) };
-            let mut optimiser = Alternating::new(config(1.0), &w, &prior).unwrap();
+            let mut optimizer = EmpiricalBayesAdam::new(config(1.0), &w, &prior).unwrap();
             let before = w.to_vec().unwrap();
             let nothing = (w.blocks()[0].sum_all().unwrap() * 0.0).unwrap().backward().unwrap();
-            optimiser.step(&nothing).unwrap();
+            optimizer.step(&nothing).unwrap();
             w.to_vec().unwrap().iter().zip(before).map(|(a, b)| a - b).collect::<Vec<_>>()
         });
         let g = (-20f64).exp() * 100.0;
@@ -313,11 +317,11 @@ mod tests {
         let mean = w.frozen().trainable().unwrap();
         let before = mean.to_vec().unwrap();
         let prior = GaussianPrior { mean, log_variance: random(0.0, 0, DType::F32) };
-        let mut optimiser = Alternating::new(config(1.0), &w, &prior).unwrap();
-        assert_eq!(optimiser.divergence().unwrap(), 0.0);
+        let mut optimizer = EmpiricalBayesAdam::new(config(1.0), &w, &prior).unwrap();
+        assert_eq!(optimizer.divergence().unwrap(), 0.0);
         let loss = w.blocks()[0].sum_all().unwrap();
-        optimiser.step(&loss.backward().unwrap()).unwrap();
-        let [w, rho, mu, pi] = everything(&optimiser);
+        optimizer.step(&loss.backward().unwrap()).unwrap();
+        let [w, rho, mu, pi] = everything(&optimizer);
         for i in 0..w.len() {
             let (moved, followed) = if i < 35 { (-0.05, -0.02) } else { (0.0, 0.0) };
             assert!((w[i] - before[i] - moved).abs() < 1e-6 && rho[i] == 0.0);
@@ -326,7 +330,7 @@ mod tests {
         }
         // What is printed is ½ Σ {e^(−π) − 1 + π + e^(−π) (μ − w)²}.
         let by_hand = 35.0 * 0.5 * ((-0.02f64).exp() * (1.0 + 0.03f64.powi(2)) - 1.0 + 0.02);
-        let found = optimiser.divergence().unwrap();
+        let found = optimizer.divergence().unwrap();
         // A gap of 0.03 between f32 numbers near 1.
         assert!((found - by_hand).abs() < 1e-5 * by_hand, "{found} against {by_hand}");
     }
@@ -334,12 +338,12 @@ mod tests {
     #[test]
     fn bad_settings_and_priors_are_refused() {
         let w = random(1.0, 0, DType::F32).trainable().unwrap();
-        let error = Alternating::new(config(-1.0), &w, &prior(DType::F32)).unwrap_err();
+        let error = EmpiricalBayesAdam::new(config(-1.0), &w, &prior(DType::F32)).unwrap_err();
         assert_eq!(error.to_string(), "weight of the divergence must lie in [0, ∞), got -1");
         let narrow = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
         let mean = Params::from_vec(&narrow, &[0.0], &Device::Cpu).unwrap();
         let prior = GaussianPrior { mean: mean.clone(), log_variance: mean };
-        let message = Alternating::new(config(1.0), &w, &prior).unwrap_err().to_string();
+        let message = EmpiricalBayesAdam::new(config(1.0), &w, &prior).unwrap_err().to_string();
         assert_eq!(message, "blocks of the prior: wanted (7, 5) (14, 7), found (1, 1)");
     }
 }

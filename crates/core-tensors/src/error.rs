@@ -14,6 +14,36 @@ pub enum Error {
         /// Where it should lie, as an interval or in words.
         range: &'static str,
     },
+    /// A tensor or matrix has another shape than is needed.
+    #[error("{what}: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// What has the shape.
+        what: &'static str,
+        /// The shape that is needed.
+        expected: Vec<usize>,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
+    /// There are too few or too many of something.
+    #[error("{what}: expected {expected}, found {found}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many are needed.
+        expected: Expected,
+        /// How many there are.
+        found: usize,
+    },
+    /// An index points behind the last of its kind.
+    #[error("{what} {index} is out of range: there are {n}, counted from 0")]
+    Index {
+        /// What the index points at, such as "block".
+        what: &'static str,
+        /// The index, from 0.
+        index: usize,
+        /// How many there are.
+        n: usize,
+    },
     /// Two sizes that must agree do not.
     #[error("{what}: wanted {wanted}, found {found}")]
     Mismatch {
@@ -64,6 +94,30 @@ pub enum Error {
     /// Bytes that are not a safetensors file.
     #[error(transparent)]
     SafeTensors(#[from] safetensors::SafeTensorError),
+}
+
+/// How many of something are needed, for [`Error::Count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// So many and no other number.
+    Exactly(usize),
+    /// So many or more.
+    AtLeast(usize),
+    /// So many or fewer.
+    AtMost(usize),
+    /// A multiple of this number.
+    MultipleOf(usize),
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exactly(n) => write!(f, "{n}"),
+            Self::AtLeast(n) => write!(f, "at least {n}"),
+            Self::AtMost(n) => write!(f, "at most {n}"),
+            Self::MultipleOf(n) => write!(f, "a multiple of {n}"),
+        }
+    }
 }
 
 /// Result of this crate.

@@ -56,9 +56,9 @@ pub struct Epoch {
 impl Fit {
     /// Calls `step` with every batch and `on_epoch` after every pass, until the passes are done or it breaks.
     ///
-    /// `step` does whatever updates it likes and returns a scalar for the record; alternating optimisers and
-    /// games of several players are such closures. The order of the objects comes from `rng` alone. Data without a
-    /// single object are refused: a mean over no batches is none.
+    /// `step` does whatever updates it likes and returns a scalar for the record; alternating optimizers and
+    /// games of several players are such closures. The order of the examples comes from `rng` alone. Data without a
+    /// single example are refused: a mean over no batches is none.
     pub fn run<E: From<Error>>(
         &self,
         data: &Dataset,
@@ -71,12 +71,12 @@ impl Fit {
                 Error::OutOfRange { name: "batch size", value: 0.0, range: "[1, ∞)" }.into()
             );
         }
-        if data.n_objects() == 0 {
+        if data.n_examples() == 0 {
             return Err(Error::mismatch("examples to train on", "at least 1", 0).into());
         }
-        let n_batches = data.n_objects().div_ceil(self.batch_size);
+        let n_batches = data.n_examples().div_ceil(self.batch_size);
         for index in 0..self.epochs {
-            let order = rng.permutation(data.n_objects());
+            let order = rng.permutation(data.n_examples());
             let mut total = 0.0;
             for indices in order.chunks(self.batch_size) {
                 total += step(&data.rows(indices)?)?;
@@ -89,10 +89,10 @@ impl Fit {
         Ok(())
     }
 
-    /// [`Fit::run`] for one loss, shape (), and one optimiser.
+    /// [`Fit::run`] for one loss, shape (), and one optimizer.
     pub fn minimize<E: From<Error>>(
         &self,
-        optimiser: &mut Adam,
+        optimizer: &mut Adam,
         data: &Dataset,
         rng: &mut Rng,
         mut loss: impl FnMut(&Dataset) -> candle_core::Result<Tensor>,
@@ -100,7 +100,7 @@ impl Fit {
     ) -> std::result::Result<(), E> {
         let mut update = |batch: &Dataset| -> Result<f64> {
             let loss = loss(batch)?;
-            optimiser.step(&loss.backward()?)?;
+            optimizer.step(&loss.backward()?)?;
             Ok(loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
         };
         self.run(data, rng, |batch| Ok(update(batch)?), on_epoch)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pass_sees_every_object_once_in_a_new_order() {
+    fn every_pass_sees_every_example_once_in_a_new_order() {
         let (mut seen, mut passes) = (Vec::new(), Vec::new());
         let fit = Fit { epochs: 2, batch_size: 4 };
         fit.run::<Error>(
@@ -127,7 +127,7 @@ mod tests {
             &mut Rng::new(0),
             |batch| {
                 seen.extend(batch.x().flatten_all()?.to_vec1::<f32>()?);
-                Ok(batch.n_objects() as f64)
+                Ok(batch.n_examples() as f64)
             },
             |epoch| {
                 passes.push(epoch);
@@ -140,7 +140,7 @@ mod tests {
         sorted.iter_mut().for_each(|part| part.sort_by(f32::total_cmp));
         assert_eq!(sorted[0], (0..10).map(|i| i as f32).collect::<Vec<_>>());
         assert_eq!(sorted[0], sorted[1]);
-        // Batches of 4, 4 and 2 objects count once each.
+        // Batches of 4, 4 and 2 examples count once each.
         assert_eq!(passes[1], Epoch { index: 1, objective: 10.0 / 3.0 });
     }
 

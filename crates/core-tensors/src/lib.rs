@@ -1,9 +1,9 @@
 //! What every layer shares: the parameter vector, seeded randomness, data in memory, fused kernels,
-//! the optimiser, the training loop and the statistics of runs.
+//! the optimizer, the training loop and the statistics of runs.
 //!
 //! | letter | identifier | shape or type |
 //! |---|---|---|
-//! | m | `n_objects` | number of objects |
+//! | m | `n_examples` | number of examples |
 //! | n | `n_features` | number of features |
 //! | k | `n_classes` | number of classes |
 //! | p | `n_parameters` | number of parameters |
@@ -11,8 +11,8 @@
 //! | X | [`Dataset::x`] | (m, n) or (m, …) |
 //! | X* | [`Privileged::x_star`] | (\|𝓘\|, …), the teacher's own features |
 //! | y | [`Targets`] | (m,) classes or (m, k) values |
-//! | s | [`Soft::scores`] | (m, k), before the softmax |
-//! | \[i ∈ 𝓘\] | [`Soft::known`] | (m,), 1 or 0 |
+//! | s | [`SoftTargets::logits`] | (m, k), before the softmax |
+//! | \[i ∈ 𝓘\] | [`SoftTargets::known`] | (m,), 1 or 0 |
 //!
 //! The crate is pure: no file, network, clock, output or global state.
 
@@ -33,12 +33,12 @@ mod schedule;
 pub mod stats;
 pub mod synthetic;
 
-pub use alternating::{Alternating, AlternatingConfig, GaussianPrior};
-pub use data::{Dataset, Soft, Targets};
-pub use error::{Error, Result};
+pub use alternating::{EmpiricalBayesAdam, EmpiricalBayesAdamConfig, GaussianPrior};
+pub use data::{Dataset, SoftTargets, Targets};
+pub use error::{Error, Expected, Result};
 pub use fit::{Epoch, Fit};
 pub use layout::{Block, Layout, Slice};
-pub use mean_field::{MeanField, Pull};
+pub use mean_field::{KlGradient, MeanField};
 pub use optim::{Adam, AdamConfig};
 pub use params::Params;
 pub use privileged::Privileged;

@@ -63,12 +63,12 @@ impl Cholesky {
             let diagonal = diagonal[index];
             Err(Error::NotPositiveDefinite { index, size, pivot, diagonal })
         };
-        // NaN passes the pivots of a blocked factorisation, so the diagonal is looked at as well.
+        // NaN passes the pivots of a blocked factorization, so the diagonal is looked at as well.
         let factored = cholesky_in_place(a.as_mut(), default(), par, stack, default());
         if let Err(faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index }) =
             factored
         {
-            // The factorisation stops before it takes the root.
+            // The factorization stops before it takes the root.
             return refuse(index, a[(index, index)]);
         }
         for j in 0..size {
@@ -163,8 +163,8 @@ pub fn condition(
     let factor = Cholesky::in_place(gather_lower(covariance, pinned))?; // (d, d)
     let mut half = gather(covariance, pinned, kept); // (d, k)
     factor.half_solve(half.as_mut()); // L⁻¹ Ψ_dk
-    let mut deviation = residual.to_vec();
-    factor.half_solve(column(&mut deviation));
+    let mut std = residual.to_vec();
+    factor.half_solve(column(&mut std));
     let mut remainder = gather_lower(covariance, kept); // (k, k)
     let par = parallelism(kept.len());
     triangular::matmul(
@@ -180,9 +180,9 @@ pub fn condition(
     );
     mirror(remainder.as_mut());
     let mut shift = vec![0.0; kept.len()];
-    let rhs = MatRef::from_column_major_slice(&deviation, pinned.len(), 1);
+    let rhs = MatRef::from_column_major_slice(&std, pinned.len(), 1);
     matmul(column(&mut shift), Accum::Replace, half.transpose(), rhs, 1.0, par);
-    let (quadratic, log_det) = (dot(&deviation, &deviation), factor.log_det());
+    let (quadratic, log_det) = (dot(&std, &std), factor.log_det());
     Ok(Schur { covariance: remainder, shift, quadratic, log_det })
 }
 

@@ -1,4 +1,4 @@
-//! A diagonal Gaussian over the parameters of a network, and the optimiser that moves it.
+//! A diagonal Gaussian over the parameters of a network, and the optimizer that moves it.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
@@ -32,7 +32,7 @@ pub struct MeanField {
 
 /// The gradient of the prior's term, scale · KL(q ‖ p), that a step adds to the likelihood's.
 #[derive(Clone, Copy, Debug)]
-pub enum Pull<'a> {
+pub enum KlGradient<'a> {
     /// p = N(0, I/a): by m a m, by ρ a v − 1.
     Isotropic {
         /// a > 0.
@@ -61,10 +61,10 @@ pub enum Pull<'a> {
 }
 
 impl MeanField {
-    /// q around a start with one log-deviation for all parameters; refuses settings of Adam out of range.
-    pub fn new(config: AdamConfig, start: &Params, log_deviation: f64) -> Result<Self> {
+    /// q around a start with one log-standard deviation for all parameters; refuses settings of Adam out of range.
+    pub fn new(config: AdamConfig, start: &Params, log_std: f64) -> Result<Self> {
         let n = start.layout().n_parameters();
-        let variance = vec![(2.0 * log_deviation).exp(); n];
+        let variance = vec![(2.0 * log_std).exp(); n];
         let device = start.blocks().first().map_or(Device::Cpu, |block| block.device().clone());
         Self::from_vectors(config, start.layout(), &start.to_vec()?, &variance, &device)
     }
@@ -90,7 +90,7 @@ impl MeanField {
                 range: "(0, ∞)",
             });
         }
-        // An optimiser over nothing checks the settings.
+        // An optimizer over nothing checks the settings.
         Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
         let block = |range: std::ops::Range<usize>| {
             let mean = mean[range.clone()].iter().map(|&m| m as f32).collect();
@@ -113,7 +113,7 @@ impl MeanField {
     /// v = e^{2ρ} in vec order, (p,).
     pub fn variance(&self) -> Vec<f64> {
         let square = |&rho: &f32| (2.0 * f64::from(rho)).exp();
-        self.blocks.iter().flat_map(|b| b.log_deviation.iter().map(square)).collect()
+        self.blocks.iter().flat_map(|b| b.log_std.iter().map(square)).collect()
     }
 
     /// m as the parameters of a network.
@@ -132,16 +132,21 @@ impl MeanField {
     }
 
     /// One step of Adam, given the gradients of the likelihood's term at a draw of this q; refuses another layout.
-    pub fn step_at(&mut self, draw: &Params, gradients: &GradStore, pull: &Pull) -> Result<()> {
+    pub fn step_at(
+        &mut self,
+        draw: &Params,
+        gradients: &GradStore,
+        kl_gradient: &KlGradient,
+    ) -> Result<()> {
         self.layout.check_same("blocks of a draw", draw.layout())?;
-        let update = self.next(pull)?;
+        let update = self.next(kl_gradient)?;
         let mut start = 0;
         for (block, w) in self.blocks.iter_mut().zip(draw.blocks()) {
             let (gradient, w) = (on_host(gradients.get(w), w)?, on_host(Some(w), w)?);
             let ((ws, wl), (gs, gl)) = (w.storage_and_layout(), gradient.storage_and_layout());
             let (w, gradient) = (numbers(on_cpu(&ws)?, wl)?, numbers(on_cpu(&gs)?, gl)?);
             let slope = Slope::AtDraw { w, gradient };
-            block.step(&update, slope, &pull.from(start));
+            block.step(&update, slope, &kl_gradient.from(start));
             start += block.mean.len();
         }
         Ok(())
@@ -152,11 +157,11 @@ impl MeanField {
         &mut self,
         moments: &(Params, Params),
         gradients: &GradStore,
-        pull: &Pull,
+        kl_gradient: &KlGradient,
     ) -> Result<()> {
         self.layout.check_same("blocks of means", moments.0.layout())?;
         self.layout.check_same("blocks of variances", moments.1.layout())?;
-        let update = self.next(pull)?;
+        let update = self.next(kl_gradient)?;
         let mut start = 0;
         let pairs = moments.0.blocks().iter().zip(moments.1.blocks());
         for (block, (mean, variance)) in self.blocks.iter_mut().zip(pairs) {
@@ -166,20 +171,20 @@ impl MeanField {
             let (vs, vl) = by_variance.storage_and_layout();
             let (by_mean, by_variance) = (numbers(on_cpu(&ms)?, ml)?, numbers(on_cpu(&vs)?, vl)?);
             let slope = Slope::Apart { by_mean, by_variance };
-            block.step(&update, slope, &pull.from(start));
+            block.step(&update, slope, &kl_gradient.from(start));
             start += block.mean.len();
         }
         Ok(())
     }
 
-    fn next(&mut self, pull: &Pull) -> Result<Update> {
+    fn next(&mut self, kl_gradient: &KlGradient) -> Result<Update> {
         let p = self.layout.n_parameters();
-        let (what, lengths) = match pull {
-            Pull::Isotropic { .. } => ("", [p; 2]),
-            Pull::Diagonal { mean, precision, .. } => {
+        let (what, lengths) = match kl_gradient {
+            KlGradient::Isotropic { .. } => ("", [p; 2]),
+            KlGradient::Diagonal { mean, precision, .. } => {
                 ("numbers of a prior", [mean.len(), precision.len()])
             }
-            Pull::Given { by_mean, by_variance, .. } => {
+            KlGradient::Given { by_mean, by_variance, .. } => {
                 ("gradients of a prior", [by_mean.len(), by_variance.len()])
             }
         };
@@ -208,7 +213,7 @@ fn on_host(tensor: Option<&Tensor>, of: &Tensor) -> Result<Tensor> {
     })
 }
 
-impl Pull<'_> {
+impl KlGradient<'_> {
     /// The same over the parameters from `start` on.
     fn from(&self, start: usize) -> Self {
         match *self {
@@ -235,7 +240,7 @@ mod tests {
     }
 
     /// Means and variances after some steps down Σ (w − ½)² / 2 at a draw.
-    fn moved(pull: impl Fn(&[f64], &[f64]) -> [Vec<f64>; 2], kind: usize) -> [Vec<f64>; 2] {
+    fn moved(kl_gradient: impl Fn(&[f64], &[f64]) -> [Vec<f64>; 2], kind: usize) -> [Vec<f64>; 2] {
         let start =
             Params::uniform(&layout(), &[1.0, 1.0], &mut Rng::new(0), &Device::Cpu).unwrap();
         let mut q = MeanField::new(AdamConfig::pytorch(1e-2), &start, -1.5).unwrap();
@@ -247,13 +252,13 @@ mod tests {
             let parts = w.blocks().iter().map(|b| (b - 0.5)?.sqr()?.sum_all());
             let parts = parts.collect::<candle_core::Result<Vec<_>>>().unwrap();
             let loss = ((&parts[0] + &parts[1]).unwrap() * 0.5).unwrap();
-            let [by_mean, by_variance] = pull(&q.mean(), &q.variance());
-            let pull = match kind {
-                0 => Pull::Isotropic { precision: 3.0, scale: 0.2 },
-                1 => Pull::Diagonal { mean: &center, precision: &precision, scale: 0.2 },
-                _ => Pull::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.2 },
+            let [by_mean, by_variance] = kl_gradient(&q.mean(), &q.variance());
+            let kl_gradient = match kind {
+                0 => KlGradient::Isotropic { precision: 3.0, scale: 0.2 },
+                1 => KlGradient::Diagonal { mean: &center, precision: &precision, scale: 0.2 },
+                _ => KlGradient::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.2 },
             };
-            q.step_at(&w, &loss.backward().unwrap(), &pull).unwrap();
+            q.step_at(&w, &loss.backward().unwrap(), &kl_gradient).unwrap();
         }
         [q.mean(), q.variance()]
     }
@@ -283,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_means_and_deviations() {
+    fn draws_have_the_means_and_stds() {
         let start =
             Params::uniform(&layout(), &[1.0, 1.0], &mut Rng::new(2), &Device::Cpu).unwrap();
         let variance: Vec<f64> = (0..126).map(|i| 0.1 + 0.01 * f64::from(i)).collect();
@@ -306,7 +311,7 @@ mod tests {
         }
     }
 
-    /// Log-deviations from which e^{2ρ} runs over most of f32, with their variances in f64.
+    /// Log-standard deviations from which e^{2ρ} runs over most of f32, with their variances in f64.
     const RHOS: [f64; 6] = [-1.0, -8.0, -8.5, -12.0, -17.0, -40.0];
 
     #[test]
@@ -350,19 +355,23 @@ mod tests {
                 let by_mean: Vec<f64> = q.mean().iter().map(|m| a * m).collect();
                 let by_variance: Vec<f64> =
                     q.variance().iter().map(|v| 0.5 * (a - 1.0 / v)).collect();
-                let pull = match kind {
-                    0 => Pull::Isotropic { precision: a, scale: 0.3 },
-                    1 => Pull::Diagonal { mean: &center, precision: &precision, scale: 0.3 },
-                    _ => Pull::Given { by_mean: &by_mean, by_variance: &by_variance, scale: 0.3 },
+                let kl_gradient = match kind {
+                    0 => KlGradient::Isotropic { precision: a, scale: 0.3 },
+                    1 => KlGradient::Diagonal { mean: &center, precision: &precision, scale: 0.3 },
+                    _ => KlGradient::Given {
+                        by_mean: &by_mean,
+                        by_variance: &by_variance,
+                        scale: 0.3,
+                    },
                 };
                 // A loss that does not depend on the parameters.
                 let nothing = |w: &Params| (w.blocks()[0].sum_all()? * 0.0)?.backward();
                 if is_apart {
                     let moments = q.moments().unwrap();
-                    q.step_apart(&moments, &nothing(&moments.0).unwrap(), &pull).unwrap();
+                    q.step_apart(&moments, &nothing(&moments.0).unwrap(), &kl_gradient).unwrap();
                 } else {
                     let w = q.sample(&mut Rng::new(1)).unwrap();
-                    q.step_at(&w, &nothing(&w).unwrap(), &pull).unwrap();
+                    q.step_at(&w, &nothing(&w).unwrap(), &kl_gradient).unwrap();
                 }
             }
             (mean, variance) = (q.mean(), q.variance());
@@ -404,26 +413,27 @@ mod tests {
         for (mean, precision, n) in
             [(short, right, 1), (right, short, 1), (right, long, 200), (long, right, 200)]
         {
-            let other = Pull::Diagonal { mean, precision, scale: 1.0 };
+            let other = KlGradient::Diagonal { mean, precision, scale: 1.0 };
             let wanted = format!("numbers of a prior: wanted 126, found {n}");
             assert_eq!(message(q.step_at(&w, &loss, &other)), wanted);
         }
-        let given = Pull::Given { by_mean: &[0.0; 126], by_variance: &[0.0; 127], scale: 1.0 };
+        let given =
+            KlGradient::Given { by_mean: &[0.0; 126], by_variance: &[0.0; 127], scale: 1.0 };
         let text = message(q.step_at(&w, &loss, &given));
         assert_eq!(text, "gradients of a prior: wanted 126, found 127");
 
         // As many numbers in other blocks.
         let wide = Layout { blocks: vec![Block { rows: 40, cols: 3 }, Block { rows: 3, cols: 2 }] };
         let other = Params::uniform(&wide, &[1.0, 1.0], &mut Rng::new(6), &Device::Cpu).unwrap();
-        let pull = Pull::Isotropic { precision: 1.0, scale: 1.0 };
+        let kl_gradient = KlGradient::Isotropic { precision: 1.0, scale: 1.0 };
         let shapes = "wanted (3, 40) (2, 3), found (40, 3) (3, 2)";
         let before = (q.mean(), q.variance());
-        let text = message(q.step_at(&other, &loss, &pull));
+        let text = message(q.step_at(&other, &loss, &kl_gradient));
         assert_eq!(text, format!("blocks of a draw: {shapes}"));
         let (mean, variance) = q.moments().unwrap();
-        let text = message(q.step_apart(&(other.clone(), variance), &loss, &pull));
+        let text = message(q.step_apart(&(other.clone(), variance), &loss, &kl_gradient));
         assert_eq!(text, format!("blocks of means: {shapes}"));
-        let text = message(q.step_apart(&(mean, other), &loss, &pull));
+        let text = message(q.step_apart(&(mean, other), &loss, &kl_gradient));
         assert_eq!(text, format!("blocks of variances: {shapes}"));
         assert_eq!(before, (q.mean(), q.variance()));
     }

@@ -60,7 +60,7 @@ enum Moments {
 }
 
 impl Adam {
-    /// An optimiser with zero moments for trainable parameters; refuses settings out of range.
+    /// An optimizer with zero moments for trainable parameters; refuses settings out of range.
     pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
         let AdamConfig { learning_rate, beta1, beta2, epsilon } = config;
         check_learning_rate(learning_rate)?;

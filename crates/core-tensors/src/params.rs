@@ -88,7 +88,7 @@ impl Params {
     /// A copy whose blocks are variables: a loss computed from it has gradients.
     pub fn trainable(&self) -> Result<Self> {
         let copy = |block: &Tensor| -> candle_core::Result<Tensor> {
-            // The copy keeps an optimiser's in-place updates away from `self`.
+            // The copy keeps an optimizer's in-place updates away from `self`.
             Ok(Var::from_tensor(&block.detach().copy()?)?.into_inner())
         };
         let blocks = self.blocks.iter().map(copy).collect::<candle_core::Result<_>>()?;

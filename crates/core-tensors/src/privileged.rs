@@ -1,4 +1,4 @@
-//! Privileged information: features x* that the teacher sees and the student does not, known for some objects.
+//! Privileged information: features x* that the teacher sees and the student does not, known for some examples.
 
 use candle_core::Tensor;
 
@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 /// use candle_core::{Device, Tensor};
 /// use core_tensors::{Dataset, Privileged};
 /// # fn main() -> core_tensors::Result<()> {
-/// // Three objects with one feature; x* is known for the last two.
+/// // Three examples with one feature; x* is known for the last two.
 /// let data = Dataset::classification(vec![0.1, -0.2, 0.3], vec![1, 0, 1], 2, &Device::Cpu)?;
 /// let x_star = Tensor::new(&[[-2f32, 2.0], [3.0, -3.0]], &Device::Cpu)?;
-/// let objects = Privileged::new(data, x_star, vec![1, 2])?;
-/// // A teacher trained on `objects.teachers_view()?` answers for them; here it passes x* on.
-/// let taught = objects.taught_by(100, |x_star| Ok(x_star.clone()))?;
-/// assert_eq!(taught.soft().map(|soft| soft.known().to_vec1::<f32>()).transpose()?, Some(vec![0.0, 1.0, 1.0]));
+/// let examples = Privileged::new(data, x_star, vec![1, 2])?;
+/// // A teacher trained on `examples.teachers_view()?` answers for them; here it passes x* on.
+/// let taught = examples.with_teacher(100, |x_star| Ok(x_star.clone()))?;
+/// assert_eq!(taught.soft().map(|soft| soft.mask().to_vec1::<f32>()).transpose()?, Some(vec![0.0, 1.0, 1.0]));
 /// # Ok(())
 /// # }
 /// ```
@@ -34,27 +34,27 @@ pub struct Privileged {
 }
 
 impl Privileged {
-    /// Objects with x* (|𝓘|, …), row j of object `known`\[j\]; refuses an object that is not there, or there twice.
+    /// Objects with x* (|𝓘|, …), row j of example `known`\[j\]; refuses an example that is not there, or there twice.
     pub fn new(data: Dataset, x_star: Tensor, known: Vec<usize>) -> Result<Self> {
         if x_star.dim(0)? != known.len() {
             return Err(Error::mismatch("privileged features", known.len(), x_star.dim(0)?));
         }
-        index_set("privileged features of one object", &known, data.n_objects())?;
+        index_set("privileged features of one object", &known, data.n_examples())?;
         Ok(Self { data, x_star, known })
     }
 
     /// Objects that all have x*, (m, …) in their order.
     pub fn everywhere(data: Dataset, x_star: Tensor) -> Result<Self> {
-        let known = (0..data.n_objects()).collect();
+        let known = (0..data.n_examples()).collect();
         Self::new(data, x_star, known)
     }
 
-    /// x and y of all objects.
+    /// x and y of all examples.
     pub fn data(&self) -> &Dataset {
         &self.data
     }
 
-    /// x* of the objects of 𝓘, in the order of [`Privileged::known`].
+    /// x* of the examples of 𝓘, in the order of [`Privileged::known`].
     pub fn x_star(&self) -> &Tensor {
         &self.x_star
     }
@@ -64,7 +64,7 @@ impl Privileged {
         &self.known
     }
 
-    /// (x*, y) of the objects of 𝓘: what the teacher is trained on.
+    /// (x*, y) of the examples of 𝓘: what the teacher is trained on.
     pub fn teachers_view(&self) -> Result<Dataset> {
         let y = self.data.rows(&self.known)?.y().clone();
         Dataset::new(self.x_star.clone(), y)
@@ -72,8 +72,8 @@ impl Privileged {
 
     /// (x, y) with the teacher's answers for 𝓘, asked `chunk` at a time: what the student is trained on.
     ///
-    /// `answers` maps privileged features (b, …) to scores (b, k). Where 𝓘 is empty nobody is asked.
-    pub fn taught_by(
+    /// `answers` maps privileged features (b, …) to logits (b, k). Where 𝓘 is empty nobody is asked.
+    pub fn with_teacher(
         &self,
         chunk: usize,
         answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
@@ -81,8 +81,8 @@ impl Privileged {
         if self.known.is_empty() {
             return Ok(self.data.without_answers());
         }
-        let scores = answers_in_chunks(&self.x_star, chunk, answers)?;
-        self.data.clone().with_answers(&scores, &self.known)
+        let logits = answers_in_chunks(&self.x_star, chunk, answers)?;
+        self.data.clone().with_logits(&logits, &self.known)
     }
 }
 
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn answers_reach_the_objects_that_they_were_given_for() {
-        let objects = Privileged::new(data(), x_star(3), vec![3, 0, 1]).unwrap();
+    fn answers_reach_the_examples_that_they_were_given_for() {
+        let examples = Privileged::new(data(), x_star(3), vec![3, 0, 1]).unwrap();
         for chunk in [1, 2, 10] {
             // The teacher answers with the first two of its three features.
-            let taught = objects.taught_by(chunk, |x| x.narrow(1, 0, 2)).unwrap();
+            let taught = examples.with_teacher(chunk, |x| x.narrow(1, 0, 2)).unwrap();
             let soft = taught.soft().unwrap();
-            assert_eq!(soft.known().to_vec1::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
-            let rows = soft.scores().to_vec2::<f32>().unwrap();
+            assert_eq!(soft.mask().to_vec1::<f32>().unwrap(), [1.0, 1.0, 0.0, 1.0]);
+            let rows = soft.logits().to_vec2::<f32>().unwrap();
             assert_eq!(rows, [[3.0, 4.0], [6.0, 7.0], [0.0, 0.0], [0.0, 1.0]]);
             assert_eq!(taught.x().to_vec2::<f32>().unwrap(), data().x().to_vec2::<f32>().unwrap());
         }
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn the_teacher_is_trained_on_its_own_features_with_the_same_targets() {
-        let objects = Privileged::new(data(), x_star(2), vec![2, 0]).unwrap();
-        let view = objects.teachers_view().unwrap();
+        let examples = Privileged::new(data(), x_star(2), vec![2, 0]).unwrap();
+        let view = examples.teachers_view().unwrap();
         assert_eq!(view.x().dims(), [2, 3]);
         match view.y() {
             crate::Targets::Classes { labels, .. } => {
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn without_privileged_objects_there_is_no_teacher() {
-        let objects = Privileged::new(data(), x_star(0), Vec::new()).unwrap();
-        let taught = objects.taught_by(5, |_| unreachable!("nobody is asked")).unwrap();
+    fn without_privileged_examples_there_is_no_teacher() {
+        let examples = Privileged::new(data(), x_star(0), Vec::new()).unwrap();
+        let taught = examples.with_teacher(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
         // Answers that the data had from elsewhere are not this teacher's.
-        let answered = data().taught_by(4, |x| Ok(x.clone())).unwrap();
-        let objects = Privileged::new(answered, x_star(0), Vec::new()).unwrap();
-        let taught = objects.taught_by(5, |_| unreachable!("nobody is asked")).unwrap();
+        let answered = data().with_teacher(4, |x| Ok(x.clone())).unwrap();
+        let examples = Privileged::new(answered, x_star(0), Vec::new()).unwrap();
+        let taught = examples.with_teacher(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
     }
 
@@ -146,8 +146,8 @@ mod tests {
         assert_eq!(error(vec![0]), "privileged features: wanted 1, found 2");
         assert_eq!(error(vec![0, 4]), "index of an object: wanted < 4, found 4");
         assert_eq!(error(vec![1, 1]), "privileged features of one object: wanted 1, found 2 of 1");
-        let objects = Privileged::everywhere(data(), x_star(4)).unwrap();
-        assert!(objects.taught_by(0, |x| Ok(x.clone())).is_err());
-        assert!(objects.taught_by(2, |x| x.narrow(0, 0, 1)).is_err(), "an answer is missing");
+        let examples = Privileged::everywhere(data(), x_star(4)).unwrap();
+        assert!(examples.with_teacher(0, |x| Ok(x.clone())).is_err());
+        assert!(examples.with_teacher(2, |x| x.narrow(0, 0, 1)).is_err(), "an answer is missing");
     }
 }

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn children_and_parents_are_uncorrelated() {
-        // The correlation of independent streams has deviation 1/√n = 0.01; five of them is a fault.
+        // The correlation of independent streams has standard deviation 1/√n = 0.01; five of them is a fault.
         let n = 10_000;
         let mut streams = [Rng::new(0), Rng::new(0).split("a"), Rng::new(0).split("b")];
         let draws: Vec<Vec<f64>> =

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 pub const CONFIDENCE: f64 = 0.95;
 /// Up to this many differences the sign-flip test enumerates all 2ⁿ flips.
 const N_ENUMERATED: usize = 16;
-/// Random flips beyond that; the p-value then has a deviation of at most 0.0016.
+/// Random flips beyond that; the p-value then has a standard deviation of at most 0.0016.
 const N_FLIPS: usize = 100_000;
 /// Numbers this many roundings of the larger one apart count as equal: accuracies and losses are made by a few
 /// operations each, and .1 + .2 is not .3.
@@ -27,7 +27,7 @@ pub struct Estimate {
     /// Mean over the runs.
     pub mean: f64,
     /// Population standard deviation √(Σ(x − x̄)² / n), as the papers print it.
-    pub deviation: f64,
+    pub std: f64,
     /// Student's 95 % interval of the mean; NaN for fewer than two runs.
     pub ci95: (f64, f64),
 }
@@ -49,9 +49,9 @@ pub fn mean(values: &[f64]) -> f64 {
 }
 
 /// √(Σ(x − x̄)² / n), NumPy's default; NaN where there are no values.
-pub fn population_deviation(values: &[f64]) -> f64 {
-    let centre = mean(values);
-    (values.iter().map(|v| (v - centre).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+pub fn population_std(values: &[f64]) -> f64 {
+    let center = mean(values);
+    (values.iter().map(|v| (v - center).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
 }
 
 /// ∫ of a curve with unit spacing by trapezoids: Σ (xᵢ + xᵢ₊₁) / 2; 0 for fewer than two points.
@@ -60,14 +60,14 @@ pub fn trapezoid(values: &[f64]) -> f64 {
 }
 
 impl Estimate {
-    /// Mean, population deviation and x̄ ± t₀.₉₇₅(n − 1) · s / √(n − 1).
+    /// Mean, population standard deviation and x̄ ± t₀.₉₇₅(n − 1) · s / √(n − 1).
     pub fn new(values: &[f64]) -> Self {
-        let (n, mean, deviation) = (values.len(), mean(values), population_deviation(values));
+        let (n, mean, std) = (values.len(), mean(values), population_std(values));
         let half = match student(n) {
-            Some(t) => t.inverse_cdf(0.5 + CONFIDENCE / 2.0) * deviation / ((n - 1) as f64).sqrt(),
+            Some(t) => t.inverse_cdf(0.5 + CONFIDENCE / 2.0) * std / ((n - 1) as f64).sqrt(),
             None => f64::NAN,
         };
-        Self { n, mean, deviation, ci95: (mean - half, mean + half) }
+        Self { n, mean, std, ci95: (mean - half, mean + half) }
     }
 
     /// Half the length of the interval.
@@ -123,10 +123,10 @@ fn student(n: usize) -> Option<StudentsT> {
 
 fn student_p(difference: &Estimate) -> f64 {
     let Some(t) = student(difference.n) else { return f64::NAN };
-    if difference.deviation == 0.0 {
+    if difference.std == 0.0 {
         return if difference.mean == 0.0 { 1.0 } else { 0.0 };
     }
-    let error = difference.deviation / ((difference.n - 1) as f64).sqrt();
+    let error = difference.std / ((difference.n - 1) as f64).sqrt();
     let statistic = (difference.mean / error).abs();
     if statistic.is_nan() { f64::NAN } else { 2.0 * t.cdf(-statistic) }
 }

@@ -10,7 +10,7 @@ use crate::legacy::{NumpyRandom, TorchRandom};
 
 pub use privileged::LopezPaz;
 
-/// Features of an object.
+/// Features of an example.
 pub const N_FEATURES: usize = 10;
 /// Classes.
 pub const N_CLASSES: usize = 3;
@@ -22,11 +22,11 @@ pub const N_TEST: usize = 1000;
 /// Synthetic classification of papers 000 and 004: x ~ N(0, I₁₀), y ~ Cat(softmax(x W)), W ~ N(0, I).
 #[derive(Clone, Debug)]
 pub struct SyntheticClasses {
-    /// x and y of [`N_TRAIN`] objects.
+    /// x and y of [`N_TRAIN`] examples.
     pub train: Dataset,
-    /// x and y of [`N_TEST`] objects.
+    /// x and y of [`N_TEST`] examples.
     pub test: Dataset,
-    /// W: the generating scores are x W; shape (10, 3), f32.
+    /// W: the generating logits are x W; shape (10, 3), f32.
     pub weights: Tensor,
 }
 
@@ -45,14 +45,14 @@ impl SyntheticClasses {
     }
 }
 
-/// Features of an object of [`SyntheticLinear`].
+/// Features of an example of [`SyntheticLinear`].
 const N_LINEAR_FEATURES: usize = 10;
-/// Its objects, the first [`N_LINEAR_TRAIN`] of them to train on.
+/// Its examples, the first [`N_LINEAR_TRAIN`] of them to train on.
 const N_LINEAR: usize = 1024;
-/// Its objects to train on.
+/// Its examples to train on.
 const N_LINEAR_TRAIN: usize = 900;
-/// β: the documents' "variance" is a deviation in the code.
-const NOISE_DEVIATION: f64 = 0.1;
+/// β: the documents' "variance" is a standard deviation in the code.
+const NOISE_STD: f64 = 0.1;
 
 /// Synthetic regression of papers 000 and 001: x ~ N(0, I₁₀), y = x·w + 0.1 ε, w ~ N(0, I), ε ~ N(0, 1).
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl SyntheticLinear {
             .chunks_exact(N_LINEAR_FEATURES)
             .map(|x| x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>())
             .zip(numpy.normals(N_LINEAR))
-            .map(|(y, noise)| y + NOISE_DEVIATION * noise)
+            .map(|(y, noise)| y + NOISE_STD * noise)
             .collect();
         let tensor = |values: &[f64], columns: usize| {
             let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
@@ -109,12 +109,12 @@ fn sample(numpy: &mut NumpyRandom, w: &[f64], n: usize, device: &Device) -> Resu
     Dataset::new(x, Targets::Classes { labels, n_classes: N_CLASSES })
 }
 
-/// softmax(x W) of one object.
+/// softmax(x W) of one example.
 fn class_probabilities(x: &[f64], w: &[f64]) -> Vec<f64> {
     let score = |k| x.iter().zip(w[k..].iter().step_by(N_CLASSES)).map(|(x, w)| x * w).sum::<f64>();
-    let scores: Vec<f64> = (0..N_CLASSES).map(score).collect();
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let logits: Vec<f64> = (0..N_CLASSES).map(score).collect();
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|s| (s - largest).exp()).collect();
     let total: f64 = powers.iter().sum();
     powers.iter().map(|p| p / total).collect()
 }
@@ -133,15 +133,15 @@ const DOMAIN_SPLIT_SEED: u32 = 1234;
 /// The target is independent of the features: no function is there to be learned.
 #[derive(Clone, Debug)]
 pub struct DomainRegression {
-    /// x of all objects, (10 000, 100), f32.
+    /// x of all examples, (10 000, 100), f32.
     pub x: Tensor,
-    /// y of all objects.
+    /// y of all examples.
     pub targets: Vec<f64>,
-    /// Indices of Big, 8700 of the 9000 training objects.
+    /// Indices of Big, 8700 of the 9000 training examples.
     pub big: Vec<usize>,
     /// Indices of Small, the other 300.
     pub small: Vec<usize>,
-    /// Indices of the 1000 test objects.
+    /// Indices of the 1000 test examples.
     pub test: Vec<usize>,
 }
 
@@ -173,7 +173,7 @@ impl DomainRegression {
         })
     }
 
-    /// x with these values of the target, (m, 1): the objects of `indices`, in this order.
+    /// x with these values of the target, (m, 1): the examples of `indices`, in this order.
     pub fn part(&self, values: &[f64], indices: &[usize]) -> Result<Dataset> {
         let y: Vec<f32> = values.iter().map(|&v| v as f32).collect();
         let y = Tensor::from_vec(y, (values.len(), 1), self.x.device())?;
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_regression_has_the_printed_objects_and_variances() {
+    fn the_regression_has_the_printed_examples_and_variances() {
         let data = SyntheticLinear::new(&Device::Cpu).unwrap();
         let (y, y_test) = (values(&data.train), values(&data.test));
         assert_eq!((y.len(), y_test.len()), (900, 124));
@@ -220,7 +220,7 @@ mod tests {
         near(&y[..3], &[-0.288_959_84, 5.144_863_53, -0.375_762_89], 1e-6);
         let variance = |y: &[f32]| {
             let y: Vec<f64> = y.iter().map(|&y| f64::from(y)).collect();
-            crate::stats::population_deviation(&y).powi(2)
+            crate::stats::population_std(&y).powi(2)
         };
         assert!((variance(&y) - 18.476).abs() < 5e-4, "{}", variance(&y));
         assert!((variance(&y_test) - 18.001).abs() < 5e-4, "{}", variance(&y_test));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn has_the_published_objects_and_class_counts() {
+    fn has_the_published_examples_and_class_counts() {
         let data = SyntheticClasses::new(&Device::Cpu).unwrap();
         let first = data.train.x().to_vec2::<f32>().unwrap()[0][..3].to_vec();
         let published = [0.154_947_43, 0.378_162_52, -0.887_785_75];

@@ -2,10 +2,10 @@
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use core_tensors::{Dataset, Error, Params, Targets};
-use losses::{Distillation, discrepancy, distillation, median_scale};
+use losses::{Distillation, distillation, median_scale, mmd};
 use models::{Architecture, Mlp};
 
-/// Scales of the kernels of [`Alignment::Discrepancy`], as multiples of the median one.
+/// Scales of the kernels of [`Alignment::Mmd`], as multiples of the median one.
 const SCALES: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 
 /// How the hidden layers of two domains are drawn together.
@@ -15,21 +15,21 @@ pub enum Alignment<'a> {
     ///
     /// Source: Ganin & Lempitsky (2015), domain-adversarial training by gradient reversal.
     Adversarial {
-        /// The classifier of domains: from the last hidden layer to two scores.
+        /// The classifier of domains: from the last hidden layer to two logits.
         critic: &'a Mlp,
         /// Its parameters, trainable.
         parameters: &'a Params,
     },
-    /// The maximum mean discrepancy of the last hidden layer is minimised, five Gaussian kernels around the median scale.
+    /// The maximum mean discrepancy of the last hidden layer is minimized, five Gaussian kernels around the median scale.
     ///
     /// Source: Long et al. (2015), deep adaptation networks.
-    Discrepancy,
+    Mmd,
 }
 
 /// Label loss of a teacher on its own domain plus `weight` times what the domains differ by; shape ().
 ///
-/// `rich` are labelled objects of the teacher's domain, `poor` unlabelled ones of the student's, (n, n₀) with as many
-/// features, at least one of each, of [`Alignment::Discrepancy`] two. Under [`Alignment::Adversarial`] the classifier's own loss has weight 1; its gradient reaches the network
+/// `rich` are labeled examples of the teacher's domain, `poor` unlabeled ones of the student's, (n, n₀) with as many
+/// features, at least one of each, of [`Alignment::Mmd`] two. Under [`Alignment::Adversarial`] the classifier's own loss has weight 1; its gradient reaches the network
 /// reversed, times `weight`.
 pub fn alignment_loss(
     alignment: Alignment,
@@ -50,10 +50,10 @@ pub fn alignment_loss(
     let (mut ours, mut theirs) = (ours?, theirs?);
     let wanted =
         || Error::mismatch("layers of an aligned network", "at least 2", network.widths.len());
-    let scores = ours.pop().ok_or_else(wanted)?;
+    let logits = ours.pop().ok_or_else(wanted)?;
     theirs.pop();
     let (ours, theirs) = (ours.pop().ok_or_else(wanted)?, theirs.pop().ok_or_else(wanted)?);
-    let labels = distillation(&scores, rich, &Distillation::labels_only())?;
+    let labels = distillation(&logits, rich, &Distillation::labels_only())?;
     let apart = match alignment {
         Alignment::Adversarial { critic, parameters } => {
             let hidden = Tensor::cat(&[&ours, &theirs], 0)?;
@@ -66,17 +66,17 @@ pub fn alignment_loss(
                     n_classes: 2,
                 },
             )?;
-            let scores = critic.activations(parameters, &reverse_gradient(&hidden, weight)?)?;
-            let scores = scores.last().ok_or_else(wanted)?;
-            distillation(scores, &both, &Distillation::labels_only())?
+            let logits = critic.activations(parameters, &reverse_gradient(&hidden, weight)?)?;
+            let logits = logits.last().ok_or_else(wanted)?;
+            distillation(logits, &both, &Distillation::labels_only())?
         }
-        Alignment::Discrepancy => {
+        Alignment::Mmd => {
             let median = match median_scale(&ours.detach(), &theirs.detach()) {
                 // Where every unit is dead the samples coincide, and any scale does.
                 Err(losses::Error::OnePoint { .. }) => 1.0,
                 median => median?,
             };
-            (discrepancy(&ours, &theirs, &SCALES.map(|factor| factor * median))? * weight)?
+            (mmd(&ours, &theirs, &SCALES.map(|factor| factor * median))? * weight)?
         }
     };
     Ok((labels + apart)?)
@@ -131,11 +131,11 @@ mod tests {
     /// Classes lie apart in feature 0; the domains in feature 1.
     fn domains(rng: &mut Rng) -> (Dataset, Tensor) {
         let mut draw = |shift: f64| -> (Vec<f32>, Vec<u32>) {
-            let objects = (0..200u32).map(|i| {
+            let examples = (0..200u32).map(|i| {
                 let side = if i % 2 == 0 { -2.0 } else { 2.0 };
                 ([(side + 0.3 * rng.normal()) as f32, (shift + 0.3 * rng.normal()) as f32], i % 2)
             });
-            let (x, labels): (Vec<[f32; 2]>, Vec<u32>) = objects.unzip();
+            let (x, labels): (Vec<[f32; 2]>, Vec<u32>) = examples.unzip();
             (x.concat(), labels)
         };
         let (x, labels) = draw(-1.5);
@@ -158,11 +158,11 @@ mod tests {
         let whole = alignment_loss(alignment, &mlp, &w, &rich, &poor, weight).unwrap();
         // Both losses apart, in plain operations and nothing reversed.
         let rows = |x: &Tensor| mlp.activations(&w, x).unwrap();
-        let plain = |scores: &Tensor, labels: &[u32]| -> Tensor {
+        let plain = |logits: &Tensor, labels: &[u32]| -> Tensor {
             let n = labels.len();
             let index = Tensor::from_slice(labels, (n, 1), &Device::Cpu).unwrap();
-            let largest = scores.max_keepdim(1).unwrap();
-            let z = scores.broadcast_sub(&largest).unwrap();
+            let largest = logits.max_keepdim(1).unwrap();
+            let z = logits.broadcast_sub(&largest).unwrap();
             let sum = z.exp().unwrap().sum_keepdim(1).unwrap().log().unwrap();
             let log = z.broadcast_sub(&sum).unwrap();
             (log.gather(&index, 1).unwrap().sum_all().unwrap() / -(n as f64)).unwrap()
@@ -177,9 +177,9 @@ mod tests {
         for (t, u) in w.blocks().iter().enumerate() {
             let found = flat(whole.get(u).unwrap());
             let climbed = told.get(u).map_or(vec![0.0; found.len()], flat);
-            let learnt = flat(labels.get(u).unwrap());
-            for ((found, climbed), learnt) in found.iter().zip(&climbed).zip(learnt) {
-                assert!((found - (learnt - weight as f32 * climbed)).abs() < 1e-5, "layer {t}");
+            let learned = flat(labels.get(u).unwrap());
+            for ((found, climbed), learned) in found.iter().zip(&climbed).zip(learned) {
+                assert!((found - (learned - weight as f32 * climbed)).abs() < 1e-5, "layer {t}");
             }
             assert_eq!(t < 2, climbed.iter().any(|g| g.abs() > 1e-4), "layer {t}");
         }
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn dead_units_have_no_discrepancy_and_no_partners_are_refused() {
+    fn dead_units_have_no_mmd_and_no_partners_are_refused() {
         let (mlp, w) = network(&[2, 16, 8, 2], 0);
         // No weight and no bias: all hidden units are 0.
         let dead: Vec<Tensor> = w.blocks().iter().map(|u| u.zeros_like().unwrap()).collect();
         let dead = Params::new(mlp.layout(), dead).unwrap().trainable().unwrap();
         let (rich, poor) = domains(&mut Rng::new(2));
         let of = |w: &Params, poor: &Tensor, weight: f64| {
-            alignment_loss(Alignment::Discrepancy, &mlp, w, &rich, poor, weight)
+            alignment_loss(Alignment::Mmd, &mlp, w, &rich, poor, weight)
         };
         let loss = of(&dead, &poor, 1.0).unwrap().to_scalar::<f32>().unwrap();
         assert!((loss - 2f32.ln()).abs() < 1e-6, "{loss}");
@@ -221,20 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn a_small_discrepancy_is_learnt() {
+    fn a_small_mmd_is_learned() {
         let distance = |weight: f64| {
             let (mlp, w) = network(&[2, 16, 8, 2], 0);
             let mut adam = Adam::new(AdamConfig::pytorch(5e-3), &w).unwrap();
             let (rich, poor) = domains(&mut Rng::new(2));
             for _ in 0..200 {
-                let alignment = Alignment::Discrepancy;
+                let alignment = Alignment::Mmd;
                 let loss = alignment_loss(alignment, &mlp, &w, &rich, &poor, weight).unwrap();
                 adam.step(&loss.backward().unwrap()).unwrap();
             }
             let hidden = |x: &Tensor| mlp.activations(&w.frozen(), x).unwrap().remove(1);
             let (a, b) = (hidden(rich.x()), hidden(&poor));
             let scale = median_scale(&a, &b).unwrap();
-            discrepancy(&a, &b, &[scale]).unwrap().to_scalar::<f32>().unwrap()
+            mmd(&a, &b, &[scale]).unwrap().to_scalar::<f32>().unwrap()
         };
         let (plain, aligned) = (distance(0.0), distance(1.0));
         assert!(aligned < 0.2 * plain, "{aligned} {plain}");

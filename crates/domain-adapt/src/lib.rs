@@ -1,7 +1,7 @@
-//! Maps φ between domains, through which a teacher sees the objects of a student, and measures of a φ.
+//! Maps φ between domains, through which a teacher sees the examples of a student, and measures of a φ.
 //!
-//! A teacher of a rich domain answers for an object x of a poor one as f(φ(x)); fill the answers with
-//! [`core_tensors::Dataset::taught_by`]. Pictures are rows of levels in \[0, 1\], or bytes, which count as x / 255.
+//! A teacher of a rich domain answers for an example x of a poor one as f(φ(x)); fill the answers with
+//! [`core_tensors::Dataset::with_teacher`]. Pictures are rows of levels in \[0, 1\], or bytes, which count as x / 255.
 //!
 //! | map | shape | random |
 //! |---|---|---|
@@ -26,14 +26,14 @@ use core_tensors::{Result, Rng};
 
 pub use alignment::{Alignment, alignment_loss, reverse_gradient};
 pub use filter::{FixedConvolution, MorphologicalDilation};
-pub use measures::{kernel_discrepancy, proxy_distance, round_trip_error};
+pub use measures::{proxy_distance, round_trip_error, unbiased_mmd};
 pub use simple::{GaussianNoise, Identity, Pick, Sine};
 pub use style::{Style, StyleConfig};
 pub use translator::{Translator, translation_loss};
 
 /// φ: X_t → X_s, from the target domain of the transfer, the student's, to its source, the teacher's.
 pub trait DomainMap {
-    /// φ(x) for objects x, first dimension m; whatever is random comes from `rng`, afresh at each call.
+    /// φ(x) for examples x, first dimension m; whatever is random comes from `rng`, afresh at each call.
     fn apply(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor>;
 }
 
@@ -61,7 +61,7 @@ mod tests {
         let x = Tensor::new(&[[3f32, 1.0]], &Device::Cpu).unwrap();
         let y = chain.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(y, [[1f32.sin()]]);
-        let noise = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
+        let noise = GaussianNoise { std: 0.1, range: Some([0.0, 1.0]) };
         for map in [&pick as &dyn DomainMap, &Sine, &Identity, &noise] {
             let nobody = map.apply(&x.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
             assert_eq!(nobody.dim(0).unwrap(), 0);

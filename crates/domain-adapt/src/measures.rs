@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, features};
 use core_tensors::{Adam, AdamConfig, Dataset, Error, Fit, Rng, Targets};
-use losses::{Distillation, Predictions, discrepancy, distillation, median_scale};
+use losses::{Distillation, Predictions, distillation, median_scale, mmd};
 use models::{Architecture, Mlp};
 
 /// Hidden units of the classifier that tells domains apart.
@@ -19,15 +19,15 @@ const MOST_FOR_SCALE: usize = 500;
 
 /// Proxy A-distance between two samples: 2 (1 − 2 ε) ∈ \[−2, 2\], 0 where they cannot be told apart, 2 where always.
 ///
-/// ε is the error of a perceptron with 32 hidden units, trained on every other object of both to name the sample, on
-/// the objects that it did not see. `a` and `b` are (m, n) and (m′, n), at least 4 objects each; of the larger as many random
-/// objects count as the smaller has, so that guessing errs half the time. What is seen, the start and the batches are drawn
-/// from `rng`, afresh at each call. Of samples of one size the rows of one index are seen together or not at all: an object and
+/// ε is the error of a perceptron with 32 hidden units, trained on every other example of both to name the sample, on
+/// the examples that it did not see. `a` and `b` are (m, n) and (m′, n), at least 4 examples each; of the larger as many random
+/// examples count as the smaller has, so that guessing errs half the time. What is seen, the start and the batches are drawn
+/// from `rng`, afresh at each call. Of samples of one size the rows of one index are seen together or not at all: an example and
 /// its own φ(x) are no hint at one another.
 ///
 /// Source: Ben-David et al. (2007), with a perceptron in place of a linear classifier.
 pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
-    let (a, b) = (levels(a)?, levels(b)?);
+    let (a, b) = (intensities(a)?, intensities(b)?);
     let ((m, n), (other, found)) = (a.dims2()?, b.dims2()?);
     if found != n {
         return Err(Error::mismatch("features of the second sample", n, found).into());
@@ -50,8 +50,8 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
     let w = network.init(rng, both.x().device())?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let scores = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        distillation(&scores, batch, &Distillation::labels_only()).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
+        distillation(&logits, batch, &Distillation::labels_only()).map_err(candle_core::Error::wrap)
     };
     let keep = |_| Ok::<_, losses::Error>(ControlFlow::Continue(()));
     let fit = Fit { epochs: EPOCHS, batch_size: BATCH };
@@ -67,22 +67,22 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
 /// Squared maximum mean discrepancy of two samples under one Gaussian kernel of the median scale; unbiased, so that it
 /// can fall below 0 where they are alike.
 ///
-/// `a` and `b` are (m, n) and (m′, n), bytes or numbers, at least 2 objects each, not all of them equal. The scale is that of
-/// at most 500 random objects of each. See [`losses::discrepancy`].
-pub fn kernel_discrepancy(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
-    let (a, b) = (levels(a)?.to_dtype(DType::F64)?, levels(b)?.to_dtype(DType::F64)?);
+/// `a` and `b` are (m, n) and (m′, n), bytes or numbers, at least 2 examples each, not all of them equal. The scale is that of
+/// at most 500 random examples of each. See [`losses::mmd`].
+pub fn unbiased_mmd(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
+    let (a, b) = (intensities(a)?.to_dtype(DType::F64)?, intensities(b)?.to_dtype(DType::F64)?);
     let mut part = |x: &Tensor| -> losses::Result<Tensor> {
         let mut chosen = rng.permutation(x.dim(0)?);
         chosen.truncate(MOST_FOR_SCALE);
         picked(x, &chosen)
     };
     let scale = median_scale(&part(&a)?, &part(&b)?)?;
-    Ok(discrepancy(&a, &b, &[scale])?.to_scalar()?)
+    Ok(mmd(&a, &b, &[scale])?.to_scalar()?)
 }
 
-/// Mean over objects and features of (back − x)²: what a map and its way back lose of x; both (m, n), m ≥ 1.
+/// Mean over examples and features of (back − x)²: what a map and its way back lose of x; both (m, n), m ≥ 1.
 pub fn round_trip_error(x: &Tensor, back: &Tensor) -> core_tensors::Result<f64> {
-    let (x, back) = (levels(x)?, levels(back)?);
+    let (x, back) = (intensities(x)?, intensities(back)?);
     if x.dims() != back.dims() {
         let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", back.dims()));
         return Err(Error::mismatch("objects that came back", wanted, found));
@@ -99,7 +99,7 @@ fn picked(x: &Tensor, rows: &[usize]) -> losses::Result<Tensor> {
     Ok(x.contiguous()?.index_select(&Tensor::new(rows, x.device())?, 0)?)
 }
 
-fn levels(x: &Tensor) -> core_tensors::Result<Tensor> {
+fn intensities(x: &Tensor) -> core_tensors::Result<Tensor> {
     Ok(features(x)?.flatten_from(1)?)
 }
 
@@ -119,17 +119,16 @@ mod tests {
         let mut rng = Rng::new(0);
         let same =
             proxy_distance(&normals(1000, 0.0, 1), &normals(1200, 0.0, 2), &mut rng).unwrap();
-        // 1000 objects judge, each right with probability ½: four deviations of 4 ε are 0.25.
+        // 1000 examples judge, each right with probability ½: four standard deviations of 4 ε are 0.25.
         assert!(same.abs() < 0.25, "{same}");
         let far = proxy_distance(&normals(1000, 0.0, 1), &normals(1000, 3.0, 2), &mut rng).unwrap();
         assert!(far > 1.95, "{far}");
-        let mut apart = |shift| {
-            kernel_discrepancy(&normals(600, 0.0, 1), &normals(500, shift, 2), &mut rng).unwrap()
-        };
+        let mut apart =
+            |shift| unbiased_mmd(&normals(600, 0.0, 1), &normals(500, shift, 2), &mut rng).unwrap();
         assert!(apart(0.0) < 0.01 && apart(3.0) > 0.3);
     }
 
-    /// 1000 objects of N(0, 1), and 8000 of N(3, 1) behind 1000 of N(0, 1).
+    /// 1000 examples of N(0, 1), and 8000 of N(3, 1) behind 1000 of N(0, 1).
     fn in_order() -> (Tensor, Tensor) {
         let b = Tensor::cat(&[normals(1000, 0.0, 6), normals(8000, 3.0, 7)], 0).unwrap();
         (normals(1000, 0.0, 5), b)
@@ -140,8 +139,8 @@ mod tests {
         let (a, b) = in_order();
         let [front, back] = [b.narrow(0, 0, 1000).unwrap(), b.narrow(0, 1000, 8000).unwrap()];
         let turned = Tensor::cat(&[back, front], 0).unwrap();
-        // One in nine of b is as a: the best classifier errs in 1/18 of the cases, 2 (1 − 1/9) = 1.78. A deviation of
-        // 4 ε of 1000 judged objects is 0.03, and training may cost as much; with the first rows of b it is 0 or 2.
+        // One in nine of b is as a: the best classifier errs in 1/18 of the cases, 2 (1 − 1/9) = 1.78. A standard deviation of
+        // 4 ε of 1000 judged examples is 0.03, and training may cost as much; with the first rows of b it is 0 or 2.
         let mut rng = Rng::new(2);
         let mut found = Vec::new();
         for _ in 0..3 {
@@ -161,26 +160,26 @@ mod tests {
     }
 
     #[test]
-    fn an_object_and_its_twin_are_seen_together() {
+    fn an_example_and_its_twin_are_seen_together() {
         // Were a twin seen under the other name, the classifier would err more often than by guessing.
         let a = normals(401, 0.0, 1);
         let wide = Tensor::cat(&[&a; 8], 1).unwrap();
         let far = (&wide * 5.0).unwrap();
         let found = proxy_distance(&far, &far, &mut Rng::new(4)).unwrap();
-        // Every unseen object is once right and once wrong.
+        // Every unseen example is once right and once wrong.
         assert_eq!(found, 0.0);
     }
 
     #[test]
-    fn the_scale_is_that_of_random_objects() {
-        // 700 equal objects in front: the first 500 of them set no scale.
+    fn the_scale_is_that_of_random_examples() {
+        // 700 equal examples in front: the first 500 of them set no scale.
         let front = |x: Tensor| {
             let equal = Tensor::zeros((700, 5), DType::F32, &Device::Cpu).unwrap();
             Tensor::cat(&[equal, x], 0).unwrap()
         };
         let (a, b) = (front(normals(300, 0.0, 1)), front(normals(300, 3.0, 2)));
         let mut rng = Rng::new(5);
-        let [first, second] = [(); 2].map(|()| kernel_discrepancy(&a, &b, &mut rng).unwrap());
+        let [first, second] = [(); 2].map(|()| unbiased_mmd(&a, &b, &mut rng).unwrap());
         // The median lies between near and far pairs, and swings.
         assert!(first > 0.05 && second > 0.05 && first != second, "{first} {second}");
     }
@@ -189,7 +188,7 @@ mod tests {
     fn bytes_far_from_black_are_compared_as_numbers() {
         // {250, 251} against {250, 255} / 255: with u = 255⁻², r² of 1, 25, 0, 25, 1, 16 times u, the median 16 u.
         let column = |x: [u8; 2]| Tensor::new(&[[x[0]], [x[1]]], &Device::Cpu).unwrap();
-        let found = kernel_discrepancy(&column([250, 251]), &column([250, 255]), &mut Rng::new(0));
+        let found = unbiased_mmd(&column([250, 251]), &column([250, 255]), &mut Rng::new(0));
         let k = |square: f64| (-square / 8.0).exp();
         let wanted = k(1.0) + k(25.0) - 0.5 * (1.0 + k(25.0) + k(1.0) + k(16.0));
         assert!((found.unwrap() - wanted).abs() < 1e-5);
@@ -201,7 +200,7 @@ mod tests {
         let (a, b) = (normals(6000, 0.0, 3), normals(6000, 0.7155, 4));
         let found = proxy_distance(&a, &b, &mut Rng::new(1)).unwrap();
         let wanted = 2.0 * (1.0 - 2.0 * 0.2119);
-        // A deviation of 4 ε over 6000 objects is 0.021; a trained classifier is a little worse than the best.
+        // A standard deviation of 4 ε over 6000 examples is 0.021; a trained classifier is a little worse than the best.
         assert!((found - wanted).abs() < 0.08, "{found} {wanted}");
     }
 
@@ -220,15 +219,15 @@ mod tests {
             "objects of each sample: wanted at least 4, found 3"
         );
         assert!(proxy_distance(&normals(4, 0.0, 0), &normals(4, 0.0, 1), &mut Rng::new(0)).is_ok());
-        let message = kernel_discrepancy(&normals(9, 0.0, 0), &wide, &mut Rng::new(0)).unwrap_err();
+        let message = unbiased_mmd(&normals(9, 0.0, 0), &wide, &mut Rng::new(0)).unwrap_err();
         assert_eq!(message.to_string(), "features of the second sample: wanted 5, found 4");
         let (one, nobody) = (normals(1, 0.0, 0), normals(0, 0.0, 0));
-        let message = kernel_discrepancy(&normals(9, 0.0, 0), &one, &mut Rng::new(0)).unwrap_err();
+        let message = unbiased_mmd(&normals(9, 0.0, 0), &one, &mut Rng::new(0)).unwrap_err();
         assert_eq!(message.to_string(), "objects of each sample: wanted at least 2, found 1");
         let message = round_trip_error(&nobody, &nobody).unwrap_err().to_string();
         assert_eq!(message, "objects that came back: wanted at least 1, found 0");
         let still = wide.narrow(0, 0, 5).unwrap();
-        let message = kernel_discrepancy(&still, &still, &mut Rng::new(0)).unwrap_err().to_string();
+        let message = unbiased_mmd(&still, &still, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(
             message,
             "scale of a kernel: wanted two objects that differ, found 10 equal ones"

@@ -10,14 +10,14 @@ use crate::DomainMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity;
 
-/// φ(x) = x + N(0, deviation²), clipped to a range where there is one; the shape stays.
+/// φ(x) = x + N(0, standard deviation²), clipped to a range where there is one; the shape stays.
 ///
-/// Source: paper 003, row "Noise", with deviation 0.1 and the range \[0, 1\] of intensities.
+/// Source: paper 003, row "Noise", with standard deviation 0.1 and the range \[0, 1\] of intensities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianNoise {
     /// ≥ 0: standard deviation of the noise.
-    pub deviation: f64,
-    /// Smallest and largest result; numbers that are no intensities have none, and keep the deviation.
+    pub std: f64,
+    /// Smallest and largest result; numbers that are no intensities have none, and keep the standard deviation.
     pub range: Option<[f64; 2]>,
 }
 
@@ -37,7 +37,7 @@ pub struct Pick {
 }
 
 impl Pick {
-    /// `n_out` ≤ `n_in` different features in random order: a picture keeps its levels and loses its shape.
+    /// `n_out` ≤ `n_in` different features in random order: an image keeps its levels and loses its shape.
     pub fn random(n_in: usize, n_out: usize, rng: &mut Rng) -> Result<Self> {
         if n_out > n_in {
             return Err(Error::mismatch("features to pick", format!("≤ {n_in}"), n_out));
@@ -48,7 +48,7 @@ impl Pick {
         Ok(Self { indices })
     }
 
-    /// The middle of pictures of h × w: `inner` rows and columns of them.
+    /// The middle of images of h × w: `inner` rows and columns of them.
     pub fn middle([h, w]: [usize; 2], [inner_h, inner_w]: [usize; 2]) -> Result<Self> {
         if inner_h > h || inner_w > w {
             let (wanted, found) = (format!("≤ {h} × {w}"), format!("{inner_h} × {inner_w}"));
@@ -93,15 +93,15 @@ impl DomainMap for Identity {
 
 impl DomainMap for GaussianNoise {
     fn apply(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-        if !(self.deviation >= 0.0 && self.deviation.is_finite()) {
-            let (name, value) = ("deviation of the noise", self.deviation);
+        if !(self.std >= 0.0 && self.std.is_finite()) {
+            let (name, value) = ("deviation of the noise", self.std);
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
         let x = features(x)?;
         let mut noise = vec![0f32; x.elem_count()];
         rng.fill_normal(&mut noise);
         let noise = Tensor::from_vec(noise, x.shape(), x.device())?.to_dtype(x.dtype())?;
-        let noisy = (x + (noise * self.deviation)?)?;
+        let noisy = (x + (noise * self.std)?)?;
         Ok(match self.range {
             Some([low, high]) => noisy.clamp(low, high)?,
             None => noisy,
@@ -120,32 +120,32 @@ mod tests {
     use super::*;
     use candle_core::{DType, Device};
 
-    fn grey(n: usize) -> Tensor {
+    fn grayscale(n: usize) -> Tensor {
         Tensor::full(0.5f32, (n, 10), &Device::Cpu).unwrap()
     }
 
     #[test]
-    fn noise_has_its_deviation_and_stays_within_range() {
-        let noisy = |deviation: f64, range| {
-            let map = GaussianNoise { deviation, range };
-            let x = map.apply(&grey(5000), &mut Rng::new(0)).unwrap();
+    fn noise_has_its_std_and_stays_within_range() {
+        let noisy = |std: f64, range| {
+            let map = GaussianNoise { std, range };
+            let x = map.apply(&grayscale(5000), &mut Rng::new(0)).unwrap();
             x.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
-        // Clipping lies five deviations away; the deviation of 50 000 draws is known to 0.3 %.
-        let measured = core_tensors::stats::population_deviation(&noisy(0.1, Some([0.0, 1.0])));
+        // Clipping lies five standard deviations away; the standard deviation of 50 000 draws is known to 0.3 %.
+        let measured = core_tensors::stats::population_std(&noisy(0.1, Some([0.0, 1.0])));
         assert!((measured - 0.1).abs() < 0.002, "{measured}");
         let clipped = noisy(3.0, Some([0.0, 1.0]));
         assert!(clipped.iter().all(|v| (0.0..=1.0).contains(v)));
         // Without a range nothing is lost.
-        let measured = core_tensors::stats::population_deviation(&noisy(3.0, None));
+        let measured = core_tensors::stats::population_std(&noisy(3.0, None));
         assert!((measured - 3.0).abs() < 0.06, "{measured}");
     }
 
     #[test]
     fn noise_is_fresh_at_each_call_and_repeats_with_its_seed() {
-        let map = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
+        let map = GaussianNoise { std: 0.1, range: Some([0.0, 1.0]) };
         let flat = |rng: &mut Rng| {
-            map.apply(&grey(1), rng).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            map.apply(&grayscale(1), rng).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let mut rng = Rng::new(1);
         let first = flat(&mut rng);
@@ -164,15 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_of_a_picture_and_a_random_order_by_hand() {
+    fn the_middle_of_a_image_and_a_random_order_by_hand() {
         let x = Tensor::arange(0u8, 20, &Device::Cpu).unwrap().reshape((1, 20)).unwrap();
-        let levels = |map: &Pick| -> Vec<f32> {
+        let intensities = |map: &Pick| -> Vec<f32> {
             let y = map.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();
             y[0].iter().map(|v| (v * 255.0).round()).collect()
         };
         let middle = Pick::middle([4, 5], [2, 3]).unwrap();
-        assert_eq!(levels(&middle), [6.0, 7.0, 8.0, 11.0, 12.0, 13.0]);
-        let random = levels(&Pick::random(20, 20, &mut Rng::new(1)).unwrap());
+        assert_eq!(intensities(&middle), [6.0, 7.0, 8.0, 11.0, 12.0, 13.0]);
+        let random = intensities(&Pick::random(20, 20, &mut Rng::new(1)).unwrap());
         let mut sorted = random.clone();
         sorted.sort_by(f32::total_cmp);
         assert_ne!(random, sorted);
@@ -191,9 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_deviation_is_refused() {
-        let error =
-            GaussianNoise { deviation: -1.0, range: None }.apply(&grey(1), &mut Rng::new(0));
+    fn a_negative_std_is_refused() {
+        let error = GaussianNoise { std: -1.0, range: None }.apply(&grayscale(1), &mut Rng::new(0));
         let message = error.unwrap_err().to_string();
         assert_eq!(message, "deviation of the noise must lie in [0, ∞), got -1");
     }

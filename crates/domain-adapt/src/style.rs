@@ -1,4 +1,4 @@
-//! φ by style transfer: pixels that keep a picture's content and take on the texture of another picture.
+//! φ by style transfer: pixels that keep an image's content and take on the texture of another image.
 
 use candle_core::Tensor;
 use core_tensors::kernels::features;
@@ -7,10 +7,10 @@ use models::Vgg19;
 
 use crate::DomainMap;
 
-/// Pictures whose pixels are optimised together; each on its own, so that the number changes speed alone.
+/// Pictures whose pixels are optimized together; each on its own, so that the number changes speed alone.
 const TOGETHER: usize = 16;
 
-/// What a style transfer minimises, and how far it goes.
+/// What a style transfer minimizes, and how far it goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StyleConfig {
     /// Layers whose activations are the content, and whose Gram matrices are the style.
@@ -19,9 +19,9 @@ pub struct StyleConfig {
     pub content_weight: f64,
     /// ≥ 0: weight of the style.
     pub style_weight: f64,
-    /// Whether a Gram matrix is divided by c·h·w, so that layers and sizes of pictures compare.
-    pub is_gram_normalised: bool,
-    /// Steps of Adam from the picture itself, and their size.
+    /// Whether a Gram matrix is divided by c·h·w, so that layers and sizes of images compare.
+    pub is_gram_normalized: bool,
+    /// Steps of Adam from the image itself, and their size.
     pub steps: usize,
     /// > 0: size of a step, in levels of \[0, 1\].
     pub learning_rate: f64,
@@ -32,14 +32,14 @@ pub struct StyleConfig {
 impl StyleConfig {
     /// The source's: five layers up to conv5_1, 8 · content + 70 · style on plain Gram matrices, three steps of 0.04.
     ///
-    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::InputScale::LEVELS`]) and takes
+    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::InputScale::INTENSITIES`]) and takes
     /// the layers before their ReLU, which torchvision computes in place: so after it.
-    pub fn of_source() -> Self {
+    pub fn as_published() -> Self {
         Self {
             layers: vec!["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"],
             content_weight: 8.0,
             style_weight: 70.0,
-            is_gram_normalised: false,
+            is_gram_normalized: false,
             steps: 3,
             learning_rate: 0.04,
             is_clipped: false,
@@ -53,9 +53,9 @@ impl StyleConfig {
             layers: vec!["conv1_1", "conv2_1", "conv3_1"],
             content_weight: 1.0,
             style_weight: 10.0,
-            is_gram_normalised: true,
+            is_gram_normalized: true,
             is_clipped: true,
-            ..Self::of_source()
+            ..Self::as_published()
         }
     }
 }
@@ -65,7 +65,7 @@ impl StyleConfig {
 /// content_weight Σₗ mean((Fₗ(·) − Fₗ(x))²) + style_weight Σₗ mean((Gₗ(·) − Gₗ(style))²),  Gₗ = Fₗ Fₗᵀ (over places)
 ///
 /// with Fₗ the activations of a layer. Objects are (m, 3, h, w) or rows (m, 3·h·w), bytes or levels; the shape stays.
-/// Every picture is optimised on its own: the steps of Adam are element by element, and no picture enters another's
+/// Every image is optimized on its own: the steps of Adam are element by element, and no image enters another's
 /// cost. Deterministic.
 ///
 /// Source: Gatys, Ecker & Bethge (2016); settings by [`StyleConfig`].
@@ -73,18 +73,18 @@ impl StyleConfig {
 pub struct Style {
     network: Vgg19,
     config: StyleConfig,
-    /// h and w of the pictures.
-    picture: [usize; 2],
+    /// h and w of the images.
+    image: [usize; 2],
     /// Gram matrices of the style, (c, c) a layer.
     grams: Vec<Tensor>,
 }
 
 impl Style {
-    /// The style of a picture, (3, h′, w′), for pictures of h × w.
+    /// The style of an image, (3, h′, w′), for images of h × w.
     pub fn new(
         network: Vgg19,
         style: &Tensor,
-        picture: [usize; 2],
+        image: [usize; 2],
         config: StyleConfig,
     ) -> Result<Self> {
         if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
@@ -102,14 +102,14 @@ impl Style {
         let activations = network.activations(&style.unsqueeze(0)?, &config.layers)?;
         let grams = activations.iter().map(|f| Ok(gram(f, &config)?.squeeze(0)?.detach()));
         let grams = grams.collect::<Result<_>>()?;
-        Ok(Self { network, config, picture, grams })
+        Ok(Self { network, config, image, grams })
     }
 
-    /// The cost of m pictures by their activations and those of their content; summed over them, shape ().
+    /// The cost of m images by their activations and those of their content; summed over them, shape ().
     fn cost(&self, activations: &[Tensor], content: &[Tensor]) -> Result<Tensor> {
         let mut cost: Option<Tensor> = None;
         for ((f, content), style) in activations.iter().zip(content).zip(&self.grams) {
-            // A mean over the batch times m is the sum of the means of its pictures.
+            // A mean over the batch times m is the sum of the means of its images.
             let m = f.dim(0)? as f64;
             let kept = ((f - content)?.sqr()?.mean_all()? * (m * self.config.content_weight))?;
             let taken = gram(f, &self.config)?.broadcast_sub(style)?.sqr()?.mean_all()?;
@@ -122,10 +122,10 @@ impl Style {
         cost.ok_or_else(|| Error::mismatch("layers of a style transfer", "at least 1", 0))
     }
 
-    /// One group of pictures as rows, (m, 3·h·w).
+    /// One group of images as rows, (m, 3·h·w).
     fn transfer(&self, rows: &Tensor) -> Result<Tensor> {
         let (m, n) = rows.dims2()?;
-        let [h, w] = self.picture;
+        let [h, w] = self.image;
         let pixels =
             Params::new(Layout { blocks: vec![Block { rows: m, cols: n }] }, vec![rows.clone()])?;
         let pixels = pixels.trainable()?;
@@ -137,7 +137,7 @@ impl Style {
         let mut content: Option<Vec<Tensor>> = None;
         for _ in 0..self.config.steps {
             let activations = self.network.activations(&shaped(x)?, &self.config.layers)?;
-            // The first step starts at the picture itself.
+            // The first step starts at the image itself.
             let content =
                 content.get_or_insert_with(|| activations.iter().map(Tensor::detach).collect());
             let cost = self.cost(&activations, content)?;
@@ -151,7 +151,7 @@ impl Style {
 impl DomainMap for Style {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
         let rows = features(x)?.flatten_from(1)?;
-        let ((m, n), [h, w]) = (rows.dims2()?, self.picture);
+        let ((m, n), [h, w]) = (rows.dims2()?, self.image);
         if h.checked_mul(w).and_then(|n| n.checked_mul(3)) != Some(n) {
             let wanted = h.saturating_mul(w).saturating_mul(3);
             let wanted = format!("(m, {wanted}) for 3 × {h} × {w} pictures");
@@ -167,12 +167,12 @@ impl DomainMap for Style {
     }
 }
 
-/// F Fᵀ over the places of each picture; (m, c, h, w) → (m, c, c).
+/// F Fᵀ over the places of each image; (m, c, h, w) → (m, c, c).
 fn gram(f: &Tensor, config: &StyleConfig) -> Result<Tensor> {
     let (m, c, h, w) = f.dims4()?;
     let f = f.reshape((m, c, h * w))?;
     let gram = f.matmul(&f.transpose(1, 2)?.contiguous()?)?;
-    if config.is_gram_normalised {
+    if config.is_gram_normalized {
         return Ok((gram / (c * h * w) as f64)?);
     }
     Ok(gram)
@@ -208,7 +208,7 @@ mod tests {
         let layers = vec!["conv1_1", "conv2_1"];
         let config = StyleConfig { layers, steps, ..StyleConfig::three_blocks() };
         let network = network(&mut rng);
-        // A dark painting, so that bright pictures are far from its style.
+        // A dark painting, so that bright images are far from its style.
         let painting = random(&[3, 10, 6], 0.3, &mut rng);
         let x = random(&[20, 3 * 8 * 8], 1.0, &mut rng);
         (Style::new(network, &painting, [8, 8], config).unwrap(), x)
@@ -220,13 +220,13 @@ mod tests {
             .unwrap()
             .reshape((1, 2, 1, 2))
             .unwrap();
-        let plain = gram(&f, &StyleConfig::of_source()).unwrap().squeeze(0).unwrap();
+        let plain = gram(&f, &StyleConfig::as_published()).unwrap().squeeze(0).unwrap();
         assert_eq!(plain.to_vec2::<f32>().unwrap(), [[5.0, 11.0], [11.0, 25.0]]);
-        let normalised = gram(&f, &StyleConfig::three_blocks()).unwrap().squeeze(0).unwrap();
-        assert_eq!(normalised.to_vec2::<f32>().unwrap(), [[1.25, 2.75], [2.75, 6.25]]);
+        let normalized = gram(&f, &StyleConfig::three_blocks()).unwrap().squeeze(0).unwrap();
+        assert_eq!(normalized.to_vec2::<f32>().unwrap(), [[1.25, 2.75], [2.75, 6.25]]);
     }
 
-    /// Σ over layers and pictures of content · mean (F − C)² + style · mean (G − S)², by loops in double precision.
+    /// Σ over layers and images of content · mean (F − C)² + style · mean (G − S)², by loops in double precision.
     fn naive_cost(style: &Style, activations: &[Tensor], content: &[Tensor]) -> f64 {
         let list = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mut cost = 0.0;
@@ -242,7 +242,7 @@ mod tests {
                         .map(|p| f64::from(f[i * places + p]) * f64::from(f[j * places + p]))
                         .sum()
                 };
-                let divisor = if style.config.is_gram_normalised { size as f64 } else { 1.0 };
+                let divisor = if style.config.is_gram_normalized { size as f64 } else { 1.0 };
                 let taken: f64 = (0..c * c)
                     .map(|at| product(at / c, at % c) / divisor - f64::from(gram[at]))
                     .map(|gap| gap * gap)
@@ -262,13 +262,13 @@ mod tests {
             style.network.activations(&x, &style.config.layers).unwrap()
         };
         let (activations, content) = (of(0), of(3));
-        let cost = |content_weight, style_weight, is_gram_normalised| {
+        let cost = |content_weight, style_weight, is_gram_normalized| {
             let layers = style.config.layers.clone();
             let config = StyleConfig {
                 layers,
                 content_weight,
                 style_weight,
-                is_gram_normalised,
+                is_gram_normalized,
                 ..StyleConfig::three_blocks()
             };
             let style = Style { config, ..style.clone() };
@@ -278,11 +278,11 @@ mod tests {
             assert!((found - wanted).abs() < 1e-5 * wanted, "{found} {wanted}");
             wanted
         };
-        for is_normalised in [true, false] {
+        for is_normalized in [true, false] {
             // Each term counts, and they are not the same.
-            let (content, style) = (cost(1.0, 0.0, is_normalised), cost(0.0, 1.0, is_normalised));
+            let (content, style) = (cost(1.0, 0.0, is_normalized), cost(0.0, 1.0, is_normalized));
             assert!(content > 0.0 && style > 0.0 && (content / style - 1.0).abs() > 0.01);
-            let both = cost(3.0, 0.5, is_normalised);
+            let both = cost(3.0, 0.5, is_normalized);
             assert!((both - (3.0 * content + 0.5 * style)).abs() < 1e-9 * both);
         }
     }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_does_not_depend_on_its_neighbours() {
+    fn a_image_does_not_depend_on_its_neighbors() {
         let (style, x) = style(3);
         let all = style.apply(&x, &mut Rng::new(0)).unwrap();
         let one = style.apply(&x.narrow(0, 17, 1).unwrap(), &mut Rng::new(0)).unwrap();
@@ -322,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_another_size_are_refused() {
+    fn images_of_another_size_are_refused() {
         let (style, x) = style(1);
         let message = style.apply(&x.narrow(1, 0, 100).unwrap(), &mut Rng::new(0)).unwrap_err();
         assert_eq!(
             message.to_string(),
             "input of φ: wanted (m, 192) for 3 × 8 × 8 pictures, found [20, 100]"
         );
-        let huge = Style { picture: [1 << 63, 2], ..style.clone() };
+        let huge = Style { image: [1 << 63, 2], ..style.clone() };
         assert!(huge.apply(&x, &mut Rng::new(0)).is_err());
         let nobody = style.apply(&x.narrow(0, 0, 0).unwrap(), &mut Rng::new(0)).unwrap();
         assert_eq!(nobody.dims(), [0, 192]);

@@ -11,7 +11,7 @@ use crate::DomainMap;
 /// Decoded probabilities stay in \[0.01, 0.99\], as in the authors' code.
 const SMALLEST_PROBABILITY: f64 = 0.01;
 
-/// φ(x) = mean picture of the teacher's domain for one z ~ q(z | x), drawn afresh at each call; (m, n) → (m, n).
+/// φ(x) = mean image of the teacher's domain for one z ~ q(z | x), drawn afresh at each call; (m, n) → (m, n).
 ///
 /// Source: paper 003. The map is random, and neither injective nor a function of x alone.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Translator {
 }
 
 impl Translator {
-    /// Mean picture of a domain for latent vectors z, (m, `n_latent`) → (m, n), in \[0.01, 0.99\].
-    pub fn picture(&self, z: &Tensor, into: Domain) -> Result<Tensor> {
+    /// Mean image of a domain for latent vectors z, (m, `n_latent`) → (m, n), in \[0.01, 0.99\].
+    pub fn image(&self, z: &Tensor, into: Domain) -> Result<Tensor> {
         let logits = self.network.decode(&self.parameters, z, into)?;
         let p = (logits.neg()?.exp()? + 1.0)?.recip()?;
         Ok(p.clamp(SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)?)
@@ -33,7 +33,7 @@ impl Translator {
     /// x back from its own latent vector: the student's decoder at one z ~ q(z | x); (m, n).
     pub fn round_trip(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
         let z = self.network.encode(&self.parameters, x)?.draw(rng)?;
-        self.picture(&z, Domain::Student)
+        self.image(&z, Domain::Student)
     }
 }
 
@@ -45,11 +45,11 @@ impl DomainMap for Translator {
             return Err(Error::mismatch("input of φ", wanted, found));
         }
         let z = self.network.encode(&self.parameters, x)?.draw(rng)?;
-        self.picture(&z, Domain::Teacher)
+        self.image(&z, Domain::Teacher)
     }
 }
 
-/// What a translator minimises on pairs of pictures, x of the student's domain and `partner` of the teacher's; shape ().
+/// What a translator minimizes on pairs of images, x of the student's domain and `partner` of the teacher's; shape ().
 ///
 /// m⁻¹ Σᵢ −log p(partnerᵢ | z₁ᵢ) − log p(xᵢ | z₂ᵢ) + KL(q(z | xᵢ) ‖ N(0, I)),  z₁ᵢ, z₂ᵢ ~ q(z | xᵢ) independent
 ///
@@ -70,7 +70,7 @@ pub fn translation_loss(
     }
     let (x, partner) = (features(x)?, features(partner)?);
     let q = network.encode(w, &x)?;
-    let mut cost = latent_divergence(&q.mean, &q.deviation)?;
+    let mut cost = latent_divergence(&q.mean, &q.std)?;
     for (into, target) in [(Domain::Teacher, &partner), (Domain::Student, &x)] {
         let logits = network.decode(w, &q.draw(rng)?, into)?;
         cost = (cost + bernoulli_pixels(&logits, target, SMALLEST_PROBABILITY)?)?;
@@ -87,7 +87,7 @@ mod tests {
     const NETWORK: TranslatorNetwork =
         TranslatorNetwork { n_pixels: 16, n_hidden: 24, n_latent: 3 };
 
-    /// Two kinds of pictures, upper or lower half bright; partners are left or right.
+    /// Two kinds of images, upper or lower half bright; partners are left or right.
     fn pairs() -> (Tensor, Tensor) {
         let half = |is_first: bool, across: bool| {
             (0..16).map(move |i| {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_loss_is_its_three_terms_where_the_encoder_is_nearly_sure() {
-        // A deviation of softplus(−20) makes z a number, so that the terms can be written down.
+        // A standard deviation of softplus(−20) makes z a number, so that the terms can be written down.
         let (x, partner) = pairs();
         let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let mut blocks = w.blocks().to_vec();
@@ -144,7 +144,7 @@ mod tests {
         let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let (x, partner) = (features(&x).unwrap(), features(&partner).unwrap());
         let q = NETWORK.encode(&w, &x).unwrap();
-        let kl = latent_divergence(&q.mean, &q.deviation).unwrap();
+        let kl = latent_divergence(&q.mean, &q.std).unwrap();
         let number = |x: Tensor| f64::from(x.to_scalar::<f32>().unwrap());
         let pixels = |z: &Tensor, into, target: &Tensor| {
             let logits = NETWORK.decode(&w, z, into).unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trained_translator_carries_pictures_over_and_back() {
+    fn a_trained_translator_carries_images_over_and_back() {
         let (x, partner) = pairs();
         let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();
         let mut adam = Adam::new(AdamConfig::pytorch(1e-2), &w).unwrap();
@@ -187,16 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_another_size_are_refused() {
+    fn images_of_another_size_are_refused() {
         let w = NETWORK.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let map = Translator { network: NETWORK, parameters: w };
         let x = Tensor::zeros((2, 9), candle_core::DType::F32, &Device::Cpu).unwrap();
         let message = map.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(message, "input of φ: wanted (m, 16), found [2, 9]");
-        let (pictures, partners) = pairs();
+        let (images, partners) = pairs();
         let of = |n: usize, m: usize| {
-            let (x, partner) =
-                (pictures.narrow(0, 0, n).unwrap(), partners.narrow(0, 0, m).unwrap());
+            let (x, partner) = (images.narrow(0, 0, n).unwrap(), partners.narrow(0, 0, m).unwrap());
             let w = &map.parameters;
             translation_loss(&NETWORK, w, &x, &partner, &mut Rng::new(0)).unwrap_err().to_string()
         };

@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 use core_tensors::kernels::bernoulli_negative_log;
 
-use crate::answers::check_objects;
+use crate::answers::check_examples;
 use crate::error::{Error, Result};
 
-/// Negative log-likelihood of pictures with levels t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
+/// Negative log-likelihood of images with levels t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
 ///
 /// −m⁻¹ Σᵢⱼ tᵢⱼ log pᵢⱼ + (1 − tᵢⱼ) log(1 − pᵢⱼ),  p = sigmoid(z) clamped to \[c, 1 − c\]
 ///
@@ -26,22 +26,22 @@ pub fn bernoulli_pixels(logits: &Tensor, targets: &Tensor, smallest: f64) -> Res
 ///
 /// m⁻¹ Σᵢ KL(N(μᵢ, diag σᵢ²) ‖ N(0, I)) = m⁻¹ Σᵢⱼ ½ (σᵢⱼ² + μᵢⱼ² − 1) − log σᵢⱼ
 ///
-/// `mean` μ and `deviation` σ > 0 are (m, d).
-pub fn latent_divergence(mean: &Tensor, deviation: &Tensor) -> Result<Tensor> {
-    check_sizes("deviations of a latent vector", mean, deviation)?;
+/// `mean` μ and `std` σ > 0 are (m, d).
+pub fn latent_divergence(mean: &Tensor, std: &Tensor) -> Result<Tensor> {
+    check_sizes("deviations of a latent vector", mean, std)?;
     let m = mean.dims2()?.0 as f64;
-    let squares = (deviation.sqr()? + mean.sqr()?)?.affine(0.5, -0.5)?; // (m, d)
-    Ok(((squares - deviation.log()?)?.sum_all()? / m)?)
+    let squares = (std.sqr()? + mean.sqr()?)?.affine(0.5, -0.5)?; // (m, d)
+    Ok(((squares - std.log()?)?.sum_all()? / m)?)
 }
 
-/// Two tensors of one shape, of at least one object.
+/// Two tensors of one shape, of at least one example.
 fn check_sizes(what: &'static str, x: &Tensor, other: &Tensor) -> Result<()> {
     let (m, _) = x.dims2()?;
     if x.dims() != other.dims() {
         let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", other.dims()));
         return Err(core_tensors::Error::mismatch(what, wanted, found).into());
     }
-    check_objects(m)
+    check_examples(m)
 }
 
 #[cfg(test)]
@@ -52,17 +52,17 @@ mod tests {
     #[test]
     fn a_divergence_by_hand_with_its_gradient() {
         let mean = Var::new(&[[1.0, 0.0], [0.0, -2.0]], &Device::Cpu).unwrap();
-        let deviation = Var::new(&[[1.0, 2.0], [1.0, 0.5]], &Device::Cpu).unwrap();
-        let kl = latent_divergence(&mean, &deviation).unwrap();
+        let std = Var::new(&[[1.0, 2.0], [1.0, 0.5]], &Device::Cpu).unwrap();
+        let kl = latent_divergence(&mean, &std).unwrap();
         let ln2 = 2f64.ln();
-        // ½·1, ½(4 − 1) − ln 2, 0, ½(¼ + 4 − 1) + ln 2, over two objects.
+        // ½·1, ½(4 − 1) − ln 2, 0, ½(¼ + 4 − 1) + ln 2, over two examples.
         let wanted = (0.5 + 1.5 - ln2 + 0.5 * 3.25 + ln2) / 2.0;
         assert!((kl.to_scalar::<f64>().unwrap() - wanted).abs() < 1e-14);
         let gradients = kl.backward().unwrap();
         let of = |v: &Var| gradients.get(v).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(of(&mean), [[0.5, 0.0], [0.0, -1.0]]);
         // (σ − 1/σ) / m
-        assert_eq!(of(&deviation), [[0.0, 0.75], [0.0, -0.75]]);
+        assert_eq!(of(&std), [[0.0, 0.75], [0.0, -0.75]]);
     }
 
     #[test]

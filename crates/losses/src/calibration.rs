@@ -10,7 +10,7 @@ pub const N_BINS: usize = 15;
 
 /// Σ_b (m_b / m) |accuracy(b) − mean confidence(b)| over [`N_BINS`] bins ((b−1)/15, b/15\] of confidence.
 ///
-/// Takes one (confidence ∈ \[0, 1\], is the prediction right) an object, of at least one; NaN where a confidence is.
+/// Takes one (confidence ∈ \[0, 1\], is the prediction right) an example, of at least one; NaN where a confidence is.
 ///
 /// Source: Guo et al. (2017), section 2, equation 3.
 pub fn expected_calibration_error(judged: &[(f64, bool)]) -> Result<f64> {
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_calibrated_classifier_has_almost_none() {
-        // Each bin's surplus has deviation below √(m_b)/2; 15 bins of 20 000 objects give at most 0.006 on average.
+        // Each bin's surplus has standard deviation below √(m_b)/2; 15 bins of 20 000 examples give at most 0.006 on average.
         let mut rng = Rng::new(0);
         let honest: Vec<_> = (0..20_000)
             .map(|_| {

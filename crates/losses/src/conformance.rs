@@ -1,25 +1,25 @@
-//! Checks that a loss is what it claims to be: its slopes, its limits, what it ignores, what it divides by, what stays finite.
+//! Checks that a loss is what it claims to be: its derivatives, its limits, what it ignores, what it divides by, what stays finite.
 //!
 //! The commonest bug of a distillation loss raises no error: the divergence reversed, a T² too many, a sum in the place of a
-//! mean, a gradient into the teacher. [`check`] looks for such bugs in any function of the student's scores (or features) and
+//! mean, a gradient into the teacher. [`check`] looks for such bugs in any function of the student's logits (or features) and
 //! a batch, and answers with a [`Report`] of named checks; it never panics. Every loss of this crate goes through it in its
 //! tests. For a loss of your own, turn the feature `conformance` of this crate on in your dev-dependencies.
 //!
-//! Six checks are made of every loss; the others of what it [`Promise`]s.
+//! Six checks are made of every loss; the others of what it [`Property`]s.
 //!
 //! | check | what is asked | what it catches |
 //! |---|---|---|
-//! | `one number` | the value has shape () and is finite | losses of objects that nobody has averaged |
+//! | `one number` | the value has shape () and is finite | losses of examples that nobody has averaged |
 //! | `gradient equals differences` | f64, central differences of every number of the student | wrong backward passes, detached parts |
 //! | `gradient reaches the student` | it is there, and not 0 | a detached student |
 //! | `no gradient to the teacher` | none at all | a teacher that is trained |
 //! | `single precision` | value and gradient in f32 are those in f64 | cancellation |
 //! | `finite at extremes` | value and gradient at ±1e6 of either role, f32 and f64 | `softmax` then `log` |
 //! | `nonnegative`, `zero at the teacher` | of a divergence | wrong mixtures, missing terms |
-//! | `order of objects` | another order of objects leaves value and gradient | rows that meet the wrong targets |
+//! | `order of examples` | another order of examples leaves value and gradient | rows that meet the wrong targets |
 //! | `batch twice` | value and gradient of a batch repeated twice | sums for means, and reverse |
 //! | `mask` | NaN, ∞ and −∞ in the place of the teacher's numbers outside 𝓘 leave value and gradient, f32 and f64 | a mask that multiplies |
-//! | `shift of …`, `scale of …` | each row of a role plus a constant, or a role times one | scores taken for probabilities |
+//! | `shift of …`, `scale of …` | each row of a role plus a constant, or a role times one | logits taken for probabilities |
 //! | `limit: …` | it equals another loss, in value and gradient or in gradient alone | T², reversed divergences, wrong weights |
 //!
 //! ```
@@ -29,18 +29,18 @@
 //! # fn main() -> losses::Result<()> {
 //! // A loss of one's own: the cross-entropy of the student's softmax with the teacher's.
 //! let log_softmax = |z: &Tensor| z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?);
-//! let mine = |scores: &Tensor, batch: &Batch| -> losses::Result<Tensor> {
+//! let mine = |logits: &Tensor, batch: &Batch| -> losses::Result<Tensor> {
 //!     let answers = log_softmax(&batch.teacher.detach())?.exp()?;
-//!     Ok((answers * log_softmax(scores)?)?.sum(1)?.mean_all()?.neg()?)
+//!     Ok((answers * log_softmax(logits)?)?.sum(1)?.mean_all()?.neg()?)
 //! };
 //! let device = Device::Cpu;
 //! let report = check(&Subject {
 //!     loss: &mine,
 //!     student: Tensor::new(&[[0.5, -1.0, 0.25], [1.0, 2.0, -0.5]], &device)?,
 //!     teacher: Tensor::new(&[[1.5, 0.0, -0.75], [0.0, 1.0, 0.5]], &device)?,
-//!     promises: vec![Promise::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }],
+//!     promises: vec![Property::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }],
 //! });
-//! // Right where scores are small; but exp(1e6) is infinite.
+//! // Right where logits are small; but exp(1e6) is infinite.
 //! assert_eq!(report.failures(), ["finite at extremes"]);
 //! assert!(report.to_string().contains("ok    batch twice"));
 //! # Ok(())
@@ -56,12 +56,12 @@ use crate::error::Result;
 
 mod evaluate;
 mod extremes;
-mod promises;
+mod properties;
 
 /// Relative half-width of a central difference.
 pub const STEP: f64 = 1e-5;
-/// Largest gap between a slope and its difference, relative to the largest slope: the error of the difference is 1e-8 or so.
-pub const SLOPE_TOLERANCE: f64 = 1e-6;
+/// Largest gap between a derivative and its difference, relative to the largest derivative: the error of the difference is 1e-8 or so.
+pub const DERIVATIVE_TOLERANCE: f64 = 1e-6;
 /// Largest relative gap between two ways to one number in f64.
 pub const EXACT: f64 = 1e-9;
 /// Largest relative gap between f32 and f64.
@@ -69,44 +69,44 @@ pub const SINGLE_TOLERANCE: f64 = 1e-3;
 /// Size of an extreme score.
 pub const EXTREME: f64 = 1e6;
 
-/// What a loss compares the student with: the teacher's numbers, and which objects they belong to.
+/// What a loss compares the student with: the teacher's numbers, and which examples they belong to.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The teacher's scores or features, first dimension m; f64 or f32 as the student's.
+    /// The teacher's logits or features, first dimension m; f64 or f32 as the student's.
     pub teacher: Tensor,
     /// For each row, which row of the subject it is: where a loss finds labels and the like when rows move or come twice.
-    pub objects: Vec<usize>,
+    pub examples: Vec<usize>,
 }
 
 impl Batch {
     /// The rows of `data` that this batch consists of, with its teacher's answers; 𝓘 as in `data`, everything without a teacher.
     pub fn dataset(&self, data: &Dataset) -> Result<Dataset> {
-        let rows = data.rows(&self.objects)?;
+        let rows = data.rows(&self.examples)?;
         let known: Vec<usize> = match rows.soft() {
-            None => (0..self.objects.len()).collect(),
+            None => (0..self.examples.len()).collect(),
             Some(soft) => {
-                let flags: Vec<f32> = soft.known().to_vec1()?;
+                let flags: Vec<f32> = soft.mask().to_vec1()?;
                 (0..flags.len()).filter(|&i| flags[i] != 0.0).collect()
             }
         };
-        let taught = rows.taught_by(self.objects.len().max(1), |_| Ok(self.teacher.clone()))?;
+        let taught = rows.with_teacher(self.examples.len().max(1), |_| Ok(self.teacher.clone()))?;
         Ok(taught.known_for(&known)?)
     }
 }
 
-/// A loss: the student's scores or features, first dimension m, and the batch they answer → ().
+/// A loss: the student's logits or features, first dimension m, and the batch they answer → ().
 pub type Loss<'a> = &'a dyn Fn(&Tensor, &Batch) -> Result<Tensor>;
 
 /// A loss, the point it is looked at, and what it promises.
-pub struct Subject<'a> {
+pub struct LossUnderTest<'a> {
     /// The loss.
     pub loss: Loss<'a>,
-    /// The student's scores or features, f64, m ≥ 2 objects along the first dimension; no special point, no ties.
+    /// The student's logits or features, f64, m ≥ 2 examples along the first dimension; no special point, no ties.
     pub student: Tensor,
-    /// The teacher's, f64, as many objects, any further dimensions.
+    /// The teacher's, f64, as many examples, any further dimensions.
     pub teacher: Tensor,
     /// What is to be checked beyond what every loss must do.
-    pub promises: Vec<Promise<'a>>,
+    pub properties: Vec<Property<'a>>,
 }
 
 /// Whose numbers.
@@ -119,24 +119,24 @@ pub enum Role {
 }
 
 /// A property that a loss has by its definition.
-pub enum Promise<'a> {
+pub enum Property<'a> {
     /// Never below 0.
     Nonnegative,
     /// 0 where the student's numbers are the teacher's, both of one shape.
     ZeroAtTeacher,
-    /// The order of the objects does not matter.
+    /// The order of the examples does not matter.
     AnyOrder,
-    /// A batch repeated twice has `factor` times the loss: 1 for a mean over objects, 2 for a sum.
+    /// A batch repeated twice has `factor` times the loss: 1 for a mean over examples, 2 for a sum.
     Twice {
         /// The factor.
         factor: f64,
     },
-    /// What the teacher says of other objects than these plays no part, not even where it is no number.
+    /// What the teacher says of other examples than these plays no part, not even where it is no number.
     Mask {
-        /// 𝓘, from 0: not all of the objects.
+        /// 𝓘, from 0: not all of the examples.
         known: Vec<usize>,
     },
-    /// A constant added to all numbers of an object changes nothing, another one for each object.
+    /// A constant added to all numbers of an example changes nothing, another one for each example.
     Shift(Role),
     /// A positive factor of all numbers of a role changes nothing.
     Scale(Role),
@@ -152,7 +152,7 @@ pub struct Limit<'a> {
     pub loss: Loss<'a>,
     /// What it should be there, by other means.
     pub reference: Loss<'a>,
-    /// Largest gap, relative to the reference (to its largest slope).
+    /// Largest gap, relative to the reference (to its largest derivative).
     pub tolerance: f64,
     /// What is compared.
     pub compared: Compared,
@@ -212,35 +212,35 @@ impl fmt::Display for Report {
 /// Asks a loss everything that holds of every loss, and what it promises.
 ///
 /// An error of the loss is the failure of the check that met it. It is evaluated some hundred times, and twice for every number
-/// of the student: a handful of objects will do.
-pub fn check(subject: &Subject<'_>) -> Report {
+/// of the student: a handful of examples will do.
+pub fn check(tested: &LossUnderTest<'_>) -> Report {
     let mut checks = vec![
-        named("one number", evaluate::one_number(subject)),
-        named("gradient equals differences", evaluate::differences(subject)),
-        named("gradient reaches the student", evaluate::reaches_student(subject)),
-        named("no gradient to the teacher", evaluate::spares_teacher(subject)),
-        named("single precision", evaluate::single_precision(subject)),
-        named("finite at extremes", extremes::finite(subject)),
+        named("one number", evaluate::one_number(tested)),
+        named("gradient equals differences", evaluate::differences(tested)),
+        named("gradient reaches the student", evaluate::reaches_student(tested)),
+        named("no gradient to the teacher", evaluate::spares_teacher(tested)),
+        named("single precision", evaluate::single_precision(tested)),
+        named("finite at extremes", extremes::finite(tested)),
     ];
-    for promise in &subject.promises {
-        let (name, answer) = match promise {
-            Promise::Nonnegative => ("nonnegative".to_owned(), extremes::nonnegative(subject)),
-            Promise::ZeroAtTeacher => {
-                ("zero at the teacher".to_owned(), promises::zero_at_teacher(subject))
+    for property in &tested.properties {
+        let (name, answer) = match property {
+            Property::Nonnegative => ("nonnegative".to_owned(), extremes::nonnegative(tested)),
+            Property::ZeroAtTeacher => {
+                ("zero at the teacher".to_owned(), properties::zero_at_teacher(tested))
             }
-            Promise::AnyOrder => ("order of objects".to_owned(), promises::any_order(subject)),
-            Promise::Twice { factor } => {
-                ("batch twice".to_owned(), promises::twice(subject, *factor))
+            Property::AnyOrder => ("order of objects".to_owned(), properties::any_order(tested)),
+            Property::Twice { factor } => {
+                ("batch twice".to_owned(), properties::twice(tested, *factor))
             }
-            Promise::Mask { known } => ("mask".to_owned(), promises::mask(subject, known)),
-            Promise::Shift(role) => {
-                (format!("shift of {}", role.whose()), promises::shift(subject, *role))
+            Property::Mask { known } => ("mask".to_owned(), properties::mask(tested, known)),
+            Property::Shift(role) => {
+                (format!("shift of {}", role.whose()), properties::shift(tested, *role))
             }
-            Promise::Scale(role) => {
-                (format!("scale of {}", role.whose()), promises::scale(subject, *role))
+            Property::Scale(role) => {
+                (format!("scale of {}", role.whose()), properties::scale(tested, *role))
             }
-            Promise::Limit(limit) => {
-                (format!("limit: {}", limit.name), promises::limit(subject, limit))
+            Property::Limit(limit) => {
+                (format!("limit: {}", limit.name), properties::limit(tested, limit))
             }
         };
         checks.push(named(&name, answer));

@@ -1,4 +1,4 @@
-//! Correlations of answers instead of the answers themselves, object by object and class by class.
+//! Correlations of answers instead of the answers themselves, example by example and class by class.
 
 use candle_core::{D, Tensor};
 use core_tensors::Dataset;
@@ -6,14 +6,14 @@ use core_tensors::Dataset;
 use crate::answers::{Answers, answers, check_range, check_temperature, nothing};
 use crate::distillation::TemperatureScale;
 use crate::error::Result;
-use crate::stable::{log_softmax, unit_deviations};
+use crate::stable::{log_softmax, unit_stds};
 
 /// Every choice of a loss by correlations; see [`correlation`] for the formula.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Correlation {
-    /// β ≥ 0: weight of the correlations over classes, one an object.
-    pub object_weight: f64,
-    /// γ ≥ 0: weight of the correlations over objects, one a class.
+    /// β ≥ 0: weight of the correlations over classes, one an example.
+    pub example_weight: f64,
+    /// γ ≥ 0: weight of the correlations over examples, one a class.
     pub class_weight: f64,
     /// T > 0 of both softmaxes.
     pub temperature: f64,
@@ -25,23 +25,23 @@ pub struct Correlation {
 ///
 /// c { (β/m) Σᵢ \[i ∈ 𝓘\] (1 − ρ(gᵢ., sᵢ.))  +  (γ/k) Σⱼ (1 − ρ(g.ⱼ, s.ⱼ)) },  s and g the softmaxes at T,
 ///
-/// ρ the correlation over classes in the first term, over the objects of 𝓘 in the second, which thus compares objects of a
+/// ρ the correlation over classes in the first term, over the examples of 𝓘 in the second, which thus compares examples of a
 /// batch with one another: its value depends on who is in the batch, not on how often it is repeated. ρ with a constant is 0,
-/// without a gradient. `scores` are the student's, (m, k); the gradient reaches them alone.
+/// without a gradient. `logits` are the student's, (m, k); the gradient reaches them alone.
 ///
-/// Source: Huang et al. (2022), DIST. Their public code adds 1e-8 to the product of the deviations.
-pub fn correlation(scores: &Tensor, data: &Dataset, config: &Correlation) -> Result<Tensor> {
+/// Source: Huang et al. (2022), DIST. Their public code adds 1e-8 to the product of the standard deviations.
+pub fn correlation(logits: &Tensor, data: &Dataset, config: &Correlation) -> Result<Tensor> {
     config.check()?;
-    let Some(Answers { student, teacher, .. }) = answers(scores, data)? else {
-        return nothing(scores);
+    let Some(Answers { student, teacher, .. }) = answers(logits, data)? else {
+        return nothing(logits);
     };
-    let log_answer = |scores: &Tensor| log_softmax(&(scores / config.temperature)?);
+    let log_answer = |logits: &Tensor| log_softmax(&(logits / config.temperature)?);
     let (log_g, log_s) = (log_answer(&student)?, log_answer(&teacher)?); // (n, k)
     let (_, k) = log_g.dims2()?;
-    let by_object = gaps(&log_g, &log_s)?.sum_all()?;
+    let by_example = gaps(&log_g, &log_s)?.sum_all()?;
     let by_class = gaps(&log_g.t()?, &log_s.t()?)?.sum_all()?;
-    let m = data.n_objects() as f64;
-    let total = ((by_object * (config.object_weight / m))?
+    let m = data.n_examples() as f64;
+    let total = ((by_example * (config.example_weight / m))?
         + (by_class * (config.class_weight / k as f64))?)?;
     Ok((total * config.scale.factor(config.temperature))?)
 }
@@ -62,14 +62,14 @@ fn gaps(log_a: &Tensor, log_b: &Tensor) -> candle_core::Result<Tensor> {
 /// Correlations ignore the size of a row: in units of its largest probability none of it vanishes, however rare the class.
 fn directions(log_rows: &Tensor) -> candle_core::Result<Tensor> {
     let largest = log_rows.max_keepdim(D::Minus1)?.detach();
-    unit_deviations(&log_rows.broadcast_sub(&largest)?.exp()?)
+    unit_stds(&log_rows.broadcast_sub(&largest)?.exp()?)
 }
 
 impl Correlation {
     fn check(&self) -> Result<()> {
         let is_weight = |w: f64| w >= 0.0 && w.is_finite();
-        let (objects, classes) = (self.object_weight, self.class_weight);
-        check_range("weight of the objects", objects, is_weight(objects), "[0, ∞)")?;
+        let (examples, classes) = (self.example_weight, self.class_weight);
+        check_range("weight of the objects", examples, is_weight(examples), "[0, ∞)")?;
         check_range("weight of the classes", classes, is_weight(classes), "[0, ∞)")?;
         check_temperature(self.temperature)
     }

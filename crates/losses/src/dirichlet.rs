@@ -17,17 +17,17 @@ const LARGEST: f64 = 30.0;
 ///
 /// log Dir(π | α) = log Γ(Σₖ αₖ) − Σₖ log Γ(αₖ) + Σₖ (αₖ − 1) log πₖ.
 ///
-/// `scores` z are the student's, (m, k); its answer is the Dirichlet's mean, softmax(z / T). `data` hold the answers of the e
+/// `logits` z are the student's, (m, k); its answer is the Dirichlet's mean, softmax(z / T). `data` hold the answers of the e
 /// members side by side, (m, e·k), in any order of members. Where all members agree there is no finite optimum. T > 0 flattens
 /// both; Malinin et al. let it fall to 1 in the course of training. There is no factor T² and no mixing of the members' answers
 /// with a uniform one, both of which public code has. Where zₖ / T exceeds 30, α goes on as a straight line. The loss is
-/// a density's, so that it has no sign; the gradient reaches `scores` alone.
+/// a density's, so that it has no sign; the gradient reaches `logits` alone.
 ///
 /// Source: Malinin, Mlodozeniec & Gales (2020), Ensemble Distribution Distillation.
-pub fn dirichlet(scores: &Tensor, data: &Dataset, temperature: f64) -> Result<Tensor> {
+pub fn dirichlet(logits: &Tensor, data: &Dataset, temperature: f64) -> Result<Tensor> {
     check_temperature(temperature)?;
-    let Some(Answers { student, teacher, .. }) = members(scores, data)? else {
-        return nothing(scores);
+    let Some(Answers { student, teacher, .. }) = members(logits, data)? else {
+        return nothing(logits);
     };
     let (n, k) = student.dims2()?;
     if k < 2 {
@@ -38,16 +38,18 @@ pub fn dirichlet(scores: &Tensor, data: &Dataset, temperature: f64) -> Result<Te
     let log_pi = log_softmax(&teacher.reshape((n * e, k))?)?.reshape((n, e, k))?;
     // Σₗ first: the density is linear in the logarithms.
     let mean_log: Vec<Vec<f64>> = log_pi.mean(1)?.to_dtype(candle_core::DType::F64)?.to_vec2()?;
-    let mut objects = mean_log.iter();
-    let losses = by_rows(&(student / temperature)?, |scores, slopes| {
-        objects.next().map_or(f64::NAN, |mean_log| negative_log_density(scores, mean_log, slopes))
+    let mut examples = mean_log.iter();
+    let losses = by_rows(&(student / temperature)?, |logits, derivatives| {
+        examples
+            .next()
+            .map_or(f64::NAN, |mean_log| negative_log_density(logits, mean_log, derivatives))
     })?; // (n,)
-    Ok((losses.sum_all()? / data.n_objects() as f64)?)
+    Ok((losses.sum_all()? / data.n_examples() as f64)?)
 }
 
-/// −log Dir at the α of these scores and the mean of log π; `slopes` become those by the scores.
-fn negative_log_density(scores: &[f64], mean_log: &[f64], slopes: &mut [f64]) -> f64 {
-    let logs: Vec<f64> = scores.iter().map(|&z| log_concentration(z)).collect();
+/// −log Dir at the α of these logits and the mean of log π; `derivatives` become those by the logits.
+fn negative_log_density(logits: &[f64], mean_log: &[f64], derivatives: &mut [f64]) -> f64 {
+    let logs: Vec<f64> = logits.iter().map(|&z| log_concentration(z)).collect();
     let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     // The power of the largest is 1: left out of the sum, so that a tiny rest keeps its digits.
     let most = logs.iter().position(|log| *log == largest);
@@ -55,18 +57,20 @@ fn negative_log_density(scores: &[f64], mean_log: &[f64], slopes: &mut [f64]) ->
     let log_total = largest + others.map(|(_, log)| (log - largest).exp()).sum::<f64>().ln_1p();
     let total = log_total.exp();
     if !total.is_finite() {
-        slopes.fill(f64::NAN);
+        derivatives.fill(f64::NAN);
         return f64::NAN;
     }
     // log Γ(α) = log Γ(1 + α) − log α and ψ(α) = ψ(1 + α) − 1/α: parts that stay finite as α → 0.
     let mut value = log_total - ln_gamma(1.0 + total);
     let psi_total = digamma(1.0 + total);
-    for (((&log, &mean_log), slope), z) in logs.iter().zip(mean_log).zip(slopes).zip(scores) {
+    for (((&log, &mean_log), derivative), z) in
+        logs.iter().zip(mean_log).zip(derivatives).zip(logits)
+    {
         let alpha = log.exp();
         value += ln_gamma(1.0 + alpha) - log - (alpha - 1.0) * mean_log;
         let by_log =
             alpha * (digamma(1.0 + alpha) - psi_total - mean_log) + (log - log_total).exp_m1();
-        *slope = by_log / (1.0 + (z - LARGEST).max(0.0));
+        *derivative = by_log / (1.0 + (z - LARGEST).max(0.0));
     }
     value
 }
@@ -89,12 +93,12 @@ mod tests {
         let labels = Tensor::zeros(m, DType::U32, &Device::Cpu).unwrap();
         let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 }).unwrap();
         let answers = Tensor::new(members.concat(), &Device::Cpu).unwrap();
-        data.taught_by(m, |_| answers.reshape((m, width))).unwrap()
+        data.with_teacher(m, |_| answers.reshape((m, width))).unwrap()
     }
 
-    fn value(scores: [f64; 2], data: &Dataset, temperature: f64) -> f64 {
-        let scores = Tensor::new(&[scores], &Device::Cpu).unwrap();
-        dirichlet(&scores, data, temperature).unwrap().to_scalar().unwrap()
+    fn value(logits: [f64; 2], data: &Dataset, temperature: f64) -> f64 {
+        let logits = Tensor::new(&[logits], &Device::Cpu).unwrap();
+        dirichlet(&logits, data, temperature).unwrap().to_scalar().unwrap()
     }
 
     #[test]
@@ -130,8 +134,8 @@ mod tests {
 
     #[test]
     fn answers_that_are_no_members_are_refused() {
-        let scores = Tensor::zeros((1, 2), DType::F64, &Device::Cpu).unwrap();
-        let error = |data: &Dataset, t: f64| dirichlet(&scores, data, t).unwrap_err().to_string();
+        let logits = Tensor::zeros((1, 2), DType::F64, &Device::Cpu).unwrap();
+        let error = |data: &Dataset, t: f64| dirichlet(&logits, data, t).unwrap_err().to_string();
         let three = data(&[&[0.0, 1.0, 2.0]]);
         assert_eq!(
             error(&three, 1.0),

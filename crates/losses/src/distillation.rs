@@ -1,7 +1,7 @@
 //! Hard and soft cross-entropy: Hinton's distillation, its probabilistic reading, and the papers' variants.
 
 use candle_core::{DType, Tensor};
-use core_tensors::{Dataset, Soft, Targets};
+use core_tensors::{Dataset, SoftTargets, Targets};
 
 use crate::answers::{self, Answers};
 use crate::error::{Error, Result};
@@ -81,7 +81,7 @@ impl Distillation {
 
     /// (1 − λ) CE + λ soft CE, the teacher at T and the student at 1.
     ///
-    /// Source: Lopez-Paz et al. (2016), generalised distillation; also the code behind paper 004's synthetic experiment,
+    /// Source: Lopez-Paz et al. (2016), generalized distillation; also the code behind paper 004's synthetic experiment,
     /// but for its mean over classes.
     pub fn generalized(lambda: f64, temperature: f64) -> Self {
         Self { student_temperature: 1.0, ..Self::convex(lambda, temperature) }
@@ -156,25 +156,25 @@ impl Distillation {
 ///
 /// with aᵢ = `label_weight` for i ∈ 𝓘, else `unknown_label_weight`; λ = `teacher_weight`; c from the reduction over
 /// classes (1/k divides log C too, as in the paper) and T²; s the teacher's softmax at its temperature; C the
-/// [`Normalizer`] of p(s | x, g). `scores` are the student's, (m, k). Without a teacher in `data` every object lies
-/// outside 𝓘. The gradient reaches `scores` alone. The orthant's C wants two classes or more: one has g = 1, C = 0.
+/// [`Normalizer`] of p(s | x, g). `logits` are the student's, (m, k). Without a teacher in `data` every example lies
+/// outside 𝓘. The gradient reaches `logits` alone. The orthant's C wants two classes or more: one has g = 1, C = 0.
 ///
 /// Source: Hinton, Vinyals & Dean (2015), section 2; Grabovoy & Strijov (2022), classification.
-pub fn distillation(scores: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
-    Ok(distillation_side_by_side(scores, data, std::slice::from_ref(config))?.squeeze(0)?)
+pub fn distillation(logits: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
+    Ok(distillation_batched(logits, data, std::slice::from_ref(config))?.squeeze(0)?)
 }
 
 /// [`distillation`] of several students at once, each with its own choices; shape (a,).
 ///
-/// `scores` holds the students' scores side by side, (m, a·k). The sum of the result trains them all, each as if it
+/// `logits` holds the students' logits side by side, (m, a·k). The sum of the result trains them all, each as if it
 /// were alone, since no weight of one enters the loss of another.
-pub fn distillation_side_by_side(
-    scores: &Tensor,
+pub fn distillation_batched(
+    logits: &Tensor,
     data: &Dataset,
     configs: &[Distillation],
 ) -> Result<Tensor> {
     configs.iter().try_for_each(Distillation::check)?;
-    for (what, n) in [("students", configs.len()), ("objects of a batch", data.n_objects())] {
+    for (what, n) in [("students", configs.len()), ("objects of a batch", data.n_examples())] {
         if n == 0 {
             return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
         }
@@ -183,25 +183,25 @@ pub fn distillation_side_by_side(
         return Err(Error::WantedClasses { what: "distillation" });
     };
     let check = |what, found: &Tensor, n_columns: usize| {
-        if found.dims() == [data.n_objects(), n_columns] {
+        if found.dims() == [data.n_examples(), n_columns] {
             return Ok(());
         }
-        let wanted = format!("[{}, {n_columns}]", data.n_objects());
+        let wanted = format!("[{}, {n_columns}]", data.n_examples());
         Err(core_tensors::Error::mismatch(what, wanted, format!("{:?}", found.shape())))
     };
-    check("scores", scores, configs.len() * n_classes)?;
+    check("scores", logits, configs.len() * n_classes)?;
     if let Some(soft) = data.soft() {
-        check("answers of the teacher", soft.scores(), *n_classes)?;
+        check("answers of the teacher", soft.logits(), *n_classes)?;
     }
     if *n_classes < 2 && configs.iter().any(|config| config.normalizer == Normalizer::Orthant) {
         let what = "classes of a likelihood on the orthant";
         return Err(core_tensors::Error::mismatch(what, "at least 2", n_classes).into());
     }
-    if scores.device().is_cpu() && matches!(scores.dtype(), DType::F32 | DType::F64) {
-        return kernel::fused(scores, labels, data.soft(), configs);
+    if logits.device().is_cpu() && matches!(logits.dtype(), DType::F32 | DType::F64) {
+        return kernel::fused(logits, labels, data.soft(), configs);
     }
     let student = |(a, config): (usize, &Distillation)| {
-        composed(&scores.narrow(1, a * n_classes, *n_classes)?, labels, data.soft(), config)
+        composed(&logits.narrow(1, a * n_classes, *n_classes)?, labels, data.soft(), config)
     };
     let losses = configs.iter().enumerate().map(student).collect::<Result<Vec<_>>>()?;
     Ok(Tensor::stack(&losses, 0)?)
@@ -209,24 +209,24 @@ pub fn distillation_side_by_side(
 
 /// The formula in tensor operations: for other devices, and the oracle of the fused kernel.
 pub(crate) fn composed(
-    scores: &Tensor,
+    logits: &Tensor,
     labels: &Tensor,
-    soft: Option<&Soft>,
+    soft: Option<&SoftTargets>,
     config: &Distillation,
 ) -> Result<Tensor> {
-    let (m, n_classes) = scores.dims2()?;
-    let log_g = log_softmax(scores)?; // (m, k)
+    let (m, n_classes) = logits.dims2()?;
+    let log_g = log_softmax(logits)?; // (m, k)
     let hard = log_g.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?; // (m,)
     let Some(soft) = soft else {
         return Ok(((hard.sum_all()? * config.unknown_label_weight)? / m as f64)?);
     };
-    let known = soft.known().to_dtype(scores.dtype())?; // (m,)
+    let mask = soft.mask().to_dtype(logits.dtype())?; // (m,)
     let extra = config.label_weight - config.unknown_label_weight;
-    let label_weights = known.affine(extra, config.unknown_label_weight)?; // (m,)
+    let label_weights = mask.affine(extra, config.unknown_label_weight)?; // (m,)
     let mut total = (hard * label_weights)?.sum_all()?;
     let factor = config.teacher_factor(n_classes);
     if factor > 0.0
-        && let Some(Answers { student, teacher, .. }) = answers::known(scores, soft)?
+        && let Some(Answers { student, teacher, .. }) = answers::mask(logits, soft)?
     {
         let s = log_softmax(&(teacher / config.teacher_temperature)?)?.exp()?; // (n, k)
         let scaled = (student / config.student_temperature)?; // (n, k)
@@ -238,7 +238,7 @@ pub(crate) fn composed(
         }
         let mut terms = terms.sum(1)?; // (n,)
         if let Some(penalty) = config.normalizer.penalty() {
-            terms = (terms + normalizer::of_scores(penalty, &scaled)?)?;
+            terms = (terms + normalizer::of_logits(penalty, &scaled)?)?;
         }
         total = (total + (terms.sum_all()? * factor)?)?;
     }

@@ -1,4 +1,4 @@
-//! Divergences between the tempered softmaxes of a teacher and its student, and distances of their scores.
+//! Divergences between the tempered softmaxes of a teacher and its student, and distances of their logits.
 
 use candle_core::Tensor;
 use core_tensors::Dataset;
@@ -53,13 +53,13 @@ pub enum Divergence {
         /// α > 0.
         order: f64,
     },
-    /// ½ Σₖ |sₖ − gₖ|, at most 1. Its slope jumps where the two agree.
+    /// ½ Σₖ |sₖ − gₖ|, at most 1. Its derivative jumps where the two agree.
     ///
-    /// Source: Wen et al. (2023), f-divergence minimisation for sequence-level distillation.
+    /// Source: Wen et al. (2023), f-divergence minimization for sequence-level distillation.
     TotalVariation,
     /// ½ Σₖ (√sₖ − √gₖ)² = 1 − Σₖ √(sₖ gₖ), the square of Hellinger's distance; at most 1.
     ///
-    /// Equals 1 − exp(−½ D), D Rényi's of order ½. The distance itself has no slope where the two agree.
+    /// Equals 1 − exp(−½ D), D Rényi's of order ½. The distance itself has no derivative where the two agree.
     ///
     /// Source: Hellinger (1909); in van Erven & Harremoës (2014) without the factor ½.
     SquaredHellinger,
@@ -71,7 +71,7 @@ pub enum Divergence {
     ///
     /// It is what [`Divergence::ForwardKl`] tends to as T → ∞, the ratio of both to 1.
     ///
-    /// Source: Hinton, Vinyals & Dean (2015), section 2.1, for scores that are centred.
+    /// Source: Hinton, Vinyals & Dean (2015), section 2.1, for logits that are centered.
     CentredLogits,
 }
 
@@ -79,22 +79,22 @@ pub enum Divergence {
 ///
 /// (1/m) Σᵢ \[i ∈ 𝓘\] c D(sᵢ, gᵢ),  s = softmax(v / T), g = softmax(z / T),
 ///
-/// with D the [`Divergence`] and c = 1 or T² by `scale`. `scores` are the student's z, (m, k); v stands in `data`, which
+/// with D the [`Divergence`] and c = 1 or T² by `scale`. `logits` are the student's z, (m, k); v stands in `data`, which
 /// must have a teacher; what stands there outside 𝓘 is not looked at. Hard targets play no part. The gradient reaches
-/// `scores` alone. Everything is computed from logarithms, so that values and slopes are finite at scores of 1e6.
+/// `logits` alone. Everything is computed from logarithms, so that values and derivatives are finite at logits of 1e6.
 pub fn divergence(
-    scores: &Tensor,
+    logits: &Tensor,
     data: &Dataset,
     kind: Divergence,
     temperature: f64,
     scale: TemperatureScale,
 ) -> Result<Tensor> {
-    of_changed(scores, data, kind, temperature, scale, Ok)
+    of_changed(logits, data, kind, temperature, scale, Ok)
 }
 
-/// [`divergence`] after the same change to the scores of both, (n, k) → (n, k).
+/// [`divergence`] after the same change to the logits of both, (n, k) → (n, k).
 pub(crate) fn of_changed(
-    scores: &Tensor,
+    logits: &Tensor,
     data: &Dataset,
     kind: Divergence,
     temperature: f64,
@@ -103,12 +103,12 @@ pub(crate) fn of_changed(
 ) -> Result<Tensor> {
     check_temperature(temperature)?;
     kind.check()?;
-    let Some(known) = answers(scores, data)? else {
-        return nothing(scores);
+    let Some(mask) = answers(logits, data)? else {
+        return nothing(logits);
     };
-    let (z, v) = (change(known.student)?, change(known.teacher)?);
+    let (z, v) = (change(mask.student)?, change(mask.teacher)?);
     let each = kind.of(&(z / temperature)?, &(v / temperature)?)?; // (n,)
-    Ok((each.sum_all()? * (scale.factor(temperature) / data.n_objects() as f64))?)
+    Ok((each.sum_all()? * (scale.factor(temperature) / data.n_examples() as f64))?)
 }
 
 /// KL(a ‖ b) of each row from logarithms, (n, k) → (n,).
@@ -117,7 +117,7 @@ pub(crate) fn kl(log_a: &Tensor, log_b: &Tensor) -> candle_core::Result<Tensor> 
 }
 
 impl Divergence {
-    /// D of each row of tempered scores z of the student and v of the teacher, (n, k) → (n,).
+    /// D of each row of tempered logits z of the student and v of the teacher, (n, k) → (n,).
     fn of(self, z: &Tensor, v: &Tensor) -> candle_core::Result<Tensor> {
         let (log_g, log_s) = (log_softmax(z)?, log_softmax(v)?); // (n, k)
         match self {

@@ -10,11 +10,11 @@ pub enum Error {
         /// The loss or measure.
         what: &'static str,
     },
-    /// All objects of both samples are equal: no distance between them sets the scale of a kernel.
-    #[error("scale of a kernel: wanted two objects that differ, found {n_objects} equal ones")]
+    /// All examples of both samples are equal: no distance between them sets the scale of a kernel.
+    #[error("scale of a kernel: wanted two objects that differ, found {n_examples} equal ones")]
     OnePoint {
         /// Objects of both samples.
-        n_objects: usize,
+        n_examples: usize,
     },
     /// A failure of a lower layer: a bad size or number.
     #[error(transparent)]

@@ -2,18 +2,18 @@
 //!
 //! | function | compares | repeating the batch multiplies it by |
 //! |---|---|---|
-//! | [`hint`] | features of an object, after a projection | 1 |
-//! | [`attention`] | where in the picture channels are active | 1 |
-//! | [`selectivity`] | the channels of an object as a sample | 1 |
-//! | [`information`] | features of an object, as a Gaussian likelihood | 1 |
-//! | [`similarity`] | products of objects of a batch | ½ |
-//! | [`relational_distance`], [`relational_angle`] | pairs and triples of objects of a batch | 1 |
-//! | [`probabilistic`] | neighbours of an object within the batch | no rule |
+//! | [`hint`] | features of an example, after a projection | 1 |
+//! | [`attention`] | where in the image channels are active | 1 |
+//! | [`selectivity`] | the channels of an example as a sample | 1 |
+//! | [`information`] | features of an example, as a Gaussian likelihood | 1 |
+//! | [`similarity`] | products of examples of a batch | ½ |
+//! | [`relational_distance`], [`relational_angle`] | pairs and triples of examples of a batch | 1 |
+//! | [`probabilistic`] | neighbors of an example within the batch | no rule |
 //!
-//! `student` and `teacher` hold the same m objects in the same order, the first dimension; a map has shape (m, c, h, w), and
+//! `student` and `teacher` hold the same m examples in the same order, the first dimension; a map has shape (m, c, h, w), and
 //! its positions are read in the order of memory. The gradient reaches the student, and what is trained beside it (a
 //! projection, a variance), never the teacher. Each loss is divided by what its formula says, and by nothing else: a public
-//! implementation that takes the mean over all numbers of a tensor has another weight. The last four compare objects with one
+//! implementation that takes the mean over all numbers of a tensor has another weight. The last four compare examples with one
 //! another, so that their value depends on who shares the batch.
 
 use candle_core::Tensor;
@@ -39,14 +39,14 @@ pub use similarity::similarity;
 
 /// Both roles as (m, d), the teacher in the student's type and without a gradient.
 fn rows(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
-    check_objects(student, teacher)?;
+    check_examples(student, teacher)?;
     let teacher = teacher.detach().to_dtype(student.dtype())?;
     // A vector of numbers is a matrix of one column.
     let rows = |x: &Tensor| x.reshape((x.dim(0)?, ()));
     Ok((rows(student)?, rows(&teacher)?))
 }
 
-/// [`rows`] of at least two objects, which are compared with one another.
+/// [`rows`] of at least two examples, which are compared with one another.
 fn several(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
     let (student, teacher) = rows(student, teacher)?;
     let m = student.dim(0)?;
@@ -58,7 +58,7 @@ fn several(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
 
 /// Both roles as (m, c, n), n positions; the teacher in the student's type and without a gradient.
 fn maps(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
-    check_objects(student, teacher)?;
+    check_examples(student, teacher)?;
     for map in [student, teacher] {
         if map.rank() < 3 {
             return Err(Error::mismatch("dimensions of a map", "3 or more", map.rank()).into());
@@ -73,9 +73,9 @@ fn maps(student: &Tensor, teacher: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((student, teacher))
 }
 
-fn check_objects(student: &Tensor, teacher: &Tensor) -> Result<()> {
-    let n_objects = |x: &Tensor| x.dims().first().copied().unwrap_or(0);
-    let (found, wanted) = (n_objects(student), n_objects(teacher));
+fn check_examples(student: &Tensor, teacher: &Tensor) -> Result<()> {
+    let n_examples = |x: &Tensor| x.dims().first().copied().unwrap_or(0);
+    let (found, wanted) = (n_examples(student), n_examples(teacher));
     if found != wanted {
         return Err(Error::mismatch("objects of the student", wanted, found).into());
     }

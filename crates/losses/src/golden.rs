@@ -22,15 +22,15 @@ pub(crate) fn ramp(a: usize, b: usize, shape: impl Into<Shape>) -> Var {
 /// The loss has the value and the gradient by `student` that PyTorch gives under this name.
 pub(crate) fn assert_golden(name: &str, loss: &Tensor, student: &Var) {
     let all = || logits::LOGITS.iter().chain(features::FEATURES);
-    let Some((_, value, slopes)) = all().find(|golden| golden.0 == name) else {
+    let Some((_, value, derivatives)) = all().find(|golden| golden.0 == name) else {
         panic!("no golden value `{name}`");
     };
     let found = loss.to_scalar::<f64>().unwrap();
     assert!((found - value).abs() < EXACT, "{name}: {found} for {value}");
     let gradients = loss.backward().unwrap();
     let found: Vec<f64> = gradients.get(student).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    assert_eq!(found.len(), slopes.len(), "{name}");
-    for (found, wanted) in found.iter().zip(*slopes) {
+    assert_eq!(found.len(), derivatives.len(), "{name}");
+    for (found, wanted) in found.iter().zip(*derivatives) {
         assert!((found - wanted).abs() < EXACT, "{name}: slope {found} for {wanted}");
     }
 }

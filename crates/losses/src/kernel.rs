@@ -1,45 +1,45 @@
-//! The distillation loss and its gradient in one pass over the scores.
+//! The distillation loss and its gradient in one pass over the logits.
 
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
-use core_tensors::Soft;
+use core_tensors::SoftTargets;
 use core_tensors::kernels::exp_nonpositive;
 
 use crate::distillation::{Distillation, SMALLEST_NEGATIVE_LOG};
 use crate::normalizer::Normalizer;
 
-/// The losses of [`crate::distillation_side_by_side`] for f32 or f64 scores on the CPU; the arithmetic is f64.
+/// The losses of [`crate::distillation_batched`] for f32 or f64 logits on the CPU; the arithmetic is f64.
 pub(crate) fn fused(
-    scores: &Tensor,
+    logits: &Tensor,
     labels: &Tensor,
-    soft: Option<&Soft>,
+    soft: Option<&SoftTargets>,
     configs: &[Distillation],
 ) -> crate::Result<Tensor> {
     let teacher = match soft {
         Some(soft) => Some(Teacher {
-            scores: soft.scores().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
-            known: soft.known().to_vec1()?,
+            logits: soft.logits().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
+            mask: soft.mask().to_vec1()?,
         }),
         None => None,
     };
     let (labels, configs) = (labels.to_vec1()?, configs.to_vec());
     let loss = DistillationLoss { labels, teacher, configs, gradient: OnceLock::new() };
-    Ok(scores.contiguous()?.apply_op1(loss)?)
+    Ok(logits.contiguous()?.apply_op1(loss)?)
 }
 
 struct DistillationLoss {
     labels: Vec<u32>,
     teacher: Option<Teacher>,
     configs: Vec<Distillation>,
-    /// ∂(loss of the student a column belongs to)/∂scores, left by the forward pass.
+    /// ∂(loss of the student a column belongs to)/∂logits, left by the forward pass.
     gradient: OnceLock<Vec<f64>>,
 }
 
 /// v, row by row, and 𝓘.
 struct Teacher {
-    scores: Vec<f64>,
-    known: Vec<f32>,
+    logits: Vec<f64>,
+    mask: Vec<f32>,
 }
 
 /// Scores z, row by row → log g in place and g, with g = softmax(z / T) of each row of k.
@@ -68,13 +68,13 @@ impl CustomOp1 for DistillationLoss {
         "distillation"
     }
 
-    fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (m, n_columns) = layout.shape().dims2()?;
         let Some((start, end)) = layout.contiguous_offsets() else {
             bail!("distillation wanted contiguous scores, found {layout:?}");
         };
         let mut gradient = vec![0.0; m * n_columns];
-        let losses = match scores {
+        let losses = match logits {
             CpuStorage::F32(z) => {
                 let losses = self.evaluate(&z[start..end], n_columns, &mut gradient);
                 CpuStorage::F32(losses.into_iter().map(|loss| loss as f32).collect())
@@ -89,22 +89,22 @@ impl CustomOp1 for DistillationLoss {
         Ok((losses, self.configs.len().into()))
     }
 
-    fn bwd(&self, scores: &Tensor, _losses: &Tensor, outer: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, logits: &Tensor, _losses: &Tensor, outer: &Tensor) -> Result<Option<Tensor>> {
         let Some(gradient) = self.gradient.get() else {
             bail!("distillation was asked for a gradient before its value");
         };
         let outer: Vec<f64> = outer.to_dtype(DType::F64)?.to_vec1()?;
-        let k = scores.dims2()?.1 / self.configs.len().max(1);
-        let scaled = match scores.dtype() {
+        let k = logits.dims2()?.1 / self.configs.len().max(1);
+        let scaled = match logits.dtype() {
             DType::F32 => Tensor::from_vec(
                 scaled::<f32>(gradient, &outer, k),
-                scores.shape(),
-                scores.device(),
+                logits.shape(),
+                logits.device(),
             ),
             _ => Tensor::from_vec(
                 scaled::<f64>(gradient, &outer, k),
-                scores.shape(),
-                scores.device(),
+                logits.shape(),
+                logits.device(),
             ),
         };
         scaled.map(Some)
@@ -114,9 +114,9 @@ impl CustomOp1 for DistillationLoss {
 /// The gradient with each student's columns multiplied by its outer gradient.
 fn scaled<T: WithDType>(gradient: &[f64], outer: &[f64], k: usize) -> Vec<T> {
     let mut values = Vec::with_capacity(gradient.len());
-    for object in gradient.chunks_exact(k * outer.len()) {
-        for (slopes, factor) in object.chunks_exact(k).zip(outer) {
-            values.extend(slopes.iter().map(|g| T::from_f64(g * factor)));
+    for example in gradient.chunks_exact(k * outer.len()) {
+        for (derivatives, factor) in example.chunks_exact(k).zip(outer) {
+            values.extend(derivatives.iter().map(|g| T::from_f64(g * factor)));
         }
     }
     values
@@ -126,7 +126,7 @@ impl DistillationLoss {
     /// Loss of every student; adds the gradient to `gradient`, which is zero before.
     fn evaluate<T: WithDType>(
         &self,
-        scores: &[T],
+        logits: &[T],
         n_columns: usize,
         gradient: &mut [f64],
     ) -> Vec<f64> {
@@ -139,7 +139,7 @@ impl DistillationLoss {
         let mut losses = Vec::with_capacity(n_students);
         for (a, config) in self.configs.iter().enumerate() {
             let columns = a * k..(a + 1) * k;
-            for (z, row) in z.chunks_exact_mut(k).zip(scores.chunks_exact(n_columns)) {
+            for (z, row) in z.chunks_exact_mut(k).zip(logits.chunks_exact(n_columns)) {
                 z.iter_mut().zip(&row[columns.clone()]).for_each(|(z, score)| *z = score.to_f64());
             }
             log_g.copy_from_slice(&z);
@@ -151,7 +151,7 @@ impl DistillationLoss {
             let factor = config.teacher_factor(k);
             if let Some(teacher) = self.teacher.as_ref().filter(|_| factor > 0.0) {
                 if s_temperature != config.teacher_temperature {
-                    log_s.copy_from_slice(&teacher.scores);
+                    log_s.copy_from_slice(&teacher.logits);
                     softmax(&mut log_s, &mut s, k, config.teacher_temperature);
                     s_temperature = config.teacher_temperature;
                 }
@@ -159,13 +159,13 @@ impl DistillationLoss {
                     log_g.copy_from_slice(&z);
                     softmax(&mut log_g, &mut g, k, config.student_temperature);
                 }
-                total += student.add_answers(&teacher.known, &s, &log_g, &g);
+                total += student.add_answers(&teacher.mask, &s, &log_g, &g);
             }
             losses.push(total);
         }
-        let per_object = 1.0 / self.labels.len() as f64;
-        losses.iter_mut().for_each(|loss| *loss *= per_object);
-        gradient.iter_mut().for_each(|g| *g *= per_object);
+        let per_example = 1.0 / self.labels.len() as f64;
+        losses.iter_mut().for_each(|loss| *loss *= per_example);
+        gradient.iter_mut().for_each(|g| *g *= per_example);
         losses
     }
 }
@@ -181,8 +181,8 @@ struct Student<'a> {
 }
 
 impl Student<'_> {
-    fn slope(&mut self, object: usize) -> &mut [f64] {
-        let start = object * self.n_columns + self.first;
+    fn derivative(&mut self, example: usize) -> &mut [f64] {
+        let start = example * self.n_columns + self.first;
         &mut self.gradient[start..start + self.k]
     }
 
@@ -197,47 +197,47 @@ impl Student<'_> {
         let k = self.k;
         let mut total = 0.0;
         for (i, (log_g, g)) in log_g.chunks_exact(k).zip(g.chunks_exact(k)).enumerate() {
-            let is_known = teacher.is_some_and(|teacher| teacher.known[i] != 0.0);
+            let is_known = teacher.is_some_and(|teacher| teacher.mask[i] != 0.0);
             let Distillation { label_weight, unknown_label_weight, .. } = *self.config;
             let weight = if is_known { label_weight } else { unknown_label_weight };
             let y = labels[i] as usize;
             total -= weight * log_g[y];
-            let slope = self.slope(i);
-            slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g);
-            slope[y] -= weight;
+            let derivative = self.derivative(i);
+            derivative.iter_mut().zip(g).for_each(|(derivative, g)| *derivative += weight * g);
+            derivative[y] -= weight;
         }
         total
     }
 
     /// The teacher's term over 𝓘, at the student's temperature.
-    fn add_answers(&mut self, known: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
+    fn add_answers(&mut self, mask: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
         let (k, normalizer) = (self.k, self.config.normalizer);
         let penalty = normalizer.penalty();
         let factor = self.config.teacher_factor(k);
         let b = factor / self.config.student_temperature;
         let mut total = 0.0;
-        for i in (0..known.len()).filter(|&i| known[i] != 0.0) {
+        for i in (0..mask.len()).filter(|&i| mask[i] != 0.0) {
             let row = i * k..(i + 1) * k;
             let (s, log_g, g) = (&s[row.clone()], &log_g[row.clone()], &g[row]);
-            let slope = self.slope(i);
+            let derivative = self.derivative(i);
             if normalizer == Normalizer::Paper {
-                total += factor * four_term(s, log_g, g, b, slope);
+                total += factor * four_term(s, log_g, g, b, derivative);
                 continue;
             }
             total -= factor * s.iter().zip(log_g).map(|(s, l)| s * l).sum::<f64>();
-            for ((slope, g), s) in slope.iter_mut().zip(g).zip(s) {
-                *slope += b * (g - s);
+            for ((derivative, g), s) in derivative.iter_mut().zip(g).zip(s) {
+                *derivative += b * (g - s);
             }
             if let Some(penalty) = penalty {
-                total += factor * penalty(log_g, g, b, slope);
+                total += factor * penalty(log_g, g, b, derivative);
             }
         }
         total
     }
 }
 
-/// Σₖ −(sₖ lₖ + lₖ + log(−lₖ)) at l = log g; adds b times its gradient with respect to z/T to `slope`.
-fn four_term(s: &[f64], log_g: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
+/// Σₖ −(sₖ lₖ + lₖ + log(−lₖ)) at l = log g; adds b times its gradient with respect to z/T to `derivative`.
+fn four_term(s: &[f64], log_g: &[f64], g: &[f64], b: f64, derivative: &mut [f64]) -> f64 {
     let k = s.len();
     let depth = |l: f64| (-l).max(SMALLEST_NEGATIVE_LOG);
     // u = ∂/∂l; the floor of −l is flat.
@@ -249,7 +249,7 @@ fn four_term(s: &[f64], log_g: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> 
         // Near gⱼ = 1 the difference 1 − gⱼ loses its digits, and multiplies a large uⱼ.
         let others =
             if j == most { (0..k).filter(|&i| i != j).map(|i| g[i]).sum() } else { 1.0 - g[j] };
-        slope[j] += b * (u[j] * others - g[j] * (total - u[j]));
+        derivative[j] += b * (u[j] * others - g[j] * (total - u[j]));
     }
     (0..k).map(|j| -(s[j] * log_g[j] + log_g[j] + depth(log_g[j]).ln())).sum()
 }

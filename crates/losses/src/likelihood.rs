@@ -3,11 +3,11 @@
 use candle_core::{DType, Tensor};
 use core_tensors::{Dataset, Error, Targets};
 
-use crate::answers::check_objects;
+use crate::answers::check_examples;
 use crate::distillation::{Distillation, distillation};
 use crate::error::Result;
 
-/// Distribution of a target given the scores of a network.
+/// Distribution of a target given the logits of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Likelihood {
     /// Classes: p(y | x, w) = softmax(f(x, w))_y.
@@ -22,10 +22,10 @@ pub enum Likelihood {
 impl Likelihood {
     /// −m⁻¹ Σᵢ log p(yᵢ | fᵢ) in nats, constants included; shape ().
     ///
-    /// Categorical: the cross-entropy. Normal: m⁻¹ Σᵢ ‖yᵢ − fᵢ‖² / 2σ² + ½ k log 2πσ². `scores` are (m, k).
-    pub fn negative_log(&self, scores: &Tensor, data: &Dataset) -> Result<Tensor> {
+    /// Categorical: the cross-entropy. Normal: m⁻¹ Σᵢ ‖yᵢ − fᵢ‖² / 2σ² + ½ k log 2πσ². `logits` are (m, k).
+    pub fn negative_log(&self, logits: &Tensor, data: &Dataset) -> Result<Tensor> {
         let variance = match *self {
-            Self::Categorical => return distillation(scores, data, &Distillation::labels_only()),
+            Self::Categorical => return distillation(logits, data, &Distillation::labels_only()),
             Self::Normal { variance } => variance,
         };
         if !(variance > 0.0 && variance.is_finite()) {
@@ -35,21 +35,21 @@ impl Likelihood {
         let Targets::Values(values) = data.y() else {
             return Err(Error::mismatch("targets of a regression", "values", "classes").into());
         };
-        if values.dims() != scores.dims() {
-            let (wanted, found) = (format!("{:?}", scores.dims()), format!("{:?}", values.dims()));
+        if values.dims() != logits.dims() {
+            let (wanted, found) = (format!("{:?}", logits.dims()), format!("{:?}", values.dims()));
             return Err(Error::mismatch("targets of a regression", wanted, found).into());
         }
-        let (m, k) = scores.dims2()?;
-        check_objects(m)?;
-        let values = values.detach().to_dtype(scores.dtype())?;
-        let squares = (scores - values)?.sqr()?.sum_all()?;
+        let (m, k) = logits.dims2()?;
+        check_examples(m)?;
+        let values = values.detach().to_dtype(logits.dtype())?;
+        let squares = (logits - values)?.sqr()?.sum_all()?;
         let constant = 0.5 * k as f64 * (std::f64::consts::TAU * variance).ln();
         Ok(squares.affine(0.5 / (variance * m as f64), constant)?)
     }
 
     /// m⁻¹ Σᵢ log p(yᵢ | fᵢ) as a number.
-    pub fn mean_log(&self, scores: &Tensor, data: &Dataset) -> Result<f64> {
-        let loss = self.negative_log(&scores.detach().to_dtype(DType::F64)?, data)?;
+    pub fn mean_log(&self, logits: &Tensor, data: &Dataset) -> Result<f64> {
+        let loss = self.negative_log(&logits.detach().to_dtype(DType::F64)?, data)?;
         Ok(-loss.to_scalar::<f64>()?)
     }
 }
@@ -68,13 +68,13 @@ mod tests {
     fn a_normal_log_density_by_hand() {
         // (1, 2) against (0, 4) and (3, 3) against (3, 2): squares 5 and 1.
         let data = values(&[[1.0, 2.0], [3.0, 3.0]]);
-        let scores = Var::new(&[[0.0, 4.0], [3.0, 2.0]], &Device::Cpu).unwrap();
+        let logits = Var::new(&[[0.0, 4.0], [3.0, 2.0]], &Device::Cpu).unwrap();
         let normal = Likelihood::Normal { variance: 0.5 };
-        let loss = normal.negative_log(&scores, &data).unwrap();
+        let loss = normal.negative_log(&logits, &data).unwrap();
         let wanted = 0.5 * 6.0 / (2.0 * 0.5) + (std::f64::consts::TAU * 0.5).ln();
         assert!((loss.to_scalar::<f64>().unwrap() - wanted).abs() < 1e-14);
-        assert!((normal.mean_log(&scores, &data).unwrap() + wanted).abs() < 1e-14);
-        let gradient = loss.backward().unwrap().get(&scores).unwrap().to_vec2::<f64>().unwrap();
+        assert!((normal.mean_log(&logits, &data).unwrap() + wanted).abs() < 1e-14);
+        let gradient = loss.backward().unwrap().get(&logits).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(gradient, [[-1.0, 2.0], [0.0, -1.0]]);
     }
 
@@ -82,8 +82,8 @@ mod tests {
     fn a_categorical_log_likelihood_is_the_cross_entropy() {
         let x = vec![0f32; 2];
         let data = Dataset::classification(x, vec![0, 2], 3, &Device::Cpu).unwrap();
-        let scores = Tensor::new(&[[1f32, 1.0, 1.0], [0.0, 0.0, 1000.0]], &Device::Cpu).unwrap();
-        let loss = Likelihood::Categorical.mean_log(&scores, &data).unwrap();
+        let logits = Tensor::new(&[[1f32, 1.0, 1.0], [0.0, 0.0, 1000.0]], &Device::Cpu).unwrap();
+        let loss = Likelihood::Categorical.mean_log(&logits, &data).unwrap();
         assert!((loss + 0.5 * 3f64.ln()).abs() < 1e-12, "{loss}");
     }
 
@@ -91,19 +91,19 @@ mod tests {
     fn foreign_targets_are_refused() {
         let normal = Likelihood::Normal { variance: 1.0 };
         let data = values(&[[1.0, 2.0]]);
-        let scores = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
-        let error = normal.negative_log(&scores, &data).unwrap_err().to_string();
+        let logits = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
+        let error = normal.negative_log(&logits, &data).unwrap_err().to_string();
         assert_eq!(error, "targets of a regression: wanted [1, 1], found [1, 2]");
         let flat = Likelihood::Normal { variance: 0.0 };
-        let error = flat.negative_log(&scores, &data).unwrap_err().to_string();
+        let error = flat.negative_log(&logits, &data).unwrap_err().to_string();
         assert_eq!(error, "noise variance must lie in (0, ∞), got 0");
         let infinite = Likelihood::Normal { variance: f64::INFINITY };
-        let error = infinite.negative_log(&scores, &data).unwrap_err().to_string();
+        let error = infinite.negative_log(&logits, &data).unwrap_err().to_string();
         assert_eq!(error, "noise variance must lie in (0, ∞), got inf");
         let labels = Dataset::classification(vec![0.0], vec![0], 2, &Device::Cpu).unwrap();
-        let error = normal.negative_log(&scores, &labels).unwrap_err().to_string();
+        let error = normal.negative_log(&logits, &labels).unwrap_err().to_string();
         assert_eq!(error, "targets of a regression: wanted values, found classes");
-        let error = Likelihood::Categorical.negative_log(&scores, &data).unwrap_err().to_string();
+        let error = Likelihood::Categorical.negative_log(&logits, &data).unwrap_err().to_string();
         assert_eq!(error, "distillation wanted hard targets that are classes, found values");
         let (nobody, none) =
             (Tensor::zeros((0, 2), DType::F64, &Device::Cpu).unwrap(), data.rows(&[]).unwrap());

@@ -8,7 +8,7 @@ use faer::MatRef;
 use crate::error::Result;
 use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms};
 
-/// Weights W of the student g(x) = Wᵀx that minimise m times [`crate::regression`] + ½ `ridge` ‖W‖²; (n, k), f64, CPU.
+/// Weights W of the student g(x) = Wᵀx that minimize m times [`crate::regression`] + ½ `ridge` ‖W‖²; (n, k), f64, CPU.
 ///
 /// W = (XᵀΩX + ridge I)⁻¹ XᵀΩy'',  ω and y'' of [`pseudo_targets`],
 ///
@@ -25,7 +25,7 @@ use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms}
 ///
 /// let column = |values: &[f64]| Tensor::from_slice(values, (values.len(), 1), &Device::Cpu);
 /// let data = Dataset::new(column(&[1.0, 2.0])?, Targets::Values(column(&[2.0, 4.0])?))?;
-/// let data = data.taught_by(2, |x| x * 5.0)?; // the labels say 2, the teacher 5
+/// let data = data.with_teacher(2, |x| x * 5.0)?; // the labels say 2, the teacher 5
 /// let config = Regression {
 ///     teacher_weight: 0.5,
 ///     label_variance: 1.0,
@@ -69,7 +69,7 @@ pub fn linear_student_stacked(
     solve(rows.map(|(x, (weight, y))| (*weight, x.as_slice(), y.as_slice())), ridge, rank)
 }
 
-/// X as rows, m of n numbers; bytes are grey levels.
+/// X as rows, m of n numbers; bytes are grayscale intensities.
 fn design(data: &Dataset) -> Result<Vec<Vec<f64>>> {
     let x = core_tensors::kernels::features(data.x())?;
     if x.dims().len() != 2 {

@@ -1,4 +1,4 @@
-//! Measures of a classifier on a test set, from its scores.
+//! Measures of a classifier on a test set, from its logits.
 
 use candle_core::{DType, Tensor};
 
@@ -7,9 +7,9 @@ use crate::calibration::expected_calibration_error;
 use crate::error::Result;
 use crate::kernel::softmax;
 
-/// Predicted log-probabilities of m objects, at T = 1.
+/// Predicted log-probabilities of m examples, at T = 1.
 ///
-/// A mean over objects wants at least one, a measure against labels one label an object; see each for its formula.
+/// A mean over examples wants at least one, a measure against labels one label an example; see each for its formula.
 #[derive(Clone, Debug)]
 pub struct Predictions {
     /// log g, row by row, (m, k).
@@ -20,53 +20,53 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Predictions log softmax(scores), scores (m, k).
-    pub fn new(scores: &Tensor) -> Result<Self> {
-        Self::tempered(scores, 1.0)
+    /// Predictions log softmax(logits), logits (m, k).
+    pub fn new(logits: &Tensor) -> Result<Self> {
+        Self::tempered(logits, 1.0)
     }
 
-    /// Predictions log softmax(scores / T), T > 0.
-    pub(crate) fn tempered(scores: &Tensor, temperature: f64) -> Result<Self> {
+    /// Predictions log softmax(logits / T), T > 0.
+    pub(crate) fn tempered(logits: &Tensor, temperature: f64) -> Result<Self> {
         check_temperature(temperature)?;
-        let (_, n_classes) = scores.dims2()?;
+        let (_, n_classes) = logits.dims2()?;
         if n_classes == 0 {
             return Err(core_tensors::Error::mismatch("classes to predict", "at least 1", 0).into());
         }
-        let mut log_probabilities = scores.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let mut log_probabilities = logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let mut probabilities = vec![0.0; log_probabilities.len()];
         softmax(&mut log_probabilities, &mut probabilities, n_classes, temperature);
         Ok(Self { log_probabilities, probabilities, n_classes })
     }
 
-    /// m: number of objects.
-    pub fn n_objects(&self) -> usize {
+    /// m: number of examples.
+    pub fn n_examples(&self) -> usize {
         self.log_probabilities.len() / self.n_classes
     }
 
-    /// g of one object, shape (k,); none where there is no such object.
-    pub fn probabilities(&self, object: usize) -> Option<&[f64]> {
-        self.rows().nth(object).map(|row| row.g)
+    /// g of one example, shape (k,); none where there is no such example.
+    pub fn probabilities(&self, example: usize) -> Option<&[f64]> {
+        self.rows().nth(example).map(|row| row.g)
     }
 
-    /// −log g_{yᵢ}(xᵢ) of each object, in nats: its share of [`Predictions::cross_entropy`].
+    /// −log g_{yᵢ}(xᵢ) of each example, in nats: its share of [`Predictions::cross_entropy`].
     pub fn negative_logs(&self, labels: &[u32]) -> Result<Vec<f64>> {
         self.check_labels(labels)?;
         Ok(self.rows().zip(labels).map(|(row, &y)| -row.log_g[y as usize]).collect())
     }
 
-    /// Entropy −Σₖ gₖ log gₖ of each object, in nats.
+    /// Entropy −Σₖ gₖ log gₖ of each example, in nats.
     pub fn entropies(&self) -> Vec<f64> {
         let entropy =
             |row: Row| -> f64 { row.g.iter().zip(row.log_g).map(|(&g, l)| expected(g, -l)).sum() };
         self.rows().map(entropy).collect()
     }
 
-    /// Most probable class of each object, the first among equals.
+    /// Most probable class of each example, the first among equals.
     pub fn classes(&self) -> Vec<u32> {
         self.rows().map(|row| row.most_probable() as u32).collect()
     }
 
-    /// Share of objects whose most probable class is the label; in \[0, 1\], NaN where a score was NaN.
+    /// Share of examples whose most probable class is the label; in \[0, 1\], NaN where a score was NaN.
     pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
         self.mean_over(labels, |row, y| row.if_defined(f64::from(row.most_probable() == y)))
     }
@@ -95,16 +95,16 @@ impl Predictions {
         expected_calibration_error(&judged.collect::<Vec<_>>())
     }
 
-    /// Share of objects on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
+    /// Share of examples on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
     pub fn agreement(&self, other: &Self) -> Result<f64> {
         self.check_same(other)?;
         let is_equal = |(a, b): (Row, Row)| {
             a.if_defined(b.if_defined(f64::from(a.most_probable() == b.most_probable())))
         };
-        Ok(self.rows().zip(other.rows()).map(is_equal).sum::<f64>() / self.n_objects() as f64)
+        Ok(self.rows().zip(other.rows()).map(is_equal).sum::<f64>() / self.n_examples() as f64)
     }
 
-    /// max − min of each object's class probabilities, the papers' "MAX-MIN".
+    /// max − min of each example's class probabilities, the papers' "MAX-MIN".
     pub fn spreads(&self) -> Vec<f64> {
         let spread = |row: Row| {
             let ends = (f64::INFINITY, f64::NEG_INFINITY);
@@ -118,7 +118,7 @@ impl Predictions {
     pub fn cross_entropy_against(&self, truth: &Self) -> Result<f64> {
         self.check_same(truth)?;
         let terms = self.log_probabilities.iter().zip(&truth.probabilities);
-        Ok(terms.map(|(l, &p)| expected(p, -l)).sum::<f64>() / self.n_objects() as f64)
+        Ok(terms.map(|(l, &p)| expected(p, -l)).sum::<f64>() / self.n_examples() as f64)
     }
 
     /// KL divergence of the predictions from the true probabilities: (1/m) Σᵢ Σₖ pₖ (log pₖ − log gₖ), in nats.
@@ -126,7 +126,7 @@ impl Predictions {
         self.check_same(truth)?;
         let terms = truth.probabilities.iter().zip(&truth.log_probabilities);
         let terms = terms.zip(&self.log_probabilities).map(|((&p, own), l)| expected(p, own - l));
-        Ok(terms.sum::<f64>() / self.n_objects() as f64)
+        Ok(terms.sum::<f64>() / self.n_examples() as f64)
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
@@ -135,12 +135,12 @@ impl Predictions {
         rows.map(|(log_g, g)| Row { log_g, g })
     }
 
-    fn check(&self, n_objects: usize) -> Result<()> {
+    fn check(&self, n_examples: usize) -> Result<()> {
         let what = "objects to judge";
-        if n_objects != self.n_objects() {
-            return Err(core_tensors::Error::mismatch(what, self.n_objects(), n_objects).into());
+        if n_examples != self.n_examples() {
+            return Err(core_tensors::Error::mismatch(what, self.n_examples(), n_examples).into());
         }
-        if n_objects == 0 {
+        if n_examples == 0 {
             return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
         }
         Ok(())
@@ -151,7 +151,7 @@ impl Predictions {
             let (wanted, found) = (self.n_classes, other.n_classes);
             return Err(core_tensors::Error::mismatch("classes to compare", wanted, found).into());
         }
-        self.check(other.n_objects())
+        self.check(other.n_examples())
     }
 
     fn check_labels(&self, labels: &[u32]) -> Result<()> {
@@ -176,7 +176,7 @@ fn expected(p: f64, number: f64) -> f64 {
     if p == 0.0 { 0.0 } else { p * number }
 }
 
-/// One object.
+/// One example.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     log_g: &'a [f64],
@@ -184,7 +184,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// `value`, or NaN where the network's scores were not numbers: a run that diverged must not look like a poor one.
+    /// `value`, or NaN where the network's logits were not numbers: a run that diverged must not look like a poor one.
     fn if_defined(self, value: f64) -> f64 {
         if self.log_g.iter().any(|l| l.is_nan()) { f64::NAN } else { value }
     }
@@ -210,9 +210,9 @@ mod tests {
 
     /// Predictions with these probabilities.
     fn predictions(rows: &[[f64; 3]]) -> Predictions {
-        let scores: Vec<f64> = rows.iter().flatten().map(|p| p.ln()).collect();
-        let scores = Tensor::from_vec(scores, (rows.len(), 3), &Device::Cpu).unwrap();
-        Predictions::new(&scores).unwrap()
+        let logits: Vec<f64> = rows.iter().flatten().map(|p| p.ln()).collect();
+        let logits = Tensor::from_vec(logits, (rows.len(), 3), &Device::Cpu).unwrap();
+        Predictions::new(&logits).unwrap()
     }
 
     fn assert_near(found: f64, wanted: f64) {
@@ -227,14 +227,14 @@ mod tests {
         assert_near(p.cross_entropy(&labels).unwrap(), (2f64.ln() + 5f64.ln()) / 2.0);
         let brier = (0.25 + 2.0 * 0.0625 + 0.01 + 0.64 + 0.49) / 2.0;
         assert_near(p.brier(&labels).unwrap(), brier);
-        // Bins hold one object each: |0.5 − 1| and |0.7 − 0|.
+        // Bins hold one example each: |0.5 − 1| and |0.7 − 0|.
         assert_near(p.calibration_error(&labels).unwrap(), (0.5 + 0.7) / 2.0);
         assert_near(p.spreads()[1], 0.6);
         assert_near(p.negative_logs(&labels).unwrap()[1], 5f64.ln());
         assert_near(p.entropies()[0], 0.5 * 2f64.ln() + 0.5 * 4f64.ln());
         assert_near(p.probabilities(1).unwrap()[2], 0.7);
         assert!(p.probabilities(2).is_none());
-        assert_eq!(p.n_objects(), 2);
+        assert_eq!(p.n_examples(), 2);
         assert_eq!(p.classes(), [0, 2]);
     }
 
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn huge_scores_stay_finite() {
-        let scores = Tensor::new(&[[1e6, -1e6], [-1e6, 1e6]], &Device::Cpu).unwrap();
-        let p = Predictions::new(&scores).unwrap();
+        let logits = Tensor::new(&[[1e6, -1e6], [-1e6, 1e6]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&logits).unwrap();
         assert_near(p.cross_entropy(&[1, 1]).unwrap(), 1e6);
         assert_near(p.accuracy(&[1, 1]).unwrap(), 0.5);
         assert_near(p.brier(&[1, 1]).unwrap(), 1.0);
@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn scores_that_are_not_numbers_give_no_numbers() {
-        let scores = Tensor::new(&[[f64::NAN, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
-        let p = Predictions::new(&scores).unwrap();
+        let logits = Tensor::new(&[[f64::NAN, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&logits).unwrap();
         let labels = [0, 0];
         assert!(p.accuracy(&labels).unwrap().is_nan());
         assert!(p.cross_entropy(&labels).unwrap().is_nan());
@@ -271,8 +271,8 @@ mod tests {
 
     #[test]
     fn a_class_that_is_ruled_out_has_no_share() {
-        let scores = Tensor::new(&[[0.0, 0.0, f64::NEG_INFINITY]], &Device::Cpu).unwrap();
-        let p = Predictions::new(&scores).unwrap();
+        let logits = Tensor::new(&[[0.0, 0.0, f64::NEG_INFINITY]], &Device::Cpu).unwrap();
+        let p = Predictions::new(&logits).unwrap();
         assert_near(p.entropies()[0], 2f64.ln());
         assert_near(p.cross_entropy_against(&p).unwrap(), 2f64.ln());
         assert_near(p.divergence_from(&p).unwrap(), 0.0);
@@ -334,8 +334,8 @@ mod tests {
         let message = p.cross_entropy(&[3]).unwrap_err().to_string();
         assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");
         assert_eq!(p.calibration_error(&[3]).unwrap_err().to_string(), message);
-        let scores = Tensor::new(&[[0.0, 0.0]], &Device::Cpu).unwrap();
-        let message = p.agreement(&Predictions::new(&scores).unwrap()).unwrap_err().to_string();
+        let logits = Tensor::new(&[[0.0, 0.0]], &Device::Cpu).unwrap();
+        let message = p.agreement(&Predictions::new(&logits).unwrap()).unwrap_err().to_string();
         assert_eq!(message, "classes to compare: wanted 3, found 2");
     }
 }

@@ -19,7 +19,7 @@ pub enum Normalizer {
     None,
     /// − Σₖ \[log gₖ + log(−log gₖ)\], for fidelity to paper 004's committed loss.
     ///
-    /// It does not normalise the density on any domain and flattens g; the published table was made without it.
+    /// It does not normalize the density on any domain and flattens g; the published table was made without it.
     Paper,
     /// s ∈ \[0, ∞)ᴷ: independent exponentials, C = ∏ (−lₖ). The loss grows without bound as some gₖ → 1.
     Orthant,
@@ -30,7 +30,7 @@ pub enum Normalizer {
     /// s ≥ 0, Σ sₖ = 1: the continuous categorical in its K − 1 free coordinates, 1 / C = exp\[l₁, …, l_K\].
     ///
     /// exp\[l₁, …, l_K\] = Σₖ gₖ / ∏_{j ≠ k} (lₖ − lⱼ) is the divided difference of the exponential, also where some
-    /// or all l are equal. Per object 5 µs for 3 classes, 6 µs for 10 and 20 µs for 100, value and gradient on one core.
+    /// or all l are equal. Per example 5 µs for 3 classes, 6 µs for 10 and 20 µs for 100, value and gradient on one core.
     ///
     /// Source: Gordon-Rodriguez, Loaiza-Ganem & Cunningham (2020); Hermite & Genocchi for the integral.
     Simplex,
@@ -41,7 +41,7 @@ pub enum Normalizer {
 pub struct LogNormalizer {
     /// log C(g), in nats.
     pub value: f64,
-    /// ∂ log C / ∂ log gₖ, (k,); where C normalises, it is −E sₖ.
+    /// ∂ log C / ∂ log gₖ, (k,); where C normalizes, it is −E sₖ.
     pub gradient: Vec<f64>,
 }
 
@@ -93,7 +93,7 @@ impl Normalizer {
         })
     }
 
-    /// What the teacher's term gains by a constant that normalises; the paper's is mixed with its cross-entropy.
+    /// What the teacher's term gains by a constant that normalizes; the paper's is mixed with its cross-entropy.
     pub(crate) fn penalty(self) -> Option<Penalty> {
         match self {
             Self::None | Self::Paper => None,
@@ -105,19 +105,19 @@ impl Normalizer {
 }
 
 /// −log C of each row of z/T, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
-pub(crate) fn of_scores(penalty: Penalty, scores: &Tensor) -> Result<Tensor> {
-    let k = scores.dims2()?.1;
+pub(crate) fn of_logits(penalty: Penalty, logits: &Tensor) -> Result<Tensor> {
+    let k = logits.dims2()?.1;
     let (mut log_g, mut g) = (vec![0.0; k], vec![0.0; k]);
-    Ok(by_rows(scores, |z, slopes| {
+    Ok(by_rows(logits, |z, derivatives| {
         log_g.copy_from_slice(z);
         softmax(&mut log_g, &mut g, k, 1.0);
-        penalty(&log_g, &g, 1.0, slopes)
+        penalty(&log_g, &g, 1.0, derivatives)
     })?)
 }
 
 /// −Σ log(−lₖ) on the softmax. Near gⱼ = 1 the digits of lⱼ and 1 − gⱼ are in the other l, and even they are no numbers
-/// of f64 beyond scores 700 apart: hence logarithms throughout.
-fn orthant(l: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
+/// of f64 beyond logits 700 apart: hence logarithms throughout.
+fn orthant(l: &[f64], g: &[f64], b: f64, derivative: &mut [f64]) -> f64 {
     let most = (0..l.len()).fold(0, |most, j| if l[j] > l[most] { j } else { most });
     let others = || (0..l.len()).filter(|&j| j != most);
     let next = others().map(|j| l[j]).fold(f64::NEG_INFINITY, f64::max);
@@ -129,9 +129,9 @@ fn orthant(l: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
     let total: f64 = others().map(|j| -1.0 / l[j]).sum();
     for j in others() {
         let from_most = (l[j] - log_depth).exp();
-        slope[j] += b * (-1.0 / l[j] - g[j] * total - from_most);
+        derivative[j] += b * (-1.0 / l[j] - g[j] * total - from_most);
     }
-    slope[most] += b * ((log_rest - log_depth).exp() - g[most] * total);
+    derivative[most] += b * ((log_rest - log_depth).exp() - g[most] * total);
     -log_depth - others().map(|j| (-l[j]).ln()).sum::<f64>()
 }
 
@@ -139,29 +139,29 @@ fn orthant(l: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
 const SURE: f64 = -37.0;
 
 /// Σ log((1 − gₖ) / −lₖ) on the softmax.
-fn cube(l: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
+fn cube(l: &[f64], g: &[f64], b: f64, derivative: &mut [f64]) -> f64 {
     let (values, means): (Vec<f64>, Vec<f64>) = l.iter().map(|&l| unit_interval(l)).unzip();
-    through_softmax(&means, g, b, slope);
+    through_softmax(&means, g, b, derivative);
     values.iter().sum()
 }
 
 /// log exp\[l₁, …, l_K\] on the softmax.
-fn simplex(l: &[f64], g: &[f64], b: f64, slope: &mut [f64]) -> f64 {
+fn simplex(l: &[f64], g: &[f64], b: f64, derivative: &mut [f64]) -> f64 {
     let mut means = vec![0.0; l.len()];
     let value = simplex::log_integral(l, &mut means);
-    through_softmax(&means, g, b, slope);
+    through_softmax(&means, g, b, derivative);
     value
 }
 
-/// Adds b ∂/∂zⱼ = b (uⱼ − gⱼ Σ uₖ) for slopes u by l = log softmax(z).
-fn through_softmax(u: &[f64], g: &[f64], b: f64, slope: &mut [f64]) {
+/// Adds b ∂/∂zⱼ = b (uⱼ − gⱼ Σ uₖ) for derivatives u by l = log softmax(z).
+fn through_softmax(u: &[f64], g: &[f64], b: f64, derivative: &mut [f64]) {
     let total: f64 = u.iter().sum();
-    for ((slope, u), g) in slope.iter_mut().zip(u).zip(g) {
-        *slope += b * (u - g * total);
+    for ((derivative, u), g) in derivative.iter_mut().zip(u).zip(g) {
+        *derivative += b * (u - g * total);
     }
 }
 
-/// log ∫₀¹ e^{sl} ds = log((eˡ − 1) / l) and its slope E s = 1 / (1 − e⁻ˡ) − 1 / l.
+/// log ∫₀¹ e^{sl} ds = log((eˡ − 1) / l) and its derivative E s = 1 / (1 − e⁻ˡ) − 1 / l.
 fn unit_interval(l: f64) -> (f64, f64) {
     if l > 0.0 {
         // s → 1 − s
@@ -178,7 +178,7 @@ fn unit_interval(l: f64) -> (f64, f64) {
     ((-l.exp_m1()).ln() - (-l).ln(), l.exp() / l.exp_m1() - 1.0 / l)
 }
 
-/// Below this |l| the slope is a series: its two parts lose 1 / l digits there.
+/// Below this |l| the derivative is a series: its two parts lose 1 / l digits there.
 const SERIES: f64 = 0.25;
 /// B₂ⱼ / (2j)! for j = 5, …, 1.
 const BERNOULLI: [f64; 5] =

@@ -13,7 +13,7 @@ pub enum Weights {
     /// σ² and σ_s²: the reading of the papers, whose loss and closed form multiply by them.
     ///
     /// It is the likelihood if the two numbers are precisions; as variances they weigh the noisier source more.
-    Literal,
+    AsPrinted,
 }
 
 /// Every choice of a regression with a teacher; see [`regression`] for the formula.
@@ -29,7 +29,7 @@ pub struct Regression {
     pub weights: Weights,
 }
 
-/// One target an object in the place of two, with the precision it is known to.
+/// One target an example in the place of two, with the precision it is known to.
 #[derive(Clone, Debug)]
 pub struct PseudoTargets {
     /// ωᵢ > 0, (m,), f64 on the CPU: inverse variance of the noise in y''ᵢ.
@@ -42,9 +42,9 @@ pub struct PseudoTargets {
 ///
 /// −(1/m) Σᵢ { aᵢ log N(yᵢ | gᵢ, σ² I)  +  \[i ∈ 𝓘\] λ log N(sᵢ | gᵢ, σ_s² I) },  aᵢ = 1 − λ if i ∈ 𝓘 else 1,
 ///
-/// constants included; the second argument of N is a variance, 1/σ² in its place under [`Weights::Literal`]. g is
+/// constants included; the second argument of N is a variance, 1/σ² in its place under [`Weights::AsPrinted`]. g is
 /// `prediction`, (m, k); y the values of `data` and s its teacher's predictions, (m, k) too. Without a teacher every
-/// object lies outside 𝓘. A number of weight 0 is not looked at: sᵢ outside 𝓘, and yᵢ in it for λ = 1. The gradient
+/// example lies outside 𝓘. A number of weight 0 is not looked at: sᵢ outside 𝓘, and yᵢ in it for λ = 1. The gradient
 /// reaches `prediction` alone.
 ///
 /// Source: Grabovoy & Strijov (2022), regression, with a weighted likelihood where they have a joint one.
@@ -75,9 +75,9 @@ pub fn regression(prediction: &Tensor, data: &Dataset, config: &Regression) -> R
             term(values, &weights, label_precision)?
         }
         Some(soft) => {
-            let known = soft.known().to_dtype(prediction.dtype())?; // (m,)
-            let labels = term(values, &known.affine(-lambda, 1.0)?, label_precision)?;
-            (labels + term(soft.scores(), &(known * lambda)?, teacher_precision)?)?
+            let mask = soft.mask().to_dtype(prediction.dtype())?; // (m,)
+            let labels = term(values, &mask.affine(-lambda, 1.0)?, label_precision)?;
+            (labels + term(soft.logits(), &(mask * lambda)?, teacher_precision)?)?
         }
     };
     Ok((total / m as f64)?)
@@ -88,7 +88,7 @@ pub fn regression(prediction: &Tensor, data: &Dataset, config: &Regression) -> R
 /// ωᵢ = 1/σ², y''ᵢ = yᵢ for i ∉ 𝓘;  ωᵢ = (1 − λ)/σ² + λ/σ_s², y''ᵢ = \[(1 − λ) yᵢ/σ² + λ sᵢ/σ_s²\] / ωᵢ for i ∈ 𝓘,
 ///
 /// by a(y − g)² + b(s − g)² = (a + b)(g − (ay + bs)/(a + b))² + ab/(a + b) (y − s)². Any student, linear or not, that
-/// minimises Σ ωᵢ ‖gᵢ − y''ᵢ‖² minimises the likelihood. σ² and σ_s² stand inverted under [`Weights::Literal`].
+/// minimizes Σ ωᵢ ‖gᵢ − y''ᵢ‖² minimizes the likelihood. σ² and σ_s² stand inverted under [`Weights::AsPrinted`].
 ///
 /// Source: Grabovoy & Strijov (2022), theorem on regression, whose closed form has a spurious factor 2.
 pub fn pseudo_targets(data: &Dataset, config: &Regression) -> Result<PseudoTargets> {
@@ -116,7 +116,7 @@ impl Regression {
     fn precisions(&self) -> (f64, f64) {
         match self.weights {
             Weights::Likelihood => (1.0 / self.label_variance, 1.0 / self.teacher_variance),
-            Weights::Literal => (self.label_variance, self.teacher_variance),
+            Weights::AsPrinted => (self.label_variance, self.teacher_variance),
         }
     }
 
@@ -138,7 +138,7 @@ impl Regression {
     }
 }
 
-/// Weights and targets of both terms, object by object.
+/// Weights and targets of both terms, example by example.
 pub(crate) struct Terms {
     /// Numbers a target.
     pub(crate) k: usize,
@@ -158,14 +158,14 @@ pub(crate) fn terms(data: &Dataset, config: &Regression) -> Result<Terms> {
         Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?)
     };
     let y = rows(y)?;
-    let (s, known) = match data.soft() {
-        Some(soft) => (rows(soft.scores())?, soft.known().to_vec1::<f32>()?),
+    let (s, mask) = match data.soft() {
+        Some(soft) => (rows(soft.logits())?, soft.mask().to_vec1::<f32>()?),
         None => (y.clone(), vec![0.0; m]),
     };
     let lambda = config.teacher_weight;
     let (label_precision, teacher_precision) = config.precisions();
-    let a = known.iter().map(|&i| if i == 0.0 { 1.0 } else { 1.0 - lambda });
-    let b = known.iter().map(|&i| if i == 0.0 { 0.0 } else { lambda });
+    let a = mask.iter().map(|&i| if i == 0.0 { 1.0 } else { 1.0 - lambda });
+    let b = mask.iter().map(|&i| if i == 0.0 { 0.0 } else { lambda });
     let labels = a.map(|a| a * label_precision).zip(y).collect();
     let answers = b.map(|b| b * teacher_precision).zip(s).collect();
     Ok(Terms { k, labels, answers })
@@ -173,7 +173,7 @@ pub(crate) fn terms(data: &Dataset, config: &Regression) -> Result<Terms> {
 
 fn values(data: &Dataset) -> Result<&Tensor> {
     match data.y() {
-        Targets::Values(values) if data.n_objects() > 0 => Ok(values),
+        Targets::Values(values) if data.n_examples() > 0 => Ok(values),
         Targets::Values(_) => {
             Err(core_tensors::Error::mismatch("objects of a batch", "at least 1", 0).into())
         }
@@ -186,8 +186,8 @@ fn values(data: &Dataset) -> Result<&Tensor> {
 
 fn check_answers(data: &Dataset, m: usize, k: usize) -> Result<()> {
     match data.soft() {
-        Some(soft) if soft.scores().dims() != [m, k] => {
-            let (wanted, found) = (format!("{:?}", [m, k]), format!("{:?}", soft.scores().dims()));
+        Some(soft) if soft.logits().dims() != [m, k] => {
+            let (wanted, found) = (format!("{:?}", [m, k]), format!("{:?}", soft.logits().dims()));
             Err(Error::Core(core_tensors::Error::mismatch("answers of the teacher", wanted, found)))
         }
         _ => Ok(()),

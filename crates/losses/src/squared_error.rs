@@ -3,12 +3,12 @@
 use candle_core::Tensor;
 use core_tensors::Error;
 
-use crate::answers::check_objects;
+use crate::answers::check_examples;
 use crate::error::Result;
 
 /// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖²; shape (). `predictions` f and `values` y are (m, k); no gradient reaches the values.
 pub fn squared_error(predictions: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let m = objects(predictions, values)?;
+    let m = examples(predictions, values)?;
     let values = values.detach().to_dtype(predictions.dtype())?;
     Ok(((predictions - values)?.sqr()?.sum_all()? / m)?)
 }
@@ -19,7 +19,7 @@ pub fn squared_error(predictions: &Tensor, values: &Tensor) -> Result<Tensor> {
 /// targets for the best prediction, which is their mean, whatever the features say: kept to reproduce paper 003, whose
 /// code makes this mistake, and not for use.
 pub fn squared_error_of_all_pairs(predictions: &Tensor, values: &Tensor) -> Result<Tensor> {
-    let m = objects(predictions, values)?;
+    let m = examples(predictions, values)?;
     let values = values.detach().to_dtype(predictions.dtype())?;
     // Σᵢⱼ ‖fᵢ − yⱼ‖² = m Σᵢ ‖fᵢ − ȳ‖² + m Σⱼ ‖yⱼ − ȳ‖²
     let mean = values.mean_keepdim(0)?; // (1, k)
@@ -27,13 +27,13 @@ pub fn squared_error_of_all_pairs(predictions: &Tensor, values: &Tensor) -> Resu
     Ok(((around(predictions)? + around(&values)?)? / m)?)
 }
 
-fn objects(predictions: &Tensor, values: &Tensor) -> Result<f64> {
+fn examples(predictions: &Tensor, values: &Tensor) -> Result<f64> {
     let (m, _) = predictions.dims2()?;
     if values.dims() != predictions.dims() {
         let (wanted, found) = (format!("{:?}", predictions.dims()), format!("{:?}", values.dims()));
         return Err(Error::mismatch("targets of a regression", wanted, found).into());
     }
-    check_objects(m)?;
+    check_examples(m)?;
     Ok(m as f64)
 }
 

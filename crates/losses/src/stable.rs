@@ -1,4 +1,4 @@
-//! Operations whose values and slopes are finite for finite numbers of any size.
+//! Operations whose values and derivatives are finite for finite numbers of any size.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -6,8 +6,8 @@ use candle_core::{D, DType, Device, Result, Tensor};
 const SMALLEST_LENGTH: f64 = 1e-12;
 
 /// log softmax over classes, (m, k) → (m, k).
-pub(crate) fn log_softmax(scores: &Tensor) -> Result<Tensor> {
-    let shifted = scores.broadcast_sub(&scores.max_keepdim(1)?.detach())?;
+pub(crate) fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
     shifted.broadcast_sub(&log_sum_of_shifted(&shifted)?)
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
 /// log Σₖ exp xₖ where the largest xₖ is 0, (…, k) → (…, 1).
 ///
 /// Its power is 1, beside which a tiny rest would round away: it is left out of the sum, and x itself, which is 0, stands there
-/// for its slope.
+/// for its derivative.
 fn log_sum_of_shifted(x: &Tensor) -> Result<Tensor> {
     let is_largest = x.detach().eq(0.0)?;
     let rest = is_largest.where_cond(x, &x.exp()?)?.sum_keepdim(D::Minus1)?;
@@ -30,7 +30,7 @@ fn log_sum_of_shifted(x: &Tensor) -> Result<Tensor> {
 
 /// log(1 + x) for 0 ≤ x < ∞, to the last digits also where x is far below 1.
 ///
-/// x log(u) / (u − 1) with u = 1 + x rounded, x where u is 1. The slope 1 / (1 + x) rides on a term that is zero.
+/// x log(u) / (u − 1) with u = 1 + x rounded, x where u is 1. The derivative 1 / (1 + x) rides on a term that is zero.
 ///
 /// Source: Higham (2002), Accuracy and Stability of Numerical Algorithms, section 1.14.1.
 pub(crate) fn log_1p(x: &Tensor) -> Result<Tensor> {
@@ -44,32 +44,32 @@ pub(crate) fn log_1p(x: &Tensor) -> Result<Tensor> {
 
 /// log(1 + eˣ), to the last digits also where eˣ is far below 1; the shape stays.
 pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
-    // Summed by parts, a slope far below 1 would round away beside 1: the whole slope rides on a term that is zero.
+    // Summed by parts, a derivative far below 1 would round away beside 1: the whole derivative rides on a term that is zero.
     let fixed = x.detach();
     let power = fixed.abs()?.neg()?.exp()?;
-    let slope = (fixed.minimum(0.0)?.exp()? / (&power + 1.0)?)?;
+    let derivative = (fixed.minimum(0.0)?.exp()? / (&power + 1.0)?)?;
     let value = (fixed.relu()? + log_1p(&power)?)?;
-    value + (slope * (x - fixed)?)?
+    value + (derivative * (x - fixed)?)?
 }
 
-/// One number for each row of scores, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
+/// One number for each row of logits, (m, k) → (m,), on any device; the arithmetic is f64 on the CPU.
 ///
-/// `of_row` gets a row and fills in the slopes by its numbers. The gradient rides on a term that is zero:
+/// `of_row` gets a row and fills in the derivatives by its numbers. The gradient rides on a term that is zero:
 /// v + Σₖ ∂v/∂zₖ (zₖ − zₖ) with all but the first zₖ constants.
 pub(crate) fn by_rows(
-    scores: &Tensor,
+    logits: &Tensor,
     mut of_row: impl FnMut(&[f64], &mut [f64]) -> f64,
 ) -> Result<Tensor> {
-    let (m, k) = scores.dims2()?;
-    let fixed = scores.detach();
+    let (m, k) = logits.dims2()?;
+    let fixed = logits.detach();
     let rows = fixed.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?;
-    let mut slopes = vec![0.0; m * k];
-    let pairs = rows.iter().zip(slopes.chunks_exact_mut(k));
-    let values: Vec<f64> = pairs.map(|(row, slopes)| of_row(row, slopes)).collect();
-    let back = |tensor: Tensor| tensor.to_dtype(scores.dtype())?.to_device(scores.device());
+    let mut derivatives = vec![0.0; m * k];
+    let pairs = rows.iter().zip(derivatives.chunks_exact_mut(k));
+    let values: Vec<f64> = pairs.map(|(row, derivatives)| of_row(row, derivatives)).collect();
+    let back = |tensor: Tensor| tensor.to_dtype(logits.dtype())?.to_device(logits.device());
     let values = back(Tensor::from_vec(values, m, &Device::Cpu)?)?; // (m,)
-    let slopes = back(Tensor::from_vec(slopes, (m, k), &Device::Cpu)?)?; // (m, k)
-    values + (slopes * (scores - fixed)?)?.sum(1)? // (m,)
+    let derivatives = back(Tensor::from_vec(derivatives, (m, k), &Device::Cpu)?)?; // (m, k)
+    values + (derivatives * (logits - fixed)?)?.sum(1)? // (m,)
 }
 
 /// log(w p + (1 − w) q) from logarithms; w in (0, 1).
@@ -78,7 +78,7 @@ pub(crate) fn log_mixture(log_p: &Tensor, log_q: &Tensor, w: f64) -> Result<Tens
     log_sum_exp(&Tensor::stack(&[a, b], D::Minus1)?)?.squeeze(D::Minus1)
 }
 
-/// √x for x ≥ 0, with the slope ½ at 0, where that of x itself is to vanish.
+/// √x for x ≥ 0, with the derivative ½ at 0, where that of x itself is to vanish.
 pub(crate) fn root(x: &Tensor) -> Result<Tensor> {
     let is_zero = x.detach().eq(0.0)?.to_dtype(x.dtype())?;
     (x + &is_zero)?.sqrt()? - is_zero
@@ -100,16 +100,16 @@ fn unit_above(x: &Tensor, null: f64) -> Result<Tensor> {
     scaled.broadcast_div(&(squares + is_null)?.sqrt()?)
 }
 
-/// (x − x̄) / ‖x − x̄‖₂ along the last dimension; zeros without a slope where x is constant up to rounding.
-pub(crate) fn unit_deviations(x: &Tensor) -> Result<Tensor> {
+/// (x − x̄) / ‖x − x̄‖₂ along the last dimension; zeros without a derivative where x is constant up to rounding.
+pub(crate) fn unit_stds(x: &Tensor) -> Result<Tensor> {
     // 64 units of rounding of the largest number: what the mean of a long row can be wrong by.
     let rounding =
         if x.dtype() == DType::F64 { 64.0 * f64::EPSILON } else { 64.0 * f64::from(f32::EPSILON) };
     let largest = |x: &Tensor| x.detach().abs()?.max_keepdim(D::Minus1);
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let is_constant = largest(&centred)?.le(&(largest(x)? * rounding)?)?;
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let is_constant = largest(&centered)?.le(&(largest(x)? * rounding)?)?;
     let is_constant = is_constant.broadcast_as(x.shape())?;
-    unit_above(&is_constant.where_cond(&centred.zeros_like()?, &centred)?, 0.0)
+    unit_above(&is_constant.where_cond(&centered.zeros_like()?, &centered)?, 0.0)
 }
 
 /// Row i of (m, k) without its column `skipped`\[i\]; (m, k − 1).
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use candle_core::Var;
 
-    /// Value and slopes of a function of numbers, in one precision.
+    /// Value and derivatives of a function of numbers, in one precision.
     fn at(x: &[f64], dtype: DType, f: impl Fn(&Tensor) -> Result<Tensor>) -> [Vec<f64>; 2] {
         let x = Tensor::new(x, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
         let x = Var::from_tensor(&x).unwrap();
@@ -143,13 +143,16 @@ mod tests {
         // Numbers of each of the types.
         let x: Vec<f64> = (-160..=160).map(|i| 0.5 * f64::from(i)).collect();
         for (dtype, rounding) in TYPES {
-            let [values, slopes] = at(&x, dtype, softplus);
-            for ((x, value), slope) in x.iter().zip(values).zip(slopes) {
+            let [values, derivatives] = at(&x, dtype, softplus);
+            for ((x, value), derivative) in x.iter().zip(values).zip(derivatives) {
                 let wanted = x.max(0.0) + (-x.abs()).exp().ln_1p();
                 assert!((value / wanted - 1.0).abs() < rounding, "{dtype:?} {x}: {value:e}");
                 let wanted = (-(-x).exp().ln_1p()).exp();
                 // In f32 a power is rounded by as many units as its argument has.
-                assert!((slope / wanted - 1.0).abs() < 20.0 * rounding, "{dtype:?} {x}: {slope:e}");
+                assert!(
+                    (derivative / wanted - 1.0).abs() < 20.0 * rounding,
+                    "{dtype:?} {x}: {derivative:e}"
+                );
             }
         }
     }
@@ -158,13 +161,16 @@ mod tests {
     fn log_1p_and_its_slope_at_tiny_and_huge_numbers() {
         let x = [0.0, 1e-30, 3e-17, 1e-9, 1e-7, 3e-4, 0.1, 1.0, 7.0, 1e30];
         for (dtype, rounding) in &TYPES[..2] {
-            let [values, slopes] = at(&x, *dtype, log_1p);
-            for ((x, value), slope) in x.iter().zip(values).zip(slopes) {
+            let [values, derivatives] = at(&x, *dtype, log_1p);
+            for ((x, value), derivative) in x.iter().zip(values).zip(derivatives) {
                 assert!(
                     (value - x.ln_1p()).abs() <= rounding * x.ln_1p(),
                     "{dtype:?} {x}: {value:e}"
                 );
-                assert!((slope * (1.0 + x) - 1.0).abs() < *rounding, "{dtype:?} {x}: {slope:e}");
+                assert!(
+                    (derivative * (1.0 + x) - 1.0).abs() < *rounding,
+                    "{dtype:?} {x}: {derivative:e}"
+                );
             }
         }
     }
@@ -190,12 +196,12 @@ mod tests {
         for x in
             [[1.0, 2.0, 3.0], [3.0, 1.0, 2.0], [2.0, 2.0, 1.0], [1.0, 1.0, 1.0], [1e6, 0.0, 1e6]]
         {
-            let [value, slopes] = at(&x, DType::F64, |x| log_sum_exp(&x.unsqueeze(0)?));
+            let [value, derivatives] = at(&x, DType::F64, |x| log_sum_exp(&x.unsqueeze(0)?));
             let powers = x.map(|z| (z - x[0].max(x[1]).max(x[2])).exp());
             let sum: f64 = powers.iter().sum();
             assert!((value[0] - sum.ln() - x[0].max(x[1]).max(x[2])).abs() < 1e-14);
-            for (slope, power) in slopes.iter().zip(powers) {
-                assert!((slope - power / sum).abs() < 1e-15, "{x:?}: {slopes:?}");
+            for (derivative, power) in derivatives.iter().zip(powers) {
+                assert!((derivative - power / sum).abs() < 1e-15, "{x:?}: {derivatives:?}");
             }
         }
     }
@@ -217,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_deviations_by_hand() {
+    fn lengths_and_stds_by_hand() {
         let x = Tensor::new(&[[3.0, 4.0], [0.0, 0.0], [1e300, 0.0], [1e-13, 0.0]], &Device::Cpu);
         let found = unit(&x.unwrap()).unwrap().to_vec2::<f64>().unwrap();
         let wanted = [[0.6, 0.8], [0.0, 0.0], [1.0, 0.0], [1e-13, 0.0]];
@@ -225,29 +231,29 @@ mod tests {
             assert!((found - wanted).abs() < 1e-15, "{found} {wanted}");
         }
         let x = Tensor::new(&[[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]], &Device::Cpu).unwrap();
-        let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();
+        let found = unit_stds(&x).unwrap().to_vec2::<f64>().unwrap();
         assert!((found[0][2] - 0.5f64.sqrt()).abs() < 1e-15 && found[0][1].abs() < 1e-15);
         assert_eq!(found[1], [0.0; 3]);
         // The mean of equal numbers is another by its rounding.
         for dtype in [DType::F64, DType::F32] {
             let x = Tensor::full(0.1, (1, 1000), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-            let centred = x.broadcast_sub(&x.mean_keepdim(1).unwrap()).unwrap();
+            let centered = x.broadcast_sub(&x.mean_keepdim(1).unwrap()).unwrap();
             let largest = |x: &Tensor| {
                 x.abs().unwrap().max_all().unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>()
             };
-            assert!(largest(&centred).unwrap() > 0.0, "{dtype:?}");
-            assert_eq!(largest(&unit_deviations(&x).unwrap()).unwrap(), 0.0, "{dtype:?}");
+            assert!(largest(&centered).unwrap() > 0.0, "{dtype:?}");
+            assert_eq!(largest(&unit_stds(&x).unwrap()).unwrap(), 0.0, "{dtype:?}");
         }
-        // A deviation a thousand times the rounding is one.
+        // A standard deviation a thousand times the rounding is one.
         let x = Tensor::new(&[[1.0, 1.0 + 1e-12]], &Device::Cpu).unwrap();
-        let found = unit_deviations(&x).unwrap().to_vec2::<f64>().unwrap();
+        let found = unit_stds(&x).unwrap().to_vec2::<f64>().unwrap();
         assert!((found[0][1] - 0.5f64.sqrt()).abs() < 1e-3, "{found:?}");
     }
 
     #[test]
     fn a_root_and_a_row_without_a_column_by_hand() {
-        let [values, slopes] = at(&[0.0, 4.0], DType::F64, root);
-        assert_eq!((values, slopes), (vec![0.0, 2.0], vec![0.5, 0.25]));
+        let [values, derivatives] = at(&[0.0, 4.0], DType::F64, root);
+        assert_eq!((values, derivatives), (vec![0.0, 2.0], vec![0.5, 0.25]));
         let x = Tensor::new(&[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &Device::Cpu).unwrap();
         let found = without(&x, &[0, 2]).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(found, [[2.0, 3.0], [4.0, 5.0]]);

@@ -7,7 +7,7 @@ use crate::Architecture;
 
 /// f(x, w) = Σₜ U_{·,xₜ} + b over the words of a text: logistic regression on word counts.
 ///
-/// x are token numbers, (m, L), u32, each below `n_words`, 0 = padding, which counts for nothing; scores are
+/// x are token numbers, (m, L), u32, each below `n_words`, 0 = padding, which counts for nothing; logits are
 /// (m, `n_classes`). One block U (k, `n_words` + 1), bias last. The baseline of a network that reads the same tokens in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BagOfWords {
@@ -22,7 +22,7 @@ impl Architecture for BagOfWords {
         Layout { blocks: vec![Block { rows: self.n_classes, cols: self.n_words + 1 }] }
     }
 
-    /// The scores alone.
+    /// The logits alone.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         if *w.layout() != self.layout() {
             let (wanted, found) = (self.layout().blocks, &w.layout().blocks);
@@ -61,16 +61,16 @@ mod tests {
         let bag = BagOfWords { n_words: 5, n_classes: 2 };
         let w = bag.init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();
         let x = Tensor::new(&[[3u32, 4, 3], [1, 0, 0], [0, 0, 0]], &Device::Cpu).unwrap();
-        let scores = bag.forward(&w, &x).unwrap();
+        let logits = bag.forward(&w, &x).unwrap();
         let u = w.blocks()[0].to_vec2::<f32>().unwrap();
-        let found = scores.to_vec2::<f32>().unwrap();
+        let found = logits.to_vec2::<f32>().unwrap();
         for k in 0..2 {
             let wanted = [2.0 * u[k][3] + u[k][4] + u[k][5], u[k][1] + u[k][5], u[k][5]];
             for (row, wanted) in found.iter().zip(wanted) {
                 assert!((row[k] - wanted).abs() < 1e-6);
             }
         }
-        let gradients = scores.sum_all().unwrap().backward().unwrap();
+        let gradients = logits.sum_all().unwrap().backward().unwrap();
         // Each word as often as it occurs; padding never; the bias once a text.
         let wanted = [0.0, 1.0, 0.0, 2.0, 1.0, 3.0];
         assert_eq!(gradients.get(&w.blocks()[0]).unwrap().to_vec2::<f32>().unwrap(), [wanted; 2]);

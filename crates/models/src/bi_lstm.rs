@@ -9,9 +9,9 @@ use crate::Architecture;
 /// f(x, w) = U_out (h→, h←, 1), the final states of an LSTM that reads a text from its first word and of one that
 /// reads it from its last.
 ///
-/// x are token numbers, (m, L), u32, each below `n_words`, 0 = padding behind the last word; scores are (m, `n_classes`).
+/// x are token numbers, (m, L), u32, each below `n_words`, 0 = padding behind the last word; logits are (m, `n_classes`).
 /// Four blocks: the embedding table (`n_words`, d), whose rows are words; U of each direction, (4h, d + h + 1), gates in
-/// the order i, f, g, o ([`bi_lstm`]); the output layer (k, 2h + 1). A text without words has the scores of its biases.
+/// the order i, f, g, o ([`bi_lstm`]); the output layer (k, 2h + 1). A text without words has the logits of its biases.
 ///
 /// Source: the teacher of paper 004 on Twitter has d = h = 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Architecture for BiLstm {
         Layout { blocks: vec![table, direction, direction, Block { rows: k, cols: 2 * h + 1 }] }
     }
 
-    /// The final states of both directions, (m, 2h), and the scores.
+    /// The final states of both directions, (m, 2h), and the logits.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         if *w.layout() != self.layout() {
             return Err(Error::mismatch(
@@ -45,8 +45,8 @@ impl Architecture for BiLstm {
         }
         let u = w.blocks();
         let states = bi_lstm(x, &u[0], &u[1], &u[2])?; // (m, 2h)
-        let scores = linear(&states, &u[3], Activation::Identity)?;
-        Ok(vec![states, scores])
+        let logits = linear(&states, &u[3], Activation::Identity)?;
+        Ok(vec![states, logits])
     }
 
     /// Of the table 1, for a word chooses one of its rows; of a direction h, PyTorch's choice for U by state and input alike.
@@ -100,10 +100,10 @@ mod tests {
     fn a_text_without_words_has_the_scores_of_the_biases() {
         let w = SMALL.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let x = Tensor::new(&[[0u32, 0], [3, 0], [3, 4]], &Device::Cpu).unwrap();
-        let scores = SMALL.forward(&w, &x).unwrap().to_vec2::<f32>().unwrap();
+        let logits = SMALL.forward(&w, &x).unwrap().to_vec2::<f32>().unwrap();
         let last = w.blocks()[3].to_vec2::<f32>().unwrap();
-        assert_eq!(scores[0], [last[0][6], last[1][6]]);
-        assert!(scores[1] != scores[0] && scores[2] != scores[1]);
+        assert_eq!(logits[0], [last[0][6], last[1][6]]);
+        assert!(logits[1] != logits[0] && logits[2] != logits[1]);
     }
 
     #[test]
@@ -114,9 +114,9 @@ mod tests {
         let of = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let table = rows(0);
         assert!(table[0].iter().all(|&e| e == 0.0));
-        // 24 950 draws: the relative deviation of their deviation is 1/√(2 · 24 950).
-        let deviation = stats::population_deviation(&of(table[1..].concat()));
-        assert!((deviation - 1.0).abs() < 4.0 / 223.0, "{deviation}");
+        // 24 950 draws: the relative standard deviation of their standard deviation is 1/√(2 · 24 950).
+        let std = stats::population_std(&of(table[1..].concat()));
+        assert!((std - 1.0).abs() < 4.0 / 223.0, "{std}");
         for t in [1, 2] {
             let (weights, biases): (Vec<_>, Vec<_>) =
                 rows(t).into_iter().map(|row| (row[..75].to_vec(), row[75])).unzip();
@@ -124,7 +124,7 @@ mod tests {
             assert!((0.199..=0.2).contains(&largest), "{largest}");
             // The variance of the sum of two draws from U(±0.2) is 2 · 0.04 / 3, that of 100 of them within 4 · 12 %
             // (kurtosis 2.4: √(1.4 / 100)).
-            let variance = stats::population_deviation(&of(biases)).powi(2);
+            let variance = stats::population_std(&of(biases)).powi(2);
             assert!((variance / (0.08 / 3.0) - 1.0).abs() < 0.48, "{variance}");
         }
         let largest = of(rows(3).concat()).into_iter().fold(0.0f64, |a, b| a.max(b.abs()));

@@ -6,14 +6,14 @@ use core_tensors::{Block, Error, Layout, Params, Result, Rng};
 
 use crate::Architecture;
 
-/// Channels of an Imagenette picture.
-const COLOURS: usize = 3;
+/// Channels of an Imagenette image.
+const COLORS: usize = 3;
 /// Classes of all the named networks.
 const CLASSES: usize = 10;
 
 /// Blocks of convolution, ReLU and 2 × 2 max-pooling, then dense layers with ReLU between; the last has no activation.
 ///
-/// Takes pictures (m, c, h, w), or the same as rows (m, c·h·w). Convolutions have stride 1 and no padding, so that a
+/// Takes images (m, c, h, w), or the same as rows (m, c·h·w). Convolutions have stride 1 and no padding, so that a
 /// kernel k makes ⌊(h − k + 1)/2⌋ rows of h. Without blocks it is a perceptron.
 ///
 /// ```
@@ -29,9 +29,9 @@ const CLASSES: usize = 10;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cnn {
-    /// c, h, w: channels, rows and columns of a picture.
+    /// c, h, w: channels, rows and columns of an image.
     pub input: [usize; 3],
-    /// Input side first; every picture must stay at least 1 × 1 after pooling.
+    /// Input side first; every image must stay at least 1 × 1 after pooling.
     pub convolutions: Vec<Convolution>,
     /// Whether each channel is averaged over its places before the dense part, which makes a network small.
     pub is_averaged: bool,
@@ -51,7 +51,7 @@ pub struct Convolution {
 }
 
 impl Cnn {
-    /// Two 5 × 5 convolutions of 3 and 9 filters on 28 × 28 grey levels, then \[144, 120, 84, 10\]; 29 176 parameters.
+    /// Two 5 × 5 convolutions of 3 and 9 filters on 28 × 28 grayscale intensities, then \[144, 120, 84, 10\]; 29 176 parameters.
     ///
     /// Source: Grabovoy & Strijov (2022), FashionMNIST experiment; architecture from the authors' code.
     pub fn small() -> Self {
@@ -80,7 +80,7 @@ impl Cnn {
         Self::imagenette(side, &[(24, 5), (48, 5)], &[120, CLASSES])
     }
 
-    /// The idea of [`Cnn::imagenette_teacher`] for small pictures: four convolutions, which leave one place of 192
+    /// The idea of [`Cnn::imagenette_teacher`] for small images: four convolutions, which leave one place of 192
     /// channels at 64 pixels a side; 271 920 parameters there.
     pub fn imagenette_teacher_scaled(side: usize) -> Self {
         let of = [(24, 5), (48, 5), (96, 3), (192, 3)];
@@ -96,7 +96,7 @@ impl Cnn {
 
     fn imagenette(side: usize, convolutions: &[(usize, usize)], dense: &[usize]) -> Self {
         Self {
-            input: [COLOURS, side, side],
+            input: [COLORS, side, side],
             convolutions: filters(convolutions),
             is_averaged: false,
             dense: dense.to_vec(),
@@ -104,7 +104,7 @@ impl Cnn {
         }
     }
 
-    /// Inputs n of the first dense layer; an error names the convolution that a picture is too small for.
+    /// Inputs n of the first dense layer; an error names the convolution that an image is too small for.
     fn flat_width(&self) -> Result<usize> {
         let [mut c, mut h, mut w] = self.input;
         for (t, &Convolution { channels, kernel }) in self.convolutions.iter().enumerate() {
@@ -130,7 +130,7 @@ impl Cnn {
         let channels = self.convolutions.iter().map(|of| of.channels);
         let channels = std::iter::once(self.input[0]).chain(channels);
         let filters = self.convolutions.iter().zip(channels).map(|(of, c)| c * of.kernel.pow(2));
-        // A network that fits no picture has no first dense layer either; `init` and `forward` say why.
+        // A network that fits no image has no first dense layer either; `init` and `forward` say why.
         let first = self.flat_width().unwrap_or(0);
         let hidden = self.dense.iter().take(self.dense.len().saturating_sub(1));
         filters.chain((!self.dense.is_empty()).then_some(first)).chain(hidden.copied()).collect()
@@ -150,7 +150,7 @@ impl Architecture for Cnn {
         Layout { blocks: outputs.zip(self.inputs()).map(block).collect() }
     }
 
-    /// Maps (m, c, h, w) of every convolution after ReLU and max-pooling, hidden dense layers (m, n), the scores.
+    /// Maps (m, c, h, w) of every convolution after ReLU and max-pooling, hidden dense layers (m, n), the logits.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         self.flat_width()?;
         if *w.layout() != self.layout() {
@@ -241,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_pictures_and_bytes_give_the_same_scores() {
+    fn rows_images_and_bytes_give_the_same_scores() {
         for of in [Cnn::small(), Cnn::imagenette_teacher_scaled(64), Cnn::imagenette_smaller(40)] {
             let w = of.init(&mut Rng::new(0), &Device::Cpu).unwrap();
             let [c, h, width] = of.input;
             let bytes = (pixels(2, &of) * 255.0).unwrap().to_dtype(DType::U8).unwrap();
             let rows = (bytes.to_dtype(DType::F32).unwrap() / 255.0).unwrap();
-            let pictures = rows.reshape((2, c, h, width)).unwrap();
-            let [a, b, d] = [bytes, rows, pictures]
+            let images = rows.reshape((2, c, h, width)).unwrap();
+            let [a, b, d] = [bytes, rows, images]
                 .map(|x| of.forward(&w, &x).unwrap().to_vec2::<f32>().unwrap());
             assert!(a.len() == 2 && a[0].len() == 10 && a[0] != a[1]);
             // x / 255 and x · (1/255) may differ in the last bit.
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn averages_by_hand() {
-        // One 1 × 1 filter 2 on a 2 × 4 picture: maxima 8 and 12, average 10, dense 3 · 10.
+        // One 1 × 1 filter 2 on a 2 × 4 image: maxima 8 and 12, average 10, dense 3 · 10.
         let of = Cnn {
             input: [1, 2, 4],
             convolutions: filters(&[(1, 1)]),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_shrink_below_a_kernel_are_refused() {
+    fn images_that_shrink_below_a_kernel_are_refused() {
         let of = Cnn::imagenette_teacher(64);
         let message = of.init(&mut Rng::new(0), &Device::Cpu).unwrap_err().to_string();
         let wanted = "pictures of a convolutional network: wanted more than 5 × 5 before convolution 4, of kernel 5, \

@@ -29,9 +29,9 @@ pub trait Architecture {
     /// What every layer puts out, after its activation and pooling: (m, …) each, input side first, f(x, w) last.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>>;
 
-    /// f(x, w): scores of a classifier before the softmax, or predictions of a regression; shape (m, k).
+    /// f(x, w): logits of a classifier before the softmax, or predictions of a regression; shape (m, k).
     ///
-    /// Bytes in x are grey levels and count as x / 255 ([`core_tensors::kernels::features`]).
+    /// Bytes in x are grayscale intensities and count as x / 255 ([`core_tensors::kernels::features`]).
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
         let last = self.activations(w, x)?.pop();
         last.ok_or_else(|| Error::mismatch("layers of a network", "at least 1", 0))

@@ -18,8 +18,8 @@ use crate::Architecture;
 /// # fn main() -> core_tensors::Result<()> {
 /// let student = Mlp { widths: vec![784, 64, 10], activation: Activation::Relu, bias: true };
 /// let w = student.init(&mut Rng::new(0), &Device::Cpu)?;
-/// let scores = student.forward(&w, &Tensor::zeros((5, 784), DType::F32, &Device::Cpu)?)?;
-/// assert_eq!(scores.dims(), [5, 10]);
+/// let logits = student.forward(&w, &Tensor::zeros((5, 784), DType::F32, &Device::Cpu)?)?;
+/// assert_eq!(logits.dims(), [5, 10]);
 /// assert_eq!(student.layout().n_parameters(), 50_890);
 /// # Ok(())
 /// # }

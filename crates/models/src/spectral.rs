@@ -1,4 +1,4 @@
-//! Spectral normalisation: weights of a discriminator divided by their largest singular values.
+//! Spectral normalization: weights of a discriminator divided by their largest singular values.
 
 use candle_core::{D, DType, Tensor};
 use core_tensors::{Error, Params, Result, Rng};
@@ -8,7 +8,7 @@ const SMALLEST: f64 = 1e-12;
 
 /// Running estimates of the left singular vectors of each block, one step of power iteration a call.
 ///
-/// v = normalise(Wᵀu), u = normalise(W v), σ = uᵀ W v;  W ← W / σ,
+/// v = normalize(Wᵀu), u = normalize(W v), σ = uᵀ W v;  W ← W / σ,
 ///
 /// where W is a block without its bias, which stays. u and v are constants of the gradient, σ is not.
 ///
@@ -30,14 +30,14 @@ impl SpectralNorm {
             }
             let values: Vec<f64> = (0..rows).map(|_| rng.normal()).collect();
             let u = Tensor::from_vec(values, (rows, 1), block.device())?;
-            Ok(normalise(&u.to_dtype(block.dtype())?)?)
+            Ok(normalize(&u.to_dtype(block.dtype())?)?)
         };
         let left = w.blocks().iter().map(draw).collect::<Result<_>>()?;
         Ok(Self { left, has_bias })
     }
 
     /// The parameters with every block divided by its estimated norm; gradients reach `w`.
-    pub fn normalised(&mut self, w: &Params) -> Result<Params> {
+    pub fn normalized(&mut self, w: &Params) -> Result<Params> {
         if w.blocks().len() != self.left.len() {
             return Err(Error::mismatch("blocks", self.left.len(), w.blocks().len()));
         }
@@ -46,8 +46,8 @@ impl SpectralNorm {
             let n_inputs = block.dim(D::Minus1)? - usize::from(self.has_bias);
             let weights = block.narrow(1, 0, n_inputs)?;
             let constant = weights.detach();
-            let v = normalise(&constant.t()?.matmul(u)?)?; // (cols, 1)
-            *u = normalise(&constant.matmul(&v)?)?;
+            let v = normalize(&constant.t()?.matmul(u)?)?; // (cols, 1)
+            *u = normalize(&constant.matmul(&v)?)?;
             let sigma = (u.t()?.matmul(&weights)?.matmul(&v)? + SMALLEST)?; // (1, 1)
             let scaled = weights.broadcast_div(&sigma)?;
             blocks.push(match self.has_bias {
@@ -59,7 +59,7 @@ impl SpectralNorm {
     }
 }
 
-fn normalise(x: &Tensor) -> candle_core::Result<Tensor> {
+fn normalize(x: &Tensor) -> candle_core::Result<Tensor> {
     let length = x.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt();
     x / (length + SMALLEST)
 }
@@ -82,7 +82,7 @@ mod tests {
         // Weights [[3, 4], [0, 0]] have the norm 5; the last column is the bias.
         let w = params(&[[3.0, 4.0, 7.0], [0.0, 0.0, -2.0]]);
         let mut norm = SpectralNorm::new(&w, true, &mut Rng::new(0)).unwrap();
-        let found = norm.normalised(&w).unwrap().blocks()[0].to_vec2::<f64>().unwrap();
+        let found = norm.normalized(&w).unwrap().blocks()[0].to_vec2::<f64>().unwrap();
         // Rank one: a single step of the iteration is exact.
         for (found, wanted) in found.iter().flatten().zip([0.6, 0.8, 7.0, 0.0, 0.0, -2.0]) {
             assert!((found - wanted).abs() < 1e-10, "{found} against {wanted}");
@@ -96,7 +96,7 @@ mod tests {
         let mut norm = SpectralNorm::new(&w, false, &mut Rng::new(1)).unwrap();
         let mut scaled = w.clone();
         for _ in 0..100 {
-            scaled = norm.normalised(&w).unwrap();
+            scaled = norm.normalized(&w).unwrap();
         }
         let a = scaled.blocks()[0].to_vec2::<f64>().unwrap();
         let gram = |i: usize, j: usize| (0..3).map(|k| a[i][k] * a[j][k]).sum::<f64>();
@@ -111,7 +111,7 @@ mod tests {
         // f(W) = first entry of W / ‖W‖ for one row: its gradient is orthogonal to W.
         let w = params(&[[3.0, 4.0, 0.0]]);
         let mut norm = SpectralNorm::new(&w, false, &mut Rng::new(2)).unwrap();
-        let scaled = norm.normalised(&w).unwrap();
+        let scaled = norm.normalized(&w).unwrap();
         let first = scaled.blocks()[0].narrow(1, 0, 1).unwrap().sum_all().unwrap();
         let gradient = w.gradient(&first).unwrap().to_vec().unwrap();
         // (e₁ − 0.6 · (0.6, 0.8, 0)) / 5
@@ -124,6 +124,6 @@ mod tests {
     fn other_layouts_are_refused() {
         let w = params(&[[1.0, 0.0, 0.0]]);
         let empty = Params::new(Layout { blocks: Vec::new() }, Vec::new()).unwrap();
-        assert!(SpectralNorm::new(&w, true, &mut Rng::new(0)).unwrap().normalised(&empty).is_err());
+        assert!(SpectralNorm::new(&w, true, &mut Rng::new(0)).unwrap().normalized(&empty).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A variational autoencoder with one encoder and two decoders, which carries pictures between two domains.
+//! A variational autoencoder with one encoder and two decoders, which carries images between two domains.
 
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::{Activation, features, linear, softplus};
@@ -18,7 +18,7 @@ const SLOPE: Activation = Activation::LeakyRelu { slope: 0.01 };
 /// Source: paper 003, from the authors' code: 784, 200, 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TranslatorNetwork {
-    /// Pixels of a picture of either domain, at least 1.
+    /// Pixels of an image of either domain, at least 1.
     pub n_pixels: usize,
     /// Units of each hidden layer, at least 1.
     pub n_hidden: usize,
@@ -32,7 +32,7 @@ pub struct Encoding {
     /// μ.
     pub mean: Tensor,
     /// σ > 0.
-    pub deviation: Tensor,
+    pub std: Tensor,
 }
 
 /// Which decoder: the domain that comes out.
@@ -56,12 +56,12 @@ impl TranslatorNetwork {
         uniform_start(&self.layout(), &self.sizes().map(|(_, fan_in)| fan_in), rng, device)
     }
 
-    /// q(z | x) of pictures x, (m, `n_pixels`); bytes are grey levels.
+    /// q(z | x) of images x, (m, `n_pixels`); bytes are grayscale intensities.
     pub fn encode(&self, w: &Params, x: &Tensor) -> Result<Encoding> {
-        let [encoder, mean, deviation, ..] = self.blocks(w)?;
+        let [encoder, mean, std, ..] = self.blocks(w)?;
         let h = linear(&features(x)?.flatten_from(1)?, encoder, SLOPE)?; // (m, n_hidden)
-        let deviation = softplus(&linear(&h, deviation, Activation::Identity)?)?;
-        Ok(Encoding { mean: linear(&h, mean, Activation::Identity)?, deviation })
+        let std = softplus(&linear(&h, std, Activation::Identity)?)?;
+        Ok(Encoding { mean: linear(&h, mean, Activation::Identity)?, std })
     }
 
     /// Logits of the pixels, (m, `n_pixels`), of latent vectors z, (m, `n_latent`).
@@ -97,12 +97,12 @@ impl TranslatorNetwork {
 }
 
 impl Encoding {
-    /// One z = μ + σ ε an object, ε ~ N(0, I); the gradient reaches μ and σ.
+    /// One z = μ + σ ε an example, ε ~ N(0, I); the gradient reaches μ and σ.
     pub fn draw(&self, rng: &mut Rng) -> Result<Tensor> {
         let mut noise = vec![0f32; self.mean.elem_count()];
         rng.fill_normal(&mut noise);
         let noise = Tensor::from_vec(noise, self.mean.shape(), self.mean.device())?;
-        Ok((&self.mean + (noise.to_dtype(self.mean.dtype())? * &self.deviation)?)?)
+        Ok((&self.mean + (noise.to_dtype(self.mean.dtype())? * &self.std)?)?)
     }
 }
 
@@ -121,18 +121,18 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_encoders_mean_and_deviation() {
+    fn draws_have_the_encoders_mean_and_std() {
         let mean = Tensor::new(&[[1f32, -2.0]], &Device::Cpu).unwrap().repeat((40_000, 1)).unwrap();
-        let deviation = Tensor::new(&[[0.5f32, 3.0]], &Device::Cpu).unwrap();
-        let deviation = deviation.repeat((40_000, 1)).unwrap();
-        let z = Encoding { mean, deviation }.draw(&mut Rng::new(0)).unwrap();
+        let std = Tensor::new(&[[0.5f32, 3.0]], &Device::Cpu).unwrap();
+        let std = std.repeat((40_000, 1)).unwrap();
+        let z = Encoding { mean, std }.draw(&mut Rng::new(0)).unwrap();
         let z = z.to_dtype(DType::F64).unwrap().t().unwrap().to_vec2::<f64>().unwrap();
-        for (z, (mean, deviation)) in z.iter().zip([(1.0, 0.5), (-2.0, 3.0)]) {
-            // Four standard errors of a mean and of a deviation of 40 000 draws.
+        for (z, (mean, std)) in z.iter().zip([(1.0, 0.5), (-2.0, 3.0)]) {
+            // Four standard errors of a mean and of a standard deviation of 40 000 draws.
             let found = core_tensors::stats::mean(z);
-            assert!((found - mean).abs() < 4.0 * deviation / 200.0, "{found}");
-            let found = core_tensors::stats::population_deviation(z);
-            assert!((found / deviation - 1.0).abs() < 4.0 / 283.0, "{found}");
+            assert!((found - mean).abs() < 4.0 * std / 200.0, "{found}");
+            let found = core_tensors::stats::population_std(z);
+            assert!((found / std - 1.0).abs() < 4.0 / 283.0, "{found}");
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
         let x = Tensor::from_vec((0..12u8).collect::<Vec<_>>(), (2, 6), &Device::Cpu).unwrap();
         for (into, reached) in [(Domain::Teacher, [3, 4]), (Domain::Student, [5, 6])] {
             let q = SMALL.encode(&w, &x).unwrap();
-            assert!(q.deviation.min_all().unwrap().to_scalar::<f32>().unwrap() > 0.0);
+            assert!(q.std.min_all().unwrap().to_scalar::<f32>().unwrap() > 0.0);
             let z = q.draw(&mut Rng::new(1)).unwrap();
             let logits = SMALL.decode(&w, &z, into).unwrap();
             assert_eq!(logits.dims(), [2, 6]);
@@ -166,7 +166,7 @@ mod tests {
         let (h1, h2) = (-0.02f64, 2.0);
         let softplus = |x: f64| x.exp().ln_1p() as f32;
         assert_eq!(of(&q.mean), [(3.0 * h1 + 1.0) as f32, (3.0 * h2 + 1.0) as f32]);
-        for (found, wanted) in of(&q.deviation).into_iter().zip([softplus(-h1), softplus(-h2)]) {
+        for (found, wanted) in of(&q.std).into_iter().zip([softplus(-h1), softplus(-h2)]) {
             assert!((found - wanted).abs() < 1e-6);
         }
     }

@@ -1,4 +1,4 @@
-//! The convolutions of VGG-19: features of pictures, with gradients to the pixels alone.
+//! The convolutions of VGG-19: features of images, with gradients to the pixels alone.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const PER_CHANNEL: usize = WINDOW.kernel * WINDOW.kernel;
 /// What the first convolution sees of red, green and blue in \[0, 1\]: factorᵢ · xᵢ − shiftᵢ for channel i.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InputScale {
-    /// 255 for weights in the Caffe form, one over the deviations of ImageNet for torchvision's.
+    /// 255 for weights in the Caffe form, one over the standard deviations of ImageNet for torchvision's.
     pub factor: [f64; 3],
     /// Means of ImageNet, in the units of what was multiplied.
     pub shift: [f64; 3],
@@ -27,7 +27,7 @@ pub struct InputScale {
 
 impl InputScale {
     /// Levels as they are, as in the code of paper 003.
-    pub const LEVELS: Self = Self { factor: [1.0; 3], shift: [0.0; 3] };
+    pub const INTENSITIES: Self = Self { factor: [1.0; 3], shift: [0.0; 3] };
 }
 
 /// VGG-19 up to some convolution: 3 × 3, padding 1, ReLU; 2 × 2 max-pooling before the blocks 2 to 5.
@@ -78,7 +78,7 @@ impl Vgg19 {
         let mut z = self.prepare(x)?;
         let mut kept: BTreeMap<usize, Tensor> = BTreeMap::new();
         for (i, filter) in self.filters.iter().enumerate().take(last + 1) {
-            // The next block sees a pooled picture, the next layer of a block the whole one.
+            // The next block sees a pooled image, the next layer of a block the whole one.
             let is_end = LAYERS.get(i + 1).is_some_and(|next| next.ends_with("_1"));
             if is_end && !wanted.contains(&i) {
                 z = convolve_relu_max_pool(&z, filter, WINDOW)?;
@@ -140,10 +140,10 @@ mod tests {
         all
     }
 
-    fn picture() -> Tensor {
+    fn image() -> Tensor {
         let mut rng = Rng::new(1);
-        let levels: Vec<f32> = (0..2 * 3 * 6 * 8).map(|_| rng.uniform() as f32).collect();
-        Tensor::from_vec(levels, (2, 3, 6, 8), &Device::Cpu).unwrap()
+        let intensities: Vec<f32> = (0..2 * 3 * 6 * 8).map(|_| rng.uniform() as f32).collect();
+        Tensor::from_vec(intensities, (2, 3, 6, 8), &Device::Cpu).unwrap()
     }
 
     fn gap(a: &Tensor, b: &Tensor) -> f32 {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn layers_equal_those_put_together_from_candles_operations() {
-        let x = picture();
+        let x = image();
         let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
         let channel = |i: usize| x.narrow(1, i, 1).unwrap();
         let inputs: Vec<Tensor> =
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_gradient_reaches_the_pixels() {
-        let x = Var::from_tensor(&picture()).unwrap();
+        let x = Var::from_tensor(&image()).unwrap();
         let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
         let loss = vgg.activations(&x, &["conv2_1"]).unwrap()[0].sum_all().unwrap();
         let gradient = loss.backward().unwrap().remove(&x).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
-        let message = |layer: &str| vgg.activations(&picture(), &[layer]).unwrap_err().to_string();
+        let message = |layer: &str| vgg.activations(&image(), &[layer]).unwrap_err().to_string();
         assert_eq!(
             message("conv5_1"),
             "weights of VGG-19: wanted conv5_1, found those up to conv2_1"

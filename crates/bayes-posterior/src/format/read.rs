@@ -7,7 +7,7 @@ use models::{Architecture, Mlp};
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{AnyPosterior, Header, METADATA, Origin, VERSION, check_header, names_of};
+use super::{AnyPosterior, Header, METADATA, Provenance, VERSION, check_header, names_of};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::diagonal::Diagonal;
 use crate::edit::Posterior;
@@ -29,9 +29,9 @@ const MOST_KEYS: usize = 4096;
 ///
 /// What a file declares never decides how much memory is taken: the numbers of `mean` are in the file, and everything
 /// else is at most of their size, or a tensor that is in the file too.
-pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Origin)> {
+pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Provenance)> {
     let file = File::open(bytes)?;
-    let (header, origin) = file.header()?;
+    let (header, provenance) = file.header()?;
     let network = header.network()?;
     let p = n_parameters(&network)?;
     let mean = file.vector("mean", p)?;
@@ -73,7 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Origin)> {
             )));
         }
     };
-    Ok((any, origin))
+    Ok((any, provenance))
 }
 
 impl Header {
@@ -144,7 +144,7 @@ impl<'a> File<'a> {
     }
 
     /// The metadata of this program; their lists are no longer than `mean` allows before they are parsed.
-    fn header(&self) -> Result<(Header, Origin)> {
+    fn header(&self) -> Result<(Header, Provenance)> {
         let texts = self.metadata.metadata().as_ref();
         let text = texts.and_then(|texts| texts.get(METADATA)).ok_or_else(|| {
             Error::Format(format!(
@@ -171,9 +171,9 @@ impl<'a> File<'a> {
             return Err(Error::Format(format!("format {found}, this version reads {VERSION}")));
         }
         // Read apart: a flattened part would hold a copy of every unknown key.
-        let origin: Origin = serde_json::from_str(text).map_err(refuse)?;
-        origin.check()?;
-        Ok((header, origin))
+        let provenance: Provenance = serde_json::from_str(text).map_err(refuse)?;
+        provenance.check()?;
+        Ok((header, provenance))
     }
 
     /// The bytes of a tensor that has this shape.

@@ -5,7 +5,7 @@ use std::io::Write;
 use core_tensors::kernels::Activation;
 use faer::MatRef;
 
-use super::{Header, METADATA, Origin, VERSION, check_header, names_of};
+use super::{Header, METADATA, Provenance, VERSION, check_header, names_of};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
 use crate::diagonal::Diagonal;
@@ -21,11 +21,11 @@ use crate::structure::Covariance;
 pub(super) fn write<S: Tensors>(
     posterior: &Posterior<S>,
     blocks: Option<Group>,
-    origin: &Origin,
+    provenance: &Provenance,
     to: &mut dyn Write,
 ) -> Result<()> {
     posterior.check()?;
-    origin.check()?;
+    provenance.check()?;
     let network = &posterior.network;
     let (activation, slope) = match network.activation {
         Activation::Identity => ("identity", None),
@@ -49,7 +49,7 @@ pub(super) fn write<S: Tensors>(
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     tensors.iter().try_for_each(Named::check)?;
     let json = |e: serde_json::Error| Error::Format(e.to_string());
-    let text = serde_json::to_string(&Metadata { header: &header, origin }).map_err(json)?;
+    let text = serde_json::to_string(&Metadata { header: &header, provenance }).map_err(json)?;
     let mut index = serde_json::Map::new();
     index.insert("__metadata__".into(), serde_json::json!({ METADATA: text }));
     let mut start = 0;
@@ -78,7 +78,7 @@ struct Metadata<'a> {
     #[serde(flatten)]
     header: &'a Header,
     #[serde(flatten)]
-    origin: &'a Origin,
+    provenance: &'a Provenance,
 }
 
 /// Numbers under a name, to be written.

@@ -1,6 +1,6 @@
 //! Gaussians and edits in plain loops over dense matrices: the oracle of every structure.
 //!
-//! Nothing here uses the crate's own index lists, factorisations or matrix library.
+//! Nothing here uses the crate's own index lists, factorizations or matrix library.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]

@@ -61,7 +61,7 @@ impl<'a> Rows<'a> {
 pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
     let checks: Vec<CheckResult> =
         claim.checks.iter().map(|check| judge_check(check, claim, rows)).collect();
-    let verdict = [Verdict::Differs, Verdict::NotRun, Verdict::Inconclusive]
+    let verdict = [Verdict::NotReproduced, Verdict::NotRun, Verdict::Inconclusive]
         .into_iter()
         .find(|&verdict| checks.iter().any(|check| check.verdict == verdict))
         .unwrap_or(Verdict::Reproduced);
@@ -121,9 +121,9 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
             let (verdict, numbers) = near(&finals, value, within);
             (verdict, numbers, Some(finals.len()))
         }
-        Check::Matches { metric, row, mean, deviation, n } => {
+        Check::Matches { metric, row, mean, std, n } => {
             let finals = rows.finals(row, metric);
-            let (verdict, numbers) = matches(&finals, mean, deviation, n);
+            let (verdict, numbers) = matches(&finals, mean, std, n);
             (verdict, numbers, Some(finals.len()))
         }
         Check::Equivalent { metric, row, to, margin } => {
@@ -162,9 +162,9 @@ fn better(a: &[f64], b: &[f64], side: Side) -> (Verdict, String) {
     let verdict = match side {
         _ if !(low.is_finite() && high.is_finite()) => Verdict::Inconclusive,
         Side::Below if high < 0.0 => Verdict::Reproduced,
-        Side::Below if low > 0.0 => Verdict::Differs,
+        Side::Below if low > 0.0 => Verdict::NotReproduced,
         Side::Above if low > 0.0 => Verdict::Reproduced,
-        Side::Above if high < 0.0 => Verdict::Differs,
+        Side::Above if high < 0.0 => Verdict::NotReproduced,
         Side::Below | Side::Above => Verdict::Inconclusive,
     };
     (verdict, paired_numbers(&paired))
@@ -176,7 +176,7 @@ fn equivalent(a: &[f64], b: &[f64], margin: f64) -> (Verdict, String) {
     let verdict = if -margin < low && high < margin {
         Verdict::Reproduced
     } else if low > margin || high < -margin {
-        Verdict::Differs
+        Verdict::NotReproduced
     } else {
         Verdict::Inconclusive
     };
@@ -192,7 +192,7 @@ fn no_gain(a: &[f64], b: &[f64], side: Side, margin: f64) -> (Verdict, String) {
     let verdict = if high < margin {
         Verdict::Reproduced
     } else if low >= margin {
-        Verdict::Differs
+        Verdict::NotReproduced
     } else {
         Verdict::Inconclusive
     };
@@ -208,25 +208,25 @@ fn near(finals: &[f64], value: f64, within: f64) -> (Verdict, String) {
     } else if gap.abs() <= within {
         Verdict::Reproduced
     } else {
-        Verdict::Differs
+        Verdict::NotReproduced
     };
     (verdict, format!("ours {:.4} ± {half:.4} (95 %), {gap:+.4} off", estimate.mean))
 }
 
 /// |x̄ − x̄′| ≤ 3 √(s²/(n − 1) + s′²/(n′ − 1))
-fn matches(finals: &[f64], mean: f64, deviation: f64, n: usize) -> (Verdict, String) {
+fn matches(finals: &[f64], mean: f64, std: f64, n: usize) -> (Verdict, String) {
     let ours = Estimate::new(finals);
-    let error = |deviation: f64, n: usize| deviation.powi(2) / (n as f64 - 1.0);
-    let within = 3.0 * (error(ours.deviation, ours.n) + error(deviation, n)).sqrt();
+    let error = |std: f64, n: usize| std.powi(2) / (n as f64 - 1.0);
+    let within = 3.0 * (error(ours.std, ours.n) + error(std, n)).sqrt();
     let gap = ours.mean - mean;
     let verdict = match gap.abs() <= within {
         _ if !(within.is_finite() && gap.is_finite()) => Verdict::Inconclusive,
         true => Verdict::Reproduced,
-        false => Verdict::Differs,
+        false => Verdict::NotReproduced,
     };
     let numbers = format!(
         "ours {:.4} ± {:.4} of {} runs, {gap:+.4} off where {within:.4} is allowed",
-        ours.mean, ours.deviation, ours.n
+        ours.mean, ours.std, ours.n
     );
     (verdict, numbers)
 }
@@ -237,7 +237,7 @@ fn exact(finals: &[f64], value: f64, tolerance: f64) -> (Verdict, String) {
         return (Verdict::Inconclusive, "no value".into());
     }
     let is_exact = finals.iter().all(|v| (v - value).abs() <= tolerance);
-    let verdict = if is_exact { Verdict::Reproduced } else { Verdict::Differs };
+    let verdict = if is_exact { Verdict::Reproduced } else { Verdict::NotReproduced };
     (verdict, format!("largest deviation {worst:.2e}"))
 }
 
@@ -272,8 +272,8 @@ mod tests {
         }
     }
 
-    fn around(centre: f64, spread: f64) -> Vec<f64> {
-        NOISE.iter().map(|e| centre + spread * e).collect()
+    fn around(center: f64, spread: f64) -> Vec<f64> {
+        NOISE.iter().map(|e| center + spread * e).collect()
     }
 
     fn verdict_of(check: Check, a: &[f64], b: &[f64], scale: Scale) -> Verdict {
@@ -286,35 +286,34 @@ mod tests {
     const EQUIVALENT: Check = Check::Equivalent { metric: "m", row: "a", to: "b", margin: 0.5 };
     const NEAR: Check =
         Check::Near { metric: "m", row: "a", value: 1.0, of: Reference::Paper, within: 0.5 };
-    const MATCHES: Check =
-        Check::Matches { metric: "m", row: "a", mean: 1.0, deviation: 0.4, n: 5 };
+    const MATCHES: Check = Check::Matches { metric: "m", row: "a", mean: 1.0, std: 0.4, n: 5 };
     const NO_GAIN: Check =
         Check::NoGain { metric: "m", row: "a", over: "b", side: Side::Below, margin: 0.5 };
     const EXACT: Check = Check::Exact { metric: "m", row: "a", value: 1.0, tolerance: 0.1 };
 
     #[test]
     fn every_rule_reaches_every_verdict() {
-        use Verdict::{Differs, Inconclusive, Reproduced};
+        use Verdict::{Inconclusive, NotReproduced, Reproduced};
         let flat = [0.0; 4];
         let cases = [
             (BELOW, around(-1.0, 1.0), Reproduced),
-            (BELOW, around(1.0, 1.0), Differs),
+            (BELOW, around(1.0, 1.0), NotReproduced),
             (BELOW, around(0.0, 1.0), Inconclusive),
             (EQUIVALENT, around(0.1, 1.0), Reproduced),
-            (EQUIVALENT, around(2.0, 1.0), Differs),
+            (EQUIVALENT, around(2.0, 1.0), NotReproduced),
             (EQUIVALENT, around(0.5, 1.0), Inconclusive),
             (NEAR, around(1.2, 1.0), Reproduced),
-            (NEAR, around(2.0, 1.0), Differs),
+            (NEAR, around(2.0, 1.0), NotReproduced),
             (NEAR, around(1.0, 100.0), Inconclusive),
             (MATCHES, around(1.5, 1.0), Reproduced),
-            (MATCHES, around(1.7, 1.0), Differs),
+            (MATCHES, around(1.7, 1.0), NotReproduced),
             (MATCHES, around(1.7, 20.0), Reproduced),
             (NO_GAIN, around(0.0, 1.0), Reproduced),
             (NO_GAIN, around(5.0, 1.0), Reproduced),
-            (NO_GAIN, around(-2.0, 1.0), Differs),
+            (NO_GAIN, around(-2.0, 1.0), NotReproduced),
             (NO_GAIN, around(-0.5, 1.0), Inconclusive),
             (EXACT, vec![1.05], Reproduced),
-            (EXACT, vec![1.2], Differs),
+            (EXACT, vec![1.2], NotReproduced),
         ];
         for (check, a, wanted) in cases {
             let found = verdict_of(check, &a, &flat[..a.len()], Scale::Quick);
@@ -326,7 +325,7 @@ mod tests {
     fn both_sides_of_a_match_may_scatter() {
         // 3 √(0.25/3 + 0.16/4): ours are 0, 1, 0, 1 with s² = 1/4 of 4, theirs s′² = 0.16 of 5.
         let within = 3.0 * (0.25f64 / 3.0 + 0.16 / 4.0).sqrt();
-        for (offset, wanted) in [(-1e-9, Verdict::Reproduced), (1e-9, Verdict::Differs)] {
+        for (offset, wanted) in [(-1e-9, Verdict::Reproduced), (1e-9, Verdict::NotReproduced)] {
             let mean = 0.5 + within + offset;
             assert_eq!(matches(&[0.0, 1.0, 0.0, 1.0], mean, 0.4, 5).0, wanted);
         }
@@ -342,7 +341,7 @@ mod tests {
         for check in [BELOW, EQUIVALENT, NEAR, MATCHES, NO_GAIN] {
             assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
         }
-        assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::Differs);
+        assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::NotReproduced);
     }
 
     #[test]
@@ -394,7 +393,7 @@ mod tests {
         assert!((good.ours.unwrap().1.mean - 1.0).abs() < 1e-12);
         assert!((good.difference.unwrap().difference.mean + 1.0).abs() < 1e-12);
         let far = verdict(&around(-3.0, 1.0), Kind::Real, Unit::Seed);
-        assert_eq!(far.verdict, Verdict::Differs);
+        assert_eq!(far.verdict, Verdict::NotReproduced);
         let drawn = verdict(&around(1.0, 1.0), Kind::Generated, Unit::Seed);
         assert_eq!(drawn.verdict, Verdict::NotRun);
         assert!(drawn.ours.is_none() && drawn.reason.unwrap().contains("generated"));

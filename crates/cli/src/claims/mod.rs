@@ -33,7 +33,7 @@ pub struct Published {
     pub metric: &'static str,
     /// Printed mean.
     pub mean: f64,
-    /// Printed "±", a population deviation.
+    /// Printed "±", a population standard deviation.
     pub std: Option<f64>,
 }
 
@@ -72,8 +72,8 @@ pub enum Check {
         row: &'static str,
         /// Mean of the re-simulated runs.
         mean: f64,
-        /// Their population deviation, ≥ 0.
-        deviation: f64,
+        /// Their population standard deviation, ≥ 0.
+        std: f64,
         /// Their number, at least 2.
         n: usize,
     },
@@ -141,7 +141,7 @@ pub enum Verdict {
     /// The statement holds here.
     Reproduced,
     /// The statement is contradicted here.
-    Differs,
+    NotReproduced,
     /// The runs cannot tell.
     Inconclusive,
     /// The statement was not put to the test.
@@ -164,7 +164,7 @@ pub struct CheckResult {
 pub struct ClaimResult {
     /// Its id.
     pub id: &'static str,
-    /// The row of ours that stands for the headline, and its mean, deviation and interval.
+    /// The row of ours that stands for the headline, and its mean, standard deviation and interval.
     pub ours: Option<(&'static str, Estimate)>,
     /// The first paired comparison among the checks.
     pub difference: Option<Paired>,
@@ -181,7 +181,7 @@ impl Verdict {
     pub fn word(self) -> &'static str {
         match self {
             Self::Reproduced => "reproduced",
-            Self::Differs => "differs",
+            Self::NotReproduced => "not_reproduced",
             Self::Inconclusive => "inconclusive",
             Self::NotRun => "not_run",
         }
@@ -236,10 +236,8 @@ impl Check {
                 };
                 format!("{metric} of {row} within {within} of {whose} {value}")
             }
-            Self::Matches { metric, row, mean, deviation, n } => {
-                format!(
-                    "{metric} of {row} matches the re-simulated {mean} ± {deviation} of {n} runs"
-                )
+            Self::Matches { metric, row, mean, std, n } => {
+                format!("{metric} of {row} matches the re-simulated {mean} ± {std} of {n} runs")
             }
             Self::Equivalent { metric, row, to, margin } => {
                 format!("{metric} of {row} within {margin} of that of {to}")
@@ -259,20 +257,20 @@ pub const RULES: &[&str] = &[
     "A check compares the last value of a metric of every seeded run; arms of one seed share data, start \
      and, where the data agree, batch order.",
     "better: reproduced when the paired 95 % Student interval of the difference lies on the source's side of zero, \
-     differs when on the other side, else inconclusive.",
-    "near: reproduced when our mean lies within the named tolerance on either side, else differs; inconclusive when our \
+     not reproduced when on the other side, else inconclusive.",
+    "near: reproduced when our mean lies within the named tolerance on either side, else not reproduced; inconclusive when our \
      own 95 % interval reaches further from our mean than the tolerance.",
-    "matches: reproduced when our mean lies within 3 √(s²/(n − 1) + s′²/(n′ − 1)) of the re-simulated one, else differs; s \
+    "matches: reproduced when our mean lies within 3 √(s²/(n − 1) + s′²/(n′ − 1)) of the re-simulated one, else not reproduced; s \
      and s′ are the population deviations of our n and its n′ runs. It says that two programs do the same thing as far as \
      so few runs can tell, not that the number is known.",
-    "equivalent: reproduced when the paired 95 % interval lies inside the margin, differs when it lies outside \
+    "equivalent: reproduced when the paired 95 % interval lies inside the margin, not reproduced when it lies outside \
      altogether, else inconclusive.",
-    "no gain: reproduced when the paired 95 % interval excludes a gain of the margin or more, differs when every gain in it \
+    "no gain: reproduced when the paired 95 % interval excludes a gain of the margin or more, not reproduced when every gain in it \
      is larger, else inconclusive.",
     "exact: reproduced when the value lies within its tolerance; needs no seeds.",
     "With fewer than three seeds (or the number a claim names) every kind but exact is inconclusive, and so is every \
      check at smoke scale, which cuts epochs and objects.",
-    "A claim differs if any check differs and is reproduced if all are. Else it is not run if a check could not be put \
+    "A claim is not reproduced if any check is not and is reproduced if all are. Else it is not run if a check could not be put \
      to the test, for want of its rows or on generated data, and inconclusive otherwise.",
     "Segments of one run (protocol \"as in the source\") are shown with their spread and never tested.",
 ];
@@ -292,8 +290,8 @@ impl Serialize for Check {
                     Reference::Range => "range",
                 },
             }),
-            Self::Matches { metric, row, mean, deviation, n } => serde_json::json!({
-                "kind": "matches", "row": row, "metric": metric, "mean": mean, "deviation": deviation,
+            Self::Matches { metric, row, mean, std, n } => serde_json::json!({
+                "kind": "matches", "row": row, "metric": metric, "mean": mean, "deviation": std,
                 "n": n,
             }),
             Self::Equivalent { metric, row, to, margin } => serde_json::json!({

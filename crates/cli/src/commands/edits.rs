@@ -1,6 +1,6 @@
 //! Edits on the command line: two flags that repeat, whose order among one another counts.
 
-use bayes_posterior::{Edit, Pairing};
+use bayes_posterior::{Edit, UnitMatching};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
@@ -20,12 +20,12 @@ const LAYER: &str = "remove-layer";
 
 impl Edits {
     /// The plan, with one pairing for every layer that goes.
-    pub(super) fn plan(&self, pairing: Pairing) -> Vec<Edit> {
+    pub(super) fn plan(&self, matching: UnitMatching) -> Vec<Edit> {
         let edit = |given: &Given| match given {
             Given::Units { layer, units } => {
                 Edit::RemoveUnits { layer: *layer, units: units.clone() }
             }
-            Given::Layer(layer) => Edit::RemoveLayer { layer: *layer, pairing },
+            Given::Layer(layer) => Edit::RemoveLayer { layer: *layer, matching },
         };
         self.0.iter().map(edit).collect()
     }

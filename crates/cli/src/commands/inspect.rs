@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bayes_posterior::{AnyPosterior, Origin, with_posterior};
+use bayes_posterior::{AnyPosterior, Provenance, with_posterior};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
@@ -50,9 +50,9 @@ fn told(path: &Path, bytes: Vec<u8>) -> Result<String> {
     if !is_posterior(&bytes) {
         return model(path, &file);
     }
-    let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::from_bytes(&bytes)?;
+    let PosteriorFile { posterior, provenance, sha256 } = PosteriorFile::from_bytes(&bytes)?;
     drop(bytes);
-    summary(path, &posterior, &origin, &sha256)
+    summary(path, &posterior, &provenance, &sha256)
 }
 
 /// A file without our metadata: a perceptron, if its layers chain, or other tensors.
@@ -89,7 +89,12 @@ fn model(path: &Path, file: &SafeTensors) -> Result<String> {
     Ok(text)
 }
 
-fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str) -> Result<String> {
+fn summary(
+    path: &Path,
+    posterior: &AnyPosterior,
+    provenance: &Provenance,
+    sha256: &str,
+) -> Result<String> {
     let network = posterior.network();
     let activation = match network.activation {
         Activation::Identity => "identity".to_owned(),
@@ -118,7 +123,7 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
     };
     let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
     let text = |value: Option<f64>| or_unknown(value.map(setting));
-    let task = origin.task.map(|task| format!("{task:?}").to_lowercase());
+    let task = provenance.task.map(|task| format!("{task:?}").to_lowercase());
     let inexact = with_posterior!(posterior, p => p.inexact);
     let mut rows = vec![
         cells!["widths", format!("{:?}", network.widths)],
@@ -129,15 +134,15 @@ fn summary(path: &Path, posterior: &AnyPosterior, origin: &Origin, sha256: &str)
         cells!["MACs", n_products(network)],
         cells!["log-determinant", log_det],
         cells!["task", or_unknown(task)],
-        cells!["noise variance", text(origin.noise_variance)],
-        cells!["prior precision", text(origin.prior_precision)],
-        cells!["objects", or_unknown(origin.n_objects.map(|n| n.to_string()))],
-        cells!["log-likelihood", or_unknown(origin.log_likelihood.map(decimal))],
+        cells!["noise variance", text(provenance.noise_variance)],
+        cells!["prior precision", text(provenance.prior_precision)],
+        cells!["objects", or_unknown(provenance.n_examples.map(|n| n.to_string()))],
+        cells!["log-likelihood", or_unknown(provenance.log_likelihood.map(decimal))],
         cells!["exact", if inexact { "no: a condition of a theorem was waived" } else { "yes" }],
-        cells!["made from", origin.parent.as_deref().unwrap_or("a trained network")],
+        cells!["made from", provenance.parent.as_deref().unwrap_or("a trained network")],
         cells!["SHA-256", sha256],
     ];
-    if let Some(damping) = origin.damping {
+    if let Some(damping) = provenance.damping {
         rows.insert(rows.len() - 2, cells!["damping", carried_by(damping)]);
     }
     let mut told = format!("{}: a posterior\n\n{}", path.display(), text_list(&rows));
@@ -165,17 +170,17 @@ fn layers(posterior: &AnyPosterior) -> Result<String> {
         // Each a share of its own: the sum of large numbers may be beyond them.
         let n = range.len() as f64;
         let size: f64 = mean[range.clone()].iter().map(|m| m.abs() / n).sum();
-        let mut deviations: Vec<f64> = diagonal[range].iter().map(|v| v.sqrt()).collect();
-        deviations.sort_by(f64::total_cmp);
-        let n = deviations.len();
-        let median = 0.5 * (deviations[(n - 1) / 2] + deviations[n / 2]);
+        let mut stds: Vec<f64> = diagonal[range].iter().map(|v| v.sqrt()).collect();
+        stds.sort_by(f64::total_cmp);
+        let n = stds.len();
+        let median = 0.5 * (stds[(n - 1) / 2] + stds[n / 2]);
         rows.push(vec![
             (t + 1).to_string(),
             format!("{} x {}", block.rows, block.cols),
             number(size),
-            number(deviations[0]),
+            number(stds[0]),
             number(median),
-            number(deviations[n - 1]),
+            number(stds[n - 1]),
             ids(&kept[t + 1]),
         ]);
     }

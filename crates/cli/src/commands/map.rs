@@ -1,8 +1,8 @@
-//! `distill map`: applies a map φ between domains to objects, and says what came of them.
+//! `distill map`: applies a map φ between domains to examples, and says what came of them.
 
 mod contact;
+mod examples;
 mod judge;
-mod objects;
 mod output;
 
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use domain_adapt::{
 };
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
+use self::examples::{Reading, Shape, Source};
 use self::judge::Judges;
-use self::objects::{Reading, Shape, Source};
 use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
 use crate::data::{Options, place_of};
 use crate::datasets::weights::vgg19;
-use crate::datasets::{GreyPictures, Places, from_environment, picture_of_file};
+use crate::datasets::{GrayscaleImages, Places, from_environment, image_of_file};
 use crate::files::{Input, check_folder, note, read, say};
 use crate::model_file::{numbers, parse};
 use crate::schemes::{pairs, train_translator};
@@ -48,7 +48,7 @@ class or outcome. --teacher and --partner need classes: whole numbers from 0. Wh
 
 Maps:
   identity       nothing
-  noise          plus N(0, deviation^2); intensities of pictures are clipped to [0, 1], other numbers are not
+  noise          plus N(0, std^2); intensities of pictures are clipped to [0, 1], other numbers are not
   convolution    the fixed random 5 x 5 convolution that paper 003 calls dilation; 28 x 28 -> 24 x 24
   cross          a dilated cross of ones; 28 x 28 -> 24 x 24
   dilation       the largest level of a --window x --window square around each pixel
@@ -76,15 +76,15 @@ pub(super) struct Arguments {
     /// Folder for what is written.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The first N objects alone.
+    /// The first N examples alone.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Seed of all that is random.
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
-    /// Deviation of the noise.
-    #[arg(long, value_name = "D", default_value = "0.1", value_parser = positive)]
-    deviation: f64,
+    /// Standard deviation of the noise.
+    #[arg(long, alias = "deviation", value_name = "D", default_value = "0.1", value_parser = positive)]
+    std: f64,
     /// Side of the window of the dilation, odd.
     #[arg(long, value_name = "N", default_value = "3")]
     window: usize,
@@ -97,7 +97,7 @@ pub(super) struct Arguments {
     /// A translator that was trained before.
     #[arg(long, value_name = "FILE", conflicts_with = "partner")]
     translator: Option<PathBuf>,
-    /// The picture whose style is taken.
+    /// The image whose style is taken.
     #[arg(long, value_name = "PICTURE")]
     style: Option<PathBuf>,
     /// Folder of data whose weights/ holds VGG-19; $DISTILL_DATA if absent, else the cache or the hub.
@@ -113,11 +113,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=1024))]
     side: u32,
     /// What a row of numbers is: CHANNELSxHEIGHTxWIDTH, such as 1x28x28.
-    #[arg(long, value_name = "CxHxW", value_parser = picture)]
-    picture: Option<Shape>,
-    /// Also write every mapped picture as a PNG file, pictures/000000.png and so on.
-    #[arg(long)]
-    pictures: bool,
+    #[arg(long, alias = "picture", value_name = "CxHxW", value_parser = image)]
+    image: Option<Shape>,
+    /// Also write every mapped image as a PNG file, images/000000.png and so on.
+    #[arg(long, alias = "pictures")]
+    images: bool,
     /// Folder of downloads.
     #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
     cache: PathBuf,
@@ -165,11 +165,11 @@ struct Built {
     translator: Option<Translator>,
 }
 
-/// What φ makes of an object.
+/// What φ makes of an example.
 struct After {
     /// Numbers of φ(x).
     n: usize,
-    /// What they are, where they are a picture.
+    /// What they are, where they are an image.
     shape: Option<Shape>,
 }
 
@@ -179,7 +179,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);
     let reading = Reading {
         side,
-        picture: arguments.picture,
+        image: arguments.image,
         limit,
         cache: &arguments.cache,
         options: &arguments.options,
@@ -208,14 +208,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What objects are after the map, which need not be there yet.
+/// What examples are after the map, which need not be there yet.
 fn after(arguments: &Arguments, source: &Source) -> Result<After> {
     let of = |fixed: FixedConvolution| -> Result<After> {
-        let [h, w] = FixedConvolution { picture: grey(source)?, ..fixed }.output()?;
+        let [h, w] = FixedConvolution { image: grayscale(source)?, ..fixed }.output()?;
         Ok(After { n: h * w, shape: Some([1, h, w]) })
     };
     match arguments.kind {
-        Kind::Convolution => of(FixedConvolution::of_source()),
+        Kind::Convolution => of(FixedConvolution::as_published()),
         Kind::Cross => of(FixedConvolution::dilated_cross()),
         Kind::Identity | Kind::Noise | Kind::Dilation | Kind::Sine => same(source),
         Kind::Shuffle | Kind::Translator | Kind::Style => same(source),
@@ -226,12 +226,12 @@ fn same(source: &Source) -> Result<After> {
     Ok(After { n: source.x.dim(1)?, shape: source.shape })
 }
 
-/// Height and width of grey pictures.
-fn grey(source: &Source) -> Result<[usize; 2], UsageError> {
+/// Height and width of grayscale images.
+fn grayscale(source: &Source) -> Result<[usize; 2], UsageError> {
     match source.shape {
         Some([1, h, w]) => Ok([h, w]),
         found => Err(UsageError(format!(
-            "--kind: wanted grey pictures for this map, found {}; --picture 1xHxW says what a row is",
+            "--kind: wanted grey pictures for this map, found {}; --image 1xHxW says what a row is",
             found.map_or("rows of numbers".to_owned(), |s| format!("pictures of {}", words(s)))
         ))),
     }
@@ -240,18 +240,18 @@ fn grey(source: &Source) -> Result<[usize; 2], UsageError> {
 fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
     let n = source.x.dim(1)?;
     let convolution = |fixed: FixedConvolution| -> Result<Box<dyn DomainMap>> {
-        Ok(Box::new(FixedConvolution { picture: grey(source)?, ..fixed }))
+        Ok(Box::new(FixedConvolution { image: grayscale(source)?, ..fixed }))
     };
     let map: Box<dyn DomainMap> = match arguments.kind {
         Kind::Identity => Box::new(Identity),
         Kind::Noise => {
             let range = range_of_noise(source)?;
-            Box::new(GaussianNoise { deviation: arguments.deviation, range })
+            Box::new(GaussianNoise { std: arguments.std, range })
         }
-        Kind::Convolution => convolution(FixedConvolution::of_source())?,
+        Kind::Convolution => convolution(FixedConvolution::as_published())?,
         Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
         Kind::Dilation => {
-            Box::new(MorphologicalDilation { picture: grey(source)?, side: arguments.window })
+            Box::new(MorphologicalDilation { image: grayscale(source)?, side: arguments.window })
         }
         Kind::Sine => Box::new(Sine),
         Kind::Shuffle => Box::new(Pick::random(n, n, &mut rng.split("order"))?),
@@ -264,7 +264,7 @@ fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -
     Ok(Built { map, translator: None })
 }
 
-/// [0, 1] for intensities of pictures; other numbers are not clipped.
+/// [0, 1] for intensities of images; other numbers are not clipped.
 fn range_of_noise(source: &Source) -> Result<Option<[f64; 2]>> {
     if source.shape.is_none() {
         return Ok(None);
@@ -379,8 +379,8 @@ fn style(arguments: &Arguments, source: &Source) -> Result<Style> {
     let scale = InputScale { factor: weights.factor, shift: weights.shift };
     let network = Vgg19::new(&weights.tensors, scale)?;
     let side = h.max(w);
-    let levels = picture_of_file(path, side, GreyPictures::Convert)?;
-    let painting = Tensor::from_vec(levels, (3, side, side), &Device::Cpu)?;
+    let intensities = image_of_file(path, side, GrayscaleImages::Convert)?;
+    let painting = Tensor::from_vec(intensities, (3, side, side), &Device::Cpu)?;
     Ok(Style::new(network, &painting, [h, w], StyleConfig::three_blocks())?)
 }
 
@@ -402,7 +402,7 @@ fn apply(map: &dyn DomainMap, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
     mapped.context("expected objects, found none")
 }
 
-/// These objects.
+/// These examples.
 fn rows(x: &Tensor, indices: &[usize]) -> Result<Tensor> {
     let numbers: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
     let indices = Tensor::from_vec(numbers, indices.len(), x.device())?;
@@ -414,7 +414,7 @@ fn words([c, h, w]: Shape) -> String {
 }
 
 /// CxHxW.
-fn picture(text: &str) -> Result<Shape, String> {
+fn image(text: &str) -> Result<Shape, String> {
     let numbers: Vec<usize> = text.split('x').filter_map(|n| n.parse().ok()).collect();
     match numbers[..] {
         [c @ (1 | 3), h, w] if h > 0 && w > 0 && text.split('x').count() == 3 => Ok([c, h, w]),

@@ -4,8 +4,9 @@ mod edits;
 mod fetch;
 mod inspect;
 mod map;
-mod order;
+
 mod posterior;
+mod rank;
 mod reproduce;
 mod transform;
 
@@ -37,8 +38,9 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Make a Gaussian posterior of a trained perceptron.
     Posterior(posterior::Arguments),
-    /// Say in which order the units of a layer should go.
-    Order(order::Arguments),
+    /// Rank the hidden units of a layer, least important first.
+    #[command(alias = "order")]
+    Rank(rank::Arguments),
     /// Remove units and layers from a network together with its posterior.
     Transform(transform::Arguments),
     /// Apply a map between domains to a data set, and judge it.
@@ -89,9 +91,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Reproduce(_) => true,
         Command::Posterior(arguments) => arguments.trains(),
         Command::Map(arguments) => arguments.trains(),
-        Command::Fetch(_) | Command::Order(_) | Command::Transform(_) | Command::Inspect(_) => {
-            false
-        }
+        Command::Fetch(_) | Command::Rank(_) | Command::Transform(_) | Command::Inspect(_) => false,
     };
     start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_)) {
@@ -101,7 +101,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::Posterior(arguments) => posterior::run(&arguments),
-        Command::Order(arguments) => order::run(&arguments),
+        Command::Rank(arguments) => rank::run(&arguments),
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Map(arguments) => map::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bayes_posterior::{
-    AnyPosterior, Curvature, Estimator, Inference, Origin, Posterior, Task, VariationalPrior,
+    AnyPosterior, Curvature, Estimator, Inference, Posterior, Provenance, Task, VariationalPrior,
     laplace, to_gaussian,
 };
 use candle_core::{DType, Device};
@@ -23,7 +23,7 @@ use crate::text_table::{cells, decimal, setting, text_list};
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
 ///
-/// The result is a file for `distill order`, `transform` and `inspect`.
+/// The result is a file for `distill rank`, `transform` and `inspect`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   A classifier from PyTorch, one factor a layer:
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     data: String,
     #[command(flatten)]
     options: Options,
-    /// What the outputs are: scores of classes before the softmax, or values.
+    /// What the outputs are: logits of classes before the softmax, or values.
     #[arg(long, value_enum)]
     task: TaskName,
     /// Variance of the noise of a regression's targets [default: 1].
@@ -285,20 +285,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Method::Vi => variational(arguments, &trained, &data, &likelihood)?,
     };
     check_proper(&made.posterior).with_context(|| arguments.blame())?;
-    let origin = Origin {
+    let provenance = Provenance {
         task: Some(task),
         noise_variance: match likelihood {
             Likelihood::Normal { variance } => Some(variance),
             Likelihood::Categorical => None,
         },
         prior_precision: Some(arguments.prior_precision),
-        n_objects: Some(data.n_objects()),
+        n_examples: Some(data.n_examples()),
         log_likelihood: Some(made.log_likelihood),
         damping: None,
         parent: None,
     };
-    write(&arguments.out, &made.posterior, &origin)?;
-    say(&told(arguments, &trained, &origin, &made))?;
+    write(&arguments.out, &made.posterior, &provenance)?;
+    say(&told(arguments, &trained, &provenance, &made))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -311,14 +311,14 @@ fn variational(
 ) -> Result<Made> {
     let (network, layout) = (&trained.network, trained.network.layout());
     let data = in_f32(data)?;
-    let n_objects = data.n_objects();
+    let n_examples = data.n_examples();
     let inference = Inference {
         network,
         likelihood: *likelihood,
         prior: VariationalPrior::Isotropic { precision: arguments.prior_precision },
-        n_objects,
-        divergence_weight: 1.0,
-        estimator: Estimator::LocalReparametrisation,
+        n_examples,
+        kl_weight: 1.0,
+        estimator: Estimator::LocalReparametrization,
     };
     let start = Params::from_vec(&layout, &trained.weights.to_vec()?, &Device::Cpu)?;
     let adam = AdamConfig::pytorch(arguments.learning_rate.unwrap_or(LEARNING_RATE));
@@ -343,8 +343,8 @@ fn variational(
         },
     )?;
     let bound = inference.bound(&q, &data, N_DRAWS, &mut rng.split("bound"))?;
-    let scores = network.forward(&q.plug_in()?.frozen(), data.x())?;
-    let log_likelihood = likelihood.mean_log(&scores, &data)? * n_objects as f64;
+    let logits = network.forward(&q.plug_in()?.frozen(), data.x())?;
+    let log_likelihood = likelihood.mean_log(&logits, &data)? * n_examples as f64;
     let posterior = Posterior::new(network.clone(), to_gaussian(&q)?)?;
     let posterior = AnyPosterior::Diagonal(posterior);
     Ok(Made { posterior, log_likelihood, evidence: ("evidence bound", bound.log_evidence()) })
@@ -370,7 +370,7 @@ pub(super) fn likelihood(task: TaskName, noise_variance: Option<f64>) -> (Task, 
     }
 }
 
-fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) -> String {
+fn told(arguments: &Arguments, trained: &Trained, provenance: &Provenance, made: &Made) -> String {
     let network = &trained.network;
     let mut rows = vec![
         cells!["widths", format!("{:?}", network.widths)],
@@ -378,7 +378,7 @@ fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) 
         cells!["biases", if network.bias { "yes" } else { "no" }],
         cells!["parameters", n_parameters(network)],
         cells!["structure", made.posterior.structure()],
-        cells!["objects", origin.n_objects.unwrap_or(0)],
+        cells!["objects", provenance.n_examples.unwrap_or(0)],
     ];
     if arguments.structure == StructureName::LowRank {
         let all = n_parameters(network);
@@ -389,7 +389,7 @@ fn told(arguments: &Arguments, trained: &Trained, origin: &Origin, made: &Made) 
         let epochs = arguments.epochs.unwrap_or(EPOCHS);
         rows.push(cells!["epochs, seed", format!("{epochs}, {}", arguments.seed)]);
     }
-    if let Some(variance) = origin.noise_variance {
+    if let Some(variance) = provenance.noise_variance {
         let chosen = if arguments.noise_variance.is_none() { " (default)" } else { "" };
         rows.push(cells!["noise variance", format!("{}{chosen}", setting(variance))]);
     }

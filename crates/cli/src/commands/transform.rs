@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    AnyPosterior, Damping, Edit, Origin, Pairing, Pinned, Reading, Rules, log_evidence_change,
+    AnyPosterior, Damping, Edit, EditOptions, Pinned, Provenance, Removal, UnitMatching,
+    log_evidence_change,
 };
 use models::Mlp;
 
@@ -28,7 +29,7 @@ use crate::text_table::{cells, decimal, setting, text_table};
     distill transform --posterior teacher.safetensors --remove-units 1:50-99 --remove-layer 2 --out student.safetensors
 
 Edits happen in the order given, and each counts layers and units of the network that the one before left.
-`distill order` says which units to take. A density is that of the numbers an edit pins, under the posterior that
+`distill rank` says which units to take. A density is that of the numbers an edit pins, under the posterior that
 the edit met: before = at their mean, after = at the values they are pinned at; cost = before - after, in nats.")]
 pub(super) struct Arguments {
     /// The posterior, a file made by `distill posterior` or by this command.
@@ -38,12 +39,12 @@ pub(super) struct Arguments {
     edits: Edits,
     /// Which unit of the layer below a unit of a removed layer stands for: the one in the same place, or the one that
     /// the posterior finds densest.
-    #[arg(long, value_enum, default_value = "identity")]
-    pairing: PairingName,
+    #[arg(long, value_enum, alias = "pairing", default_value = "identity")]
+    matching: UnitMatchingName,
     /// Incoming weights of a removed unit: marginal integrates them out, as nothing depends on them any more;
     /// condition-all pins them and the bias at 0 too, the formula of paper 001 to the letter.
-    #[arg(long, value_enum, default_value = "marginal")]
-    reading: ReadingName,
+    #[arg(long, value_enum, alias = "reading", default_value = "marginal")]
+    removal: RemovalName,
     /// How the remaining weights of a Kronecker posterior are adjusted: numerical uses the curvature of the data with
     /// --epsilon added to its diagonal, which keeps more of the network's function; prior includes the prior as well.
     /// Densities and the covariance always include it [default: numerical].
@@ -64,13 +65,13 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum PairingName {
+enum UnitMatchingName {
     Identity,
     Density,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum ReadingName {
+enum RemovalName {
     Marginal,
     ConditionAll,
 }
@@ -90,25 +91,26 @@ struct Step {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let inputs = [Input::new("--posterior", &arguments.posterior)];
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
-    let pairing = match arguments.pairing {
-        PairingName::Identity => Pairing::Identity,
-        PairingName::Density if arguments.edits.removes_a_layer() => Pairing::Density,
-        PairingName::Density => {
-            let message = "--pairing density: wanted --remove-layer beside it, found none";
+    let matching = match arguments.matching {
+        UnitMatchingName::Identity => UnitMatching::Identity,
+        UnitMatchingName::Density if arguments.edits.removes_a_layer() => UnitMatching::Density,
+        UnitMatchingName::Density => {
+            let message = "--matching density: wanted --remove-layer beside it, found none";
             return Err(UsageError(message.into()).into());
         }
     };
-    let rules = Rules {
-        reading: match arguments.reading {
-            ReadingName::Marginal => Reading::Marginal,
-            ReadingName::ConditionAll => Reading::ConditionAll,
+    let options = EditOptions {
+        removal: match arguments.removal {
+            RemovalName::Marginal => Removal::Marginal,
+            RemovalName::ConditionAll => Removal::ConditionAll,
         },
         nonnegative_inputs: arguments.nonnegative_inputs,
         allow_inexact: arguments.allow_inexact,
     };
-    let plan = arguments.edits.plan(pairing);
+    let plan = arguments.edits.plan(matching);
     let damping = arguments.damping()?;
-    let PosteriorFile { posterior, origin, sha256 } = PosteriorFile::open(&arguments.posterior)?;
+    let PosteriorFile { posterior, provenance, sha256 } =
+        PosteriorFile::open(&arguments.posterior)?;
     let before = posterior.network().clone();
     let is_exact_kronecker = matches!(posterior, AnyPosterior::KroneckerEigen(_));
     if !is_exact_kronecker && (arguments.damping.is_some() || arguments.epsilon.is_some()) {
@@ -120,16 +122,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(UsageError(message).into());
     }
     let (posterior, pins) = posterior
-        .transform(&plan, &rules, damping)
+        .transform(&plan, &options, damping)
         .with_context(|| arguments.posterior.display().to_string())?;
     check_proper(&posterior).context("the posterior of the smaller network")?;
-    let origin = origin.of_student(sha256, is_exact_kronecker.then_some(damping));
-    write(&arguments.out, &posterior, &origin)?;
+    let provenance = provenance.of_student(sha256, is_exact_kronecker.then_some(damping));
+    write(&arguments.out, &posterior, &provenance)?;
     let steps = plan.iter().zip(pins);
     let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();
     let mut text = sizes(&before, posterior.network());
     text.push('\n');
-    text += &costs(&steps, &origin)?;
+    text += &costs(&steps, &provenance)?;
     if is_exact_kronecker {
         text += &format!("\ndamping: {}\n", carried_by(damping));
     }
@@ -187,7 +189,7 @@ fn sizes(before: &Mlp, after: &Mlp) -> String {
     ])
 }
 
-fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
+fn costs(steps: &[Step], provenance: &Provenance) -> Result<String> {
     let mut rows = vec![cells!["edit", "pinned", "log-density before", "after", "cost"]];
     let mut evidence = Vec::new();
     for Step { name, pinned } in steps {
@@ -199,7 +201,7 @@ fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
             decimal(density.log_density()),
             decimal(density.cost()),
         ]);
-        if let Some(precision) = origin.prior_precision {
+        if let Some(precision) = provenance.prior_precision {
             evidence.push(log_evidence_change(pinned, precision)?);
         }
     }
@@ -212,17 +214,17 @@ fn costs(steps: &[Step], origin: &Origin) -> Result<String> {
         sum(&|p| p.density.log_density()),
         sum(&|p| p.density.cost()),
     ];
-    if origin.prior_precision.is_some() {
+    if provenance.prior_precision.is_some() {
         rows[0].push("log evidence".into());
         rows.iter_mut().skip(1).zip(&evidence).for_each(|(row, &e)| row.push(signed(e)));
     }
     rows.push(total);
-    if origin.prior_precision.is_some() {
+    if provenance.prior_precision.is_some() {
         let last = rows.len() - 1;
         rows[last].push(signed(evidence.iter().sum()));
     }
     let mut text = text_table(&rows);
-    if let Some(precision) = origin.prior_precision {
+    if let Some(precision) = provenance.prior_precision {
         text += &format!(
             "log evidence: change by the edit, log q(v) - log p(v) under the prior N(0, 1/{})\n",
             setting(precision)

@@ -26,7 +26,7 @@ pub(crate) use columns::Purpose;
 use content::Content;
 pub(crate) use options::Options;
 
-use crate::datasets::{self, FETCHED, IDS, Pictures, Places};
+use crate::datasets::{self, FETCHED, IDS, Images, Places};
 use crate::files::{note, read};
 use crate::model_file::parse;
 
@@ -137,14 +137,14 @@ impl Examples {
         };
         let places = Places { explicit: Some(explicit), cache: cache.to_path_buf() };
         let mut told = String::new();
-        let pictures = Pictures::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
-        let pictures = pictures.unless_drawn(&told).with_context(|| id.to_owned())?;
-        let core_tensors::Targets::Classes { labels, .. } = pictures.train.y() else {
+        let images = Images::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
+        let images = images.unless_drawn(&told).with_context(|| id.to_owned())?;
+        let core_tensors::Targets::Classes { labels, .. } = images.train.y() else {
             bail!("{id}: expected classes, found values");
         };
         let classes = labels.to_dtype(DType::F64)?.to_vec1()?;
         let targets = Some(Targets::Classes(classes));
-        let (name, x) = (id.to_owned(), pictures.train.x().clone());
+        let (name, x) = (id.to_owned(), images.train.x().clone());
         Ok(Self { name, x, targets, place: Place::Rows })
     }
 

@@ -136,7 +136,7 @@ enum Failure {
     Damaged(anyhow::Error),
 }
 
-/// Unpacks an archive beside its final folder while it arrives, and counts its pictures.
+/// Unpacks an archive beside its final folder while it arrives, and counts its images.
 fn unpack_from_web(
     url: &str,
     manifest: &imagenette::Manifest,
@@ -180,16 +180,16 @@ impl<R: Read> Read for Body<R> {
     }
 }
 
-/// Writes the members `name/<half>/<class>/<picture>.JPEG` of a tar stream below a folder, and nothing else.
+/// Writes the members `name/<half>/<class>/<image>.JPEG` of a tar stream below a folder, and nothing else.
 fn unpack(stream: impl Read, name: &str, folder: &Path) -> Result<()> {
     for entry in tar::Archive::new(stream).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let Ok(inner) = path.strip_prefix(name) else { continue };
-        let is_picture = inner.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpeg"))
+        let is_image = inner.extension().is_some_and(|e| e.eq_ignore_ascii_case("jpeg"))
             && inner.components().all(|part| matches!(part, std::path::Component::Normal(_)))
             && HALVES.iter().any(|half| inner.starts_with(half));
-        if entry.header().entry_type().is_file() && is_picture {
+        if entry.header().entry_type().is_file() && is_image {
             let target = folder.join(inner);
             std::fs::create_dir_all(target.parent().unwrap_or(folder))?;
             std::io::copy(&mut entry, &mut std::fs::File::create(&target)?)?;
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// A gzipped archive `name/…` of the small data set of folders, with a file that is no picture.
+    /// A gzipped archive `name/…` of the small data set of folders, with a file that is no image.
     fn archive(name: &str, classes: &[&str]) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         super::super::folders::tests::tree(folder.path(), classes);
@@ -370,7 +370,7 @@ mod tests {
         assert!(
             folder.join("train/n2/a.JPEG").is_file() && !folder.join("train/notes.csv").exists()
         );
-        // Whole, it is not fetched again; with a picture lost, it would be.
+        // Whole, it is not fetched again; with an image lost, it would be.
         source.urls = vec!["http://127.0.0.1:1".to_owned()];
         assert!(matches!(fetch_archive(&manifest, &source, cache.path()).unwrap(), Fetched::All));
         std::fs::remove_file(folder.join("train/n2/a.JPEG")).unwrap();

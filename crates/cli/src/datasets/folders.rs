@@ -9,16 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail};
 use sha2::Digest;
 
+use super::decode::{self, CHANNELS, GrayscaleImages};
 use super::hexadecimal;
-use super::picture::{self, CHANNELS, GreyPictures};
 use crate::files::read;
 use crate::threads::{n_cores, on_threads};
 
 /// Names of the halves, as in the archives of fast.ai.
 pub(super) const HALVES: [&str; 2] = ["train", "val"];
-/// Names of files of pictures end in these.
-const PICTURES: [&str; 3] = ["jpg", "jpeg", "png"];
-/// Largest file of one picture that is read.
+/// Names of files of images end in these.
+const IMAGES: [&str; 3] = ["jpg", "jpeg", "png"];
+/// Largest file of one image that is read.
 const MOST_BYTES: u64 = 1 << 28;
 
 /// The classes of one half, in order of their names.
@@ -26,13 +26,13 @@ pub(super) struct Half {
     pub(super) classes: Vec<Class>,
 }
 
-/// The pictures of one class, in order of their names.
+/// The images of one class, in order of their names.
 pub(super) struct Class {
     pub(super) name: String,
     pub(super) members: Vec<Member>,
 }
 
-/// One picture: a file, or a part of a tar file.
+/// One image: a file, or a part of a tar file.
 pub(super) struct Member {
     path: PathBuf,
     /// Path inside the tar file.
@@ -43,14 +43,14 @@ pub(super) struct Member {
 
 /// Pictures in memory.
 #[derive(Debug)]
-pub struct Levels {
+pub struct Intensities {
     /// Red, green and blue levels, (m, 3, side, side).
     pub bytes: Vec<u8>,
-    /// How many were grey and have three equal channels now.
-    pub n_grey: usize,
+    /// How many were grayscale and have three equal channels now.
+    pub n_grayscale: usize,
 }
 
-/// Both halves below a folder: classes by name, pictures by name, as torchvision's `ImageFolder` orders them.
+/// Both halves below a folder: classes by name, images by name, as torchvision's `ImageFolder` orders them.
 pub(super) fn halves(folder: &Path) -> Result<[Half; 2]> {
     let [train, val] = HALVES.map(|name| half(&folder.join(name)));
     let (train, val) = (train?, val?);
@@ -69,44 +69,45 @@ pub(super) fn halves(folder: &Path) -> Result<[Half; 2]> {
     Ok([train, val])
 }
 
-/// The pictures of a folder, JPEG and PNG, by name, without those of its folders; resized to (3, side, side) each.
+/// The images of a folder, JPEG and PNG, by name, without those of its folders; resized to (3, side, side) each.
 ///
-/// Returns their names too. An error names the file that is damaged, or grey where such are refused.
-pub fn pictures_of_folder(
+/// Returns their names too. An error names the file that is damaged, or grayscale where such are refused.
+pub fn images_of_folder(
     folder: &Path,
     side: usize,
-    grey: GreyPictures,
-) -> Result<(Vec<String>, Levels)> {
-    let members = files(folder, &PICTURES)?;
+    grayscale: GrayscaleImages,
+) -> Result<(Vec<String>, Intensities)> {
+    let members = files(folder, &IMAGES)?;
     if members.is_empty() {
         bail!("{}: wanted JPEG or PNG pictures, found none", folder.display());
     }
     let names = members.iter().map(|member| member.name().to_owned()).collect();
-    Ok((names, decode(&members.iter().collect::<Vec<_>>(), side, grey)?))
+    Ok((names, decode(&members.iter().collect::<Vec<_>>(), side, grayscale)?))
 }
 
-/// The pictures of a folder with a folder or a tar file for each class: levels, classes, and the names of the classes.
+/// The images of a folder with a folder or a tar file for each class: levels, classes, and the names of the classes.
 ///
 /// The order and the errors are those of a half of Imagenette.
-pub fn pictures_by_class(
+pub fn images_by_class(
     folder: &Path,
     side: usize,
-    grey: GreyPictures,
-) -> Result<(Vec<String>, Vec<u32>, Levels)> {
+    grayscale: GrayscaleImages,
+) -> Result<(Vec<String>, Vec<u32>, Intensities)> {
     let half = half(folder)?;
     let names = half.classes.iter().map(|class| class.name.clone()).collect();
-    Ok((names, half.labels(), decode(&half.members(), side, grey)?))
+    Ok((names, half.labels(), decode(&half.members(), side, grayscale)?))
 }
 
-/// One picture file, resized to (3, side, side).
-pub fn picture_of_file(path: &Path, side: usize, grey: GreyPictures) -> Result<Vec<u8>> {
+/// One image file, resized to (3, side, side).
+pub fn image_of_file(path: &Path, side: usize, grayscale: GrayscaleImages) -> Result<Vec<u8>> {
     let bytes = read(path)?;
-    let mut levels = vec![0; CHANNELS * side * side];
-    picture::read(&bytes, side, grey, &mut levels).with_context(|| path.display().to_string())?;
-    Ok(levels)
+    let mut intensities = vec![0; CHANNELS * side * side];
+    decode::read(&bytes, side, grayscale, &mut intensities)
+        .with_context(|| path.display().to_string())?;
+    Ok(intensities)
 }
 
-/// Whether a folder has folders or tar files in it, and so pictures by class.
+/// Whether a folder has folders or tar files in it, and so images by class.
 pub fn has_classes(folder: &Path) -> Result<bool> {
     Ok(entries(folder)?.iter().any(|path| is_class(path)))
 }
@@ -138,7 +139,7 @@ impl Class {
 }
 
 impl Member {
-    /// Name of the picture, without folders.
+    /// Name of the image, without folders.
     fn name(&self) -> &str {
         let path = self.inner.as_ref().map_or(self.path.as_path(), Path::new);
         path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
@@ -164,17 +165,21 @@ impl Member {
     }
 }
 
-/// Decodes pictures on all cores; the error is that of the first one that has one.
-pub(super) fn decode(members: &[&Member], side: usize, grey: GreyPictures) -> Result<Levels> {
-    let n_grey = AtomicUsize::new(0);
+/// Decodes images on all cores; the error is that of the first one that has one.
+pub(super) fn decode(
+    members: &[&Member],
+    side: usize,
+    grayscale: GrayscaleImages,
+) -> Result<Intensities> {
+    let n_grayscale = AtomicUsize::new(0);
     let bytes = fill(members.len(), CHANNELS * side * side, |index, out| {
         let member = members[index];
-        let was_grey =
-            picture::read(&member.read()?, side, grey, out).with_context(|| member.describe())?;
-        n_grey.fetch_add(was_grey.into(), Ordering::Relaxed);
+        let was_grayscale = decode::read(&member.read()?, side, grayscale, out)
+            .with_context(|| member.describe())?;
+        n_grayscale.fetch_add(was_grayscale.into(), Ordering::Relaxed);
         Ok(())
     })?;
-    Ok(Levels { bytes, n_grey: n_grey.into_inner() })
+    Ok(Intensities { bytes, n_grayscale: n_grayscale.into_inner() })
 }
 
 /// `n` pieces of `size` bytes, written on all cores; the error is that of the first piece that has one.
@@ -225,7 +230,7 @@ fn half(folder: &Path) -> Result<Half> {
         let members = if is_tar {
             tar_members(&path, &name)?
         } else if path.is_dir() {
-            files(&path, &PICTURES)?
+            files(&path, &IMAGES)?
         } else {
             continue;
         };
@@ -249,12 +254,12 @@ fn half(folder: &Path) -> Result<Half> {
 fn refuse_both(folder: &Path, entries: &[PathBuf]) -> Result<()> {
     let first = |is: &dyn Fn(&Path) -> bool| entries.iter().filter(|path| is(path)).min();
     let class = first(&is_class);
-    let picture = first(&|path| !path.is_dir() && has_extension(path, &PICTURES));
-    if let (Some(class), Some(picture)) = (class, picture) {
+    let image = first(&|path| !path.is_dir() && has_extension(path, &IMAGES));
+    if let (Some(class), Some(image)) = (class, image) {
         bail!(
             "{}: wanted pictures, or a folder or a tar file for each class, found both, {} and {}",
             folder.display(),
-            picture.display(),
+            image.display(),
             class.display()
         );
     }
@@ -296,7 +301,7 @@ fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<Member>> {
     Ok(members)
 }
 
-/// Where the pictures of a class lie in its tar file, by name.
+/// Where the images of a class lie in its tar file, by name.
 fn tar_members(path: &Path, class: &str) -> Result<Vec<Member>> {
     let list = || -> Result<Vec<Member>> {
         let file = File::open(path)?;

@@ -1,4 +1,4 @@
-//! Imagenette: ten classes of colour pictures, from folders or tar files, resized once and kept.
+//! Imagenette: ten classes of color images, from folders or tar files, resized once and kept.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,21 +9,21 @@ use candle_core::Device;
 use core_tensors::Rng;
 use serde::Deserialize;
 
-use super::folders::{self, Class, HALVES, Half, Levels, fill};
-use super::picture::{CHANNELS, GreyPictures};
-use super::{Kind, Pictures, Places, STAND_IN_SEED, dataset, download, sha256, sha256_of, standin};
+use super::decode::{CHANNELS, GrayscaleImages};
+use super::folders::{self, Class, HALVES, Half, Intensities, fill};
+use super::{Images, Kind, Places, STAND_IN_SEED, dataset, download, sha256, sha256_of, standin};
 use crate::files::{read, stream_whole};
 
 /// Name of the data set.
 pub const ID: &str = "imagenette";
-/// Changes with the decoder or the resize, so that pictures made by another one are not used.
+/// Changes with the decoder or the resize, so that images made by another one are not used.
 const MAKING: &str = "strict JPEG, triangle filter, 1";
-/// How many pictures are drawn for each half.
+/// How many images are drawn for each half.
 const N_DRAWN: [usize; 2] = [5000, 1000];
 /// Bytes of a SHA-256 in hexadecimal.
 const SUM: usize = 64;
 
-/// Where Imagenette comes from, and how many pictures it has; the text lies in `datasets/imagenette.toml`.
+/// Where Imagenette comes from, and how many images it has; the text lies in `datasets/imagenette.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -42,7 +42,7 @@ pub(super) struct Archive {
     pub(super) name: String,
     /// Tried in this order.
     pub(super) urls: Vec<String>,
-    /// Pixels along the shorter side of a picture; absent where pictures have their full size.
+    /// Pixels along the shorter side of an image; absent where images have their full size.
     pub(super) side: Option<usize>,
 }
 
@@ -61,7 +61,7 @@ impl Manifest {
             .context("datasets/imagenette.toml")
     }
 
-    /// The first archive with pictures of at least this side.
+    /// The first archive with images of at least this side.
     pub(super) fn archive(&self, side: usize) -> Result<&Archive> {
         let is_enough = |archive: &&Archive| archive.side.is_none_or(|found| found >= side);
         self.archives.iter().find(is_enough).with_context(|| format!("no pictures of side {side}"))
@@ -69,7 +69,7 @@ impl Manifest {
 
     /// Checks classes and counts of what lies in a folder; says whether it is the whole data set.
     ///
-    /// Of the training pictures a part is enough, as a smaller copy has.
+    /// Of the training images a part is enough, as a smaller copy has.
     fn check(&self, folder: &Path, halves: &[Half; 2]) -> Result<bool> {
         let mut is_complete = true;
         for (half, name) in halves.iter().zip(HALVES) {
@@ -95,7 +95,7 @@ impl Manifest {
         Ok(is_complete)
     }
 
-    /// An error unless every picture of the data set lies in a folder.
+    /// An error unless every image of the data set lies in a folder.
     pub(super) fn check_whole(&self, folder: &Path) -> Result<()> {
         let halves = folders::halves(folder)?;
         if !self.check(folder, &halves)? {
@@ -107,11 +107,11 @@ impl Manifest {
     }
 }
 
-impl Pictures {
-    /// Loads Imagenette with pictures of `side`×`side`: from an explicit folder, else the cache, else the network, else drawn.
+impl Images {
+    /// Loads Imagenette with images of `side`×`side`: from an explicit folder, else the cache, else the network, else drawn.
     ///
     /// A folder holds `train` and `val`, each with a folder or a tar file for each class. What was decoded is kept in
-    /// the cache under the check sum of the sources. `notice` receives one line where pictures are drawn instead.
+    /// the cache under the check sum of the sources. `notice` receives one line where images are drawn instead.
     ///
     /// Objects go by class: the first thousand show the first classes alone.
     pub fn imagenette(
@@ -144,7 +144,7 @@ fn from_folder(
     side: usize,
     cache: &Path,
     device: &Device,
-) -> Result<Pictures> {
+) -> Result<Images> {
     let halves = folders::halves(folder)?;
     let is_complete = manifest.check(folder, &halves)?;
     let sums = sums(&halves)?;
@@ -154,24 +154,24 @@ fn from_folder(
     let size = CHANNELS * side * side;
     let n_bytes = (train.len() + val.len()) * size;
     let kept = read(&path).ok().and_then(|bytes| parse(bytes, &key, n_bytes));
-    let mut levels = match kept {
-        Some(levels) => levels,
+    let mut intensities = match kept {
+        Some(intensities) => intensities,
         None => {
             let members: Vec<_> = halves.iter().flat_map(Half::members).collect();
-            let levels = folders::decode(&members, side, GreyPictures::Convert)?;
-            stream_whole(&path, |file| Ok(write(&levels, &key, file)?))?;
-            levels
+            let intensities = folders::decode(&members, side, GrayscaleImages::Convert)?;
+            stream_whole(&path, |file| Ok(write(&intensities, &key, file)?))?;
+            intensities
         }
     };
-    let test = levels.bytes.split_off(train.len() * size);
+    let test = intensities.bytes.split_off(train.len() * size);
     let shape = [CHANNELS, side, side];
-    Ok(Pictures {
-        train: dataset(levels.bytes, train, shape, manifest.classes.len(), device)?,
+    Ok(Images {
+        train: dataset(intensities.bytes, train, shape, manifest.classes.len(), device)?,
         test: dataset(test, val, shape, manifest.classes.len(), device)?,
         shape,
         kind: Kind::Real,
         is_complete,
-        n_grey: levels.n_grey,
+        n_grayscale: intensities.n_grayscale,
         sha256: sums,
     })
 }
@@ -191,51 +191,51 @@ fn sums(halves: &[Half; 2]) -> Result<BTreeMap<String, String>> {
     Ok(names.zip(sums).collect())
 }
 
-/// What is kept: the levels, how many pictures were grey, the key, and the SHA-256 of all that.
-fn write(levels: &Levels, key: &str, file: &mut dyn Write) -> std::io::Result<()> {
-    let n_grey = (levels.n_grey as u64).to_le_bytes();
-    let sum = sha256_of(&[&levels.bytes, &n_grey, key.as_bytes()]);
-    for part in [&levels.bytes[..], &n_grey, key.as_bytes(), sum.as_bytes()] {
+/// What is kept: the levels, how many images were grayscale, the key, and the SHA-256 of all that.
+fn write(intensities: &Intensities, key: &str, file: &mut dyn Write) -> std::io::Result<()> {
+    let n_grayscale = (intensities.n_grayscale as u64).to_le_bytes();
+    let sum = sha256_of(&[&intensities.bytes, &n_grayscale, key.as_bytes()]);
+    for part in [&intensities.bytes[..], &n_grayscale, key.as_bytes(), sum.as_bytes()] {
         file.write_all(part)?;
     }
     Ok(())
 }
 
 /// The levels of a kept file; `None` where it is damaged or another one.
-fn parse(mut bytes: Vec<u8>, key: &str, n_bytes: usize) -> Option<Levels> {
+fn parse(mut bytes: Vec<u8>, key: &str, n_bytes: usize) -> Option<Intensities> {
     let (content, sum) = bytes.split_last_chunk::<SUM>()?;
     let (_, found) = content.split_last_chunk::<SUM>()?;
     let is_whole = bytes.len() == n_bytes + 8 + 2 * SUM
         && found == key.as_bytes()
         && sum == sha256(content).as_bytes();
-    let n_grey = u64::from_le_bytes(*bytes.get(n_bytes..)?.first_chunk()?) as usize;
+    let n_grayscale = u64::from_le_bytes(*bytes.get(n_bytes..)?.first_chunk()?) as usize;
     bytes.truncate(n_bytes);
-    is_whole.then_some(Levels { bytes, n_grey })
+    is_whole.then_some(Intensities { bytes, n_grayscale })
 }
 
-/// Draws a small set of coloured pictures with as many classes.
-fn drawn(manifest: &Manifest, side: usize, device: &Device) -> Result<Pictures> {
+/// Draws a small set of colored images with as many classes.
+fn drawn(manifest: &Manifest, side: usize, device: &Device) -> Result<Images> {
     let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
     let shape = [CHANNELS, side, side];
     let mut sums = BTreeMap::new();
     let mut half = |name: &str, n: usize| {
-        let (x, y) = standin::scenes::pictures(side, n, &rng.split(name))?;
+        let (x, y) = standin::scenes::images(side, n, &rng.split(name))?;
         sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
         dataset(x, super::labels_of(&y), shape, manifest.classes.len(), device)
     };
     let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
     let kind = Kind::Generated;
-    Ok(Pictures { train, test, shape, kind, is_complete: false, n_grey: 0, sha256: sums })
+    Ok(Images { train, test, shape, kind, is_complete: false, n_grayscale: 0, sha256: sums })
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::decode::tests::jpeg_of;
     use super::super::folders::tests::{pack, tree};
-    use super::super::picture::tests::jpeg_of;
     use super::*;
     use core_tensors::Targets;
 
-    /// The manifest of a set with two classes of two training pictures and a test one.
+    /// The manifest of a set with two classes of two training images and a test one.
     pub(crate) fn small() -> Manifest {
         let mut manifest = Manifest::new().unwrap();
         manifest.classes.truncate(2);
@@ -245,7 +245,7 @@ pub(super) mod tests {
         manifest
     }
 
-    fn load(folder: &Path) -> Result<Pictures> {
+    fn load(folder: &Path) -> Result<Images> {
         from_folder(&small(), folder, 4, &folder.join("cache"), &Device::Cpu)
     }
 
@@ -266,17 +266,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn pictures_are_kept_until_their_sources_change_and_a_damaged_file_is_made_again() {
+    fn images_are_kept_until_their_sources_change_and_a_damaged_file_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         tree(path, &["n1", "n2"]);
         std::fs::write(path.join("train/n1/a.JPEG"), jpeg_of(&[50], 5, 5)).unwrap();
         let first = load(path).unwrap();
-        assert_eq!((first.shape, first.n_grey, first.is_complete), ([3, 4, 4], 1, true));
+        assert_eq!((first.shape, first.n_grayscale, first.is_complete), ([3, 4, 4], 1, true));
         assert_eq!((first.train.x().dims(), first.test.x().dims()), (&[4, 48][..], &[2, 48][..]));
         let Targets::Classes { labels, .. } = first.train.y() else { unreachable!() };
         assert_eq!(labels.to_vec1::<u32>().unwrap(), [0, 0, 1, 1]);
-        let numbers = |p: &Pictures| p.train.x().to_vec2::<u8>().unwrap();
+        let numbers = |p: &Images| p.train.x().to_vec2::<u8>().unwrap();
 
         // What is kept is what comes back: a change of it with a right check sum would show.
         let file = kept(path).pop().unwrap();
@@ -285,7 +285,7 @@ pub(super) mod tests {
         content[0] ^= 1;
         std::fs::write(&file, [&content[..], sha256(&content).as_bytes()].concat()).unwrap();
         assert_ne!(numbers(&load(path).unwrap()), numbers(&first));
-        assert_eq!(load(path).unwrap().n_grey, 1);
+        assert_eq!(load(path).unwrap().n_grayscale, 1);
 
         // Cut short or changed, it is made again.
         for damaged in [&whole[..9], &whole[..whole.len() - 1], &[], &content] {
@@ -294,7 +294,7 @@ pub(super) mod tests {
             assert_eq!(std::fs::read(&file).unwrap(), whole);
         }
 
-        // A tar file of the same pictures is the same source, another picture of the same size another one.
+        // A tar file of the same images is the same source, another image of the same size another one.
         pack(path, "val", "n1");
         assert_eq!(load(path).unwrap().sha256, first.sha256);
         assert_eq!(kept(path).len(), 1);
@@ -305,7 +305,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn fewer_training_pictures_are_told_and_anything_else_is_refused() {
+    fn fewer_training_images_are_told_and_anything_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         tree(path, &["n1", "n2"]);
@@ -328,19 +328,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_explicit_folder_without_pictures_is_an_error_and_drawn_ones_are_marked() {
+    fn an_explicit_folder_without_images_is_an_error_and_drawn_ones_are_marked() {
         let folder = tempfile::tempdir().unwrap();
         let places = Places {
             explicit: Some(("--data".into(), folder.path().to_owned())),
             cache: folder.path().join("cache"),
         };
-        let error = Pictures::imagenette(&places, 4, &Device::Cpu, &mut |_| {}).unwrap_err();
+        let error = Images::imagenette(&places, 4, &Device::Cpu, &mut |_| {}).unwrap_err();
         let told = format!("{error:#}").replace(&folder.path().display().to_string(), "DIR");
         assert_eq!(told, "--data: DIR/imagenette/train: wanted a folder, found none");
         let drawn = drawn(&small(), 4, &Device::Cpu).unwrap_err();
         assert!(format!("{drawn:#}").contains("class"), "ten drawn classes are not two");
         let drawn = super::drawn(&Manifest::new().unwrap(), 4, &Device::Cpu).unwrap();
         assert_eq!((drawn.kind, drawn.shape), (Kind::Generated, [3, 4, 4]));
-        assert_eq!((drawn.train.n_objects(), drawn.test.n_objects()), (5000, 1000));
+        assert_eq!((drawn.train.n_examples(), drawn.test.n_examples()), (5000, 1000));
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::standin;
 
-/// One data set of pictures in IDX files; the text lies in `datasets/<id>.toml`.
+/// One data set of images in IDX files; the text lies in `datasets/<id>.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -67,7 +67,7 @@ pub struct File {
 }
 
 impl Files {
-    /// The four, in the order train pictures, train classes, test pictures, test classes.
+    /// The four, in the order train images, train classes, test images, test classes.
     pub fn all(&self) -> [&File; 4] {
         [&self.train_images, &self.train_labels, &self.test_images, &self.test_labels]
     }

@@ -1,12 +1,12 @@
-//! Data sets of pictures and of texts: found on disk, downloaded, or made up where there is no network.
+//! Data sets of images and of texts: found on disk, downloaded, or made up where there is no network.
 
 pub mod bert;
+mod decode;
 mod download;
 mod folders;
 mod idx;
 mod imagenette;
 mod manifest;
-mod picture;
 mod standin;
 pub mod tweets;
 pub mod weights;
@@ -20,21 +20,21 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 use serde::{Deserialize, Serialize};
 
-pub use folders::{Levels, has_classes, picture_of_file, pictures_by_class, pictures_of_folder};
+pub use decode::GrayscaleImages;
+pub use folders::{Intensities, has_classes, image_of_file, images_by_class, images_of_folder};
 pub use imagenette::ID as IMAGENETTE;
 pub use manifest::{File, Files, Hub, IDS, Manifest};
-pub use picture::GreyPictures;
 
 /// Every data set that `distill fetch` brings.
 pub const FETCHED: [&str; 3] = ["fashion-mnist", IMAGENETTE, "mnist"];
 
 /// Names an explicit folder of data where the command line does not.
 const DATA_VARIABLE: &str = "DISTILL_DATA";
-/// Height and width of a picture of an IDX file.
+/// Height and width of an image of an IDX file.
 const SIDE: usize = 28;
-/// Seed of the drawn pictures.
+/// Seed of the drawn images.
 const STAND_IN_SEED: u64 = 0;
-/// How many pictures are drawn: those of the data set they stand for.
+/// How many images are drawn: those of the data set they stand for.
 const N_DRAWN: [usize; 2] = [60_000, 10_000];
 
 /// Whether numbers come from the data set itself.
@@ -58,19 +58,19 @@ pub struct Places {
 
 /// A data set in memory, levels as bytes: networks divide them by 255 and nothing else, as in all the papers.
 #[derive(Clone, Debug)]
-pub struct Pictures {
-    /// Objects to train on, x (m, channels · height · width): (60 000, 784) of the grey sets.
+pub struct Images {
+    /// Objects to train on, x (m, channels · height · width): (60 000, 784) of the grayscale sets.
     pub train: Dataset,
     /// Objects to test on, likewise.
     pub test: Dataset,
-    /// Channels, height and width of a picture, the order of the numbers of an object.
+    /// Channels, height and width of an image, the order of the numbers of an example.
     pub shape: [usize; 3],
     /// Real or drawn.
     pub kind: Kind,
-    /// Whether it holds every published object; a copy may have fewer to train on, and drawn sets are their own.
+    /// Whether it holds every published example; a copy may have fewer to train on, and drawn sets are their own.
     pub is_complete: bool,
-    /// Grey pictures among coloured ones, which have three equal channels.
-    pub n_grey: usize,
+    /// Grey images among colored ones, which have three equal channels.
+    pub n_grayscale: usize,
     /// SHA-256 of each file, or of each class where a class is many files.
     pub sha256: BTreeMap<String, String>,
 }
@@ -87,7 +87,7 @@ impl Places {
     }
 }
 
-impl Pictures {
+impl Images {
     /// These, where they are the data set itself; drawn ones are an error that tells the `notice` of their loading.
     pub(crate) fn unless_drawn(self, notice: &str) -> Result<Self> {
         match self.kind {
@@ -98,7 +98,7 @@ impl Pictures {
 
     /// Loads a data set of IDX files: from an explicit folder, else the cache, else the network, else drawn.
     ///
-    /// `notice` receives one line where pictures are drawn instead.
+    /// `notice` receives one line where images are drawn instead.
     pub fn load(
         id: &str,
         places: &Places,
@@ -129,8 +129,8 @@ impl Pictures {
             idx::read_gzipped(&bytes, dims).with_context(|| path.display().to_string())
         };
         let files = &manifest.files;
-        let mut half = |pictures: &File, classes: &File| {
-            let x = take(pictures, &[pictures.count, SIDE, SIDE])?;
+        let mut half = |images: &File, classes: &File| {
+            let x = take(images, &[images.count, SIDE, SIDE])?;
             let y = take(classes, &[classes.count])?;
             dataset(x, labels_of(&y), [1, SIDE, SIDE], manifest.n_classes, device)
                 .with_context(|| folder.join(&classes.name).display().to_string())
@@ -144,23 +144,23 @@ impl Pictures {
             shape,
             kind: Kind::Real,
             is_complete: true,
-            n_grey: 0,
+            n_grayscale: 0,
             sha256: sums,
         })
     }
 
-    /// Draws as many pictures as the data set has.
+    /// Draws as many images as the data set has.
     fn drawn(manifest: &Manifest, device: &Device) -> Result<Self> {
         let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
         let mut sums = BTreeMap::new();
         let mut half = |name: &str, n: usize| {
-            let (x, y) = standin::pictures(manifest.stand_in, n, &mut rng.split(name));
+            let (x, y) = standin::images(manifest.stand_in, n, &mut rng.split(name));
             sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
             dataset(x, labels_of(&y), [1, SIDE, SIDE], manifest.n_classes, device)
         };
         let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
         let (shape, kind) = ([1, SIDE, SIDE], Kind::Generated);
-        Ok(Self { train, test, shape, kind, is_complete: false, n_grey: 0, sha256: sums })
+        Ok(Self { train, test, shape, kind, is_complete: false, n_grayscale: 0, sha256: sums })
     }
 }
 
@@ -187,7 +187,7 @@ pub fn fetch(id: &str, cache: &Path) -> Result<PathBuf> {
     fetch_for(id, 0, cache)
 }
 
-/// [`fetch`] of pictures that are not smaller than `side` where a data set has several sizes.
+/// [`fetch`] of images that are not smaller than `side` where a data set has several sizes.
 pub fn fetch_for(id: &str, side: usize, cache: &Path) -> Result<PathBuf> {
     let folder = cache.join(id);
     if id == tweets::ID {
@@ -255,7 +255,7 @@ fn check(bytes: &[u8], file: &File) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// A manifest and its folder with three training pictures and two test ones.
+    /// A manifest and its folder with three training images and two test ones.
     fn small(folder: &Path) -> Manifest {
         let mut manifest = Manifest::of("mnist").unwrap();
         let files = &mut manifest.files;
@@ -275,15 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn files_become_grey_levels_and_classes() {
+    fn files_become_grayscale_levels_and_classes() {
         let folder = tempfile::tempdir().unwrap();
         let manifest = small(folder.path());
-        let pictures = Pictures::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap();
-        assert_eq!(pictures.train.x().dims(), [3, 784]);
-        assert_eq!(pictures.test.x().to_vec2::<u8>().unwrap()[0][..4], [0, 1, 2, 3]);
-        let Targets::Classes { labels, .. } = pictures.train.y() else { unreachable!() };
+        let images = Images::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(images.train.x().dims(), [3, 784]);
+        assert_eq!(images.test.x().to_vec2::<u8>().unwrap()[0][..4], [0, 1, 2, 3]);
+        let Targets::Classes { labels, .. } = images.train.y() else { unreachable!() };
         assert_eq!(labels.to_vec1::<u32>().unwrap(), [0, 1, 2]);
-        assert_eq!((pictures.shape, pictures.sha256.len()), ([1, 28, 28], 4));
+        assert_eq!((images.shape, images.sha256.len()), ([1, 28, 28], 4));
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
         let path = folder.path().join(&manifest.files.test_images.name);
         let whole = std::fs::read(&path).unwrap();
         let message = || {
-            let error = Pictures::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap_err();
+            let error = Images::from_folder(&manifest, folder.path(), &Device::Cpu).unwrap_err();
             format!("{error:#}").replace(&path.display().to_string(), "FILE")
         };
         std::fs::write(&path, &whole[1..]).unwrap();
@@ -318,17 +318,17 @@ mod tests {
             explicit: Some(("--data".into(), PathBuf::from("no such folder"))),
             cache: PathBuf::from("unused"),
         };
-        let error = Pictures::load("mnist", &places, &Device::Cpu, &mut |_| {}).unwrap_err();
+        let error = Images::load("mnist", &places, &Device::Cpu, &mut |_| {}).unwrap_err();
         assert_eq!(format!("{error:#}"), "--data: wanted a folder at no such folder, found none");
     }
 
     #[test]
-    fn drawn_pictures_are_refused_with_the_reason() {
+    fn drawn_images_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let real = Pictures::from_folder(&small(folder.path()), folder.path(), &Device::Cpu);
-        let mut pictures = real.unwrap().unless_drawn("").unwrap();
-        pictures.kind = Kind::Generated;
-        let error = pictures.unless_drawn("out of reach").unwrap_err().to_string();
+        let real = Images::from_folder(&small(folder.path()), folder.path(), &Device::Cpu);
+        let mut images = real.unwrap().unless_drawn("").unwrap();
+        images.kind = Kind::Generated;
+        let error = images.unless_drawn("out of reach").unwrap_err().to_string();
         assert_eq!(error, "wanted the pictures themselves, found drawn ones: out of reach");
     }
 }

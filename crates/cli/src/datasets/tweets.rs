@@ -136,12 +136,12 @@ impl Texts {
             let path = folder.join(&file.name);
             let bytes = verify(&path, file)?;
             sums.insert(file.name.clone(), file.sha256.clone());
-            let labelled = csv::read(&bytes).with_context(|| path.display().to_string())?;
-            if labelled.texts.len() != file.count {
-                let (wanted, found) = (file.count, labelled.texts.len());
+            let labeled = csv::read(&bytes).with_context(|| path.display().to_string())?;
+            if labeled.texts.len() != file.count {
+                let (wanted, found) = (file.count, labeled.texts.len());
                 bail!("{}: wanted {wanted} texts, found {found}", path.display());
             }
-            Ok(labelled)
+            Ok(labeled)
         };
         let (train, test) = (take(&manifest.files.train)?, take(&manifest.files.test)?);
         let extra = &manifest.files.extra;
@@ -354,8 +354,8 @@ mod tests {
         let w = student.init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();
         let mut adam = Adam::new(AdamConfig::pytorch(0.02), &w).unwrap();
         let mut update = |batch: &Dataset| -> Result<f64> {
-            let scores = student.forward(&w, batch.x())?;
-            let loss = distillation(&scores, batch, &Distillation::labels_only())?;
+            let logits = student.forward(&w, batch.x())?;
+            let loss = distillation(&logits, batch, &Distillation::labels_only())?;
             adam.step(&loss.backward()?)?;
             Ok(0.0)
         };
@@ -366,7 +366,7 @@ mod tests {
         let Targets::Classes { labels, .. } = test.y() else { unreachable!() };
         let right = answers.eq(labels).unwrap().to_dtype(DType::U32).unwrap().sum_all().unwrap();
         let right = right.to_scalar::<u32>().unwrap();
-        // The same gives 0.65 on the real ones; the deviation of an accuracy on 1000 is 0.015.
+        // The same gives 0.65 on the real ones; the standard deviation of an accuracy on 1000 is 0.015.
         assert!((620..780).contains(&right), "{right}");
     }
 }

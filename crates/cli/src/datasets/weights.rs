@@ -102,8 +102,8 @@ impl Weights {
         for (name, _, n_in, n_out) in &LAYERS[..N_BLOCKS] {
             let mut w = vec![0.0; n_out * n_in * 9];
             rng.split(name).fill_normal(&mut w);
-            let deviation = (2.0 / (9.0 * *n_in as f32)).sqrt();
-            w.iter_mut().for_each(|w| *w *= deviation);
+            let std = (2.0 / (9.0 * *n_in as f32)).sqrt();
+            w.iter_mut().for_each(|w| *w *= std);
             w.iter().for_each(|w| bytes.extend(w.to_le_bytes()));
             let w = Tensor::from_vec(w, (*n_out, *n_in, 3, 3), device)?;
             tensors.insert(format!("{name}.weight"), w);
@@ -170,14 +170,14 @@ fn caffe(path: &Path, wanted: &str, device: &Device) -> Result<Weights> {
     load().with_context(|| path.display().to_string())
 }
 
-/// Channels come as red, green, blue from 0 to 1, less their means over ImageNet and divided by their deviations.
+/// Channels come as red, green, blue from 0 to 1, less their means over ImageNet and divided by their standard deviations.
 fn torchvision(path: &Path, device: &Device) -> Result<Weights> {
     let bytes = read(path)?;
     let load = || -> Result<Weights> {
         let tensors =
             layers(&parse(&bytes)?, &LAYERS, |layer| format!("features.{}", layer.1), device)?;
-        let (mean, deviation) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-        let factor = deviation.map(f64::recip);
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        let factor = std.map(f64::recip);
         let shift = std::array::from_fn(|channel| mean[channel] * factor[channel]);
         let sha256 = BTreeMap::from([(format!("{HUB}/{HUB_FILE}"), sha256(&bytes))]);
         Ok(Weights { tensors, source: Source::Torchvision, factor, shift, sha256 })
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!((weights.kind(), weights.tensors.len()), (Kind::Generated, 16));
         let w = &weights.tensors["conv2_2.weight"];
         let variance = w.sqr().unwrap().mean_all().unwrap().to_scalar::<f32>().unwrap();
-        // 147 456 draws: the relative deviation of their variance is 0.004.
+        // 147 456 draws: the relative standard deviation of their variance is 0.004.
         assert!((variance * 9.0 * 128.0 / 2.0 - 1.0).abs() < 0.02, "{variance}");
         assert_eq!(weights.sha256, Weights::drawn(&CPU).unwrap().sha256);
     }

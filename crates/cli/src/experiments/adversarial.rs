@@ -4,14 +4,14 @@ mod tables;
 
 use anyhow::Result;
 use core_tensors::{Dataset, Fit, Params, Rng, Schedule};
-use losses::{Distillation, Game};
+use losses::{Distillation, GanLoss};
 use models::{Architecture, Cnn, Mlp};
 use serde::Serialize;
 
 use super::base::perceptron;
 use crate::experiment::{Outcome, Task};
 use crate::schemes::{
-    AdversarialCourse, Course, Examination, Record, at_most, scores, shown, train,
+    AdversarialCourse, Course, Examination, Record, at_most, logits, shown, train,
     train_adversarially, train_segments,
 };
 use crate::session::Scale;
@@ -20,7 +20,7 @@ pub(super) use tables::ADVERSARIAL;
 
 /// Widths of the student.
 const STUDENT: [usize; 3] = [784, 64, 10];
-/// The teacher's last hidden layer and its scores, the student's hidden layer and its scores, among their outputs.
+/// The teacher's last hidden layer and its logits, the student's hidden layer and its logits, among their outputs.
 const OF_TEACHER: [usize; 2] = [3, 4];
 const OF_STUDENT: [usize; 2] = [0, 1];
 const BATCH: usize = 100;
@@ -28,17 +28,17 @@ const LEARNING_RATE: f64 = 1e-3;
 const CRITIC_UNITS: usize = 64;
 /// Weight of the adversarial term beside the labels' 1, where it is small.
 const SMALL_WEIGHT: f64 = 0.05;
-/// Training objects on which the accuracy is taken.
+/// Training examples on which the accuracy is taken.
 const N_EXAMINED: usize = 5000;
 
 /// What is cut at smoke scale.
 #[derive(Clone, Copy, Serialize)]
 struct Settings {
     teacher_epochs: usize,
-    /// Passes over many and over few objects.
+    /// Passes over many and over few examples.
     epochs: [usize; 2],
-    /// Many and few objects.
-    n_objects: [usize; 2],
+    /// Many and few examples.
+    n_examples: [usize; 2],
     most_test: Option<usize>,
 }
 
@@ -47,13 +47,13 @@ fn settings(scale: Scale) -> Settings {
         Scale::Smoke => Settings {
             teacher_epochs: 1,
             epochs: [1, 2],
-            n_objects: [1000, 300],
+            n_examples: [1000, 300],
             most_test: Some(500),
         },
         Scale::Quick | Scale::Paper => Settings {
             teacher_epochs: 5,
             epochs: [10, 60],
-            n_objects: [60_000, 1000],
+            n_examples: [60_000, 1000],
             most_test: None,
         },
     }
@@ -62,7 +62,7 @@ fn settings(scale: Scale) -> Settings {
 /// An arm of the game.
 struct Arm {
     name: &'static str,
-    game: Game,
+    gan_loss: GanLoss,
     /// Of the adversarial term; labels have 1.
     weight: Schedule,
     /// Step size of the discriminator.
@@ -73,9 +73,9 @@ struct Arm {
 }
 
 fn arms() -> [Arm; 10] {
-    let arm = |name, game, weight| Arm {
+    let arm = |name, gan_loss, weight| Arm {
         name,
-        game,
+        gan_loss,
         weight: Schedule::Constant(weight),
         rate: Schedule::Constant(LEARNING_RATE),
         is_deep: false,
@@ -83,20 +83,20 @@ fn arms() -> [Arm; 10] {
     };
     let (weight, rate) = (Schedule::Ramp(1.0), Schedule::Cosine(LEARNING_RATE));
     [
-        arm("watched", Game::NonSaturating, 0.0),
-        arm("literal", Game::Literal, 1.0),
-        arm("saturating", Game::Saturating, 1.0),
-        arm("non-saturating", Game::NonSaturating, 1.0),
-        Arm { weight, rate, ..arm("scheduled", Game::NonSaturating, 1.0) },
-        arm("non-saturating-small", Game::NonSaturating, SMALL_WEIGHT),
-        arm("hinge", Game::Hinge, SMALL_WEIGHT),
-        arm("wasserstein", Game::Wasserstein, SMALL_WEIGHT),
-        Arm { is_conditional: true, ..arm("conditional", Game::NonSaturating, SMALL_WEIGHT) },
-        Arm { is_deep: true, ..arm("hidden", Game::NonSaturating, SMALL_WEIGHT) },
+        arm("watched", GanLoss::NonSaturating, 0.0),
+        arm("literal", GanLoss::AsPrinted, 1.0),
+        arm("saturating", GanLoss::Saturating, 1.0),
+        arm("non-saturating", GanLoss::NonSaturating, 1.0),
+        Arm { weight, rate, ..arm("scheduled", GanLoss::NonSaturating, 1.0) },
+        arm("non-saturating-small", GanLoss::NonSaturating, SMALL_WEIGHT),
+        arm("hinge", GanLoss::Hinge, SMALL_WEIGHT),
+        arm("wasserstein", GanLoss::Wasserstein, SMALL_WEIGHT),
+        Arm { is_conditional: true, ..arm("conditional", GanLoss::NonSaturating, SMALL_WEIGHT) },
+        Arm { is_deep: true, ..arm("hidden", GanLoss::NonSaturating, SMALL_WEIGHT) },
     ]
 }
 
-/// What all arms of one number of objects share.
+/// What all arms of one number of examples share.
 struct Study<'a> {
     task: &'a Task<'a>,
     teacher: (&'a Cnn, &'a Params),
@@ -112,7 +112,7 @@ impl Study<'_> {
         let fit = Fit { epochs: self.epochs, batch_size: BATCH };
         let on_train = Examination::new(&at_most(&self.data, N_EXAMINED)?)?;
         let (network, w) = self.teacher;
-        // A hidden layer stands before the scores; what a discriminator is shown without it are soft labels.
+        // A hidden layer stands before the logits; what a discriminator is shown without it are soft labels.
         let [deep, shallow] =
             [0, 1].map(|first| shown(&self.data, network, w, &OF_TEACHER[first..]));
         let (deep, shallow) = (deep?, shallow?);
@@ -121,14 +121,14 @@ impl Study<'_> {
             let course = AdversarialCourse {
                 student: self.student,
                 fit,
-                game: arm.game,
+                gan_loss: arm.gan_loss,
                 weights: (1.0, arm.weight),
                 learning_rates: (Schedule::Constant(LEARNING_RATE), arm.rate),
                 critic_steps: 1,
                 critic_units: CRITIC_UNITS,
                 layers: &OF_STUDENT[first..],
                 is_conditional: arm.is_conditional,
-                is_spectral: arm.game == Game::Wasserstein,
+                is_spectral: arm.gan_loss == GanLoss::Wasserstein,
             };
             let look = |w: &Params, epoch, record: &mut Record| {
                 let p = on_train.predictions(self.student, w)?;
@@ -154,14 +154,14 @@ fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
     let n_passes: usize = settings.epochs.iter().sum();
     task.expect_epochs(settings.teacher_epochs + (arms().len() + 1) * n_passes);
-    let digits = task.session.pictures("mnist")?;
+    let digits = task.session.images("mnist")?;
     let rng = Rng::new(task.part.seed()).split("adversarial");
-    let order = rng.split("objects").permutation(digits.train.n_objects());
+    let order = rng.split("objects").permutation(digits.train.n_examples());
     let test = at_most(&digits.test, settings.most_test.unwrap_or(usize::MAX))?;
     let mut outcome = Outcome::default();
 
     let part = |n: usize| digits.train.rows(&order[..n.min(order.len())]);
-    let [many, few] = settings.n_objects;
+    let [many, few] = settings.n_examples;
     let teacher = Cnn::small();
     let w = teacher.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     let fit = Fit { epochs: settings.teacher_epochs, batch_size: BATCH };
@@ -170,7 +170,7 @@ fn run(task: &Task) -> Result<Outcome> {
     train(task, &course, &w, &part(many)?, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
     let w = w.frozen();
     let exam = Examination::new(&test)?;
-    let answers = losses::Predictions::new(&scores(&teacher, &w, test.x())?)?;
+    let answers = losses::Predictions::new(&logits(&teacher, &w, test.x())?)?;
     outcome.add("adversarial/the-teacher", exam.once(&answers)?);
     let exam = exam.with_teacher(answers);
 

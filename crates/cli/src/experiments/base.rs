@@ -1,4 +1,4 @@
-//! Paper 003, base distillation: a perceptron teaches a smaller one on all of FashionMNIST, or on 1000 objects of it.
+//! Paper 003, base distillation: a perceptron teaches a smaller one on all of FashionMNIST, or on 1000 examples of it.
 
 mod tables;
 
@@ -10,7 +10,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiment::{Outcome, Part, Task};
-use crate::schemes::{Course, Examination, at_most, taught_by, train, train_segments};
+use crate::schemes::{Course, Examination, at_most, train, train_segments, with_teacher};
 use crate::session::{Scale, Session};
 
 pub(super) use tables::{SMALL, TRAIN};
@@ -29,9 +29,9 @@ pub(super) const LEARNING_RATE: f64 = 1e-3;
 /// Which of the two tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Objects {
-    /// FashionMNIST-Train: 60 000 objects for teacher and student.
+    /// FashionMNIST-Train: 60 000 examples for teacher and student.
     Train,
-    /// FashionMNIST-Small: the student has 1000 objects, its teacher the other 59 000.
+    /// FashionMNIST-Small: the student has 1000 examples, its teacher the other 59 000.
     Small,
 }
 
@@ -41,8 +41,8 @@ struct Settings {
     teacher_epochs: usize,
     student_epochs: usize,
     segments: usize,
-    /// At most so many objects of the teacher, of the student and of the test set.
-    most_objects: Option<[usize; 3]>,
+    /// At most so many examples of the teacher, of the student and of the test set.
+    most_examples: Option<[usize; 3]>,
 }
 
 impl Objects {
@@ -52,14 +52,20 @@ impl Objects {
                 teacher_epochs: 2,
                 student_epochs: 3,
                 segments: 2,
-                most_objects: Some([6000, 3000, 2000]),
+                most_examples: Some([6000, 3000, 2000]),
             },
-            (Scale::Quick | Scale::Paper, Self::Train) => {
-                Settings { teacher_epochs: 10, student_epochs: 20, segments: 3, most_objects: None }
-            }
-            (Scale::Quick | Scale::Paper, Self::Small) => {
-                Settings { teacher_epochs: 10, student_epochs: 20, segments: 5, most_objects: None }
-            }
+            (Scale::Quick | Scale::Paper, Self::Train) => Settings {
+                teacher_epochs: 10,
+                student_epochs: 20,
+                segments: 3,
+                most_examples: None,
+            },
+            (Scale::Quick | Scale::Paper, Self::Small) => Settings {
+                teacher_epochs: 10,
+                student_epochs: 20,
+                segments: 5,
+                most_examples: None,
+            },
         }
     }
 
@@ -67,7 +73,7 @@ impl Objects {
     fn data(self, session: &Session) -> Result<(&Dataset, &Dataset)> {
         match self {
             Self::Train => {
-                let train = &session.pictures("fashion-mnist")?.train;
+                let train = &session.images("fashion-mnist")?.train;
                 Ok((train, train))
             }
             Self::Small => session.big_and_small().map(|(big, small)| (big, small)),
@@ -107,7 +113,7 @@ pub(super) fn perceptron(widths: &[usize]) -> Mlp {
     Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
 }
 
-/// The teacher of these objects, trained on labels: the same for every experiment with the generator of [`start`].
+/// The teacher of these examples, trained on labels: the same for every experiment with the generator of [`start`].
 pub(super) fn teacher_of(
     task: &Task,
     data: &Dataset,
@@ -126,16 +132,16 @@ pub(super) fn teacher_of(
     Ok((network, w))
 }
 
-fn run(task: &Task, objects: Objects) -> Result<Outcome> {
-    let settings = objects.settings(task.session.scale);
-    let (big, small) = objects.data(task.session)?;
-    let [most_big, most_small, most_test] = settings.most_objects.unwrap_or([usize::MAX; 3]);
+fn run(task: &Task, examples: Objects) -> Result<Outcome> {
+    let settings = examples.settings(task.session.scale);
+    let (big, small) = examples.data(task.session)?;
+    let [most_big, most_small, most_test] = settings.most_examples.unwrap_or([usize::MAX; 3]);
     let (big, small) = (at_most(big, most_big)?, at_most(small, most_small)?);
-    let test = at_most(&task.session.pictures("fashion-mnist")?.test, most_test)?;
+    let test = at_most(&task.session.images("fashion-mnist")?.test, most_test)?;
     let n_segments = if task.part == Part::Source { settings.segments } else { 1 };
     task.expect_epochs(settings.teacher_epochs + 2 * n_segments * settings.student_epochs);
 
-    let [without, with, the_teacher] = objects.rows(task.part);
+    let [without, with, the_teacher] = examples.rows(task.part);
     // Both tables share the starts of teacher and student, as C24 compares them.
     let rng = start(task);
     let mut outcome = Outcome::default();
@@ -145,7 +151,7 @@ fn run(task: &Task, objects: Objects) -> Result<Outcome> {
     let answers = exam.predictions(&teacher, &w)?;
     outcome.add(the_teacher, exam.once(&answers)?);
 
-    let taught = taught_by(&small, &teacher, &w)?;
+    let taught = with_teacher(&small, &teacher, &w)?;
     let exam = exam.with_teacher(answers);
     let student = perceptron(&STUDENT);
     for (row, loss) in [(without, Distillation::labels_only()), (with, Distillation::sum_of_both())]

@@ -115,7 +115,7 @@ struct Protocol<'a> {
     /// Its students.
     students: &'a [Student],
     /// α
-    divergence_weight: f64,
+    kl_weight: f64,
     epochs: usize,
     train: &'a Dataset,
     test: &'a Dataset,
@@ -165,8 +165,8 @@ const BASIC_ARMS: &[Arm] = &[
 #[derive(Clone, Copy, Serialize)]
 struct Settings {
     epochs: usize,
-    /// At most so many objects to train and to test on.
-    most_objects: Option<[usize; 2]>,
+    /// At most so many examples to train and to test on.
+    most_examples: Option<[usize; 2]>,
 }
 
 impl Arm {
@@ -194,7 +194,7 @@ fn network(widths: &[usize]) -> Mlp {
     Mlp { widths: widths.to_vec(), activation, bias: true }
 }
 
-/// Weights whose prior is centred on themselves, with variance 1.
+/// Weights whose prior is centered on themselves, with variance 1.
 fn own_prior(weights: Params) -> Result<BayesStart> {
     let mean = weights.clone();
     let log_variance = constant(&weights, 0.0)?;
@@ -210,7 +210,7 @@ fn constant(like: &Params, value: f64) -> Result<Params> {
 impl Protocol<'_> {
     fn course<'a>(&self, network: &'a Mlp) -> BayesCourse<'a> {
         let fit = Fit { epochs: self.epochs, batch_size: BATCH };
-        BayesCourse { network, fit, divergence_weight: self.divergence_weight, every: EVERY }
+        BayesCourse { network, fit, kl_weight: self.kl_weight, every: EVERY }
     }
 
     /// The teacher and every arm of every student of one seed.
@@ -220,7 +220,7 @@ impl Protocol<'_> {
         let teacher = network(self.teacher);
         let course = self.course(&teacher);
         let n_runs = 1 + self.students.iter().map(|student| student.arms.len()).sum::<usize>();
-        task.expect_epochs(n_runs * course.n_points(self.train.n_objects()));
+        task.expect_epochs(n_runs * course.n_points(self.train.n_examples()));
 
         let mut outcome = Outcome::default();
         let start = own_prior(teacher.init(&mut rng.split("teacher"), device)?)?;
@@ -333,14 +333,8 @@ const fn below(metric: &'static str, row: &'static str, than: &'static str) -> C
     Check::Better { metric, row, than, side: Side::Below }
 }
 
-const fn matches(
-    metric: &'static str,
-    row: &'static str,
-    mean: f64,
-    deviation: f64,
-    n: usize,
-) -> Check {
-    Check::Matches { metric, row, mean, deviation, n }
+const fn matches(metric: &'static str, row: &'static str, mean: f64, std: f64, n: usize) -> Check {
+    Check::Matches { metric, row, mean, std, n }
 }
 
 /// At most half of the gap of iteration 1000 is left: a share from 0 to 0.5.

@@ -137,8 +137,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bayes_posterior::{
-    Curvature, Damping, Diagonal, Edit, Estimator, Gaussian, Inference, Posterior, Prior, Rules,
-    VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
+    Curvature, Damping, Diagonal, Edit, EditOptions, Estimator, Gaussian, Inference, Posterior,
+    Prior, VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
 };
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Rng};
@@ -155,7 +155,7 @@ pub(super) use synthetic::SYNTHETIC;
 /// Step size of Adam.
 const LEARNING_RATE: f64 = 1e-3;
 /// ρ of every parameter at every start, whatever the prior.
-const LOG_DEVIATION: f64 = -5.0;
+const LOG_STD: f64 = -5.0;
 /// Precision of the standard prior N(0, I), and of the prior behind a Laplace posterior.
 const PRIOR_PRECISION: f64 = 1.0;
 
@@ -232,9 +232,9 @@ impl Protocol<'_> {
             network,
             likelihood: self.likelihood,
             prior,
-            n_objects: self.train.n_objects(),
-            divergence_weight: 1.0,
-            estimator: Estimator::Reparametrisation,
+            n_examples: self.train.n_examples(),
+            kl_weight: 1.0,
+            estimator: Estimator::Reparametrization,
         };
         VariationalCourse { inference, fit, learning_rate: LEARNING_RATE, every: self.every }
     }
@@ -246,7 +246,7 @@ impl Protocol<'_> {
         let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
         let teacher = network(self.teacher);
         let course = self.course(&teacher, self.fits[0], standard);
-        let n = self.train.n_objects();
+        let n = self.train.n_examples();
         let n_arms = |s: &Student| FACTORS.len() + 2 * s.structures.len().min(self.n_structures);
         let points = self.course(&teacher, self.fits[1], standard).n_points(n);
         let n_runs: usize = self.students.iter().map(n_arms).sum();
@@ -254,7 +254,7 @@ impl Protocol<'_> {
 
         let mut outcome = Outcome::default();
         let mean = teacher.init(&mut rng.split("teacher"), device)?.to_vec()?;
-        let start = VariationalStart { mean: &mean, log_deviation: LOG_DEVIATION };
+        let start = VariationalStart { mean: &mean, log_std: LOG_STD };
         let end = course.train(task, start, self.train, self.test, &rng.split("teacher run"))?;
         outcome.add(self.teacher_row, with_area(end.curves, &end.at_start, None, self.every));
         let posterior = Posterior::new(teacher, to_gaussian(&end.posterior)?)?;
@@ -289,7 +289,7 @@ impl Protocol<'_> {
         let mut plain: Option<BTreeMap<String, Curve>> = None;
         let mut arm = |name: &str, mean: &[f64], prior: VariationalPrior| -> Result<()> {
             let course = self.course(&network, self.fits[1], prior);
-            let start = VariationalStart { mean, log_deviation: LOG_DEVIATION };
+            let start = VariationalStart { mean, log_std: LOG_STD };
             let end =
                 course.train(task, start, self.train, self.test, &rng.split("student run"))?;
             let curves = with_area(end.curves, &end.at_start, plain.as_ref(), self.every);
@@ -311,7 +311,7 @@ impl Protocol<'_> {
             arm(name, mean, prior)?;
         }
         for &(name, curvature) in student.structures.iter().take(self.n_structures) {
-            let mut part = rng.split("curvature").permutation(self.train.n_objects());
+            let mut part = rng.split("curvature").permutation(self.train.n_examples());
             part.truncate(self.most_curvature);
             let data = self.train.rows(&part)?;
             let mean = teacher.gaussian.mean();
@@ -320,7 +320,7 @@ impl Protocol<'_> {
             let big =
                 laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
             let (small, _) =
-                big.posterior.transform(&plan, &Rules::strict(), Damping::numerical())?;
+                big.posterior.transform(&plan, &EditOptions::strict(), Damping::numerical())?;
             with_posterior!(&small, posterior => {
                 let carried = &posterior.gaussian;
                 let prior = Prior::new(carried)?;
@@ -334,7 +334,7 @@ impl Protocol<'_> {
 
 /// A teacher's posterior in the shape of the student.
 fn carry(teacher: Posterior<Diagonal>, plan: &[Edit]) -> Result<Gaussian<Diagonal>> {
-    Ok(transform(teacher, plan, &Rules::strict())?.posterior.gaussian)
+    Ok(transform(teacher, plan, &EditOptions::strict())?.posterior.gaussian)
 }
 
 /// Curves of one run with `area`, the integral of the likelihood over the iterations, `area_gain` over the plain

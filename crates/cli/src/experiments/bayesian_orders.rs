@@ -31,7 +31,8 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use bayes_posterior::{
-    Covariance, Damping, Order, PathStep, Posterior, Ranked, Structure, Subject, follow_path, rank,
+    Covariance, Damping, PathStep, Posterior, PruningCriterion, Structure, Subject, UnitScore,
+    follow_path, rank,
 };
 use candle_core::Device;
 use core_tensors::kernels::Activation;
@@ -53,7 +54,7 @@ const LOSS: f64 = 0.01;
 /// What is run at a scale.
 #[derive(Clone, Serialize)]
 struct Settings {
-    /// Widths of the teacher of pictures.
+    /// Widths of the teacher of images.
     fashion_teacher: &'static [usize],
     fashion_epochs: usize,
     fashion_batch: usize,
@@ -61,10 +62,10 @@ struct Settings {
     fashion_sizes: &'static [usize],
     /// a of the prior N(0, I/a).
     fashion_prior_precision: f64,
-    /// Training objects behind curvature and orders.
-    fashion_curvature_objects: usize,
-    /// At most so many objects to train and to test on.
-    fashion_most_objects: Option<[usize; 2]>,
+    /// Training examples behind curvature and orders.
+    fashion_curvature_examples: usize,
+    /// At most so many examples to train and to test on.
+    fashion_most_examples: Option<[usize; 2]>,
     /// Widths of the teacher of the regression.
     synthetic_teacher: &'static [usize],
     synthetic_epochs: usize,
@@ -82,8 +83,8 @@ fn settings(scale: Scale) -> Settings {
         fashion_batch: 256,
         fashion_sizes: &[600, 400, 300, 200, 100, 50, 25],
         fashion_prior_precision: 100.0,
-        fashion_curvature_objects: 10_000,
-        fashion_most_objects: None,
+        fashion_curvature_examples: 10_000,
+        fashion_most_examples: None,
         synthetic_teacher: &[10, 100, 50, 1],
         synthetic_epochs: 100,
         synthetic_batch: 32,
@@ -96,8 +97,8 @@ fn settings(scale: Scale) -> Settings {
             fashion_teacher: &[784, 40, 20, 10],
             fashion_epochs: 1,
             fashion_sizes: &[20, 10],
-            fashion_curvature_objects: 200,
-            fashion_most_objects: Some([1600, 500]),
+            fashion_curvature_examples: 200,
+            fashion_most_examples: Some([1600, 500]),
             synthetic_teacher: &[10, 20, 10, 1],
             synthetic_epochs: 3,
             synthetic_sizes: &[10, 5],
@@ -201,9 +202,9 @@ pub(super) static ORDERS: Experiment = Experiment {
     claims: &[],
     point: Point::Units,
     figures: &[
-        points("FashionMNIST, test accuracy by units kept", "accuracy", PICTURES),
-        points("FashionMNIST, test cross-entropy by units kept", "cross_entropy", PICTURES),
-        points("FashionMNIST, ECE by units kept", "calibration_error", PICTURES),
+        points("FashionMNIST, test accuracy by units kept", "accuracy", IMAGES),
+        points("FashionMNIST, test cross-entropy by units kept", "cross_entropy", IMAGES),
+        points("FashionMNIST, ECE by units kept", "calibration_error", IMAGES),
         curves("Test accuracy, diagonal posterior: kept weights stay", "accuracy", DIAGONAL),
         curves("Test accuracy, Kronecker posterior: kept weights move", "accuracy", KRONECKER),
         curves(
@@ -253,7 +254,7 @@ const KRONECKER: &[&str] = names!(["orders/kronecker"]
     ["random" "optimal-brain-damage" "density" "signal-to-noise" "belsley" "belsley-covariance" "magnitude" "activation" "greedy"]);
 const NUMERICAL: &[&str] = names!(["orders/kronecker-numerical"]
     ["random" "optimal-brain-damage" "density" "signal-to-noise" "belsley" "belsley-covariance" "magnitude" "activation" "greedy"]);
-const PICTURES: &[&str] = names!(["orders/diagonal" "orders/kronecker" "orders/kronecker-numerical"]
+const IMAGES: &[&str] = names!(["orders/diagonal" "orders/kronecker" "orders/kronecker-numerical"]
     ["random" "optimal-brain-damage" "density" "signal-to-noise" "belsley" "belsley-covariance" "magnitude" "activation" "greedy"]);
 const REGRESSION: &[&str] = names!(["orders-synthetic/diagonal" "orders-synthetic/kronecker"
     "orders-synthetic/kronecker-numerical" "orders-synthetic/low-rank" "orders-synthetic/full"]
@@ -299,8 +300,8 @@ fn trained(
     let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let scores = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        likelihood.negative_log(&scores, batch).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
+        likelihood.negative_log(&logits, batch).map_err(candle_core::Error::wrap)
     };
     let after = |_| -> Result<ControlFlow<()>> {
         task.epoch_done()?;
@@ -335,7 +336,11 @@ impl Walks<'_> {
     }
 
     /// Units of the layer in some order.
-    fn ranked<S: Covariance>(&self, posterior: &Posterior<S>, order: Order) -> Result<Vec<Ranked>> {
+    fn ranked<S: Covariance>(
+        &self,
+        posterior: &Posterior<S>,
+        order: PruningCriterion,
+    ) -> Result<Vec<UnitScore>> {
         let subject = Subject {
             network: &posterior.network,
             weights: posterior.gaussian.mean(),
@@ -349,7 +354,7 @@ impl Walks<'_> {
     fn walk<S: Structure>(
         &self,
         posterior: &Posterior<S>,
-        ranked: &[Ranked],
+        ranked: &[UnitScore],
         damping: Damping,
         mut visit: impl FnMut(&Posterior<S>) -> Result<()>,
     ) -> Result<Curves> {

@@ -26,11 +26,11 @@ const STUDENT: [usize; 3] = [100, 32, 1];
 const TEACHER_BATCH: usize = 64;
 const STUDENT_BATCH: usize = 100;
 const LEARNING_RATE: f64 = 1e-3;
-/// Standard deviations of the noise of the corrected task, and how rows name them.
+/// Standard standard deviations of the noise of the corrected task, and how rows name them.
 const NOISES: [(f64, &str); 3] = [(0.1, "0.1"), (0.5, "0.5"), (1.0, "1.0")];
 /// f(x) = tanh(1.5 w·x) with w ~ N(0, 1/100) each.
 const STEEPNESS: f64 = 1.5;
-const WEIGHT_DEVIATION: f64 = 0.1;
+const WEIGHT_STD: f64 = 0.1;
 /// Objects by which domains are compared.
 const N_MEASURED: usize = 300;
 
@@ -52,10 +52,10 @@ fn settings(scale: Scale) -> Settings {
     }
 }
 
-/// Which squared error is minimised and reported.
+/// Which squared error is minimized and reported.
 #[derive(Clone, Copy, PartialEq)]
 enum Error {
-    /// That of an object's own target.
+    /// That of an example's own target.
     Own,
     /// The source's, of all pairs of predictions and targets.
     AllPairs,
@@ -78,7 +78,7 @@ struct Course<'a> {
     error: Error,
 }
 
-/// A trained network that sees objects through a map.
+/// A trained network that sees examples through a map.
 struct Teacher<'a> {
     network: &'a Mlp,
     w: &'a Params,
@@ -126,7 +126,7 @@ fn objective(predictions: &Tensor, batch: &Dataset, error: Error) -> Result<Tens
     let own = error.of(predictions, values(batch)?)?;
     Ok(match batch.soft() {
         // The source compares two tensors of one shape here, and makes no mistake.
-        Some(soft) => (own + squared_error(predictions, soft.scores())?)?,
+        Some(soft) => (own + squared_error(predictions, soft.logits())?)?,
         None => own,
     })
 }
@@ -138,7 +138,7 @@ struct Study<'a> {
     rng: Rng,
     error: Error,
     test: Dataset,
-    /// f on the test objects, where there is one.
+    /// f on the test examples, where there is one.
     truth: Option<Tensor>,
 }
 
@@ -166,7 +166,7 @@ impl Study<'_> {
         let data = match teacher {
             Some(teacher) => {
                 let mut rng = self.rng.split("student's view");
-                data.clone().taught_by(CHUNK, |x| {
+                data.clone().with_teacher(CHUNK, |x| {
                     let seen = teacher.map.apply(x, &mut rng).map_err(candle_core::Error::wrap)?;
                     teacher.network.forward(teacher.w, &seen).map_err(candle_core::Error::wrap)
                 })?
@@ -263,7 +263,7 @@ fn corrected(task: &Task, data: &DomainRegression, rng: &Rng) -> Result<Outcome>
     task.expect_epochs(NOISES.len() * (2 * settings.teacher_epochs + 5 * long));
     let n_features = data.x.dim(1)?;
     let mut draws = rng.split("function");
-    let w: Vec<f32> = (0..n_features).map(|_| (WEIGHT_DEVIATION * draws.normal()) as f32).collect();
+    let w: Vec<f32> = (0..n_features).map(|_| (WEIGHT_STD * draws.normal()) as f32).collect();
     let w = Tensor::from_vec(w, (n_features, 1), data.x.device())?;
     let f = (data.x.matmul(&w)? * STEEPNESS)?.tanh()?; // (m, 1)
     let truth = f.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
@@ -272,8 +272,8 @@ fn corrected(task: &Task, data: &DomainRegression, rng: &Rng) -> Result<Outcome>
     let order = Pick::random(n_features, n_features, &mut rng.split("random map"))?;
     let network = perceptron(&TEACHER);
     let mut outcome = Outcome::default();
-    for (deviation, name) in NOISES {
-        let y: Vec<f64> = truth.iter().zip(&noise).map(|(f, e)| f + deviation * e).collect();
+    for (std, name) in NOISES {
+        let y: Vec<f64> = truth.iter().zip(&noise).map(|(f, e)| f + std * e).collect();
         let part = |indices: &[usize]| data.part(&y, indices);
         let (big, small, test) = (part(&data.big)?, part(&data.small)?, part(&data.test)?);
         let at_test = data.part(&truth, &data.test)?;
@@ -313,7 +313,7 @@ fn corrected(task: &Task, data: &DomainRegression, rng: &Rng) -> Result<Outcome>
     Ok(outcome)
 }
 
-/// How far φ(x) of the student's objects lies from what the teacher was trained on.
+/// How far φ(x) of the student's examples lies from what the teacher was trained on.
 fn measures(
     study: &Study,
     teacher: &Teacher,
@@ -323,9 +323,9 @@ fn measures(
 ) -> Result<BTreeMap<String, Curve>> {
     let own: &dyn DomainMap = if arm.starts_with("sine") { &Sine } else { &Identity };
     let mut rng = study.rng.split("measures");
-    let known = own.apply(&some_rows(big.x(), N_MEASURED, &mut rng)?, &mut rng)?;
+    let mask = own.apply(&some_rows(big.x(), N_MEASURED, &mut rng)?, &mut rng)?;
     let seen = teacher.map.apply(&some_rows(small.x(), N_MEASURED, &mut rng)?, &mut rng)?;
-    apart(&seen, &known, N_MEASURED, &mut rng)
+    apart(&seen, &mask, N_MEASURED, &mut rng)
 }
 
 #[cfg(test)]
@@ -339,7 +339,7 @@ mod tests {
             |values: [f64; 2]| Tensor::new(&[[values[0]], [values[1]]], &Device::Cpu).unwrap();
         let (f, y, s) = (column([1.0, 2.0]), column([0.0, 4.0]), column([2.0, 5.0]));
         let alone = Dataset::new(f.clone(), Targets::Values(y)).unwrap();
-        let taught = alone.clone().with_answers(&s, &[0, 1]).unwrap();
+        let taught = alone.clone().with_logits(&s, &[0, 1]).unwrap();
         let of =
             |data: &Dataset, error| objective(&f, data, error).unwrap().to_scalar::<f64>().unwrap();
         // (1 + 4) / 2, and the teacher's (1 + 9) / 2; all pairs: (1 + 9 + 4 + 4) / 4.

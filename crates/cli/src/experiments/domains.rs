@@ -1,4 +1,4 @@
-//! Paper 003, distillation across domains: a teacher of another domain sees the student's pictures through a map φ.
+//! Paper 003, distillation across domains: a teacher of another domain sees the student's images through a map φ.
 
 mod given;
 mod learned;
@@ -20,7 +20,7 @@ use super::base::{
 };
 use crate::experiment::{Curve, Outcome, Part, Task};
 use crate::schemes::{
-    CHUNK, Course, Examination, apart, at_most, scores, some_rows, train_segments, train_through,
+    CHUNK, Course, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
 };
 use crate::session::Scale;
 
@@ -39,12 +39,12 @@ struct Settings {
     segments: usize,
     /// Passes of the translator of the source, and of the one whose latent space is drawn.
     translator_epochs: [usize; 2],
-    /// Passes of the translator that sees the student's objects alone, with so many partners each.
+    /// Passes of the translator that sees the student's examples alone, with so many partners each.
     small_translator: [usize; 2],
     /// Pictures generated from each of the student's.
     n_generated: usize,
-    /// At most so many objects of a teacher, of the student and of a test set.
-    most_objects: Option<[usize; 3]>,
+    /// At most so many examples of a teacher, of the student and of a test set.
+    most_examples: Option<[usize; 3]>,
 }
 
 fn settings(scale: Scale) -> Settings {
@@ -57,7 +57,7 @@ fn settings(scale: Scale) -> Settings {
             translator_epochs: [1, 1],
             small_translator: [1, 2],
             n_generated: 3,
-            most_objects: Some([2000, 300, 500]),
+            most_examples: Some([2000, 300, 500]),
         },
         Scale::Quick | Scale::Paper => Settings {
             teacher_epochs: 10,
@@ -67,7 +67,7 @@ fn settings(scale: Scale) -> Settings {
             translator_epochs: [50, 20],
             small_translator: [25, 20],
             n_generated: 70,
-            most_objects: None,
+            most_examples: None,
         },
     }
 }
@@ -83,7 +83,7 @@ struct Study<'a> {
     outcome: Outcome,
 }
 
-/// A trained network and objects of the domain that it knows, as it sees them.
+/// A trained network and examples of the domain that it knows, as it sees them.
 struct Teacher {
     network: Mlp,
     w: Params,
@@ -104,7 +104,7 @@ impl<'a> Study<'a> {
         })
     }
 
-    /// A perceptron trained on objects as it sees them through `map`; all teachers share start and batches where their
+    /// A perceptron trained on examples as it sees them through `map`; all teachers share start and batches where their
     /// shapes agree.
     fn teacher(&self, data: &Dataset, map: &dyn DomainMap) -> Result<Teacher> {
         let data = at_most(data, self.settings.most()[0])?;
@@ -140,7 +140,7 @@ impl<'a> Study<'a> {
     ) -> Result<()> {
         let test = at_most(test, self.settings.most()[2])?;
         let seen = map.apply(test.x(), &mut self.rng.split("teacher's test"))?;
-        let answers = Predictions::new(&scores(&teacher.network, &teacher.w, &seen)?)?;
+        let answers = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
         self.outcome.add(row, Examination::new(&test)?.once(&answers)?);
         Ok(())
     }
@@ -157,18 +157,18 @@ impl<'a> Study<'a> {
         )
     }
 
-    /// The row of a student whose teacher sees its objects through `map`, drawn afresh for every batch; with the measures
-    /// of the map, and `known` ones.
+    /// The row of a student whose teacher sees its examples through `map`, drawn afresh for every batch; with the measures
+    /// of the map, and `mask` ones.
     fn taught(
         &mut self,
         row: &str,
         teacher: &Teacher,
         map: &dyn DomainMap,
-        known: &[(&str, f64)],
+        mask: &[(&str, f64)],
     ) -> Result<()> {
         let rng = self.rng.split(row);
         let seen = map.apply(self.test.x(), &mut rng.split("test"))?;
-        let answers = Predictions::new(&scores(&teacher.network, &teacher.w, &seen)?)?;
+        let answers = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
         let exam = Examination::new(&self.test)?;
         let own = exam.once(&answers)?;
         let mut draws = rng.split("measures");
@@ -177,14 +177,14 @@ impl<'a> Study<'a> {
         let mut measures = apart(&small, &teacher.sample, N_MEASURED, &mut draws)?;
         let consistency = own.get("accuracy").context("no accuracy was taken")?;
         measures.insert("label_consistency".to_owned(), consistency.clone());
-        measures.extend(known.iter().map(|&(name, value)| (name.to_owned(), vec![value])));
+        measures.extend(mask.iter().map(|&(name, value)| (name.to_owned(), vec![value])));
         let mut noise = rng.split("student's view");
         let view = |batch: &Dataset| {
             let asked = |x: &Tensor| {
                 let seen = map.apply(x, &mut noise).map_err(candle_core::Error::wrap)?;
                 teacher.network.forward(&teacher.w, &seen).map_err(candle_core::Error::wrap)
             };
-            Ok(batch.clone().taught_by(CHUNK, asked)?)
+            Ok(batch.clone().with_teacher(CHUNK, asked)?)
         };
         self.students(
             row,
@@ -234,15 +234,15 @@ impl<'a> Study<'a> {
 }
 
 impl Settings {
-    /// Most objects of a teacher, of the student and of a test set.
+    /// Most examples of a teacher, of the student and of a test set.
     fn most(&self) -> [usize; 3] {
-        self.most_objects.unwrap_or([usize::MAX; 3])
+        self.most_examples.unwrap_or([usize::MAX; 3])
     }
 }
 
-/// Keeps pictures for a figure of the report.
-pub(super) fn show(outcome: &mut Outcome, name: &str, pictures: &Tensor) -> Result<()> {
-    let levels = core_tensors::kernels::features(pictures)?.flatten_all()?;
+/// Keeps images for a figure of the report.
+pub(super) fn show(outcome: &mut Outcome, name: &str, images: &Tensor) -> Result<()> {
+    let levels = core_tensors::kernels::features(images)?.flatten_all()?;
     let values = levels.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
     // Three decimals are more than a screen shows.
     let rounded = values.into_iter().map(|v| (1000.0 * v.clamp(0.0, 1.0)).round() / 1000.0);

@@ -1,4 +1,4 @@
-//! Paper 003, Imagenette: a teacher of styled pictures, and φ by style transfer.
+//! Paper 003, Imagenette: a teacher of styled images, and φ by style transfer.
 
 mod tables;
 
@@ -17,7 +17,7 @@ use crate::datasets::IMAGENETTE;
 use crate::datasets::weights::{Source as Weights, VGG19};
 use crate::experiment::{Outcome, Part, Task};
 use crate::schemes::{
-    Course, Examination, apart, at_most, chunk, labels, scores, train, train_segments,
+    Course, Examination, apart, at_most, chunk, labels, logits, train, train_segments,
 };
 use crate::session::Scale;
 
@@ -30,7 +30,7 @@ const LEARNING_RATE: f64 = 1e-3;
 const N_MEASURED: usize = 500;
 /// Pictures of the report.
 const N_SHOWN: usize = 10;
-/// Names of the styled pictures that seeds share.
+/// Names of the styled images that seeds share.
 const STYLED_BIG: &str = "styled-big";
 const STYLED_SMALL: &str = "styled-small";
 /// Pictures that are styled between two looks at an interruption.
@@ -43,8 +43,8 @@ struct Settings {
     teacher_epochs: usize,
     student_epochs: usize,
     segments: usize,
-    /// At most so many objects of Big, of Small and of the test set.
-    most_objects: Option<[usize; 3]>,
+    /// At most so many examples of Big, of Small and of the test set.
+    most_examples: Option<[usize; 3]>,
 }
 
 fn settings(scale: Scale) -> Settings {
@@ -55,14 +55,14 @@ fn settings(scale: Scale) -> Settings {
             teacher_epochs: 1,
             student_epochs: 2,
             segments: 2,
-            most_objects: Some([60, 40, 50]),
+            most_examples: Some([60, 40, 50]),
         },
         Scale::Quick | Scale::Paper => Settings {
             side,
             teacher_epochs: 15,
             student_epochs: 15,
             segments: 3,
-            most_objects: None,
+            most_examples: None,
         },
     }
 }
@@ -103,16 +103,16 @@ fn scaled(side: usize, of: &[(usize, usize)], dense: &[usize], is_averaged: bool
 
 /// How rows begin: the source's own have 200 pixels, the whole set, and φ with all blocks of VGG-19.
 fn prefix(task: &Task) -> Result<&'static str> {
-    let is_whole = task.session.pictures(IMAGENETTE)?.is_complete;
-    let is_of_source = task.session.weights(VGG19)?.source == Weights::Torchvision;
+    let is_whole = task.session.images(IMAGENETTE)?.is_complete;
+    let is_as_published = task.session.weights(VGG19)?.source == Weights::Torchvision;
     Ok(match task.session.scale {
-        Scale::Paper if is_whole && is_of_source => "imagenette-200",
+        Scale::Paper if is_whole && is_as_published => "imagenette-200",
         Scale::Paper => "imagenette-200-part",
         Scale::Quick | Scale::Smoke => "imagenette-64",
     })
 }
 
-/// The objects of one scale, in random order.
+/// The examples of one scale, in random order.
 struct Objects {
     big: Dataset,
     small: Dataset,
@@ -122,34 +122,34 @@ struct Objects {
 impl Objects {
     fn new(task: &Task, settings: &Settings) -> Result<Self> {
         let (big, small) = task.session.big_and_small_of(IMAGENETTE)?;
-        let test = &task.session.pictures(IMAGENETTE)?.test;
-        let [most_big, most_small, most_test] = settings.most_objects.unwrap_or([usize::MAX; 3]);
-        // Test objects lie class by class.
-        let order = Rng::new(0).split("imagenette test").permutation(test.n_objects());
+        let test = &task.session.images(IMAGENETTE)?.test;
+        let [most_big, most_small, most_test] = settings.most_examples.unwrap_or([usize::MAX; 3]);
+        // Test examples lie class by class.
+        let order = Rng::new(0).split("imagenette test").permutation(test.n_examples());
         let test = test.rows(&order[..most_test.min(order.len())])?;
         Ok(Self { big: at_most(big, most_big)?, small: at_most(small, most_small)?, test })
     }
 }
 
-/// A painting of our own, as the source's is not known: coloured waves; (3, side, side), in \[0, 1\].
+/// A painting of our own, as the source's is not known: colored waves; (3, side, side), in \[0, 1\].
 fn painting(side: usize) -> Result<Tensor> {
-    let level = |channel: usize, row: usize, col: usize| {
+    let intensity = |channel: usize, row: usize, col: usize| {
         let (u, v) = (row as f64 / side as f64, col as f64 / side as f64);
         let phase = 2.1 * channel as f64;
         let wave = (14.0 * u + 4.0 * (9.0 * v + phase).sin() + phase).sin();
         (0.5 + 0.5 * wave) as f32
     };
     let channels = (0..3).flat_map(|c| (0..side).map(move |row| (c, row)));
-    let levels: Vec<f32> =
-        channels.flat_map(|(c, row)| (0..side).map(move |col| level(c, row, col))).collect();
-    Ok(Tensor::from_vec(levels, (3, side, side), &Device::Cpu)?)
+    let intensities: Vec<f32> =
+        channels.flat_map(|(c, row)| (0..side).map(move |col| intensity(c, row, col))).collect();
+    Ok(Tensor::from_vec(intensities, (3, side, side), &Device::Cpu)?)
 }
 
 /// φ: the source's settings where all five blocks are there, else those for three blocks.
 fn style(task: &Task, side: usize) -> Result<Style> {
     let weights = task.session.weights(VGG19)?;
     let (scale, config) = match weights.source {
-        Weights::Torchvision => (InputScale::LEVELS, StyleConfig::of_source()),
+        Weights::Torchvision => (InputScale::INTENSITIES, StyleConfig::as_published()),
         Weights::CaffeBlocks1To3 | Weights::Drawn => (
             InputScale { factor: weights.factor, shift: weights.shift },
             StyleConfig::three_blocks(),
@@ -167,28 +167,28 @@ fn run(task: &Task) -> Result<Outcome> {
     }
 }
 
-/// Styles Big and Small once: the map is deterministic, so that every batch and every seed sees the same pictures.
+/// Styles Big and Small once: the map is deterministic, so that every batch and every seed sees the same images.
 fn styled(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
-    let objects = Objects::new(task, &settings)?;
+    let examples = Objects::new(task, &settings)?;
     let map = style(task, settings.side)?;
     let mut outcome = Outcome::default();
-    let n_parts = |data: &Dataset| data.n_objects().div_ceil(STYLED_AT_ONCE);
-    task.expect_epochs(n_parts(&objects.big) + n_parts(&objects.small));
-    for (name, data) in [(STYLED_BIG, &objects.big), (STYLED_SMALL, &objects.small)] {
+    let n_parts = |data: &Dataset| data.n_examples().div_ceil(STYLED_AT_ONCE);
+    task.expect_epochs(n_parts(&examples.big) + n_parts(&examples.small));
+    for (name, data) in [(STYLED_BIG, &examples.big), (STYLED_SMALL, &examples.small)] {
         let mut parts = Vec::new();
-        for start in (0..data.n_objects()).step_by(STYLED_AT_ONCE) {
-            let n = STYLED_AT_ONCE.min(data.n_objects() - start);
+        for start in (0..data.n_examples()).step_by(STYLED_AT_ONCE) {
+            let n = STYLED_AT_ONCE.min(data.n_examples() - start);
             let part = map.apply(&data.x().narrow(0, start, n)?, &mut Rng::new(0))?;
             // Back to bytes, of which they came: half a level of 255 is less than a step of the map.
-            let levels = (part.clamp(0f64, 1f64)? * 255.0)?.round()?.to_dtype(DType::U8)?;
-            parts.push(levels);
+            let intensities = (part.clamp(0f64, 1f64)? * 255.0)?.round()?.to_dtype(DType::U8)?;
+            parts.push(intensities);
             task.epoch_done()?;
         }
         outcome.tensors.insert(name.to_owned(), Tensor::cat(&parts, 0)?);
     }
-    let n_shown = N_SHOWN.min(objects.small.n_objects());
-    show(&mut outcome, "before", &objects.small.x().narrow(0, 0, n_shown)?)?;
+    let n_shown = N_SHOWN.min(examples.small.n_examples());
+    show(&mut outcome, "before", &examples.small.x().narrow(0, 0, n_shown)?)?;
     let after = outcome.tensors[STYLED_SMALL].narrow(0, 0, n_shown)?;
     show(&mut outcome, "styled", &after)?;
     show(&mut outcome, "painting", &painting(settings.side)?)?;
@@ -226,18 +226,18 @@ fn arms(task: &Task) -> Result<Outcome> {
     };
     let (plain, styled) = (trained(big.x())?, trained(styled_big)?);
     if !is_source {
-        let answers = Predictions::new(&scores(&teacher, &plain, test.x())?)?;
+        let answers = Predictions::new(&logits(&teacher, &plain, test.x())?)?;
         let row = format!("{prefix}/the-teacher/independent");
         outcome.add(&row, Examination::new(&test)?.once(&answers)?);
     }
 
-    // φ acts on what the teacher sees; the student always sees the pictures as they are.
+    // φ acts on what the teacher sees; the student always sees the images as they are.
     let shuffled = {
         let n = small.x().dim(1)?;
         let mut draws = rng.split("random map");
         let map = Pick::random(n, n, &mut draws)?;
-        let levels = map.apply(small.x(), &mut draws)?;
-        (levels * 255.0)?.round()?.to_dtype(DType::U8)?
+        let intensities = map.apply(small.x(), &mut draws)?;
+        (intensities * 255.0)?.round()?.to_dtype(DType::U8)?
     };
     let mut students: Vec<(&str, &Cnn, Option<Seen>)> = Vec::new();
     for (name, network) in [("student", &student), ("smaller", &smaller)] {
@@ -268,11 +268,12 @@ fn arms(task: &Task) -> Result<Outcome> {
         let course = Course { network, fit, learning_rate: LEARNING_RATE, loss };
         let (mut data, mut measures) = (small.clone(), BTreeMap::new());
         if let Some(seen) = seen {
-            let answers = scores(&teacher, seen.w, seen.x)?;
+            let answers = logits(&teacher, seen.w, seen.x)?;
             let consistency = Predictions::new(&answers)?.accuracy(&labels(&small)?)?;
             measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
             measures.insert("label_consistency".to_owned(), vec![consistency]);
-            data = data.taught_by(chunk(seen.x).max(small.n_objects()), |_| Ok(answers.clone()))?;
+            data =
+                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| Ok(answers.clone()))?;
         }
         let view = |batch: &Dataset| Ok(batch.clone());
         let rng = rng.split(if network == &student { "student" } else { "smaller" });
@@ -311,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_take_the_pictures_of_their_scale() {
+    fn networks_take_the_images_of_their_scale() {
         for scale in [Scale::Smoke, Scale::Quick, Scale::Paper] {
             let [teacher, student, smaller] = networks(scale);
             let counts = [&teacher, &student, &smaller].map(|n| n.layout().n_parameters());

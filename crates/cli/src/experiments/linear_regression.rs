@@ -15,7 +15,7 @@ use crate::experiment::{Curve, Experiment, Outcome, Point, RowSpec, Task};
 use crate::schemes::CHUNK;
 use crate::session::Scale;
 
-const N_OBJECTS: usize = 100;
+const N_EXAMPLES: usize = 100;
 const N_FEATURES: usize = 20;
 /// Deviation of a label from w·x.
 const NOISE: f64 = 1.0;
@@ -32,7 +32,7 @@ const EXACT: f64 = 1e-10;
 
 #[derive(Clone, Copy, Serialize)]
 struct Settings {
-    objects: usize,
+    examples: usize,
     features: usize,
 }
 
@@ -50,18 +50,18 @@ fn column(values: Vec<f64>, width: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (n, width), &Device::Cpu)?)
 }
 
-/// w, and x, y = w·x + ε, x* = w·x + 0.3 ε* of every object.
+/// w, and x, y = w·x + ε, x* = w·x + 0.3 ε* of every example.
 fn sample(rng: &Rng) -> Result<(Vec<f64>, Privileged)> {
     let mut draws = rng.split("objects");
     let mut normals = |n: usize| -> Vec<f64> { (0..n).map(|_| draws.normal()).collect() };
-    let (w, x) = (normals(N_FEATURES), normals(N_OBJECTS * N_FEATURES));
+    let (w, x) = (normals(N_FEATURES), normals(N_EXAMPLES * N_FEATURES));
     let score = |x: &[f64]| x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>();
-    let scores: Vec<f64> = x.chunks_exact(N_FEATURES).map(score).collect();
-    let noisy = |noise: Vec<f64>, deviation: f64| -> Vec<f64> {
-        scores.iter().zip(noise).map(|(s, e)| s + deviation * e).collect()
+    let predictions: Vec<f64> = x.chunks_exact(N_FEATURES).map(score).collect();
+    let noisy = |noise: Vec<f64>, std: f64| -> Vec<f64> {
+        predictions.iter().zip(noise).map(|(s, e)| s + std * e).collect()
     };
     let (y, x_star) =
-        (noisy(normals(N_OBJECTS), NOISE), noisy(normals(N_OBJECTS), PRIVILEGED_NOISE));
+        (noisy(normals(N_EXAMPLES), NOISE), noisy(normals(N_EXAMPLES), PRIVILEGED_NOISE));
     let data = Dataset::new(column(x, N_FEATURES)?, Targets::Values(column(y, 1)?))?;
     Ok((w, Privileged::everywhere(data, column(x_star, 1)?)?))
 }
@@ -78,11 +78,11 @@ fn gap(a: &[f64], b: &[f64]) -> f64 {
 
 fn run(task: &Task) -> Result<Outcome> {
     let rng = Rng::new(task.part.seed()).split("linear regression");
-    let (truth, objects) = sample(&rng)?;
+    let (truth, examples) = sample(&rng)?;
     // The teacher knows that x* is the score but for noise.
-    let taught = objects.taught_by(CHUNK, |x_star| Ok(x_star.clone()))?;
-    let order = rng.split("known").permutation(N_OBJECTS);
-    let some = taught.clone().known_for(&order[..N_OBJECTS / ONE_IN])?;
+    let taught = examples.with_teacher(CHUNK, |x_star| Ok(x_star.clone()))?;
+    let order = rng.split("known").permutation(N_EXAMPLES);
+    let some = taught.clone().known_for(&order[..N_EXAMPLES / ONE_IN])?;
     let mut outcome = Outcome::default();
     let mut add = |row: &str, metric: &str, value: f64| {
         outcome.add(row, BTreeMap::from([(metric.to_owned(), Curve::from([value]))]));
@@ -90,7 +90,7 @@ fn run(task: &Task) -> Result<Outcome> {
 
     let mut forms = 0.0f64;
     for lambda in LAMBDAS {
-        for weights in [Weights::Likelihood, Weights::Literal] {
+        for weights in [Weights::Likelihood, Weights::AsPrinted] {
             let config = config(lambda, weights);
             let stacked = linear_student_stacked(&some, &config, 0.0, RankPolicy::Full)?;
             let stacked = stacked.flatten_all()?.to_vec1::<f64>()?;
@@ -99,9 +99,9 @@ fn run(task: &Task) -> Result<Outcome> {
     }
     add("linear-regression/two-forms", "gap", forms);
 
-    let alone = fit(objects.data(), &config(0.0, Weights::Likelihood))?;
+    let alone = fit(examples.data(), &config(0.0, Weights::Likelihood))?;
     let solution = column(alone.clone(), 1)?;
-    let imitated = objects.data().clone().taught_by(CHUNK, |x| x.matmul(&solution))?;
+    let imitated = examples.data().clone().with_teacher(CHUNK, |x| x.matmul(&solution))?;
     let mut change = 0.0f64;
     for lambda in LAMBDAS {
         change = change.max(gap(&fit(&imitated, &config(lambda, Weights::Likelihood))?, &alone));
@@ -114,8 +114,8 @@ fn run(task: &Task) -> Result<Outcome> {
     for (row, data, weights) in [
         ("linear-regression/all", &taught, Weights::Likelihood),
         ("linear-regression/quarter", &some, Weights::Likelihood),
-        ("linear-regression/all-literal", &taught, Weights::Literal),
-        ("linear-regression/quarter-literal", &some, Weights::Literal),
+        ("linear-regression/all-literal", &taught, Weights::AsPrinted),
+        ("linear-regression/quarter-literal", &some, Weights::AsPrinted),
     ] {
         add(row, "excess", excess(&fit(data, &config(LAMBDA, weights))?));
     }
@@ -134,7 +134,7 @@ pub(super) static LINEAR_REGRESSION: Experiment = Experiment {
         the least-squares fit itself must change nothing.",
     data: &[],
     settings: |_: Scale| {
-        let settings = Settings { objects: N_OBJECTS, features: N_FEATURES };
+        let settings = Settings { examples: N_EXAMPLES, features: N_FEATURES };
         Ok(serde_json::to_value(settings)?)
     },
     n_seeds,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::n_seeds;
 use crate::claims::{Check, Claim, Published, Reference, Side};
 use crate::experiment::{Experiment, Figure, Outcome, Part, Point, RowSpec, Task};
-use crate::schemes::{Course, Examination, LinearStudents, Record, at_most, scores, train};
+use crate::schemes::{Course, Examination, LinearStudents, Record, at_most, logits, train};
 use crate::session::Scale;
 
 /// Widths of the student; 7850 parameters.
@@ -29,17 +29,17 @@ const LAMBDA: f64 = 0.25;
 struct Settings {
     teacher_epochs: usize,
     student_epochs: usize,
-    /// At most so many training and test objects.
-    most_objects: Option<[usize; 2]>,
+    /// At most so many training and test examples.
+    most_examples: Option<[usize; 2]>,
 }
 
 fn settings(scale: Scale) -> Settings {
     match scale {
         Scale::Smoke => {
-            Settings { teacher_epochs: 1, student_epochs: 3, most_objects: Some([3000, 2000]) }
+            Settings { teacher_epochs: 1, student_epochs: 3, most_examples: Some([3000, 2000]) }
         }
         Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 20, student_epochs: 100, most_objects: None }
+            Settings { teacher_epochs: 20, student_epochs: 100, most_examples: None }
         }
     }
 }
@@ -55,9 +55,9 @@ fn published_loss() -> Distillation {
 
 fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
-    let pictures = task.session.pictures("fashion-mnist")?;
-    let [most_train, most_test] = settings.most_objects.unwrap_or([usize::MAX; 2]);
-    let (data, test) = (at_most(&pictures.train, most_train)?, at_most(&pictures.test, most_test)?);
+    let images = task.session.images("fashion-mnist")?;
+    let [most_train, most_test] = settings.most_examples.unwrap_or([usize::MAX; 2]);
+    let (data, test) = (at_most(&images.train, most_train)?, at_most(&images.test, most_test)?);
     match task.part {
         Part::Shared => teach(task, settings, &data, &test),
         Part::Source | Part::Seed(_) => learn(task, settings, &data, &test),
@@ -81,7 +81,7 @@ fn teach(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     let mut outcome = Outcome::default();
     outcome.add("linear/the-teacher", exam.once(&exam.predictions(&network, &w)?)?);
     for (name, x) in [("train", data.x()), ("test", test.x())] {
-        outcome.tensors.insert(name.into(), scores(&network, &w, x)?);
+        outcome.tensors.insert(name.into(), logits(&network, &w, x)?);
     }
     Ok(outcome)
 }
@@ -91,8 +91,8 @@ fn learn(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     let answers = &task.shared.context("the linear student wants its teacher")?.tensors;
     let answer = |name: &str| answers.get(name).with_context(|| format!("no answers on {name}"));
     let on_train = answer("train")?;
-    // One chunk holds every object: the answers are there already.
-    let data = data.clone().taught_by(data.n_objects(), |_| Ok(on_train.clone()))?;
+    // One chunk holds every example: the answers are there already.
+    let data = data.clone().with_teacher(data.n_examples(), |_| Ok(on_train.clone()))?;
     let exam = Examination::new(test)?.with_teacher(Predictions::new(answer("test")?)?);
 
     let arms = [

@@ -1,4 +1,4 @@
-//! A benchmark of methods: each tuned on the same held-out objects with as many settings, each against plain distillation.
+//! A benchmark of methods: each tuned on the same held-out examples with as many settings, each against plain distillation.
 
 mod candidates;
 mod tables;
@@ -15,8 +15,8 @@ use serde::Serialize;
 use self::candidates::{Setting, Taught, Training, methods};
 use crate::experiment::{Outcome, Task};
 use crate::schemes::{
-    AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels,
-    mean_of_members, scores, shown, taught_by_members, train, train_adversarially, train_chain,
+    AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels, logits,
+    mean_of_members, shown, taught_by_members, train, train_adversarially, train_chain,
     train_imitating, train_mutually,
 };
 use crate::session::Scale;
@@ -25,13 +25,13 @@ pub(super) use tables::METHODS;
 
 /// Teachers of an ensemble; the first of them is the teacher of all other methods.
 const N_TEACHERS: usize = 3;
-/// Of the student's objects one in so many chooses the setting.
+/// Of the student's examples one in so many chooses the setting.
 const ONE_IN: usize = 5;
 const TEACHER_BATCH: usize = 64;
 const STUDENT_BATCH: usize = 100;
 const TEACHER_RATE: f64 = 1e-3;
 const STUDENT_RATE: f64 = 3e-3;
-/// The scores among the teacher's outputs and among the student's.
+/// The logits among the teacher's outputs and among the student's.
 const SCORES: (usize, usize) = (3, 2);
 /// The student's output that meets a hidden one of the teacher's: its second convolution, 8 channels of 5 × 5 places.
 const HIDDEN: usize = 1;
@@ -46,8 +46,8 @@ struct Settings {
     student_epochs: usize,
     /// Settings that are tried of each method.
     n_settings: usize,
-    /// At most so many objects of a teacher, of a student and of the test set.
-    most_objects: Option<[usize; 3]>,
+    /// At most so many examples of a teacher, of a student and of the test set.
+    most_examples: Option<[usize; 3]>,
 }
 
 fn settings(scale: Scale) -> Settings {
@@ -56,13 +56,13 @@ fn settings(scale: Scale) -> Settings {
             teacher_epochs: 1,
             student_epochs: 1,
             n_settings: 2,
-            most_objects: Some([500, 100, 100]),
+            most_examples: Some([500, 100, 100]),
         },
         Scale::Quick | Scale::Paper => Settings {
             teacher_epochs: 3,
             student_epochs: 20,
             n_settings: candidates::N_SETTINGS,
-            most_objects: None,
+            most_examples: None,
         },
     }
 }
@@ -107,22 +107,22 @@ impl Study<'_> {
         self.teachers.first().context("a study wanted teachers, found none")
     }
 
-    /// The objects with what a setting shows of them.
+    /// The examples with what a setting shows of them.
     fn taught(&self, data: &Dataset, taught: Taught) -> Result<Dataset> {
         let network = teacher();
-        let all: Vec<usize> = (0..data.n_objects()).collect();
-        let with = |answers: Tensor| Ok(data.clone().with_answers(&answers, &all)?);
+        let all: Vec<usize> = (0..data.n_examples()).collect();
+        let with = |answers: Tensor| Ok(data.clone().with_logits(&answers, &all)?);
         let members = || {
             let member = |w| (&network as &dyn Architecture, w);
             taught_by_members(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
         };
         match taught {
             Taught::Nothing => Ok(data.without_answers()),
-            Taught::Scores => with(scores(&network, self.teacher()?, data.x())?),
-            Taught::Untrained => with(scores(&network, &self.untrained, data.x())?),
-            Taught::Control(control) => {
-                let (answers, y) = (scores(&network, self.teacher()?, data.x())?, labels(data)?);
-                with(control.of(&answers, &y, 1.0, &mut self.rng.split("control"))?)
+            Taught::Scores => with(logits(&network, self.teacher()?, data.x())?),
+            Taught::Untrained => with(logits(&network, &self.untrained, data.x())?),
+            Taught::Ablation(ablation) => {
+                let (answers, y) = (logits(&network, self.teacher()?, data.x())?, labels(data)?);
+                with(ablation.of(&answers, &y, 1.0, &mut self.rng.split("control"))?)
             }
             Taught::Smoothed(share) => {
                 let (y, k) = (labels(data)?, n_classes(data)?);
@@ -132,7 +132,7 @@ impl Study<'_> {
             Taught::Members => members(),
             Taught::Ensemble => {
                 let members = members()?;
-                let answers = members.soft().context("answers of an ensemble")?.scores();
+                let answers = members.soft().context("answers of an ensemble")?.logits();
                 with(mean_of_members(answers, n_classes(data)?)?)
             }
         }
@@ -169,13 +169,13 @@ impl Study<'_> {
                 let course = MutualCourse { students, fit, learning_rate, weight, temperature };
                 Ok(train_mutually(task, &course, data, rng, |_, _| Ok(()))?.swap_remove(0))
             }
-            Training::Adversarial { game, weight, is_conditional } => {
+            Training::Adversarial { gan_loss, weight, is_conditional } => {
                 let rate = Schedule::Constant(learning_rate);
                 let shown = shown(data, &teacher(), self.teacher()?, &[SCORES.0])?;
                 let course = AdversarialCourse {
                     student: &network,
                     fit,
-                    game,
+                    gan_loss,
                     weights: (1.0, Schedule::Constant(weight)),
                     learning_rates: (rate, rate),
                     critic_steps: 1,
@@ -189,7 +189,7 @@ impl Study<'_> {
         }
     }
 
-    /// The setting whose student is best on the held-out objects, by its cross-entropy; the first among equals.
+    /// The setting whose student is best on the held-out examples, by its cross-entropy; the first among equals.
     fn choose(&self, settings: &[Setting], data: &Dataset, judge: &Examination) -> Result<usize> {
         let mut best = (0, f64::INFINITY);
         for (index, setting) in settings.iter().enumerate() {
@@ -239,11 +239,11 @@ fn run_on(
     methods: &[candidates::Method],
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let [most_big, most_small, most_test] = settings.most_objects.unwrap_or([usize::MAX; 3]);
+    let [most_big, most_small, most_test] = settings.most_examples.unwrap_or([usize::MAX; 3]);
     let (big, small) = task.session.big_and_small_of(id)?;
     let (big, small) = (at_most(big, most_big)?, at_most(small, most_small)?);
-    let test = at_most(&task.session.pictures(id)?.test, most_test)?;
-    let order = rng.split("held out").permutation(small.n_objects());
+    let test = at_most(&task.session.images(id)?.test, most_test)?;
+    let order = rng.split("held out").permutation(small.n_examples());
     let (held_out, kept) = order.split_at(order.len() / ONE_IN);
     let (judge, kept) = (Examination::new(&small.rows(held_out)?)?, small.rows(kept)?);
 
@@ -271,7 +271,7 @@ fn run_on(
     let of_teacher = exam.predictions(&network, study.teacher()?)?;
     outcome.add(&format!("methods/the-teacher-{name}"), exam.once(&of_teacher)?);
     let ensemble = study.taught(&test, Taught::Ensemble)?;
-    let of_ensemble = Predictions::new(ensemble.soft().context("an ensemble")?.scores())?;
+    let of_ensemble = Predictions::new(ensemble.soft().context("an ensemble")?.logits())?;
     outcome.add(&format!("methods/the-ensemble-{name}"), exam.once(&of_ensemble)?);
     let exam = exam.with_teacher(of_teacher);
 

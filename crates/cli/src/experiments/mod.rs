@@ -7,10 +7,10 @@ mod bayesian_elbo;
 mod bayesian_orders;
 mod domain_regression;
 mod domains;
+mod hyperparameters;
 mod imagenette;
 mod linear_regression;
 mod linear_student;
-mod metaparameters;
 mod methods;
 mod privileged;
 mod synthetic_classes;
@@ -37,7 +37,7 @@ pub static ALL: [&Experiment; 24] = [
     &privileged::KNOWLEDGE,
     &privileged::KNOWN_SHARE,
     &privileged::CHOICE,
-    &metaparameters::METAPARAMETERS,
+    &hyperparameters::HYPERPARAMETERS,
     &adversarial::ADVERSARIAL,
     &methods::METHODS,
     // Its parts are the longest, so that they start before those of the next.

@@ -23,14 +23,14 @@ const LEARNING_RATE: f64 = 1e-3;
 const LAMBDA: f64 = 0.75;
 /// Temperature of the teacher in the code; the text says 1.
 const HOT: f64 = 10.0;
-/// Test objects of the picture of distributions.
+/// Test examples of the image of distributions.
 const N_SHOWN: usize = 20;
-/// Temperatures of the λ-T picture; the teacher's alone.
+/// Temperatures of the λ-T image; the teacher's alone.
 const TEMPERATURES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
-/// λ of the λ-T picture.
+/// λ of the λ-T image.
 const LAMBDAS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-/// Its test objects, from 0.
-const GRID_OBJECTS: [usize; 3] = [4, 8, 16];
+/// Its test examples, from 0.
+const GRID_EXAMPLES: [usize; 3] = [4, 8, 16];
 
 /// What is cut at smoke scale.
 #[derive(Clone, Copy, Serialize)]
@@ -55,7 +55,7 @@ fn code(lambda: f64, temperature: f64) -> Distillation {
 
 /// The arms of the table.
 fn arms() -> [(&'static str, Distillation); 8] {
-    let normalised = |normalizer| Distillation { normalizer, ..Distillation::convex(LAMBDA, 1.0) };
+    let normalized = |normalizer| Distillation { normalizer, ..Distillation::convex(LAMBDA, 1.0) };
     [
         ("classes/none", Distillation::labels_only()),
         ("classes/teacher-code", code(LAMBDA, HOT)),
@@ -68,17 +68,17 @@ fn arms() -> [(&'static str, Distillation); 8] {
                 ..Distillation::four_term(LAMBDA, 1.0)
             },
         ),
-        ("classes/orthant", normalised(Normalizer::Orthant)),
-        ("classes/cube", normalised(Normalizer::Cube)),
-        ("classes/simplex", normalised(Normalizer::Simplex)),
+        ("classes/orthant", normalized(Normalizer::Orthant)),
+        ("classes/cube", normalized(Normalizer::Cube)),
+        ("classes/simplex", normalized(Normalizer::Simplex)),
     ]
 }
 
 fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
     let data = SyntheticClasses::new(&task.session.device)?;
-    // The teacher is the generator itself: its scores are x W.
-    let taught = data.train.clone().taught_by(BATCH, |x| x.matmul(&data.weights))?;
+    // The teacher is the generator itself: its logits are x W.
+    let taught = data.train.clone().with_teacher(BATCH, |x| x.matmul(&data.weights))?;
     let truth = data.test.x().matmul(&data.weights)?;
     let mut exam = Examination::new(&data.test)?;
     exam.truth = Some(Predictions::new(&truth)?);
@@ -89,7 +89,7 @@ fn run(task: &Task) -> Result<Outcome> {
     }
 }
 
-/// Trains every student of a seed at once, the arms of the table and the cells of the λ-T picture.
+/// Trains every student of a seed at once, the arms of the table and the cells of the λ-T image.
 fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) -> Result<Outcome> {
     task.expect_epochs(settings.epochs);
     let student =
@@ -112,7 +112,7 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
     let mut records: Vec<Record> = arms.iter().map(|_| Record::default()).collect();
     let mut predictions = Vec::new();
     students.train(task, &start, taught, &mut rng.split("batches"), exam.x(), |students| {
-        // The cells of the picture need their end alone.
+        // The cells of the image need their end alone.
         for ((p, epoch), record) in students.iter().zip(&mut records) {
             exam.take(p, *epoch, record)?;
         }
@@ -132,26 +132,26 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
         let spread = ("max_min".to_owned(), vec![stats::mean(&p.spreads())]);
         outcome.add(&format!("grid/T{temperature}/lambda{lambda}"), [spread].into());
     }
-    let map = |object: usize, class: usize| {
+    let map = |example: usize, class: usize| {
         of_cells.iter().map(move |p| {
-            p.probabilities(object).and_then(|g| g.get(class)).copied().unwrap_or(f64::NAN)
+            p.probabilities(example).and_then(|g| g.get(class)).copied().unwrap_or(f64::NAN)
         })
     };
-    let maps = GRID_OBJECTS
+    let maps = GRID_EXAMPLES
         .into_iter()
-        .flat_map(|object| (0..N_CLASSES).flat_map(move |class| map(object, class)))
+        .flat_map(|example| (0..N_CLASSES).flat_map(move |class| map(example, class)))
         .collect();
     outcome.arrays.insert("lambda-T".into(), FiniteOrNull(maps));
     Ok(outcome)
 }
 
-/// Temperature and λ of every cell of the λ-T picture, row by row.
+/// Temperature and λ of every cell of the λ-T image, row by row.
 fn cells() -> Vec<(f64, f64)> {
     TEMPERATURES.into_iter().flat_map(|t| LAMBDAS.into_iter().map(move |l| (t, l))).collect()
 }
 
-/// What needs no training: the generator's own quality, and its probabilities for the pictures.
-fn truths(scores: &Tensor, exam: &Examination) -> Result<Outcome> {
+/// What needs no training: the generator's own quality, and its probabilities for the images.
+fn truths(logits: &Tensor, exam: &Examination) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Some(p) = &exam.truth {
         let mut metrics = exam.once(p)?;
@@ -159,7 +159,7 @@ fn truths(scores: &Tensor, exam: &Examination) -> Result<Outcome> {
         outcome.add("classes/truth", metrics);
     }
     for (name, temperature) in [("truth", 1.0), ("truth at T = 10", HOT)] {
-        let p = Predictions::new(&(scores / temperature)?)?;
+        let p = Predictions::new(&(logits / temperature)?)?;
         let shown = (0..N_SHOWN).filter_map(|i| p.probabilities(i)).flatten().copied().collect();
         outcome.arrays.insert(format!("distributions {name}"), FiniteOrNull(shown));
     }
@@ -309,7 +309,7 @@ pub(super) static SYNTHETIC_CLASSES: Experiment = Experiment {
         Figure::Maps {
             title: "Predicted probability by λ and the teacher's T, 0 white to 1 black, mean over seeds",
             array: "lambda-T",
-            objects: &["test object 5", "test object 9", "test object 17"],
+            examples: &["test object 5", "test object 9", "test object 17"],
             classes: &["class 1", "class 2", "class 3"],
             vertical: ("T", &TEMPERATURES),
             horizontal: ("λ", &LAMBDAS),
@@ -342,8 +342,8 @@ const NONE_SPREAD: f64 = 0.753;
 const CODE_SPREAD: f64 = 0.449;
 const NONE_CE: f64 = 0.42242;
 const CODE_CE: f64 = 0.61849;
-/// Tolerances: twice the published deviation of the row without a teacher, rounded up; and 0.01 for the mean of a spread,
-/// whose published deviation is over objects.
+/// Tolerances: twice the published standard deviation of the row without a teacher, rounded up; and 0.01 for the mean of a spread,
+/// whose published standard deviation is over examples.
 const CE_WITHIN: f64 = 0.006;
 const SPREAD_WITHIN: f64 = 0.01;
 

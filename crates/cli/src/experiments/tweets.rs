@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng, stats};
-use losses::{Control, Distillation, Predictions};
+use losses::{Ablation, Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
 use serde::Serialize;
 
 use crate::datasets::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiment::{Curve, Outcome, Task};
 use crate::schemes::{
-    Course, Examination, Grid, LinearStudents, Record, labels, scores, train, with_choice,
+    Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
 use crate::session::Scale;
 
@@ -300,7 +300,7 @@ impl Teacher {
         };
         let (_, _, of_bag) = fit(&bag, "bag of words", epochs[1])?;
         let (w, predictions, own) = fit(&network, "teacher", epochs[0])?;
-        let answers = scores(&network, &w, tokens(&parts.of(Arm::Same))?.x())?;
+        let answers = logits(&network, &w, tokens(&parts.of(Arm::Same))?.x())?;
         Ok(Self { answers, predictions, own, of_bag })
     }
 }
@@ -323,8 +323,8 @@ fn students(
     outcome: &mut Outcome,
 ) -> Result<()> {
     // x* are the words; what the teacher says of them is known already.
-    let objects = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
-    let taught = objects.taught_by(sets.train.n_objects(), |answers| Ok(answers.clone()))?;
+    let examples = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
+    let taught = examples.with_teacher(sets.train.n_examples(), |answers| Ok(answers.clone()))?;
     let exam = Examination::new(&sets.test)?.with_teacher(teacher.predictions.clone());
     let [alone, with_teacher] = chosen(task, settings, &taught, &sets.held_out, &exam, rng)?;
     outcome.add(&format!("{view}/{}", arm.rows()[2]), with_teacher);
@@ -332,11 +332,11 @@ fn students(
         outcome.add(&format!("{view}/none"), alone);
         let y = labels(&sets.train)?;
         let mut draws = rng.split("control");
-        let smoothed = Control::SmoothedLabels.of(&teacher.answers, &y, 1.0, &mut draws)?;
+        let smoothed = Ablation::SmoothedLabels.of(&teacher.answers, &y, 1.0, &mut draws)?;
         let all: Vec<usize> = (0..y.len()).collect();
-        let control = sets.train.clone().with_answers(&smoothed, &all)?;
-        let [_, control] = chosen(task, settings, &control, &sets.held_out, &exam, rng)?;
-        outcome.add(&format!("{view}/smoothed-labels"), control);
+        let ablation = sets.train.clone().with_logits(&smoothed, &all)?;
+        let [_, ablation] = chosen(task, settings, &ablation, &sets.held_out, &exam, rng)?;
+        outcome.add(&format!("{view}/smoothed-labels"), ablation);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use bayes_posterior::{AnyPosterior, Covariance, Damping, Origin, with_posterior};
+use bayes_posterior::{AnyPosterior, Covariance, Damping, Provenance, with_posterior};
 use core_tensors::linalg::Cholesky;
 
 use super::refuse_pickle;
@@ -14,7 +14,7 @@ pub(crate) struct PosteriorFile {
     /// The Gaussian over its network.
     pub(crate) posterior: AnyPosterior,
     /// What it was computed from.
-    pub(crate) origin: Origin,
+    pub(crate) provenance: Provenance,
     /// SHA-256 of the file.
     pub(crate) sha256: String,
 }
@@ -29,14 +29,14 @@ impl PosteriorFile {
 
     /// Reads the bytes of a file.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let (posterior, origin) = AnyPosterior::from_bytes(bytes)?;
-        Ok(Self { posterior, origin, sha256: sha256(bytes) })
+        let (posterior, provenance) = AnyPosterior::from_bytes(bytes)?;
+        Ok(Self { posterior, provenance, sha256: sha256(bytes) })
     }
 }
 
 /// Writes a posterior under its name when it is whole.
-pub(crate) fn write(path: &Path, posterior: &AnyPosterior, origin: &Origin) -> Result<()> {
-    stream_whole(path, |file| Ok(posterior.write(origin, file)?))
+pub(crate) fn write(path: &Path, posterior: &AnyPosterior, provenance: &Provenance) -> Result<()> {
+    stream_whole(path, |file| Ok(posterior.write(provenance, file)?))
 }
 
 /// Refuses a covariance that is not positive definite, or whose variances or log-determinant are not finite.

@@ -1,6 +1,6 @@
-//! Every curve as CSV: one line an epoch or point, mean, population deviation, then one column a run.
+//! Every curve as CSV: one line an epoch or point, mean, population standard deviation, then one column a run.
 
-use core_tensors::stats::{mean, population_deviation};
+use core_tensors::stats::{mean, population_std};
 
 use super::{Report, Row};
 use crate::datasets::Kind;
@@ -38,8 +38,8 @@ fn curve(row: &Row, metric: &str, point: Point) -> Option<String> {
     for (index, position) in row.positions(point, n_points).into_iter().enumerate() {
         let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
         let columns: Vec<String> = values.iter().map(f64::to_string).collect();
-        let (mean, deviation) = (mean(&values), population_deviation(&values));
-        text += &format!("{position},{mean},{deviation},{}\n", columns.join(","));
+        let (mean, std) = (mean(&values), population_std(&values));
+        text += &format!("{position},{mean},{std},{}\n", columns.join(","));
     }
     Some(text)
 }

@@ -96,7 +96,7 @@ fn opening(report: &Report) -> Vec<Block> {
         "{} claims: {} reproduced, {} differ, {} inconclusive, {} not run. Scale {}, {} seeds, {:.0} s, made by `{}`.",
         report.experiments.iter().map(|e| e.claims.len()).sum::<usize>(),
         count(Verdict::Reproduced),
-        count(Verdict::Differs),
+        count(Verdict::NotReproduced),
         count(Verdict::Inconclusive),
         count(Verdict::NotRun),
         scale_word(report.scale),

@@ -9,27 +9,27 @@ use crate::claims::Side;
 use crate::experiment::Figure;
 use crate::sheet::sheet;
 
-/// Side of a cell of a picture of grey levels.
+/// Side of a cell of an image of grayscale intensities.
 const CELL: usize = 18;
-/// Width and height of a cell that holds a number, and its colour at the best value.
+/// Width and height of a cell that holds a number, and its color at the best value.
 const HEAT: (usize, usize) = (58, 26);
 const HOT: [f64; 3] = [110.0, 170.0, 225.0];
 /// Room for labels.
 const MARGIN: usize = 46;
 /// Size of their type.
 const FONT: usize = 12;
-/// Pixels across a picture that is shown enlarged.
-const SMALL_PICTURE: usize = 32;
+/// Pixels across an image that is shown enlarged.
+const SMALL_IMAGE: usize = 32;
 
 /// Caption and SVG of a figure; `None` where what it shows was not run.
 pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<(String, String)>> {
     Ok(match figure {
         Figure::Curves { title, metric, rows } => plots::curves(report, metric, rows)?
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
-        // Not pictures: see `tables::cross`, `tables::points` and `standing`.
+        // Not images: see `tables::cross`, `tables::points` and `standing`.
         Figure::Cross { .. } | Figure::Points { .. } | Figure::Standing { .. } => None,
-        Figure::Pictures { title, channels, columns, rows } => {
-            pictures(report, *channels, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
+        Figure::Images { title, channels, columns, rows } => {
+            images(report, *channels, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
         }
         Figure::Strips { title, n_classes, strips: named } => {
             strips(report, *n_classes, named).map(|svg| ((*title).to_owned(), svg))
@@ -38,10 +38,10 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
             let values = report.arrays.get(*array);
             values.map(|v| ((*title).to_owned(), heat(v, *better, *vertical, *horizontal)))
         }
-        Figure::Maps { title, array, objects, classes, vertical, horizontal } => {
+        Figure::Maps { title, array, examples, classes, vertical, horizontal } => {
             let maps = report.arrays.get(*array).map(|values| Maps {
                 values,
-                objects,
+                examples,
                 classes,
                 vertical: *vertical,
                 horizontal: *horizontal,
@@ -51,27 +51,27 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
     })
 }
 
-/// The arrays that are there, a label above each, its pictures enlarged without smoothing.
-fn pictures(
+/// The arrays that are there, a label above each, its images enlarged without smoothing.
+fn images(
     report: &ExperimentReport,
     channels: usize,
     columns: usize,
     named: &[(&str, &str, usize)],
 ) -> Result<Option<String>> {
     let mut svg = Svg::new(0, 0);
-    for (name, label, n_pictures) in named {
+    for (name, label, n_images) in named {
         let Some(values) = report.arrays.get(*name) else { continue };
-        let side = (values.len() / (n_pictures * channels)).isqrt();
+        let side = (values.len() / (n_images * channels)).isqrt();
         let n = channels * side * side;
         let lines: Vec<&[f64]> = values.chunks((columns * n).max(1)).collect();
         let png = sheet(&lines, [channels, side, side])?;
         svg.text(1, svg.height + FONT + 2, "start", label);
-        // Small pictures are shown twice as large.
-        let scale = if side <= SMALL_PICTURE { 2 } else { 1 };
-        let width = (columns.min(*n_pictures) * (side + 1) - 1) * scale;
+        // Small images are shown twice as large.
+        let scale = if side <= SMALL_IMAGE { 2 } else { 1 };
+        let width = (columns.min(*n_images) * (side + 1) - 1) * scale;
         let height = (lines.len() * (side + 1) - 1) * scale;
         let top = svg.height + FONT + 8;
-        svg.picture(top, width, height, label, &png);
+        svg.image(top, width, height, label, &png);
         // Room for the label above a narrow line.
         svg.width = svg.width.max(width).max(label.chars().count() * FONT * 2 / 3);
         svg.height = top + height + 6;
@@ -79,29 +79,29 @@ fn pictures(
     Ok((svg.height > 0).then(|| svg.finish()))
 }
 
-/// One strip of objects (across) × classes (down) for each array that is there, values averaged over seeds.
+/// One strip of examples (across) × classes (down) for each array that is there, values averaged over seeds.
 fn strips(report: &ExperimentReport, n_classes: usize, named: &[(&str, &str)]) -> Option<String> {
     let present: Vec<_> = named
         .iter()
         .filter_map(|(array, label)| report.arrays.get(*array).map(|values| (*label, values)))
         .collect();
-    let n_objects = present.first()?.1.len() / n_classes;
+    let n_examples = present.first()?.1.len() / n_classes;
     let strip_height = n_classes * CELL + FONT + 14;
-    let mut svg = Svg::new(n_objects * CELL + 2, present.len() * strip_height);
+    let mut svg = Svg::new(n_examples * CELL + 2, present.len() * strip_height);
     for (index, (label, values)) in present.into_iter().enumerate() {
         let top = index * strip_height;
         svg.text(1, top + FONT, "start", label);
-        for (object, row) in values.chunks_exact(n_classes).enumerate() {
+        for (example, row) in values.chunks_exact(n_classes).enumerate() {
             for (class, &value) in row.iter().enumerate() {
-                let description = format!("object {}, class {}", object + 1, class + 1);
-                svg.cell(1 + object * CELL, top + FONT + 6 + class * CELL, value, &description);
+                let description = format!("object {}, class {}", example + 1, class + 1);
+                svg.cell(1 + example * CELL, top + FONT + 6 + class * CELL, value, &description);
             }
         }
     }
     Some(svg.finish())
 }
 
-/// One coloured cell for each pair of settings with its number, from the worst value, white, to the best; that one framed.
+/// One colored cell for each pair of settings with its number, from the worst value, white, to the best; that one framed.
 fn heat(
     values: &[f64],
     better: Side,
@@ -143,7 +143,7 @@ fn heat(
 /// Grey maps over two settings.
 struct Maps<'a> {
     values: &'a [f64],
-    objects: &'a [&'a str],
+    examples: &'a [&'a str],
     classes: &'a [&'a str],
     vertical: (&'a str, &'a [f64]),
     horizontal: (&'a str, &'a [f64]),
@@ -153,13 +153,13 @@ impl Maps<'_> {
     fn draw(&self) -> String {
         let (n_down, n_across) = (self.vertical.1.len(), self.horizontal.1.len());
         let (width, height) = (n_across * CELL + MARGIN, n_down * CELL + MARGIN);
-        let mut svg = Svg::new(self.classes.len() * width, self.objects.len() * height);
-        for (i, object) in self.objects.iter().enumerate() {
+        let mut svg = Svg::new(self.classes.len() * width, self.examples.len() * height);
+        for (i, example) in self.examples.iter().enumerate() {
             for (k, class) in self.classes.iter().enumerate() {
                 let start = (i * self.classes.len() + k) * n_down * n_across;
                 let Some(map) = self.values.get(start..start + n_down * n_across) else { continue };
                 let (left, top) = (k * width + MARGIN - 8, i * height + FONT + 8);
-                svg.text(left, top - 5, "start", &format!("{object}, {class}"));
+                svg.text(left, top - 5, "start", &format!("{example}, {class}"));
                 for (cell, &value) in map.iter().enumerate() {
                     let (down, across) = (cell / n_across, cell % n_across);
                     let (v, h) = (self.vertical.1[down], self.horizontal.1[across]);
@@ -172,8 +172,8 @@ impl Maps<'_> {
                 }
                 // Every other value: all of them would run into one another.
                 for (across, h) in self.horizontal.1.iter().enumerate().step_by(2) {
-                    let centre = left + across * CELL + CELL / 2;
-                    svg.text(centre, top + n_down * CELL + FONT, "middle", &h.to_string());
+                    let center = left + across * CELL + CELL / 2;
+                    svg.text(center, top + n_down * CELL + FONT, "middle", &h.to_string());
                 }
                 svg.text(left - 30, top + n_down * CELL / 2, "start", self.vertical.0);
                 let below = top + n_down * CELL + FONT + 10;
@@ -184,7 +184,7 @@ impl Maps<'_> {
     }
 }
 
-/// A picture of cells and words.
+/// An image of cells and words.
 struct Svg {
     width: usize,
     height: usize,
@@ -198,9 +198,9 @@ impl Svg {
 
     /// A cell from 0, white, to 1, black; a pointer over it shows the number.
     fn cell(&mut self, x: usize, y: usize, value: f64, description: &str) {
-        let grey = (255.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
+        let grayscale = (255.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
         self.body += &format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"rgb({grey},{grey},{grey})\" \
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"rgb({grayscale},{grayscale},{grayscale})\" \
              stroke=\"#bbb\" stroke-width=\"0.5\"><title>{}: {value:.3}</title></rect>\n",
             escape(description)
         );
@@ -224,7 +224,7 @@ impl Svg {
     }
 
     /// A PNG across the whole width.
-    fn picture(&mut self, top: usize, width: usize, height: usize, description: &str, png: &[u8]) {
+    fn image(&mut self, top: usize, width: usize, height: usize, description: &str, png: &[u8]) {
         let data = base64::engine::general_purpose::STANDARD.encode(png);
         self.body += &format!(
             "<image x=\"0\" y=\"{top}\" width=\"{width}\" height=\"{height}\" style=\"image-rendering:pixelated\" \
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_become_grey_levels() {
+    fn probabilities_become_grayscale_levels() {
         let mut svg = Svg::new(10, 10);
         svg.cell(0, 0, 0.0, "a");
         svg.cell(0, 0, 1.0, "b");

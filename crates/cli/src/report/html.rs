@@ -11,7 +11,7 @@ h3{font-size:1.05rem;margin-top:1.5rem}
 th,td{border:1px solid #ccc;padding:.3rem .5rem;text-align:left;vertical-align:top}th{background:#f2f2f2}
 td small{color:#555;display:block}
 .warning{border-left:4px solid #b45309;background:#fff7ed;padding:.5rem 1rem}
-.reproduced{background:#dcf5e3}.differs{background:#fde2e1}.inconclusive{background:#fdf3d0}.not_run{background:#ececec}
+.reproduced{background:#dcf5e3}.not_reproduced{background:#fde2e1}.inconclusive{background:#fdf3d0}.not_run{background:#ececec}
 figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption{font-size:.9rem;color:#333}
 code{background:#f2f2f2;padding:0 .2rem}
 @media print{body{max-width:none;font-size:10pt;padding:0}.scroll{overflow:visible}table{font-size:7.5pt}

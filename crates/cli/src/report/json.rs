@@ -84,7 +84,7 @@ fn judged(claim: &Claim, result: &ClaimResult) -> Value {
 }
 
 fn estimate(row: &str, e: &Estimate) -> Value {
-    json!({"row": row, "mean": e.mean, "std": e.deviation, "ci95": [e.ci95.0, e.ci95.1], "n": e.n})
+    json!({"row": row, "mean": e.mean, "std": e.std, "ci95": [e.ci95.0, e.ci95.1], "n": e.n})
 }
 
 fn difference(paired: &Paired) -> Value {

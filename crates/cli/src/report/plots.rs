@@ -1,7 +1,7 @@
 //! Curves with bands.
 
 use anyhow::{Result, anyhow};
-use core_tensors::stats::{mean, population_deviation};
+use core_tensors::stats::{mean, population_std};
 use plotters::prelude::*;
 use plotters::series::LineSeries;
 
@@ -10,8 +10,8 @@ use crate::experiment::Point;
 
 /// Size of a plot.
 const SIZE: (u32, u32) = (760, 420);
-/// Colours that people with any colour vision tell apart (Okabe & Ito).
-const COLOURS: [RGBColor; 8] = [
+/// Colors that people with any color vision tell apart (Okabe & Ito).
+const COLORS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -28,13 +28,13 @@ const PADDING: f64 = 0.05;
 const LEGEND_WIDTH: f64 = 0.8;
 const LEGEND_HEIGHT: f64 = 0.3;
 
-/// Mean and deviation of a metric by point.
+/// Mean and standard deviation of a metric by point.
 struct Band {
     title: String,
     /// Places on the axis: logarithms to base 2 of counts of units.
     at: Vec<f64>,
     mean: Vec<f64>,
-    deviation: Vec<f64>,
+    std: Vec<f64>,
 }
 
 /// One plot of a metric of several rows; `None` where none was run.
@@ -52,7 +52,7 @@ pub(super) fn curves(
         })
         .collect();
     let finite = |f: fn(f64, f64) -> f64, sign: f64, start: f64| {
-        let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.deviation));
+        let values = bands.iter().flat_map(|b| b.mean.iter().zip(&b.std));
         values.map(|(m, d)| m + sign * d).filter(|v| v.is_finite()).fold(start, f)
     };
     let (low, high) =
@@ -95,13 +95,13 @@ fn band(row: &Row, metric: &str, title: &str, point: Point) -> Option<Band> {
     let curves = row.metrics.get(metric)?;
     let n_points = curves.iter().map(|curve| curve.0.len()).min()?;
     let at = |index: usize| curves.iter().map(|curve| curve.0[index]).collect::<Vec<f64>>();
-    let (mean, deviation) =
-        (0..n_points).map(|index| (mean(&at(index)), population_deviation(&at(index)))).unzip();
+    let (mean, std) =
+        (0..n_points).map(|index| (mean(&at(index)), population_std(&at(index)))).unzip();
     let mut at = row.positions(point, n_points);
     if point == Point::Units {
         at.iter_mut().for_each(|n| *n = n.log2());
     }
-    Some(Band { title: title.to_owned(), at, mean, deviation })
+    Some(Band { title: title.to_owned(), at, mean, std })
 }
 
 /// Ranges and names of both axes.
@@ -141,19 +141,19 @@ fn draw(
         .label_style(("sans-serif", 13))
         .axis_desc_style(("sans-serif", 14))
         .draw()?;
-    for (band, colour) in bands.iter().zip(COLOURS.iter().cycle()) {
+    for (band, color) in bands.iter().zip(COLORS.iter().cycle()) {
         let points = |sign: f64| {
-            let edge = band.at.iter().zip(band.mean.iter().zip(&band.deviation));
+            let edge = band.at.iter().zip(band.mean.iter().zip(&band.std));
             edge.filter(|(_, (m, d))| m.is_finite() && d.is_finite())
                 .map(move |(&x, (m, d))| (x, m + sign * d))
         };
         let mut outline: Vec<(f64, f64)> = points(1.0).collect();
         outline.extend(points(-1.0).collect::<Vec<_>>().into_iter().rev());
-        chart.draw_series([Polygon::new(outline, colour.mix(0.18))])?;
+        chart.draw_series([Polygon::new(outline, color.mix(0.18))])?;
         chart
-            .draw_series(LineSeries::new(points(0.0), colour.stroke_width(2)))?
+            .draw_series(LineSeries::new(points(0.0), color.stroke_width(2)))?
             .label(band.title.as_str())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3)));
     }
     chart
         .configure_series_labels()
@@ -193,7 +193,7 @@ mod tests {
 
     fn band(mean: Vec<f64>) -> Band {
         let at = (0..mean.len()).map(|i| i as f64).collect();
-        Band { title: String::new(), at, deviation: vec![0.0; mean.len()], mean }
+        Band { title: String::new(), at, std: vec![0.0; mean.len()], mean }
     }
 
     #[test]

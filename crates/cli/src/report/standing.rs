@@ -163,7 +163,7 @@ mod tests {
     use crate::datasets::Kind;
     use crate::experiment::FiniteOrNull;
 
-    /// Twelve differences around 0, of deviation 1 or so.
+    /// Twelve differences around 0, of standard deviation 1 or so.
     const NOISE: [f64; 12] = [1.2, -0.4, 0.3, -1.1, 0.8, -0.9, 0.1, -0.2, 1.4, -1.3, 0.6, -0.5];
 
     fn row(id: &str, of_seed: impl Fn(usize) -> f64) -> Row {

@@ -1,6 +1,6 @@
 //! The tables of the report.
 
-use core_tensors::stats::{Estimate, mean, population_deviation, trapezoid};
+use core_tensors::stats::{Estimate, mean, population_std, trapezoid};
 
 use super::document::{Cell, Table, scale_word};
 use super::{Comparison, ExperimentReport, Report, Row};
@@ -170,11 +170,11 @@ fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
         return Cell::text("–");
     }
     let estimate = Estimate::new(&row.finals(metric));
-    let deviation = if metric == "integral" { integral_deviation(row) } else { estimate.deviation };
+    let std = if metric == "integral" { integral_std(row) } else { estimate.std };
     let mut cell = Cell::text(if row.runs.len() == 1 {
         number(estimate.mean)
     } else {
-        format!("{} ± {}", number(estimate.mean), number(deviation))
+        format!("{} ± {}", number(estimate.mean), number(std))
     });
     if row.unit == Unit::Seed && estimate.half_width().is_finite() {
         cell.lines.push(format!("[{}, {}]", number(estimate.ci95.0), number(estimate.ci95.1)));
@@ -221,10 +221,10 @@ pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> T
         }
         let at = |index: usize| {
             let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
-            let (mean, deviation) = (number(mean(&values)), population_deviation(&values));
+            let (mean, std) = (number(mean(&values)), population_std(&values));
             Cell::text(match values.len() {
                 1 => mean,
-                _ => format!("{mean} ± {}", number(deviation)),
+                _ => format!("{mean} ± {}", number(std)),
             })
         };
         body.push(std::iter::once(Cell::text(spec.title)).chain((0..n_points).map(at)).collect());
@@ -232,14 +232,14 @@ pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> T
     Table { head, rows: body }
 }
 
-/// The papers' ± of the integral criterion: the trapezoid of the deviations by epoch.
-fn integral_deviation(row: &Row) -> f64 {
+/// The papers' ± of the integral criterion: the trapezoid of the standard deviations by epoch.
+fn integral_std(row: &Row) -> f64 {
     let Some(curves) = row.metrics.get("cross_entropy") else { return f64::NAN };
     let n_epochs = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);
-    let deviation = |epoch: usize| {
-        population_deviation(&curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<_>>())
+    let std = |epoch: usize| {
+        population_std(&curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<_>>())
     };
-    trapezoid(&(0..n_epochs).map(deviation).collect::<Vec<_>>())
+    trapezoid(&(0..n_epochs).map(std).collect::<Vec<_>>())
 }
 
 /// Rows against their baselines.

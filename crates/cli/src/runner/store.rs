@@ -50,7 +50,7 @@ impl Store {
             .data
             .iter()
             .map(|&id| {
-                let shape = session.pictures(id).ok().map(|pictures| pictures.shape);
+                let shape = session.images(id).ok().map(|images| images.shape);
                 // What is optional and not at hand counts too, as nothing.
                 (id, (session.origin(id).ok().map(|(_, sums)| sums), shape))
             })

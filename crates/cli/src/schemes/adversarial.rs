@@ -8,7 +8,7 @@ use core_tensors::kernels::{Activation, linear};
 use core_tensors::{
     Adam, AdamConfig, Block, Dataset, Epoch, Fit, Layout, Params, Rng, Schedule, Targets,
 };
-use losses::{Distillation, Game, distillation, probability_of_teacher};
+use losses::{Distillation, GanLoss, distillation, probability_of_teacher};
 use models::{Architecture, Mlp, SpectralNorm};
 
 use super::{Record, Steps, chunk};
@@ -28,8 +28,8 @@ pub struct AdversarialCourse<'a> {
     pub student: &'a dyn Architecture,
     /// Passes and batches.
     pub fit: Fit,
-    /// What both minimise.
-    pub game: Game,
+    /// What both minimize.
+    pub gan_loss: GanLoss,
     /// ≥ 0: weights of the label loss and of the adversarial term in the student's loss, the latter by the share of the steps
     /// that are done.
     pub weights: (f64, Schedule),
@@ -49,15 +49,15 @@ pub struct AdversarialCourse<'a> {
     pub is_spectral: bool,
 }
 
-/// What a teacher puts out on some objects: the outputs that a discriminator sees, side by side.
+/// What a teacher puts out on some examples: the outputs that a discriminator sees, side by side.
 pub struct Shown {
-    /// The objects with the outputs as answers, (m, Σ d).
+    /// The examples with the outputs as answers, (m, Σ d).
     pub data: Dataset,
     /// d of each output.
     pub widths: Vec<usize>,
 }
 
-/// The chosen outputs of a trained teacher on all objects, each flattened to (m, d).
+/// The chosen outputs of a trained teacher on all examples, each flattened to (m, d).
 pub fn shown(
     data: &Dataset,
     teacher: &dyn Architecture,
@@ -73,7 +73,7 @@ pub fn shown(
         widths = chosen.iter().map(|z| z.dim(1)).collect::<candle_core::Result<_>>()?;
         Tensor::cat(&chosen, 1)
     };
-    let data = data.clone().taught_by(chunk(data.x()), answers)?;
+    let data = data.clone().with_teacher(chunk(data.x()), answers)?;
     Ok(Shown { data, widths })
 }
 
@@ -87,7 +87,7 @@ fn picked(outputs: &[Tensor], layers: &[usize]) -> Result<Vec<Tensor>> {
     layers.iter().map(pick).collect()
 }
 
-/// Both players with their optimisers.
+/// Both players with their optimizers.
 struct Players {
     student: Params,
     /// One matrix for each output whose widths differ.
@@ -158,7 +158,7 @@ impl Players {
         Ok(self.adams.2.set_learning_rate(critic_rate.at(done))?)
     }
 
-    /// What the discriminator sees of the student, (m, Σ d), and its scores of the classes.
+    /// What the discriminator sees of the student, (m, Σ d), and its logits of the classes.
     fn play(&self, course: &AdversarialCourse, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let outputs = course.student.activations(&self.student, x)?;
         let own = picked(&outputs, course.layers)?;
@@ -167,11 +167,11 @@ impl Players {
             None => Ok(z.clone()),
         });
         let parts = parts.collect::<candle_core::Result<Vec<_>>>()?;
-        let scores = outputs.last().context("a student without outputs")?.clone();
-        Ok((Tensor::cat(&parts, 1)?, scores))
+        let logits = outputs.last().context("a student without outputs")?.clone();
+        Ok((Tensor::cat(&parts, 1)?, logits))
     }
 
-    /// The discriminator's scores of outputs, with its own gradient or without.
+    /// The discriminator's logits of outputs, with its own gradient or without.
     fn judge(
         &mut self,
         outputs: &Tensor,
@@ -179,7 +179,7 @@ impl Players {
         is_learning: bool,
     ) -> Result<Tensor> {
         let theta = match &mut self.norm {
-            Some(norm) => norm.normalised(&self.theta)?,
+            Some(norm) => norm.normalized(&self.theta)?,
             None => self.theta.clone(),
         };
         let theta = if is_learning { theta } else { theta.frozen() };
@@ -209,22 +209,22 @@ pub fn train_adversarially(
     let mut players = Players::new(task, course, shown, rng)?;
     let frozen = players.student.frozen();
     let sums = std::cell::RefCell::new((0.0, 0.0, 0usize));
-    let mut steps = Steps::new(course.fit, shown.data.n_objects());
+    let mut steps = Steps::new(course.fit, shown.data.n_examples());
     let step = |batch: &Dataset| -> Result<f64> {
         let done = steps.next_share();
         players.set_learning_rates(course, done)?;
         let Some(soft) = batch.soft() else {
             bail!("adversarial distillation wanted a teacher's outputs")
         };
-        let teacher = soft.scores();
+        let teacher = soft.logits();
         let condition = course.is_conditional.then(|| one_hot(batch)).transpose()?;
-        let (own, scores) = players.play(course, batch.x())?;
+        let (own, logits) = players.play(course, batch.x())?;
         for round in 0..course.critic_steps {
             let of_teacher = players.judge(teacher, condition.as_ref(), true)?;
             let of_student = players.judge(&own.detach(), condition.as_ref(), true)?;
             if round == 0 {
-                let mean = |scores: &Tensor| -> Result<f64> {
-                    let p = probability_of_teacher(scores)?.mean_all()?;
+                let mean = |logits: &Tensor| -> Result<f64> {
+                    let p = probability_of_teacher(logits)?.mean_all()?;
                     Ok(p.to_dtype(DType::F64)?.to_scalar::<f64>()?)
                 };
                 let mut sums = sums.borrow_mut();
@@ -232,15 +232,15 @@ pub fn train_adversarially(
                 sums.1 += mean(&of_student)?;
                 sums.2 += 1;
             }
-            let loss = course.game.discriminator(&of_teacher, &of_student)?;
+            let loss = course.gan_loss.discriminator(&of_teacher, &of_student)?;
             players.adams.2.step(&loss.backward()?)?;
         }
-        let (of_labels, of_game) = (course.weights.0, course.weights.1.at(done));
-        let labels = distillation(&scores, &batch.without_answers(), &Distillation::labels_only())?;
+        let (of_labels, of_gan_loss) = (course.weights.0, course.weights.1.at(done));
+        let labels = distillation(&logits, &batch.without_answers(), &Distillation::labels_only())?;
         let mut loss = (labels * of_labels)?;
-        if of_game > 0.0 {
+        if of_gan_loss > 0.0 {
             let judged = players.judge(&own, condition.as_ref(), false)?;
-            loss = (loss + (course.game.student(&judged)? * of_game)?)?;
+            loss = (loss + (course.gan_loss.student(&judged)? * of_gan_loss)?)?;
         }
         let gradients = loss.backward()?;
         players.adams.0.step(&gradients)?;
@@ -313,7 +313,7 @@ mod tests {
         AdversarialCourse {
             student,
             fit: FIT,
-            game: Game::NonSaturating,
+            gan_loss: GanLoss::NonSaturating,
             weights: (1.0, weight),
             learning_rates: (RATE, RATE),
             critic_steps: 1,

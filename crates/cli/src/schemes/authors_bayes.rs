@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use core_tensors::{
-    AdamConfig, Alternating, AlternatingConfig, Dataset, Fit, GaussianPrior, Params, Rng, Targets,
-    stats,
+    AdamConfig, Dataset, EmpiricalBayesAdam, EmpiricalBayesAdamConfig, Fit, GaussianPrior, Params,
+    Rng, Targets, stats,
 };
 use losses::{Distillation, Predictions, distillation};
 use models::{Architecture, Mlp};
 
-use super::scores;
+use super::logits;
 use crate::experiment::{Curve, Task};
 
 /// Step size of weights and their variances.
@@ -20,7 +20,7 @@ const LEARNING_RATE: f64 = 1e-3;
 /// Step size of the prior.
 const PRIOR_LEARNING_RATE: f64 = 1e-5;
 
-/// How a network is trained: each minibatch of B objects asks for one step on
+/// How a network is trained: each minibatch of B examples asks for one step on
 ///
 /// α KL(q ‖ p) + (mean loss over the minibatch) / B
 ///
@@ -33,7 +33,7 @@ pub struct BayesCourse<'a> {
     /// Passes and batches.
     pub fit: Fit,
     /// α ≥ 0.
-    pub divergence_weight: f64,
+    pub kl_weight: f64,
     /// Iterations from one point of the curves to the next; the first point lies there.
     pub every: usize,
 }
@@ -57,8 +57,8 @@ pub struct BayesEnd {
 
 impl BayesCourse<'_> {
     /// Points of each curve.
-    pub fn n_points(&self, n_objects: usize) -> usize {
-        self.fit.epochs * n_objects.div_ceil(self.fit.batch_size.max(1)) / self.every.max(1)
+    pub fn n_points(&self, n_examples: usize) -> usize {
+        self.fit.epochs * n_examples.div_ceil(self.fit.batch_size.max(1)) / self.every.max(1)
     }
 
     /// Trains from a start; reports to `task` at every point.
@@ -72,22 +72,22 @@ impl BayesCourse<'_> {
     ) -> Result<BayesEnd> {
         ensure!(self.every > 0, "points of a curve wanted at least one iteration between them");
         let w = start.weights.trainable()?;
-        let config = AlternatingConfig {
-            divergence_weight: self.divergence_weight,
+        let config = EmpiricalBayesAdamConfig {
+            kl_weight: self.kl_weight,
             posterior: AdamConfig::pytorch(LEARNING_RATE),
             prior: AdamConfig::pytorch(PRIOR_LEARNING_RATE),
         };
-        let mut optimiser = Alternating::new(config, &w, &start.prior)?;
+        let mut optimizer = EmpiricalBayesAdam::new(config, &w, &start.prior)?;
         let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
         let mut n_steps = 0;
         let step = |batch: &Dataset| -> Result<f64> {
             let loss = (mean_loss(&self.network.forward(&w, batch.x())?, batch)?
-                / batch.n_objects() as f64)?;
-            optimiser.step(&loss.backward()?)?;
+                / batch.n_examples() as f64)?;
+            optimizer.step(&loss.backward()?)?;
             n_steps += 1;
             if n_steps % self.every == 0 {
                 let mut point = measure(self.network, &w, test)?;
-                point.push(("divergence", optimiser.divergence()?));
+                point.push(("divergence", optimizer.divergence()?));
                 for (metric, value) in point {
                     curves.entry(metric.to_owned()).or_default().push(value);
                 }
@@ -96,7 +96,7 @@ impl BayesCourse<'_> {
             Ok(f64::NAN)
         };
         self.fit.run(data, rng, step, |_| Ok::<_, anyhow::Error>(ControlFlow::Continue(())))?;
-        let last = BayesStart { weights: w.frozen(), prior: optimiser.prior()? };
+        let last = BayesStart { weights: w.frozen(), prior: optimizer.prior()? };
         Ok(BayesEnd { last, curves })
     }
 }
@@ -109,13 +109,13 @@ fn mean_loss(answers: &Tensor, batch: &Dataset) -> Result<Tensor> {
     })
 }
 
-/// Quality on the test objects.
+/// Quality on the test examples.
 pub(super) fn measure(
     network: &Mlp,
     w: &Params,
     test: &Dataset,
 ) -> Result<Vec<(&'static str, f64)>> {
-    let answers = scores(network, w, test.x())?;
+    let answers = logits(network, w, test.x())?;
     Ok(match test.y() {
         Targets::Values(_) => {
             let loss = mean_loss(&answers, test)?.to_dtype(candle_core::DType::F64)?;
@@ -146,7 +146,7 @@ mod tests {
 
     fn course(network: &Mlp, batch_size: usize) -> BayesCourse<'_> {
         let fit = Fit { epochs: 10, batch_size };
-        BayesCourse { network, fit, divergence_weight: 0.7, every: 10 }
+        BayesCourse { network, fit, kl_weight: 0.7, every: 10 }
     }
 
     fn problem() -> (Mlp, BayesStart, Dataset) {
@@ -173,7 +173,7 @@ mod tests {
         (network, BayesStart { weights, prior: GaussianPrior { mean, log_variance } }, data)
     }
 
-    /// The same objective written out in f64 tensors: one optimiser a group, as the source has it.
+    /// The same objective written out in f64 tensors: one optimizer a group, as the source has it.
     fn by_differentiation(
         network: &Mlp,
         start: &BayesStart,
@@ -192,7 +192,7 @@ mod tests {
         for _ in 0..10 {
             for batch in rng.permutation(20).chunks(8) {
                 let batch = data.rows(batch).unwrap();
-                let b = batch.n_objects() as f64;
+                let b = batch.n_examples() as f64;
                 let objective = || -> candle_core::Result<Tensor> {
                     let x = batch.x().to_dtype(candle_core::DType::F64)?;
                     let Targets::Values(y) = batch.y() else { unreachable!() };
@@ -222,7 +222,7 @@ mod tests {
         let (network, start, data) = problem();
         let session = session();
         let task = task(&session);
-        // Batches of 8, 8 and 4: the last is divided by its own number of objects.
+        // Batches of 8, 8 and 4: the last is divided by its own number of examples.
         let course = course(&network, 8);
         let end = course.train(&task, &start, &data, &data, &mut Rng::new(5)).unwrap();
         let last = &end.last;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use core_tensors::{Dataset, Epoch, Params, Rng};
 
-use super::{Course, taught_by, train};
+use super::{Course, train, with_teacher};
 use crate::experiment::Task;
 
 /// Trains networks one after another, each on the answers of the one before; gives the weights of all.
@@ -29,7 +29,7 @@ pub fn train_chain(
     for (i, link) in before.iter().enumerate() {
         let rng = rng.split(&format!("link {i}"));
         let w = train_link(task, link, &data, &rng, |_, _| Ok(()))?;
-        data = taught_by(&data, link.network, &w)?;
+        data = with_teacher(&data, link.network, &w)?;
         trained.push(w);
     }
     trained.push(train_link(task, last, &data, rng, &mut on_epoch)?);
@@ -79,7 +79,7 @@ mod tests {
             loss: Distillation::convex(1.0, 2.0),
         };
         let w = teacher.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
-        let taught = taught_by(&data, &teacher, &w).unwrap();
+        let taught = with_teacher(&data, &teacher, &w).unwrap();
         let chain = train_chain(&task, &[of(&between), of(&student)], &taught, &rng, |_, _| Ok(()));
         let chain = chain.unwrap();
         // By hand: the assistant alone, then the student on its answers.
@@ -87,7 +87,7 @@ mod tests {
             train_chain(&task, &[of(&between)], &taught, &rng.split("link 0"), |_, _| Ok(()));
         let assistant = alone.unwrap().remove(0);
         assert_eq!(assistant.to_vec().unwrap(), chain[0].to_vec().unwrap());
-        let data = taught_by(&data, &between, &assistant).unwrap();
+        let data = with_teacher(&data, &between, &assistant).unwrap();
         let start = student.init(&mut rng.split("student"), &Device::Cpu).unwrap();
         let w = start.trainable().unwrap();
         let mut batches = rng.split("student batches");

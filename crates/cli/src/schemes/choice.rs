@@ -1,4 +1,4 @@
-//! Choosing λ and T by cross-validation on the training objects: the test set never chooses.
+//! Choosing λ and T by cross-validation on the training examples: the test set never chooses.
 
 use std::collections::BTreeMap;
 
@@ -63,21 +63,21 @@ pub fn with_choice(
 
 /// For each criterion the cell with the least mean risk over folds of equal size, the first among equals.
 ///
-/// `risks` gets the objects to train on and those held out, and gives for each criterion one risk a cell; a cell with a
+/// `risks` gets the examples to train on and those held out, and gives for each criterion one risk a cell; a cell with a
 /// risk that is no number is never chosen.
 pub fn cross_validate<const CRITERIA: usize>(
-    n_objects: usize,
+    n_examples: usize,
     n_folds: usize,
     rng: &mut Rng,
     mut risks: impl FnMut(&[usize], &[usize]) -> Result<[Vec<f64>; CRITERIA]>,
 ) -> Result<[Chosen; CRITERIA]> {
-    if n_folds < 2 || n_objects < n_folds {
-        bail!("folds: wanted 2 to {n_objects} for {n_objects} objects, found {n_folds}");
+    if n_folds < 2 || n_examples < n_folds {
+        bail!("folds: wanted 2 to {n_examples} for {n_examples} objects, found {n_folds}");
     }
-    let order = rng.permutation(n_objects);
+    let order = rng.permutation(n_examples);
     let mut chosen = std::array::from_fn(|_| Chosen { cell: 0, risks: Vec::new() });
     for fold in 0..n_folds {
-        let (first, end) = (fold * n_objects / n_folds, (fold + 1) * n_objects / n_folds);
+        let (first, end) = (fold * n_examples / n_folds, (fold + 1) * n_examples / n_folds);
         let held_out = &order[first..end];
         let kept = [&order[..first], &order[end..]].concat();
         for (chosen, found) in chosen.iter_mut().zip(risks(&kept, held_out)?) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_object_is_held_out_once_and_never_trained_on_then() {
+    fn every_example_is_held_out_once_and_never_trained_on_then() {
         let mut seen = vec![0; 11];
         let chosen = cross_validate(11, 3, &mut Rng::new(0), |kept, held_out| {
             assert_eq!(kept.len() + held_out.len(), 11);

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use core_tensors::{Dataset, Params};
 use models::Architecture;
 
-use super::scores;
+use super::logits;
 
 /// `data` with the answers of several teachers side by side, (m, e·k), for [`losses::dirichlet`].
 pub fn taught_by_members(
@@ -14,11 +14,11 @@ pub fn taught_by_members(
 ) -> Result<Dataset> {
     let answers = members
         .iter()
-        .map(|(network, w)| scores(*network, w, data.x()))
+        .map(|(network, w)| logits(*network, w, data.x()))
         .collect::<Result<Vec<_>>>()?;
     let answers = Tensor::cat(&answers, 1).context("an ensemble wanted members, found none")?;
-    let all: Vec<usize> = (0..data.n_objects()).collect();
-    Ok(data.clone().with_answers(&answers, &all)?)
+    let all: Vec<usize> = (0..data.n_examples()).collect();
+    Ok(data.clone().with_logits(&answers, &all)?)
 }
 
 /// Scores of the ensemble, (m, k): the logarithm of the members' mean probabilities, from answers side by side, (m, e·k).
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn an_ensemble_answers_with_the_mean_of_its_members() {
         let logs: Vec<f64> = [0.5, 0.5, 0.9, 0.1, 0.2, 0.8].iter().map(|p: &f64| p.ln()).collect();
-        // Other scores with the same softmax.
+        // Other logits with the same softmax.
         let shifted = logs.iter().enumerate().map(|(i, log)| log + (i / 2) as f64).collect();
         let answers = Tensor::from_vec(shifted, (1, 6), &Device::Cpu).unwrap();
         let mean = mean_of_members(&answers, 2).unwrap().exp().unwrap();

@@ -7,7 +7,7 @@ use core_tensors::{Block, Dataset, Epoch, Fit, Layout, Params, Rng, Schedule};
 use losses::features::{self, AttentionGap, Kernel};
 use losses::{
     Correlation, Decoupled, Distillation, Divergence, TemperatureScale, correlation, decoupled,
-    dirichlet, distillation, divergence, standardised_divergence,
+    dirichlet, distillation, divergence, standardized_divergence,
 };
 use models::Architecture;
 
@@ -23,14 +23,14 @@ const SMALLEST_VARIANCE: f64 = 1e-5;
 
 /// What a student takes over from a teacher beside the labels.
 ///
-/// The first five want the teacher's scores as the answers of the data, (m, k), [`Imitation::Members`] those of several
-/// teachers side by side; the others the outputs of one hidden layer, each object's in the order of memory.
+/// The first five want the teacher's logits as the answers of the data, (m, k), [`Imitation::Members`] those of several
+/// teachers side by side; the others the outputs of one hidden layer, each example's in the order of memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Imitation {
     /// [`losses::divergence`] at T, times T².
     Answers(Divergence, f64),
-    /// [`losses::standardised_divergence`], forward, at T, times T².
-    Standardised(f64),
+    /// [`losses::standardized_divergence`], forward, at T, times T².
+    Standardized(f64),
     /// [`losses::decoupled`].
     Decoupled(Decoupled),
     /// [`losses::correlation`].
@@ -47,9 +47,9 @@ pub enum Imitation {
     Information,
     /// [`features::similarity`].
     Similarity,
-    /// [`features::relational_distance`] of the first 24 objects of a batch.
+    /// [`features::relational_distance`] of the first 24 examples of a batch.
     RelationalDistance,
-    /// [`features::relational_angle`] of the first 24 objects of a batch: it grows with their cube.
+    /// [`features::relational_angle`] of the first 24 examples of a batch: it grows with their cube.
     RelationalAngle,
     /// [`features::probabilistic`].
     Probabilistic,
@@ -78,7 +78,7 @@ pub struct ImitationCourse<'a> {
     pub learning_rate: f64,
     /// What is taken over.
     pub what: Imitation,
-    /// Which of the student's [`Architecture::activations`] meets a hidden layer of the teacher's; scores need none.
+    /// Which of the student's [`Architecture::activations`] meets a hidden layer of the teacher's; logits need none.
     pub layer: usize,
     /// ≥ 0: weight of the labels' cross-entropy.
     pub label_weight: f64,
@@ -98,7 +98,7 @@ pub fn train_imitating(
 ) -> Result<Params> {
     let device = &task.session.device;
     let w = course.student.init(&mut rng.split("student"), device)?.trainable()?;
-    let first: Vec<usize> = (0..data.n_objects().min(course.fit.batch_size)).collect();
+    let first: Vec<usize> = (0..data.n_examples().min(course.fit.batch_size)).collect();
     let first = data.rows(&first)?;
     let beside = course.beside(&w, &first, &mut rng.split("beside"))?;
     let weight = match course.strength {
@@ -112,7 +112,7 @@ pub fn train_imitating(
             ratio * labels / term
         }
     };
-    let mut steps = Steps::new(course.fit, data.n_objects());
+    let mut steps = Steps::new(course.fit, data.n_examples());
     let loss = |batch: &Dataset| {
         let (labels, term) = course.terms(&w, &beside, batch, steps.next_share())?;
         Ok(((labels * course.label_weight)? + (term * weight)?)?)
@@ -160,16 +160,16 @@ impl ImitationCourse<'_> {
         done: f64,
     ) -> Result<(Tensor, Tensor)> {
         let outputs = self.student.activations(w, batch.x())?;
-        let scores = outputs.last().context("a student without outputs")?;
+        let logits = outputs.last().context("a student without outputs")?;
         let alone = batch.without_answers();
-        let labels = distillation(scores, &alone, &Distillation::labels_only())?;
+        let labels = distillation(logits, &alone, &Distillation::labels_only())?;
         let squared = TemperatureScale::Squared;
         let hidden = || -> Result<[Tensor; 2]> {
             let student = self.output(&outputs)?;
             let teacher = like(&student, batch)?;
             Ok([student, teacher])
         };
-        // Object with object: the two need not have the same places.
+        // Object with example: the two need not have the same places.
         let rows = || anyhow::Ok([self.output(&outputs)?, answers(batch)?.clone()]);
         let mapped = || -> Result<[Tensor; 2]> {
             let [student, teacher] = hidden()?;
@@ -177,15 +177,15 @@ impl ImitationCourse<'_> {
             Ok([of_channels(&student, map)?, teacher])
         };
         let term = match self.what {
-            Imitation::Answers(kind, t) => divergence(scores, batch, kind, t, squared)?,
-            Imitation::Standardised(t) => {
-                standardised_divergence(scores, batch, Divergence::ForwardKl, t, squared)?
+            Imitation::Answers(kind, t) => divergence(logits, batch, kind, t, squared)?,
+            Imitation::Standardized(t) => {
+                standardized_divergence(logits, batch, Divergence::ForwardKl, t, squared)?
             }
-            Imitation::Decoupled(config) => decoupled(scores, batch, &config)?,
-            Imitation::Correlation(config) => correlation(scores, batch, &config)?,
+            Imitation::Decoupled(config) => decoupled(logits, batch, &config)?,
+            Imitation::Correlation(config) => correlation(logits, batch, &config)?,
             Imitation::Members(schedule) => {
                 let t = schedule.at(done);
-                (dirichlet(scores, batch, t)? * t.powi(2))?
+                (dirichlet(logits, batch, t)? * t.powi(2))?
             }
             Imitation::Hint => {
                 let [student, teacher] = mapped()?;
@@ -224,10 +224,10 @@ fn of_rows(
 
 fn answers(batch: &Dataset) -> Result<&Tensor> {
     let soft = batch.soft().context("a teacher's hidden layer: wanted one, found none")?;
-    Ok(soft.scores())
+    Ok(soft.logits())
 }
 
-/// The first objects of both.
+/// The first examples of both.
 fn some([student, teacher]: [Tensor; 2]) -> Result<[Tensor; 2]> {
     let n = student.dim(0)?.min(MOST_RELATED);
     Ok([student.narrow(0, 0, n)?, teacher.narrow(0, 0, n)?])

@@ -2,13 +2,13 @@
 
 mod adversarial;
 mod authors_bayes;
+mod batched;
 mod chain;
 mod choice;
 mod ensemble;
+mod hyperparameters;
 mod imitation;
-mod metaparameters;
 mod mutual;
-mod side_by_side;
 mod translator;
 mod variational;
 
@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Layout, Params, Rng, Targets, stats};
-use domain_adapt::{kernel_discrepancy, proxy_distance};
+use domain_adapt::{proxy_distance, unbiased_mmd};
 use losses::{Distillation, Predictions, distillation};
 use models::Architecture;
 
@@ -26,19 +26,19 @@ use crate::experiment::{Curve, Task};
 
 pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
+pub use batched::LinearStudents;
 pub use chain::train_chain;
 pub use choice::{Chosen, Grid, cross_validate, with_choice};
 pub use ensemble::{mean_of_members, taught_by_members};
+pub use hyperparameters::{MetaCourse, MetaDescent, hypergradient, train_with_hyperparameters};
 pub use imitation::{Imitation, ImitationCourse, Strength, train_imitating};
-pub use metaparameters::{MetaCourse, MetaDescent, hypergradient, train_with_metaparameters};
 pub use mutual::{MutualCourse, train_mutually};
-pub use side_by_side::LinearStudents;
 pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
 
 /// Objects a forward pass outside training takes at once: activations then stay in the cache.
 pub const CHUNK: usize = 1000;
-/// Numbers of objects that it takes at most, as large pictures have more activations.
+/// Numbers of examples that it takes at most, as large images have more activations.
 const MOST_NUMBERS: usize = 4_000_000;
 
 /// How a network is trained.
@@ -50,7 +50,7 @@ pub struct Course<'a> {
     pub fit: Fit,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// What is minimised.
+    /// What is minimized.
     pub loss: Distillation,
 }
 
@@ -58,9 +58,9 @@ pub struct Course<'a> {
 pub struct Examination {
     x: Tensor,
     labels: Vec<u32>,
-    /// The teacher's predictions on the test objects.
+    /// The teacher's predictions on the test examples.
     pub teacher: Option<Predictions>,
-    /// The true class probabilities of the test objects.
+    /// The true class probabilities of the test examples.
     pub truth: Option<Predictions>,
 }
 
@@ -82,7 +82,7 @@ pub fn train(
     train_through(task, course, w, data, rng, |batch| Ok(batch.clone()), on_epoch)
 }
 
-/// [`train`] where each batch is made anew from the objects drawn for it: seen through a random φ, or answered for.
+/// [`train`] where each batch is made anew from the examples drawn for it: seen through a random φ, or answered for.
 pub fn train_through(
     task: &Task,
     course: &Course,
@@ -129,8 +129,8 @@ struct Steps {
 }
 
 impl Steps {
-    fn new(fit: Fit, n_objects: usize) -> Self {
-        Self { n_done: 0, n_steps: fit.epochs * n_objects.div_ceil(fit.batch_size.max(1)) }
+    fn new(fit: Fit, n_examples: usize) -> Self {
+        Self { n_done: 0, n_steps: fit.epochs * n_examples.div_ceil(fit.batch_size.max(1)) }
     }
 
     /// The share of the steps before this one; the next call is for the next step.
@@ -140,7 +140,7 @@ impl Steps {
     }
 }
 
-/// Several sets of parameters as one, which share what they hold: one optimiser trains them all.
+/// Several sets of parameters as one, which share what they hold: one optimizer trains them all.
 pub fn joined(parts: &[&Params]) -> Result<Params> {
     let blocks = parts.iter().flat_map(|w| w.layout().blocks.clone()).collect();
     let tensors = parts.iter().flat_map(|w| w.blocks().to_vec()).collect();
@@ -179,14 +179,14 @@ pub fn chunk(x: &Tensor) -> usize {
     (MOST_NUMBERS / n.max(1)).clamp(1, CHUNK)
 }
 
-/// Scores of every object, [`chunk`] at a time; no gradient.
-pub fn scores(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tensor> {
+/// Scores of every example, [`chunk`] at a time; no gradient.
+pub fn logits(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tensor> {
     let frozen = w.frozen();
-    let (n_objects, most) = (x.dim(0)?, chunk(x));
-    let parts: Vec<Tensor> = (0..n_objects)
+    let (n_examples, most) = (x.dim(0)?, chunk(x));
+    let parts: Vec<Tensor> = (0..n_examples)
         .step_by(most)
         .map(|start| {
-            let part = x.narrow(0, start, most.min(n_objects - start))?;
+            let part = x.narrow(0, start, most.min(n_examples - start))?;
             network.forward(&frozen, &part)
         })
         .collect::<core_tensors::Result<_>>()?;
@@ -194,15 +194,15 @@ pub fn scores(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tens
 }
 
 /// `data` with the answers of a trained network.
-pub fn taught_by(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
+pub fn with_teacher(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
     let frozen = w.frozen();
     let answers = |x: &Tensor| network.forward(&frozen, x).map_err(candle_core::Error::wrap);
-    Ok(data.clone().taught_by(chunk(data.x()), answers)?)
+    Ok(data.clone().with_teacher(chunk(data.x()), answers)?)
 }
 
-/// How far φ(x) lies from the teacher's own objects: proxy A-distance and squared maximum mean discrepancy, as metrics.
+/// How far φ(x) lies from the teacher's own examples: proxy A-distance and squared maximum mean discrepancy, as metrics.
 ///
-/// At most `most` random objects of either sample are looked at.
+/// At most `most` random examples of either sample are looked at.
 pub fn apart(
     mapped: &Tensor,
     own: &Tensor,
@@ -212,8 +212,8 @@ pub fn apart(
     let mut part = |x: &Tensor| some_rows(x, most, rng);
     let (mapped, own) = (part(mapped)?, part(own)?);
     let distance = proxy_distance(&mapped, &own, rng)?;
-    let discrepancy = kernel_discrepancy(&mapped, &own, rng)?;
-    let metrics = [("proxy_distance", distance), ("discrepancy", discrepancy)];
+    let mmd = unbiased_mmd(&mapped, &own, rng)?;
+    let metrics = [("proxy_distance", distance), ("discrepancy", mmd)];
     Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).into())
 }
 
@@ -224,9 +224,9 @@ pub fn some_rows(x: &Tensor, most: usize, rng: &mut Rng) -> Result<Tensor> {
     Ok(x.contiguous()?.index_select(&Tensor::new(chosen, x.device())?, 0)?)
 }
 
-/// The first `most` objects, or all where there are no more.
+/// The first `most` examples, or all where there are no more.
 pub fn at_most(data: &Dataset, most: usize) -> Result<Dataset> {
-    if data.n_objects() <= most {
+    if data.n_examples() <= most {
         return Ok(data.clone());
     }
     Ok(data.rows(&(0..most).collect::<Vec<_>>())?)
@@ -256,22 +256,22 @@ impl Examination {
         Self { teacher: Some(teacher), ..self }
     }
 
-    /// Predictions of a network on the test objects.
+    /// Predictions of a network on the test examples.
     pub fn predictions(&self, network: &dyn Architecture, w: &Params) -> Result<Predictions> {
-        Ok(Predictions::new(&scores(network, w, &self.x)?)?)
+        Ok(Predictions::new(&logits(network, w, &self.x)?)?)
     }
 
-    /// Classes of the test objects.
+    /// Classes of the test examples.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The test objects.
+    /// The test examples.
     pub fn x(&self) -> &Tensor {
         &self.x
     }
 
-    /// Appends this epoch's metrics of predictions on the test objects to a record.
+    /// Appends this epoch's metrics of predictions on the test examples to a record.
     pub fn take(&self, p: &Predictions, epoch: Epoch, record: &mut Record) -> Result<()> {
         record.push("objective", epoch.objective);
         for (metric, value) in self.measure(p)? {
@@ -280,7 +280,7 @@ impl Examination {
         Ok(())
     }
 
-    /// Every metric of predictions on the test objects, as curves of length 1.
+    /// Every metric of predictions on the test examples, as curves of length 1.
     pub fn once(&self, p: &Predictions) -> Result<BTreeMap<String, Curve>> {
         let metrics = self.measure(p)?.into_iter();
         Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).collect())
@@ -353,15 +353,15 @@ mod tests {
     }
 
     #[test]
-    fn domains_are_compared_by_random_objects() {
-        // The first 300 objects are alike; of the others of φ(x) none is.
+    fn domains_are_compared_by_random_examples() {
+        // The first 300 examples are alike; of the others of φ(x) none is.
         let mut rng = Rng::new(0);
-        let mut objects = |n: usize, shift: f64| {
+        let mut examples = |n: usize, shift: f64| {
             let values = (0..5 * n).map(|_| (shift + rng.normal()) as f32).collect();
             Tensor::from_vec::<_, f32>(values, (n, 5), &Device::Cpu).unwrap()
         };
-        let own = objects(600, 0.0);
-        let mapped = Tensor::cat(&[objects(300, 0.0), objects(2700, 6.0)], 0).unwrap();
+        let own = examples(600, 0.0);
+        let mapped = Tensor::cat(&[examples(300, 0.0), examples(2700, 6.0)], 0).unwrap();
         let mut rng = Rng::new(1);
         let [first, second] = [(); 2].map(|()| apart(&mapped, &own, 300, &mut rng).unwrap());
         for (found, least) in [("proxy_distance", 1.0), ("discrepancy", 0.2)] {

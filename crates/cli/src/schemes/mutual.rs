@@ -46,19 +46,20 @@ pub fn train_mutually(
     let students = course.students.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
     let loss = |batch: &Dataset| -> Result<Tensor> {
         let score = |(network, w): (&&dyn Architecture, &Params)| network.forward(w, batch.x());
-        let scores: Vec<Tensor> = course
+        let logits: Vec<Tensor> = course
             .students
             .iter()
             .zip(&students)
             .map(score)
             .collect::<core_tensors::Result<_>>()?;
-        let mut total = Tensor::zeros((), scores[0].dtype(), scores[0].device())?;
+        let mut total = Tensor::zeros((), logits[0].dtype(), logits[0].device())?;
         let weight = course.weight / (n - 1) as f64;
-        for (j, own) in scores.iter().enumerate() {
+        for (j, own) in logits.iter().enumerate() {
             let alone = batch.without_answers();
             total = (total + distillation(own, &alone, &Distillation::labels_only())?)?;
-            for (_, other) in scores.iter().enumerate().filter(|&(l, _)| l != j) {
-                let taught = alone.clone().taught_by(batch.n_objects(), |_| Ok(other.detach()))?;
+            for (_, other) in logits.iter().enumerate().filter(|&(l, _)| l != j) {
+                let taught =
+                    alone.clone().with_teacher(batch.n_examples(), |_| Ok(other.detach()))?;
                 let (kind, scale) = (Divergence::ForwardKl, TemperatureScale::Squared);
                 let term = divergence(own, &taught, kind, course.temperature, scale)?;
                 total = (total + (term * weight)?)?;
@@ -83,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::schemes::tests::{session, task};
-    use crate::schemes::{Course, scores, train};
+    use crate::schemes::{Course, logits, train};
 
     const FIT: Fit = Fit { epochs: 3, batch_size: 64 };
     const RATE: f64 = 1e-2;
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(apart[0].to_vec().unwrap(), w.to_vec().unwrap());
         let divergence = |w: &[Params]| {
             let [a, b] = [(&first, &w[0]), (&second, &w[1])]
-                .map(|(n, w)| Predictions::new(&scores(n, w, data.x()).unwrap()).unwrap());
+                .map(|(n, w)| Predictions::new(&logits(n, w, data.x()).unwrap()).unwrap());
             a.divergence_from(&b).unwrap()
         };
         assert!(divergence(&run(10.0)) < 0.5 * divergence(&apart));
@@ -134,8 +135,8 @@ mod tests {
             bias: true,
         });
         let students: &[&dyn Architecture] = &[&networks[0], &networks[1], &networks[2]];
-        // One batch of all objects: the objective is that at the start.
-        let fit = Fit { epochs: 1, batch_size: data.n_objects() };
+        // One batch of all examples: the objective is that at the start.
+        let fit = Fit { epochs: 1, batch_size: data.n_examples() };
         let (weight, temperature) = (3.0, 1.0);
         let course = MutualCourse { students, fit, learning_rate: RATE, weight, temperature };
         let mut objective = 0.0;
@@ -149,7 +150,7 @@ mod tests {
             .zip(&networks)
             .map(|(role, network)| {
                 let w = network.init(&mut rng.split(role), &Device::Cpu).unwrap();
-                Predictions::new(&scores(network, &w, data.x()).unwrap()).unwrap()
+                Predictions::new(&logits(network, &w, data.x()).unwrap()).unwrap()
             })
             .collect();
         let y = crate::schemes::labels(&data).unwrap();

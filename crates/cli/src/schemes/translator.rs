@@ -1,4 +1,4 @@
-//! Pairs of objects of two domains, and the translator that is trained on them.
+//! Pairs of examples of two domains, and the translator that is trained on them.
 
 use std::ops::ControlFlow;
 
@@ -13,10 +13,10 @@ use super::labels;
 const BATCH: usize = 64;
 const LEARNING_RATE: f64 = 1e-3;
 
-/// Picks one of n objects.
+/// Picks one of n examples.
 pub type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
 
-/// Every object of `poor`, in order, `n_partners` times over, with a random object of the same class of `rich` as its
+/// Every example of `poor`, in order, `n_partners` times over, with a random example of the same class of `rich` as its
 /// target values; `choose` draws from a class in the order of `rich`.
 pub fn pairs(poor: &Dataset, rich: &Dataset, n_partners: usize, choose: Choice) -> Result<Dataset> {
     let (wanted, found) = (n_classes(rich)?, n_classes(poor)?);
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use candle_core::{Device, Tensor};
 
-    fn objects(n: usize, n_classes: usize) -> Dataset {
+    fn examples(n: usize, n_classes: usize) -> Dataset {
         let x = (0..n).map(|i| i as f32).collect();
         let y = (0..n).map(|i| (i % n_classes) as u32).collect();
         Dataset::classification(x, y, n_classes, &Device::Cpu).unwrap()
@@ -93,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn partners_share_the_class_and_objects_keep_their_order() {
+    fn partners_share_the_class_and_examples_keep_their_order() {
         let mut rng = Rng::new(0);
-        let pairs = pairs(&objects(7, 3), &objects(30, 3), 2, &mut |n| rng.below(n)).unwrap();
+        let pairs = pairs(&examples(7, 3), &examples(30, 3), 2, &mut |n| rng.below(n)).unwrap();
         assert_eq!(column(pairs.x())[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0]);
         let Targets::Values(partner) = pairs.y() else { unreachable!("values were asked for") };
         let (x, y) = (column(pairs.x()), column(partner));
@@ -109,12 +109,12 @@ mod tests {
             pairs(poor, rich, 1, &mut |_| 0).unwrap_err().to_string()
         };
         assert_eq!(
-            error(&objects(4, 2), &objects(9, 3)),
+            error(&examples(4, 2), &examples(9, 3)),
             "domains to pair: wanted as many classes, found 2 and 3"
         );
         let few = Dataset::classification(vec![0.0], vec![0], 3, &Device::Cpu).unwrap();
         assert_eq!(
-            error(&objects(9, 3), &few),
+            error(&examples(9, 3), &few),
             "domains to pair: wanted partners of class 1, found none"
         );
     }

@@ -30,15 +30,15 @@ pub struct VariationalCourse<'a> {
 pub struct VariationalStart<'a> {
     /// Means in vec order, (p,).
     pub mean: &'a [f64],
-    /// ρ = log deviation of every parameter.
-    pub log_deviation: f64,
+    /// ρ = log standard deviation of every parameter.
+    pub log_std: f64,
 }
 
 /// What inference leaves.
 pub struct VariationalEnd {
     /// q
     pub posterior: MeanField,
-    /// At the mean weights on the test objects: `log_likelihood` (minus the mean squared error, or minus the mean
+    /// At the mean weights on the test examples: `log_likelihood` (minus the mean squared error, or minus the mean
     /// cross-entropy), of classes `accuracy`; `divergence`, KL(q ‖ p) in nats; `fit`, the mean over the steps since the
     /// last point of the mean log-likelihood of a batch at a draw.
     pub curves: BTreeMap<String, Curve>,
@@ -48,8 +48,8 @@ pub struct VariationalEnd {
 
 impl VariationalCourse<'_> {
     /// Points of each curve.
-    pub fn n_points(&self, n_objects: usize) -> usize {
-        self.fit.epochs * n_objects.div_ceil(self.fit.batch_size.max(1)) / self.every.max(1)
+    pub fn n_points(&self, n_examples: usize) -> usize {
+        self.fit.epochs * n_examples.div_ceil(self.fit.batch_size.max(1)) / self.every.max(1)
     }
 
     /// Infers from a start; reports to `task` at every point.
@@ -63,7 +63,7 @@ impl VariationalCourse<'_> {
     ) -> Result<VariationalEnd> {
         ensure!(self.every > 0, "points of a curve wanted at least one iteration between them");
         let layout: Layout = models::Architecture::layout(self.inference.network);
-        let variance = vec![(2.0 * start.log_deviation).exp(); layout.n_parameters()];
+        let variance = vec![(2.0 * start.log_std).exp(); layout.n_parameters()];
         let config = AdamConfig::pytorch(self.learning_rate);
         let device = data.x().device();
         let mut q = MeanField::from_vectors(config, &layout, start.mean, &variance, device)?;

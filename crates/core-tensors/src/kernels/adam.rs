@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
-use super::{numbers, vectorised};
+use super::{numbers, vectorized};
 use crate::optim::AdamConfig;
 
 /// Gradients below this count as zero in the fused step: g² would leave the normal range of f32, where a
@@ -137,7 +137,7 @@ impl InplaceOp2 for Fused<'_> {
         let constants = self.update.constants();
         let (first, second) = (&mut first[..n], &mut second[..n]);
         // A closure that is not inlined leaves the wide instruction set.
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for i in 0..n {

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 
 use super::adam::{Constants, Update};
 use super::exponential::{exp, exp_m1};
-use super::{numbers, vectorised};
+use super::{numbers, vectorized};
 
 /// Parameters of a chunk: its arrays lie side by side, so that a pass over memory is a few streams, not two dozen.
 const LANES: usize = 64;
@@ -29,7 +29,7 @@ pub(crate) struct Chunk {
 /// The steps that a pair of updates makes.
 pub(crate) struct Steps<'a> {
     /// α
-    pub(crate) divergence_weight: f64,
+    pub(crate) kl_weight: f64,
     pub(crate) posterior: &'a Update,
     pub(crate) prior: &'a Update,
 }
@@ -63,7 +63,7 @@ pub(crate) fn fused(
         None => block.zeros_like()?,
     };
     let constants = (steps.posterior.constants(), steps.prior.constants());
-    let weight = steps.divergence_weight as f32;
+    let weight = steps.kl_weight as f32;
     block.inplace_op2(&gradient, &Fused { constants, weight, chunks: RefCell::new(chunks) })
 }
 
@@ -97,7 +97,7 @@ impl InplaceOp2 for Fused<'_> {
             bail!("alternating Adam wanted {} gradients, found {}", block.len(), gradient.len());
         }
         // So long a closure would not be inlined of itself, and a call leaves the wide instruction set.
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 let parts = block.chunks_mut(LANES).zip(gradient.chunks(LANES));

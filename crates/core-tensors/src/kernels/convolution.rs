@@ -1,4 +1,4 @@
-//! Convolution, forward and backward, as matrix products over unfolded bands of pictures.
+//! Convolution, forward and backward, as matrix products over unfolded bands of images.
 
 mod answers;
 mod geometry;
@@ -14,12 +14,12 @@ use self::geometry::{Band, Cut, Extents};
 use super::matmul::{Shape as Matrix, matmul};
 use super::{is_fused, numbers, on_cpu, relu_max_pool};
 
-/// What a filter of stride 1 sees of a picture.
+/// What a filter of stride 1 sees of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// k ≥ 1: side of the square filters.
     pub kernel: usize,
-    /// Rows and columns of zeros around a picture, on each side.
+    /// Rows and columns of zeros around an image, on each side.
     pub padding: usize,
 }
 
@@ -29,7 +29,7 @@ pub struct Window {
 ///
 /// with x surrounded by zeros. `u` has shape (o, c·k²), or (o, c·k² + 1) with the bias b as its last column: one row a
 /// filter, its weights in the order channel, row, column. This is the convention of PyTorch's `Conv2d`.
-/// The pictures of a batch are shared out among the threads of rayon's pool; the result does not depend on their number.
+/// The images of a batch are shared out among the threads of rayon's pool; the result does not depend on their number.
 pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     check(x, u, window)?;
     if is_fused(&[x, u]) {
@@ -116,7 +116,7 @@ impl Sizes {
         (self.e.out_h / pooled, self.e.out_w / pooled)
     }
 
-    /// Numbers of the answers to one picture.
+    /// Numbers of the answers to one image.
     fn output(self) -> usize {
         self.o * self.answer().0 * self.answer().1
     }
@@ -237,7 +237,7 @@ fn backward<T: WithDType>(
     let gradient = gradient.contiguous()?;
     let ((xs, xl), (us, ul)) = (x.storage_and_layout(), u.storage_and_layout());
     let (gs, gl) = gradient.storage_and_layout();
-    let (pictures, filters) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&us)?, ul)?);
+    let (images, filters) = (numbers::<T>(on_cpu(&xs)?, xl)?, numbers::<T>(on_cpu(&us)?, ul)?);
     let dy = numbers::<T>(on_cpu(&gs)?, gl)?;
     if s.is_pooled && codes.len() != dy.len() {
         bail!("a pooled convolution wanted {} codes, found {}", dy.len(), codes.len());
@@ -246,11 +246,11 @@ fn backward<T: WithDType>(
     let (part, size) = (s.cut().part, s.o * s.n_cols);
     let n_parts = if u.track_op() { s.m.div_ceil(part).max(1) } else { 0 };
     let mut du = vec![T::zero(); n_parts * size];
-    let mut dx = vec![T::zero(); if x.track_op() { pictures.len() } else { 0 }];
+    let mut dx = vec![T::zero(); if x.track_op() { images.len() } else { 0 }];
     let gradients = pieces(&mut du, size).zip(pieces(&mut dx, part * s.e.input()));
     let parts = (0..s.m).step_by(part).zip(gradients).map(|(i, (du, dx))| {
         let (from, to) = (i, s.m.min(i + part));
-        let x = &pictures[from * s.e.input()..to * s.e.input()];
+        let x = &images[from * s.e.input()..to * s.e.input()];
         let answers = from * s.output()..to * s.output();
         let codes = if s.is_pooled { &codes[answers.clone()] } else { codes };
         Part { x, dy: &dy[answers], codes, du, dx }
@@ -274,7 +274,7 @@ fn sum_of_parts<T: WithDType>(parts: &[T], s: Sizes) -> Vec<T> {
     sum
 }
 
-/// Some pictures of the batch on their way back; a gradient that nobody wants is empty.
+/// Some images of the batch on their way back; a gradient that nobody wants is empty.
 struct Part<'a, T> {
     x: &'a [T],
     dy: &'a [T],

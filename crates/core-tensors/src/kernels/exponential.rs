@@ -1,6 +1,6 @@
 //! The exponential of many numbers at once: the standard library's takes them one by one.
 
-use super::vectorised;
+use super::vectorized;
 
 /// Below this the exponential counts as zero: it leaves the normal range of f64.
 const SMALLEST: f64 = -708.0;
@@ -31,7 +31,7 @@ const TAYLOR: [f64; 14] = [
 ///
 /// eˣ = 2ⁿ eʳ with n = round(x / ln 2) and r = x − n ln 2.
 pub fn exp_nonpositive(values: &mut [f64]) {
-    vectorised(|| {
+    vectorized(|| {
         for value in values {
             let x = *value;
             let shifted = x * std::f64::consts::LOG2_E + ROUNDER;
@@ -55,7 +55,7 @@ const F32_ROUNDER: f32 = 12_582_912.0;
 const F32_TAYLOR: [f32; 7] =
     [1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0];
 
-/// eˣ − 1 to a relative error of a few 2⁻²⁴, also near 0; NaN stays NaN. Many at once are vectorised by the caller.
+/// eˣ − 1 to a relative error of a few 2⁻²⁴, also near 0; NaN stays NaN. Many at once are vectorized by the caller.
 ///
 /// eˣ − 1 = 2ⁿ (eʳ − 1) + (2ⁿ − 1) with n = round(x / ln 2) and r = x − n ln 2.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::matmul::{Shape as Matrix, matmul};
-use super::{is_fused, numbers, on_cpu, vectorised};
+use super::{is_fused, numbers, on_cpu, vectorized};
 
 /// What a layer does to its sums.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,7 +142,7 @@ fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> 
     }
     matmul((&mut y, s.y()), (x, s.x()), (u, s.u().transposed()), s.has_bias())?;
     let zero = T::zero();
-    vectorised(|| match activation {
+    vectorized(|| match activation {
         Activation::Identity => {}
         Activation::Relu => y.iter_mut().for_each(|z| *z = if *z < zero { zero } else { *z }),
         Activation::LeakyRelu { slope } => {
@@ -198,7 +198,7 @@ fn backward<T: WithDType>(
 /// Gradient with respect to the sums z. Every activation keeps the sign, so act′(z) is read off y; NaN stays NaN.
 fn sum_gradient<T: WithDType>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
     let (zero, pairs) = (T::zero(), gradient.iter().zip(y));
-    vectorised(|| match activation {
+    vectorized(|| match activation {
         Activation::Identity => gradient.to_vec(),
         Activation::Relu => pairs.map(|(&g, &y)| if y <= zero { zero } else { g }).collect(),
         Activation::LeakyRelu { slope } => {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::exponential::exp;
-use super::{is_fused, numbers, on_cpu, vectorised};
+use super::{is_fused, numbers, on_cpu, vectorized};
 
 /// Numbers that are made together, and whose sum is taken in f32 before it enters that of f64.
 const LANES: usize = 64;
@@ -47,17 +47,17 @@ impl CustomOp1 for Softplus {
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (xs, layout) = x.storage_and_layout();
-        let slopes = match x.dtype() {
+        let derivatives = match x.dtype() {
             DType::F32 => {
-                let slopes = map::<f32>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
-                Tensor::from_vec(slopes, x.shape(), x.device())
+                let derivatives = map::<f32>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
+                Tensor::from_vec(derivatives, x.shape(), x.device())
             }
             _ => {
-                let slopes = map::<f64>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
-                Tensor::from_vec(slopes, x.shape(), x.device())
+                let derivatives = map::<f64>(numbers(on_cpu(&xs)?, layout)?, sigmoid_of);
+                Tensor::from_vec(derivatives, x.shape(), x.device())
             }
         };
-        (gradient * slopes?).map(Some)
+        (gradient * derivatives?).map(Some)
     }
 }
 
@@ -124,16 +124,16 @@ impl CustomOp1 for Bernoulli {
         let share = 1.0 / m as f32;
         let mut gradient = Vec::with_capacity(logits.len());
         let mut total = 0.0;
-        let (mut z, mut t, mut slopes) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        let (mut z, mut t, mut derivatives) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
         for (logits, targets) in logits.chunks(LANES).zip(self.targets.chunks(LANES)) {
             // The last chunk may be short: what is left of the one before counts for nothing.
             let n = logits.len();
             z[..n].copy_from_slice(logits);
             t[..n].copy_from_slice(targets);
             let mut terms = [0.0; LANES];
-            chunk(&z, &t, (self.bound, share), &mut slopes, &mut terms);
+            chunk(&z, &t, (self.bound, share), &mut derivatives, &mut terms);
             total += f64::from(terms[..n].iter().sum::<f32>());
-            gradient.extend_from_slice(&slopes[..n]);
+            gradient.extend_from_slice(&derivatives[..n]);
         }
         // The first pass of an op is its only one, so the cell is still empty.
         let _ = self.gradient.set(gradient);
@@ -146,20 +146,20 @@ impl CustomOp1 for Bernoulli {
             bail!("the Bernoulli likelihood was asked for a gradient before its value");
         };
         let outer = outer.to_scalar::<f32>()?;
-        let scaled = vectorised(|| gradient.iter().map(|g| g * outer).collect::<Vec<f32>>());
+        let scaled = vectorized(|| gradient.iter().map(|g| g * outer).collect::<Vec<f32>>());
         Tensor::from_vec(scaled, logits.shape(), logits.device()).map(Some)
     }
 }
 
-/// Writes the terms of a chunk, and their slopes times the share of an object.
+/// Writes the terms of a chunk, and their derivatives times the share of an example.
 fn chunk(
     z: &[f32; LANES],
     t: &[f32; LANES],
     (bound, share): (f32, f32),
-    slopes: &mut [f32; LANES],
+    derivatives: &mut [f32; LANES],
     terms: &mut [f32; LANES],
 ) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for i in 0..LANES {
@@ -174,9 +174,9 @@ fn chunk(
                 let (rest, from_end) =
                     (e / (1.0 + e), if inside < 0.0 { -t[i] } else { 1.0 - t[i] });
                 terms[i] = from_end * inside + log;
-                let slope = if inside < 0.0 { from_end + rest } else { from_end - rest };
+                let derivative = if inside < 0.0 { from_end + rest } else { from_end - rest };
                 let is_clamped = z[i] > bound || z[i] < -bound;
-                slopes[i] = if is_clamped { 0.0 } else { slope * share };
+                derivatives[i] = if is_clamped { 0.0 } else { derivative * share };
             }
         },
     );
@@ -208,9 +208,9 @@ mod tests {
             let y = softplus(&v).unwrap();
             let wanted = if x < 30.0 { f64::exp(x).ln_1p() } else { x };
             assert!((flat(&y)[0] / wanted - 1.0).abs() < 1e-15, "{x}");
-            let slope = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
+            let derivative = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
             let wanted = 1.0 / (1.0 + (-x).exp());
-            assert!((slope / wanted - 1.0).abs() < 1e-15, "{x}");
+            assert!((derivative / wanted - 1.0).abs() < 1e-15, "{x}");
         }
         let single = Tensor::new(&[-60f32, f32::NAN], &Device::Cpu).unwrap();
         let found = softplus(&single).unwrap().to_vec1::<f32>().unwrap();
@@ -234,11 +234,11 @@ mod tests {
         let found = f64::from(loss.to_scalar::<f32>().unwrap());
         assert!((found - wanted).abs() < 1e-6 * wanted, "{found} {wanted}");
         let gradient = loss.backward().unwrap();
-        let slopes = flat(gradient.get(&z).unwrap());
+        let derivatives = flat(gradient.get(&z).unwrap());
         assert!(zs.iter().any(|z| z.abs() > bound), "no logit lies beyond the bound");
-        for ((z, t), slope) in zs.iter().zip(&ts).zip(slopes) {
+        for ((z, t), derivative) in zs.iter().zip(&ts).zip(derivatives) {
             let wanted = if z.abs() > bound { 0.0 } else { (p(*z) - t) / 3.0 };
-            assert!((slope - wanted).abs() < 1e-6, "{z} {t}: {slope} {wanted}");
+            assert!((derivative - wanted).abs() < 1e-6, "{z} {t}: {derivative} {wanted}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn confident_logits_keep_their_digits() {
-        // What is right at z = ±20 costs log(1 + e⁻²⁰) = 2.06e-9: both the loss and its slope are tails.
+        // What is right at z = ±20 costs log(1 + e⁻²⁰) = 2.06e-9: both the loss and its derivative are tails.
         for (z, t) in [(20.0f64, 1.0f64), (-20.0, 0.0), (9.0, 1.0), (-40.0, 0.0), (3.0, 0.0)] {
             let tail = (-z.abs()).exp();
             let is_right = (z > 0.0) == (t > 0.5);
@@ -290,9 +290,9 @@ mod tests {
         for x in [-60.0f32, -17.0, -9.0, -1.0, 0.0, 3.0, 80.0] {
             let v = Var::new(&[x], &Device::Cpu).unwrap();
             let y = composed_softplus(&v).unwrap();
-            let slope = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
+            let derivative = flat(y.sum_all().unwrap().backward().unwrap().get(&v).unwrap())[0];
             let wanted = [softplus_of(f64::from(x)), sigmoid_of(f64::from(x))];
-            for (found, wanted) in [flat(&y)[0], slope].into_iter().zip(wanted) {
+            for (found, wanted) in [flat(&y)[0], derivative].into_iter().zip(wanted) {
                 // A few roundings of f32.
                 assert!((found / wanted - 1.0).abs() < 5e-7, "{x}: {found} {wanted}");
             }

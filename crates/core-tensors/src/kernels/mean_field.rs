@@ -1,10 +1,10 @@
-//! A diagonal Gaussian over a block: its draws, and a step of Adam on its mean and deviation, in one pass each.
+//! A diagonal Gaussian over a block: its draws, and a step of Adam on its mean and standard deviation, in one pass each.
 
 use super::adam::{Constants, Update};
 use super::exponential::exp;
 use super::normal::{LANES, normals};
-use super::vectorised;
-use crate::mean_field::Pull;
+use super::vectorized;
+use crate::mean_field::KlGradient;
 use crate::rng::Rng;
 
 /// q = N(m, diag e^{2ρ}) over a block, with Adam's moments.
@@ -13,7 +13,7 @@ pub(crate) struct State {
     /// m
     pub(crate) mean: Vec<f32>,
     /// ρ
-    pub(crate) log_deviation: Vec<f32>,
+    pub(crate) log_std: Vec<f32>,
     /// First and second moments of m and of ρ.
     moments: [Vec<f32>; 4],
 }
@@ -28,24 +28,24 @@ pub(crate) enum Slope<'a> {
 }
 
 impl State {
-    pub(crate) fn new(mean: Vec<f32>, log_deviation: Vec<f32>) -> Self {
+    pub(crate) fn new(mean: Vec<f32>, log_std: Vec<f32>) -> Self {
         let moments = std::array::from_fn(|_| vec![0.0; mean.len()]);
-        Self { mean, log_deviation, moments }
+        Self { mean, log_std, moments }
     }
 
     /// w = m + e^ρ ε, ε ~ N(0, I).
     pub(crate) fn sample(&self, rng: &mut Rng) -> Vec<f32> {
         let (mut words, mut noise) = ([0; LANES], [0.0; LANES]);
         let mut w = vec![0.0; self.mean.len()];
-        let parts = self.mean.chunks(LANES).zip(self.log_deviation.chunks(LANES));
-        for (w, (mean, log_deviation)) in w.chunks_mut(LANES).zip(parts) {
+        let parts = self.mean.chunks(LANES).zip(self.log_std.chunks(LANES));
+        for (w, (mean, log_std)) in w.chunks_mut(LANES).zip(parts) {
             rng.fill_words(&mut words);
             normals(&words, &mut noise);
-            vectorised(
+            vectorized(
                 #[inline(always)]
                 || {
                     for i in 0..w.len().min(LANES) {
-                        w[i] = mean[i] + exp(log_deviation[i]) * noise[i];
+                        w[i] = mean[i] + exp(log_std[i]) * noise[i];
                     }
                 },
             );
@@ -55,24 +55,24 @@ impl State {
 
     /// e^{2ρ}
     pub(crate) fn variance(&self) -> Vec<f32> {
-        vectorised(
+        vectorized(
             #[inline(always)]
-            || self.log_deviation.iter().map(|&rho| exp(2.0 * rho)).collect(),
+            || self.log_std.iter().map(|&rho| exp(2.0 * rho)).collect(),
         )
     }
 
-    /// One step of Adam; `pull` begins at this block.
-    pub(crate) fn step(&mut self, update: &Update, slope: Slope, pull: &Pull) {
+    /// One step of Adam; `kl_gradient` begins at this block.
+    pub(crate) fn step(&mut self, update: &Update, slope: Slope, kl_gradient: &KlGradient) {
         let (constants, n) = (update.constants(), self.mean.len());
         // A closure that is not inlined leaves the wide instruction set.
-        vectorised(
+        vectorized(
             #[inline(always)]
             || match slope {
                 Slope::AtDraw { w, gradient } => {
                     let (w, gradient) = (&w[..n], &gradient[..n]);
                     self.with_prior(
                         &constants,
-                        pull,
+                        kl_gradient,
                         #[inline(always)]
                         |i: usize, mean, _| (gradient[i], gradient[i] * (w[i] - mean)),
                     );
@@ -81,7 +81,7 @@ impl State {
                     let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
                     self.with_prior(
                         &constants,
-                        pull,
+                        kl_gradient,
                         #[inline(always)]
                         |i: usize, _, variance| (by_mean[i], 2.0 * variance * by_variance[i]),
                     );
@@ -94,12 +94,12 @@ impl State {
     fn with_prior(
         &mut self,
         constants: &Constants,
-        pull: &Pull,
+        kl_gradient: &KlGradient,
         data: impl Fn(usize, f32, f32) -> (f32, f32),
     ) {
         let n = self.mean.len();
-        match *pull {
-            Pull::Isotropic { precision, scale } => {
+        match *kl_gradient {
+            KlGradient::Isotropic { precision, scale } => {
                 let (a, scale) = (precision as f32, scale as f32);
                 self.each(
                     constants,
@@ -108,7 +108,7 @@ impl State {
                     |_, mean, v| (scale * a * mean, scale * (a * v - 1.0)),
                 );
             }
-            Pull::Diagonal { mean: center, precision, scale } => {
+            KlGradient::Diagonal { mean: center, precision, scale } => {
                 let (center, precision, scale) = (&center[..n], &precision[..n], scale as f32);
                 self.each(
                     constants,
@@ -120,7 +120,7 @@ impl State {
                     },
                 );
             }
-            Pull::Given { by_mean, by_variance, scale } => {
+            KlGradient::Given { by_mean, by_variance, scale } => {
                 let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
                 self.each(
                     constants,
@@ -144,7 +144,7 @@ impl State {
         prior: impl Fn(usize, f32, f32) -> (f32, f32),
     ) {
         let n = self.mean.len();
-        let (mean, rho) = (&mut self.mean[..n], &mut self.log_deviation[..n]);
+        let (mean, rho) = (&mut self.mean[..n], &mut self.log_std[..n]);
         let [m1, m2, r1, r2] = &mut self.moments;
         let (m1, m2, r1, r2) = (&mut m1[..n], &mut m2[..n], &mut r1[..n], &mut r2[..n]);
         for i in 0..n {

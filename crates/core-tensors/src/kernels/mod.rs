@@ -10,7 +10,7 @@ pub(crate) mod adam;
 pub(crate) mod alternating;
 mod convolution;
 mod exponential;
-mod grey;
+mod grayscale;
 mod linear;
 mod logistic;
 mod lstm;
@@ -21,7 +21,7 @@ mod pooling;
 
 pub use convolution::{Window, convolve, convolve_relu_max_pool};
 pub use exponential::exp_nonpositive;
-pub use grey::features;
+pub use grayscale::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, softplus};
 pub use lstm::bi_lstm;
@@ -33,7 +33,7 @@ fn is_fused(tensors: &[&Tensor]) -> bool {
 }
 
 /// Runs an element-wise loop on the widest instruction set of the machine.
-fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 

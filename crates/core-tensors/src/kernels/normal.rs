@@ -1,6 +1,6 @@
 //! Many standard normal draws at once: the ziggurat of the single draw branches, this does not.
 
-use super::vectorised;
+use super::vectorized;
 
 /// ln 2.
 const LN_2: f32 = std::f32::consts::LN_2;
@@ -22,7 +22,7 @@ pub(crate) const LANES: usize = 64;
 /// has a probability of 4e-9. Only sums, products and roots are used, each rounded as IEEE 754 says: the same words
 /// give the same bits everywhere.
 pub(crate) fn normals(words: &[u32; LANES], out: &mut [f32; LANES]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             const HALF: usize = LANES / 2;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 
-use super::{is_fused, numbers, on_cpu, vectorised};
+use super::{is_fused, numbers, on_cpu, vectorized};
 
 /// max(0, largest of each 2 × 2 window), stride 2; (m, c, h, w) → (m, c, ⌊h/2⌋, ⌊w/2⌋).
 ///
@@ -103,7 +103,7 @@ const LANES: usize = 16;
 /// max(0, bias + largest) of each window of two rows, and the code of its place; the first among equals wins, a NaN
 /// over everything.
 pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T], codes: &mut [u8]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let answers = y.chunks_mut(LANES).zip(codes.chunks_mut(LANES));
@@ -150,7 +150,7 @@ pub(super) fn unpool<T: WithDType>(dy: &[T], codes: &[u8], above: &mut [T], belo
     let n = 2 * dy.len();
     above[n..].fill(T::zero());
     below[n..].fill(T::zero());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = above[..n].chunks_mut(2 * LANES).zip(below[..n].chunks_mut(2 * LANES));

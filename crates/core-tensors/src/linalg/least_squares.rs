@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub enum RankPolicy {
     /// Refuse with [`Error::RankDeficient`]: the coefficients are not determined.
     Full,
-    /// Of all minimisers take that of smallest ‖W‖, which is A⁺ B.
+    /// Of all minimizers take that of smallest ‖W‖, which is A⁺ B.
     MinimumNorm,
 }
 

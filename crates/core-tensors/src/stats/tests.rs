@@ -30,7 +30,7 @@ fn estimates_equal_numpy_and_scipy() {
     let estimate = Estimate::new(&A);
     assert_eq!(estimate.n, 8);
     assert_near(estimate.mean, 0.61625);
-    assert_near(estimate.deviation, 0.024_968_730_444_297_746);
+    assert_near(estimate.std, 0.024_968_730_444_297_746);
     assert_near(estimate.ci95.0, 0.593_934_347_998_560_6);
     assert_near(estimate.ci95.1, 0.638_565_652_001_439_3);
     assert_near(estimate.half_width(), 0.5 * (0.638_565_652_001_439_3 - 0.593_934_347_998_560_6));
@@ -135,8 +135,8 @@ fn wilcoxon_with_ties_equals_enumeration() {
     let sums: Vec<f64> = (0..128)
         .map(|flip| (0..7).filter(|i| flip >> i & 1 == 1).map(|i| ranks[i]).sum())
         .collect();
-    let centre = 14.0;
-    let tail = sums.iter().filter(|&&s: &&f64| (s - centre).abs() >= observed - centre).count();
+    let center = 14.0;
+    let tail = sums.iter().filter(|&&s: &&f64| (s - center).abs() >= observed - center).count();
     assert_near(wilcoxon_p(&differences, &[0.0; 8]).unwrap(), tail as f64 / 128.0);
     // The same numbers as differences of decimal fractions, which are equal up to rounding.
     for unit in [1e-4, 1e-8] {
@@ -169,7 +169,7 @@ fn random_flips_agree_with_student_on_normal_differences() {
     let differences: Vec<f64> = (0..40).map(|_| 0.3 + rng.normal()).collect();
     let flips = sign_flip_p(&differences, &[0.0; 40], &mut rng).unwrap();
     let student = Paired::new(&differences, &[0.0; 40]).unwrap().p;
-    // Monte-Carlo deviation below 0.0016, and the two tests differ by O(1/n).
+    // Monte-Carlo standard deviation below 0.0016, and the two tests differ by O(1/n).
     assert!((flips - student).abs() < 0.01, "{flips} against {student}");
 }
 
@@ -192,7 +192,7 @@ fn trapezoid_is_exact_for_lines() {
 
 #[test]
 fn degenerate_samples_are_not_a_number_rather_than_a_verdict() {
-    assert!(mean(&[]).is_nan() && population_deviation(&[]).is_nan());
+    assert!(mean(&[]).is_nan() && population_std(&[]).is_nan());
     assert!(Estimate::new(&[1.0]).ci95.0.is_nan());
     assert!(Paired::new(&[1.0], &[2.0]).unwrap().p.is_nan());
     assert!(sign_flip_p(&[], &[], &mut Rng::new(0)).unwrap().is_nan());

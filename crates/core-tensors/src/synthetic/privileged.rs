@@ -7,12 +7,12 @@ use crate::error::Result;
 use crate::privileged::Privileged;
 use crate::rng::Rng;
 
-/// Features of an object.
+/// Features of an example.
 const N_FEATURES: usize = 50;
 /// Features that matter in [`LopezPaz::RelevantFeatures`] and [`LopezPaz::SampleDependentFeatures`].
 const N_RELEVANT: usize = 3;
 
-/// What the teacher is told of an object x ~ N(0, I₅₀) that a hyperplane α ~ N(0, I₅₀) classifies.
+/// What the teacher is told of an example x ~ N(0, I₅₀) that a hyperplane α ~ N(0, I₅₀) classifies.
 ///
 /// Source: Lopez-Paz, Bottou, Schölkopf & Vapnik (2016), section 6.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub enum LopezPaz {
     CleanLabels,
     /// Experiment 2: x* is what the student sees with noise, x = x* + N(0, I); y = \[α·x* > 0\].
     CleanFeatures,
-    /// Experiment 3: x* = the 3 features that matter, the same of every object; y = \[α_J·x_J > 0\].
+    /// Experiment 3: x* = the 3 features that matter, the same of every example; y = \[α_J·x_J > 0\].
     RelevantFeatures,
-    /// Experiment 4: x* = the 3 features that matter, others of every object.
+    /// Experiment 4: x* = the 3 features that matter, others of every example.
     SampleDependentFeatures,
 }
 
@@ -36,7 +36,7 @@ impl LopezPaz {
         Self::SampleDependentFeatures,
     ];
 
-    /// One problem: so many objects to train on and to test on, from one hyperplane; x is (m, 50).
+    /// One problem: so many examples to train on and to test on, from one hyperplane; x is (m, 50).
     pub fn sample(
         self,
         n_train: usize,
@@ -48,23 +48,23 @@ impl LopezPaz {
         let mut order = rng.split("relevant features").permutation(N_FEATURES);
         order.truncate(N_RELEVANT);
         let problem = Problem { kind: self, alpha, relevant: order };
-        let train = problem.objects(n_train, &mut rng.split("train"), device)?;
-        Ok((train, problem.objects(n_test, &mut rng.split("test"), device)?))
+        let train = problem.examples(n_train, &mut rng.split("train"), device)?;
+        Ok((train, problem.examples(n_test, &mut rng.split("test"), device)?))
     }
 }
 
 struct Problem {
     kind: LopezPaz,
     alpha: Vec<f64>,
-    /// J, where it is the same for every object.
+    /// J, where it is the same for every example.
     relevant: Vec<usize>,
 }
 
 impl Problem {
-    fn objects(&self, n: usize, rng: &mut Rng, device: &Device) -> Result<Privileged> {
+    fn examples(&self, n: usize, rng: &mut Rng, device: &Device) -> Result<Privileged> {
         let (mut x, mut x_star, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..n {
-            let (own, privileged, is_positive) = self.object(rng);
+            let (own, privileged, is_positive) = self.example(rng);
             x.extend(own.into_iter().map(|v| v as f32));
             x_star.extend(privileged.into_iter().map(|v| v as f32));
             labels.push(u32::from(is_positive));
@@ -75,7 +75,7 @@ impl Problem {
     }
 
     /// x, x* and whether y = 1.
-    fn object(&self, rng: &mut Rng) -> (Vec<f64>, Vec<f64>, bool) {
+    fn example(&self, rng: &mut Rng) -> (Vec<f64>, Vec<f64>, bool) {
         let clean = normals(N_FEATURES, rng);
         let score = |features: &[usize]| features.iter().map(|&j| self.alpha[j] * clean[j]).sum();
         let all: Vec<usize> = (0..N_FEATURES).collect();
@@ -145,7 +145,7 @@ mod tests {
             for column in told.to_vec2::<f32>().unwrap() {
                 assert_eq!(columns.iter().filter(|c| **c == column).count(), 1);
             }
-            // 4: of every object three features, and not always the same.
+            // 4: of every example three features, and not always the same.
             let own = sample(LopezPaz::SampleDependentFeatures);
             let (x, told) = (own.data().x().to_vec2::<f32>(), own.x_star().to_vec2::<f32>());
             let places: Vec<Vec<Option<usize>>> = x

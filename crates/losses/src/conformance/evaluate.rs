@@ -2,13 +2,13 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::{Answer, Batch, Loss, SINGLE_TOLERANCE, SLOPE_TOLERANCE, STEP, Subject};
+use super::{Answer, Batch, DERIVATIVE_TOLERANCE, Loss, LossUnderTest, SINGLE_TOLERANCE, STEP};
 use crate::error::Result;
 
 /// A loss at a point.
 pub(super) struct Point {
     pub(super) value: f64,
-    /// Slopes by the student's numbers, in the order of memory; zeros where the gradient does not arrive.
+    /// Derivatives by the student's numbers, in the order of memory; zeros where the gradient does not arrive.
     pub(super) gradient: Vec<f64>,
     is_student_reached: bool,
     is_teacher_reached: bool,
@@ -19,35 +19,35 @@ pub(super) fn point(
     loss: Loss<'_>,
     student: &Tensor,
     teacher: &Tensor,
-    objects: &[usize],
+    examples: &[usize],
     dtype: DType,
 ) -> Result<Point> {
     let student = Var::from_tensor(&student.to_dtype(dtype)?.contiguous()?)?;
     let teacher = Var::from_tensor(&teacher.to_dtype(dtype)?.contiguous()?)?;
-    let batch = Batch { teacher: teacher.as_tensor().clone(), objects: objects.to_vec() };
+    let batch = Batch { teacher: teacher.as_tensor().clone(), examples: examples.to_vec() };
     let value = loss(&student, &batch)?;
     let gradients = value.backward()?;
-    let slopes = gradients.get(&student);
-    let gradient = match slopes {
-        Some(slopes) => numbers(slopes)?,
+    let derivatives = gradients.get(&student);
+    let gradient = match derivatives {
+        Some(derivatives) => numbers(derivatives)?,
         None => vec![0.0; student.elem_count()],
     };
     Ok(Point {
         value: value.to_dtype(DType::F64)?.to_scalar()?,
         gradient,
-        is_student_reached: slopes.is_some(),
+        is_student_reached: derivatives.is_some(),
         is_teacher_reached: gradients.get(&teacher).is_some(),
     })
 }
 
 /// [`point`] of a subject, in f64.
-pub(super) fn at_subject(subject: &Subject<'_>) -> Result<Point> {
-    point(subject.loss, &subject.student, &subject.teacher, &objects(subject)?, DType::F64)
+pub(super) fn at_tested(tested: &LossUnderTest<'_>) -> Result<Point> {
+    point(tested.loss, &tested.student, &tested.teacher, &examples(tested)?, DType::F64)
 }
 
 /// 0 … m − 1.
-pub(super) fn objects(subject: &Subject<'_>) -> Result<Vec<usize>> {
-    let (found, wanted) = (subject.student.dim(0)?, subject.teacher.dim(0)?);
+pub(super) fn examples(tested: &LossUnderTest<'_>) -> Result<Vec<usize>> {
+    let (found, wanted) = (tested.student.dim(0)?, tested.teacher.dim(0)?);
     if found != wanted {
         return Err(core_tensors::Error::mismatch("objects of the student", wanted, found).into());
     }
@@ -80,9 +80,9 @@ pub(super) fn relative(gap: f64, sizes: &[f64]) -> f64 {
     if gap == 0.0 { 0.0 } else { gap / largest(sizes) }
 }
 
-pub(super) fn one_number(subject: &Subject<'_>) -> Answer {
-    let batch = Batch { teacher: subject.teacher.clone(), objects: objects(subject)? };
-    let loss = (subject.loss)(&subject.student, &batch)?;
+pub(super) fn one_number(tested: &LossUnderTest<'_>) -> Answer {
+    let batch = Batch { teacher: tested.teacher.clone(), examples: examples(tested)? };
+    let loss = (tested.loss)(&tested.student, &batch)?;
     if loss.rank() != 0 {
         return Ok((false, format!("wanted shape [], found {:?}", loss.shape())));
     }
@@ -90,15 +90,15 @@ pub(super) fn one_number(subject: &Subject<'_>) -> Answer {
     Ok((value.is_finite(), format!("{value:e}")))
 }
 
-pub(super) fn differences(subject: &Subject<'_>) -> Answer {
-    let found = at_subject(subject)?;
-    let start = numbers(&subject.student)?;
-    let batch = Batch { teacher: subject.teacher.clone(), objects: objects(subject)? };
+pub(super) fn differences(tested: &LossUnderTest<'_>) -> Answer {
+    let found = at_tested(tested)?;
+    let start = numbers(&tested.student)?;
+    let batch = Batch { teacher: tested.teacher.clone(), examples: examples(tested)? };
     let value = |values: Vec<f64>| -> Result<f64> {
-        let student = Tensor::from_vec(values, subject.student.shape(), subject.student.device())?;
-        Ok((subject.loss)(&student, &batch)?.to_dtype(DType::F64)?.to_scalar()?)
+        let student = Tensor::from_vec(values, tested.student.shape(), tested.student.device())?;
+        Ok((tested.loss)(&student, &batch)?.to_dtype(DType::F64)?.to_scalar()?)
     };
-    let mut slopes = Vec::with_capacity(start.len());
+    let mut derivatives = Vec::with_capacity(start.len());
     for i in 0..start.len() {
         let step = STEP * start[i].abs().max(1.0);
         let moved = |by: f64| {
@@ -106,36 +106,36 @@ pub(super) fn differences(subject: &Subject<'_>) -> Answer {
             values[i] += by;
             value(values)
         };
-        slopes.push((moved(step)? - moved(-step)?) / (2.0 * step));
+        derivatives.push((moved(step)? - moved(-step)?) / (2.0 * step));
     }
-    let (gap, size) = (gap(&found.gradient, &slopes), largest(&slopes));
+    let (gap, size) = (gap(&found.gradient, &derivatives), largest(&derivatives));
     // What rounding of the value makes of a difference.
     let noise = 16.0 * f64::EPSILON * found.value.abs() / STEP;
     let finding = format!("largest gap {gap:.1e} of slopes up to {size:.1e}");
-    Ok((gap <= SLOPE_TOLERANCE * size + noise, finding))
+    Ok((gap <= DERIVATIVE_TOLERANCE * size + noise, finding))
 }
 
-pub(super) fn reaches_student(subject: &Subject<'_>) -> Answer {
-    let found = at_subject(subject)?;
+pub(super) fn reaches_student(tested: &LossUnderTest<'_>) -> Answer {
+    let found = at_tested(tested)?;
     let size = largest(&found.gradient);
     // Less is the rounding of a gradient that cancels.
     let least = 1e-12 * found.value.abs();
     Ok((found.is_student_reached && size > least, format!("largest slope {size:.1e}")))
 }
 
-pub(super) fn spares_teacher(subject: &Subject<'_>) -> Answer {
-    let is_reached = at_subject(subject)?.is_teacher_reached;
+pub(super) fn spares_teacher(tested: &LossUnderTest<'_>) -> Answer {
+    let is_reached = at_tested(tested)?.is_teacher_reached;
     let finding = if is_reached { "the teacher receives a gradient" } else { "none" };
     Ok((!is_reached, finding.to_owned()))
 }
 
-pub(super) fn single_precision(subject: &Subject<'_>) -> Answer {
-    let double = at_subject(subject)?;
-    let objects = objects(subject)?;
-    let single = point(subject.loss, &subject.student, &subject.teacher, &objects, DType::F32)?;
+pub(super) fn single_precision(tested: &LossUnderTest<'_>) -> Answer {
+    let double = at_tested(tested)?;
+    let examples = examples(tested)?;
+    let single = point(tested.loss, &tested.student, &tested.teacher, &examples, DType::F32)?;
     let size = largest(&double.gradient);
     let value = relative((single.value - double.value).abs(), &[double.value, size]);
-    let slopes = relative(gap(&single.gradient, &double.gradient), &[size]);
-    let is_passed = value <= SINGLE_TOLERANCE && slopes <= SINGLE_TOLERANCE;
-    Ok((is_passed, format!("value off by {value:.1e}, gradient by {slopes:.1e}")))
+    let derivatives = relative(gap(&single.gradient, &double.gradient), &[size]);
+    let is_passed = value <= SINGLE_TOLERANCE && derivatives <= SINGLE_TOLERANCE;
+    Ok((is_passed, format!("value off by {value:.1e}, gradient by {derivatives:.1e}")))
 }

@@ -1,9 +1,9 @@
-//! A loss far from where it is trained: scores of ±1e6, equal scores, zeros.
+//! A loss far from where it is trained: logits of ±1e6, equal logits, zeros.
 
 use candle_core::{DType, Tensor};
 
-use super::evaluate::{largest, numbers, objects, point};
-use super::{Answer, EXACT, EXTREME, Subject};
+use super::evaluate::{examples, largest, numbers, point};
+use super::{Answer, EXACT, EXTREME, LossUnderTest};
 use crate::error::Result;
 
 /// Numbers of the given shape that a saturated, a dead and a diverging network would give, with their names.
@@ -26,14 +26,14 @@ fn extremes(at: &Tensor) -> Result<Vec<(&'static str, Tensor)>> {
     ])
 }
 
-pub(super) fn finite(subject: &Subject<'_>) -> Answer {
-    let objects = objects(subject)?;
-    let (students, teachers) = (extremes(&subject.student)?, extremes(&subject.teacher)?);
+pub(super) fn finite(tested: &LossUnderTest<'_>) -> Answer {
+    let examples = examples(tested)?;
+    let (students, teachers) = (extremes(&tested.student)?, extremes(&tested.teacher)?);
     let mut n_points = 0;
     for dtype in [DType::F64, DType::F32] {
         for (student, z) in &students {
             for (teacher, v) in &teachers {
-                let found = point(subject.loss, z, v, &objects, dtype)?;
+                let found = point(tested.loss, z, v, &examples, dtype)?;
                 let size = largest(&found.gradient);
                 if !(found.value.is_finite() && size.is_finite()) {
                     let place = format!("{dtype:?}, student {student}, teacher {teacher}");
@@ -49,15 +49,15 @@ pub(super) fn finite(subject: &Subject<'_>) -> Answer {
     Ok((true, format!("{n_points} points")))
 }
 
-pub(super) fn nonnegative(subject: &Subject<'_>) -> Answer {
-    let objects = objects(subject)?;
+pub(super) fn nonnegative(tested: &LossUnderTest<'_>) -> Answer {
+    let examples = examples(tested)?;
     let mut smallest = f64::INFINITY;
-    let (mut students, teachers) = (extremes(&subject.student)?, extremes(&subject.teacher)?);
-    students.push(("turned round", subject.student.neg()?));
-    students.push(("shrunk", (&subject.student * 0.01)?));
+    let (mut students, teachers) = (extremes(&tested.student)?, extremes(&tested.teacher)?);
+    students.push(("turned round", tested.student.neg()?));
+    students.push(("shrunk", (&tested.student * 0.01)?));
     for (_, z) in &students {
         for (_, v) in &teachers {
-            let value = point(subject.loss, z, v, &objects, DType::F64)?.value;
+            let value = point(tested.loss, z, v, &examples, DType::F64)?.value;
             // What is infinite or no number is the business of the check above.
             smallest = if value.is_finite() { smallest.min(value) } else { smallest };
         }

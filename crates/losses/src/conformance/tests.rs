@@ -13,7 +13,7 @@ use crate::features::{
 use crate::{
     ClassReduction, Correlation, Decoupled, Distillation, Divergence, Likelihood, Normalizer,
     Regression, TemperatureScale, Weights, correlation, decoupled, dirichlet, distillation,
-    divergence, regression, squared_error, standardised_divergence,
+    divergence, regression, squared_error, standardized_divergence,
 };
 
 pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -22,7 +22,7 @@ pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// Four objects of three classes, of which the teacher has answered for three.
+/// Four examples of three classes, of which the teacher has answered for three.
 pub(super) fn data() -> Dataset {
     all_known().known_for(&[0, 1, 3]).unwrap()
 }
@@ -32,33 +32,33 @@ pub(super) fn all_known() -> Dataset {
     taught(vec![2, 0, 1, 2], &normal(&[4, 3], 1))
 }
 
-fn subject<'a>(loss: Loss<'a>, promises: Vec<Promise<'a>>) -> Subject<'a> {
-    Subject { loss, student: normal(&[4, 3], 0), teacher: normal(&[4, 3], 1), promises }
+fn tested<'a>(loss: Loss<'a>, properties: Vec<Property<'a>>) -> LossUnderTest<'a> {
+    LossUnderTest { loss, student: normal(&[4, 3], 0), teacher: normal(&[4, 3], 1), properties }
 }
 
-pub(super) fn mean<'a>() -> Vec<Promise<'a>> {
-    vec![Promise::AnyOrder, Promise::Twice { factor: 1.0 }]
+pub(super) fn mean<'a>() -> Vec<Property<'a>> {
+    vec![Property::AnyOrder, Property::Twice { factor: 1.0 }]
 }
 
 /// 𝓘 of [`data`].
-fn masked<'a>() -> Promise<'a> {
-    Promise::Mask { known: vec![0, 1, 3] }
+fn masked<'a>() -> Property<'a> {
+    Property::Mask { known: vec![0, 1, 3] }
 }
 
-fn nonnegative<'a>() -> Vec<Promise<'a>> {
-    vec![Promise::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }]
+fn nonnegative<'a>() -> Vec<Property<'a>> {
+    vec![Property::Nonnegative, Property::AnyOrder, Property::Twice { factor: 1.0 }]
 }
 
-fn shifts<'a>() -> [Promise<'a>; 2] {
-    [Promise::Shift(Role::Student), Promise::Shift(Role::Teacher)]
+fn shifts<'a>() -> [Property<'a>; 2] {
+    [Property::Shift(Role::Student), Property::Shift(Role::Teacher)]
 }
 
-fn scales<'a>() -> [Promise<'a>; 2] {
-    [Promise::Scale(Role::Student), Promise::Scale(Role::Teacher)]
+fn scales<'a>() -> [Property<'a>; 2] {
+    [Property::Scale(Role::Student), Property::Scale(Role::Teacher)]
 }
 
-fn assert_passes(name: &str, subject: &Subject<'_>) {
-    let report = check(subject);
+fn assert_passes(name: &str, tested: &LossUnderTest<'_>) {
+    let report = check(tested);
     assert!(report.is_passed(), "{name}\n{report}");
 }
 
@@ -82,10 +82,10 @@ fn distillation_in_every_form() {
     let data = data();
     for (name, config, is_nonnegative) in cases {
         let loss = |z: &Tensor, batch: &Batch| distillation(z, &batch.dataset(&data)?, &config);
-        let mut promises = if is_nonnegative { nonnegative() } else { mean() };
-        promises.extend(shifts());
-        promises.push(masked());
-        assert_passes(name, &subject(&loss, promises));
+        let mut properties = if is_nonnegative { nonnegative() } else { mean() };
+        properties.extend(shifts());
+        properties.push(masked());
+        assert_passes(name, &tested(&loss, properties));
         // The form for other devices and types.
         let loss = |z: &Tensor, batch: &Batch| {
             let batch = batch.dataset(&data)?;
@@ -94,9 +94,9 @@ fn distillation_in_every_form() {
             };
             composed(z, labels, batch.soft(), &config)
         };
-        let mut promises = if is_nonnegative { nonnegative() } else { mean() };
-        promises.push(masked());
-        assert_passes(&format!("composed {name}"), &subject(&loss, promises));
+        let mut properties = if is_nonnegative { nonnegative() } else { mean() };
+        properties.push(masked());
+        assert_passes(&format!("composed {name}"), &tested(&loss, properties));
     }
 }
 
@@ -110,27 +110,27 @@ fn divergences_of_every_kind() {
             let loss = |z: &Tensor, batch: &Batch| {
                 divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
             };
-            let mut promises = nonnegative();
-            promises.extend([Promise::ZeroAtTeacher, masked()]);
+            let mut properties = nonnegative();
+            properties.extend([Property::ZeroAtTeacher, masked()]);
             if kind != Divergence::Logits {
-                promises.extend(shifts());
+                properties.extend(shifts());
             }
             let name = format!("{kind:?} at {temperature}");
-            assert_passes(&name, &subject(&loss, promises));
+            assert_passes(&name, &tested(&loss, properties));
             let standard = |z: &Tensor, batch: &Batch| {
-                standardised_divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
+                standardized_divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
             };
-            let mut promises = nonnegative();
-            promises.extend([Promise::ZeroAtTeacher, masked()]);
-            promises.extend(shifts().into_iter().chain(scales()));
-            assert_passes(&format!("standardised {name}"), &subject(&standard, promises));
+            let mut properties = nonnegative();
+            properties.extend([Property::ZeroAtTeacher, masked()]);
+            properties.extend(shifts().into_iter().chain(scales()));
+            assert_passes(&format!("standardised {name}"), &tested(&standard, properties));
         }
     }
 }
 
 #[test]
-fn hot_divergences_tend_to_squares_of_centred_scores() {
-    // T² D → curvature × ½ (1/k) Σ (z − v)² of centred scores, with the curvature of D at s = g.
+fn hot_divergences_tend_to_squares_of_centered_scores() {
+    // T² D → curvature × ½ (1/k) Σ (z − v)² of centered logits, with the curvature of D at s = g.
     let data = data();
     let cases = [
         (Divergence::ForwardKl, 1.0),
@@ -160,7 +160,7 @@ fn hot_divergences_tend_to_squares_of_centred_scores() {
             tolerance: 2e-2,
             compared: Compared::All,
         };
-        assert_passes(&format!("{kind:?}"), &subject(&loss, vec![Promise::Limit(limit)]));
+        assert_passes(&format!("{kind:?}"), &tested(&loss, vec![Property::Limit(limit)]));
     }
 }
 
@@ -174,26 +174,26 @@ fn other_losses_of_scores() {
         scale: TemperatureScale::Squared,
     };
     let loss = |z: &Tensor, batch: &Batch| decoupled(z, &batch.dataset(&data)?, &config);
-    let mut promises = nonnegative();
-    promises.extend([Promise::ZeroAtTeacher, masked()]);
-    promises.extend(shifts());
-    assert_passes("decoupled", &subject(&loss, promises));
+    let mut properties = nonnegative();
+    properties.extend([Property::ZeroAtTeacher, masked()]);
+    properties.extend(shifts());
+    assert_passes("decoupled", &tested(&loss, properties));
 
     let config = Correlation {
-        object_weight: 2.0,
+        example_weight: 2.0,
         class_weight: 2.0,
         temperature: 1.5,
         scale: TemperatureScale::Squared,
     };
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&data)?, &config);
-    let mut promises = nonnegative();
-    promises.extend(shifts());
-    promises.push(masked());
-    assert_passes("correlation", &subject(&loss, promises));
-    // At the teacher each class has a correlation of 1, over the known objects alone: an object unknown counts as 0.
+    let mut properties = nonnegative();
+    properties.extend(shifts());
+    properties.push(masked());
+    assert_passes("correlation", &tested(&loss, properties));
+    // At the teacher each class has a correlation of 1, over the known examples alone: an example unknown counts as 0.
     let everyone = all_known();
     let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
-    assert_passes("correlation of all", &subject(&loss, vec![Promise::ZeroAtTeacher]));
+    assert_passes("correlation of all", &tested(&loss, vec![Property::ZeroAtTeacher]));
 }
 
 #[test]
@@ -201,14 +201,14 @@ fn a_loss_of_several_teachers() {
     let data = data();
     for temperature in [1.0, 4.0] {
         let loss = |z: &Tensor, batch: &Batch| dirichlet(z, &batch.dataset(&data)?, temperature);
-        let mut promises = mean();
-        promises.extend([Promise::Shift(Role::Teacher), masked()]);
+        let mut properties = mean();
+        properties.extend([Property::Shift(Role::Teacher), masked()]);
         // One member, as a shift moves a whole row; and two.
-        assert_passes("dirichlet", &subject(&loss, promises));
+        assert_passes("dirichlet", &tested(&loss, properties));
         let (student, teacher) = (normal(&[4, 3], 0), normal(&[4, 6], 1));
-        let mut promises = mean();
-        promises.push(masked());
-        let several = Subject { loss: &loss, student, teacher, promises };
+        let mut properties = mean();
+        properties.push(masked());
+        let several = LossUnderTest { loss: &loss, student, teacher, properties };
         assert_passes("dirichlet of two", &several);
     }
 }
@@ -217,44 +217,44 @@ fn a_loss_of_several_teachers() {
 fn losses_of_values() {
     let values = normal(&[4, 3], 2);
     let data = Dataset::new(values.clone(), Targets::Values(values.clone())).unwrap();
-    let data = data.with_answers(&normal(&[3, 3], 1), &[0, 1, 3]).unwrap();
-    for weights in [Weights::Likelihood, Weights::Literal] {
+    let data = data.with_logits(&normal(&[3, 3], 1), &[0, 1, 3]).unwrap();
+    for weights in [Weights::Likelihood, Weights::AsPrinted] {
         let config =
             Regression { teacher_weight: 0.4, label_variance: 0.7, teacher_variance: 0.2, weights };
         let loss = |f: &Tensor, batch: &Batch| regression(f, &batch.dataset(&data)?, &config);
-        let mut promises = mean();
-        promises.push(masked());
-        assert_passes("regression", &subject(&loss, promises));
+        let mut properties = mean();
+        properties.push(masked());
+        assert_passes("regression", &tested(&loss, properties));
     }
     let loss = |f: &Tensor, batch: &Batch| squared_error(f, &batch.teacher);
-    let mut promises = nonnegative();
-    promises.push(Promise::ZeroAtTeacher);
-    assert_passes("squared error", &subject(&loss, promises));
+    let mut properties = nonnegative();
+    properties.push(Property::ZeroAtTeacher);
+    assert_passes("squared error", &tested(&loss, properties));
     let normal = Likelihood::Normal { variance: 0.5 };
     let loss = |f: &Tensor, batch: &Batch| {
         let y = batch.teacher.clone();
         normal.negative_log(f, &Dataset::new(y.clone(), Targets::Values(y))?)
     };
-    assert_passes("normal likelihood", &subject(&loss, mean()));
+    assert_passes("normal likelihood", &tested(&loss, mean()));
 }
 
 #[test]
 fn losses_of_maps() {
     let alpha = Tensor::new(&[0.0, -1.5], &Device::Cpu).unwrap();
-    let same = |loss: Loss<'_>, promises, name: &str| {
+    let same = |loss: Loss<'_>, properties, name: &str| {
         let (student, teacher) = (normal(&[3, 2, 2, 2], 3), normal(&[3, 2, 2, 2], 4));
-        assert_passes(name, &Subject { loss, student, teacher, promises });
+        assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
-    let other = |loss: Loss<'_>, promises, name: &str| {
+    let other = |loss: Loss<'_>, properties, name: &str| {
         let (student, teacher) = (normal(&[3, 3, 2, 2], 5), normal(&[3, 2, 2, 2], 6));
-        assert_passes(name, &Subject { loss, student, teacher, promises });
+        assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
     for gap in [AttentionGap::Norm, AttentionGap::MeanSquare] {
         for power in [1.0, 2.0, 3.5] {
             let loss = |a: &Tensor, batch: &Batch| attention(a, &batch.teacher, power, gap);
             let name = format!("attention {gap:?} {power}");
             other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
-            same(&loss, vec![Promise::ZeroAtTeacher], &name);
+            same(&loss, vec![Property::ZeroAtTeacher], &name);
         }
     }
     for kernel in [
@@ -266,7 +266,7 @@ fn losses_of_maps() {
         let loss = |a: &Tensor, batch: &Batch| selectivity(a, &batch.teacher, kernel);
         let name = format!("selectivity {kernel:?}");
         other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
-        same(&loss, vec![Promise::ZeroAtTeacher], &name);
+        same(&loss, vec![Property::ZeroAtTeacher], &name);
     }
     let loss = |a: &Tensor, batch: &Batch| {
         information(a, &batch.teacher, &alpha.to_dtype(a.dtype())?, 1e-5)
@@ -277,19 +277,19 @@ fn losses_of_maps() {
 #[test]
 fn losses_of_features() {
     let projection = normal(&[2, 4], 7);
-    let same = |loss: Loss<'_>, promises, name: &str| {
+    let same = |loss: Loss<'_>, properties, name: &str| {
         let (student, teacher) = (normal(&[5, 3], 8), normal(&[5, 3], 9));
-        assert_passes(name, &Subject { loss, student, teacher, promises });
+        assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
-    let other = |loss: Loss<'_>, promises, name: &str| {
+    let other = |loss: Loss<'_>, properties, name: &str| {
         let (student, teacher) = (normal(&[5, 3], 10), normal(&[5, 2], 11));
-        assert_passes(name, &Subject { loss, student, teacher, promises });
+        assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
     let loss =
         |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, Some(&projection.to_dtype(f.dtype())?));
     other(&loss, nonnegative(), "hint");
     let loss = |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, None);
-    same(&loss, vec![Promise::ZeroAtTeacher], "hint without a projection");
+    same(&loss, vec![Property::ZeroAtTeacher], "hint without a projection");
 
     type Features = fn(&Tensor, &Tensor) -> Result<Tensor>;
     let cases: [(&str, Features, Option<f64>); 4] = [
@@ -300,28 +300,28 @@ fn losses_of_features() {
     ];
     for (name, function, factor) in cases {
         let loss = |f: &Tensor, batch: &Batch| function(f, &batch.teacher);
-        let mut promises = vec![Promise::Nonnegative, Promise::AnyOrder];
-        promises.extend(scales());
-        promises.extend(factor.map(|factor| Promise::Twice { factor }));
-        other(&loss, promises, name);
-        same(&loss, vec![Promise::ZeroAtTeacher], name);
+        let mut properties = vec![Property::Nonnegative, Property::AnyOrder];
+        properties.extend(scales());
+        properties.extend(factor.map(|factor| Property::Twice { factor }));
+        other(&loss, properties, name);
+        same(&loss, vec![Property::ZeroAtTeacher], name);
     }
 }
 
 #[test]
 fn a_report_says_what_was_found() {
     let loss = |z: &Tensor, batch: &Batch| squared_error(z, &batch.teacher);
-    let report = check(&subject(&loss, nonnegative()));
+    let report = check(&tested(&loss, nonnegative()));
     let text = report.to_string();
     assert_eq!(text.lines().count(), 9);
     assert!(text.starts_with("ok    one number                    "), "{text}");
     // A loss that fails is a failed check, not a panic.
     let wrong =
         |_: &Tensor, batch: &Batch| squared_error(&batch.teacher.narrow(1, 0, 2)?, &batch.teacher);
-    let report = check(&subject(&wrong, mean()));
+    let report = check(&tested(&wrong, mean()));
     assert_eq!(report.failures().len(), report.checks.len(), "{report}");
     assert!(report.checks[0].finding.contains("targets of a regression"), "{report}");
     let (student, teacher) = (normal(&[1, 3], 0), normal(&[1, 3], 1));
-    let lonely = check(&Subject { loss: &loss, student, teacher, promises: mean() });
+    let lonely = check(&LossUnderTest { loss: &loss, student, teacher, properties: mean() });
     assert!(lonely.checks[0].finding.ends_with("wanted at least 2, found 1"), "{lonely}");
 }

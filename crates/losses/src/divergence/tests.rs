@@ -1,4 +1,4 @@
-//! Laws of the losses of scores: golden values, limits, identities, unknown answers, refusals.
+//! Laws of the losses of logits: golden values, limits, identities, unknown answers, refusals.
 
 use candle_core::{DType, Device, Var};
 use core_tensors::{Rng, Targets};
@@ -7,7 +7,7 @@ use super::*;
 use crate::golden::{assert_golden, n_of_scores, ramp};
 use crate::{
     Correlation, Decoupled, Distillation, Regression, Weights, correlation, decoupled, dirichlet,
-    distillation, regression, squared_error, standardised, standardised_divergence,
+    distillation, regression, squared_error, standardized, standardized_divergence,
 };
 
 /// Rounding of sums of a few dozen terms.
@@ -27,12 +27,12 @@ pub(crate) const KINDS: [Divergence; 11] = [
     Divergence::CentredLogits,
 ];
 
-/// Labels, and the teacher's scores (m, k), f64.
+/// Labels, and the teacher's logits (m, k), f64.
 pub(crate) fn taught(labels: Vec<u32>, teacher: &Tensor) -> Dataset {
     let (m, n_classes) = teacher.dims2().unwrap();
     let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
     let data = Dataset::new(teacher.detach(), Targets::Classes { labels, n_classes }).unwrap();
-    data.taught_by(m, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(m, |x| Ok(x.clone())).unwrap()
 }
 
 fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
@@ -40,7 +40,7 @@ fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
     Var::from_vec(values, (m, k), &Device::Cpu).unwrap()
 }
 
-/// Six objects, five classes.
+/// Six examples, five classes.
 fn pair(seed: u64) -> (Var, Dataset) {
     let mut rng = Rng::new(seed);
     let (z, v) = (random(6, 5, 2.0, &mut rng), random(6, 5, 2.0, &mut rng));
@@ -52,9 +52,9 @@ fn of(z: &Tensor, data: &Dataset, kind: Divergence, temperature: f64) -> f64 {
     loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
 }
 
-fn gradient(loss: &Tensor, scores: &Var) -> Vec<f64> {
+fn gradient(loss: &Tensor, logits: &Var) -> Vec<f64> {
     let gradients = loss.backward().unwrap();
-    gradients.get(scores).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    gradients.get(logits).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn batches_and_temperatures_that_do_not_fit_are_refused() {
     assert_eq!(dirichlet(&nobody, &empty, 1.0).unwrap_err().to_string(), wanted);
     let fewer = dirichlet(&z.narrow(0, 0, 4).unwrap(), &data, 1.0).unwrap_err().to_string();
     assert_eq!(fewer, "objects of the scores: wanted 6, found 4");
-    // Columns of a wider tensor are scores as any.
+    // Columns of a wider tensor are logits as any.
     let wide = Tensor::cat(&[z.as_tensor(), z.as_tensor()], 1).unwrap();
     let (data, columns) = (data.known_for(&[1, 4]).unwrap(), wide.narrow(1, 5, 5).unwrap());
     let kind = Divergence::ReverseKl;
@@ -83,14 +83,14 @@ fn batches_and_temperatures_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
-    let config = |object_weight, class_weight| Correlation {
-        object_weight,
+    let config = |example_weight, class_weight| Correlation {
+        example_weight,
         class_weight,
         temperature: 1.0,
         scale: TemperatureScale::None,
     };
     let (z, data) = pair(0);
-    let v = data.soft().unwrap().scores();
+    let v = data.soft().unwrap().logits();
     let near = (v + (z.as_tensor() * 1e-3).unwrap()).unwrap();
     let number = |z: &Tensor, config: &Correlation| -> f64 {
         correlation(z, &data, config).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
@@ -101,7 +101,7 @@ fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
         // The logits, at most 6, are rounded at 4e-7, their gap is 1e-3 of them.
         assert!(double < 1e-5 && (single / double - 1.0).abs() < 5e-3, "{double:e} {single:e}");
     }
-    // Even answers: no correlation of an object or of a class, in the student or in both.
+    // Even answers: no correlation of an example or of a class, in the student or in both.
     let even = z.zeros_like().unwrap();
     assert!((number(&even, &config(1.0, 0.0)) - 1.0).abs() < EXACT);
     assert!((number(&even, &config(0.0, 1.0)) - 1.0).abs() < EXACT);
@@ -139,15 +139,15 @@ fn every_loss_of_scores_equals_pytorch() {
     for (name, kind) in names.into_iter().zip(KINDS) {
         check(name, divergence(&z, &data, kind, 2.0, none));
     }
-    check("standardised", standardised_divergence(&z, &data, KINDS[0], 2.0, squared));
+    check("standardised", standardized_divergence(&z, &data, KINDS[0], 2.0, squared));
     let config =
         Decoupled { label_weight: 1.5, others_weight: 8.0, temperature: 2.0, scale: squared };
     check("decoupled", decoupled(&z, &data, &config));
     let config =
-        Correlation { object_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
+        Correlation { example_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
     check("correlation", correlation(&z, &data, &config));
     let members = ramp(7, 3, (4, 8)).as_tensor().detach();
-    let several = data.clone().taught_by(4, |_| Ok(members.clone())).unwrap();
+    let several = data.clone().with_teacher(4, |_| Ok(members.clone())).unwrap();
     check("dirichlet", dirichlet(&z, &several.known_for(&[0, 2, 3]).unwrap(), 2.0));
     let constructors = [
         ("labels only", Distillation::labels_only()),
@@ -162,7 +162,8 @@ fn every_loss_of_scores_equals_pytorch() {
     }
     let t = ramp(3, 2, (4, 4)).as_tensor().detach();
     let values = Dataset::new(t.clone(), Targets::Values(t.clone())).unwrap();
-    let values = values.taught_by(4, |_| Ok(holed.clone())).unwrap().known_for(&[0, 2, 3]).unwrap();
+    let values =
+        values.with_teacher(4, |_| Ok(holed.clone())).unwrap().known_for(&[0, 2, 3]).unwrap();
     let config = Regression {
         teacher_weight: 0.3,
         label_variance: 0.7,
@@ -176,14 +177,14 @@ fn every_loss_of_scores_equals_pytorch() {
 
 #[test]
 fn two_classes_by_hand() {
-    // g = (¾, ¼), s = (⅕, ⅘); the second object is unknown.
+    // g = (¾, ¼), s = (⅕, ⅘); the second example is unknown.
     let z = Tensor::new(&[[3f64.ln(), 0.0], [1.0, 2.0]], &Device::Cpu).unwrap();
     let v = Tensor::new(&[[0.0, 4f64.ln()], [0.0, 0.0]], &Device::Cpu).unwrap();
     let data = taught(vec![0, 1], &v).known_for(&[0]).unwrap();
     let forward = 0.2 * (0.2f64 / 0.75).ln() + 0.8 * (0.8f64 / 0.25).ln();
     assert!((of(&z, &data, Divergence::ForwardKl, 1.0) - forward / 2.0).abs() < EXACT);
     assert!((of(&z, &data, Divergence::TotalVariation, 1.0) - 0.55 / 2.0).abs() < EXACT);
-    // (ln 3 − 0)² and (0 − ln 4)², over two classes and two objects.
+    // (ln 3 − 0)² and (0 − ln 4)², over two classes and two examples.
     let squares = 3f64.ln().powi(2) + 4f64.ln().powi(2);
     assert!((of(&z, &data, Divergence::Logits, 1.0) - squares / 8.0).abs() < EXACT);
 }
@@ -214,7 +215,7 @@ fn families_end_in_the_two_divergences() {
     }
     // KL(s ‖ α s + (1 − α) g) / (1 − α)² → ½ χ².
     let probability = |x: &Tensor| log_softmax(&(x / 1.5).unwrap()).unwrap().exp().unwrap();
-    let (s, g) = (probability(data.soft().unwrap().scores()), probability(&z));
+    let (s, g) = (probability(data.soft().unwrap().logits()), probability(&z));
     let ratio = ((&s - &g).unwrap().sqr().unwrap() / &s).unwrap();
     let chi = ratio.sum_all().unwrap().to_scalar::<f64>().unwrap() / 6.0;
     let found = skew(1.0 - 1e-4) / 1e-8;
@@ -224,7 +225,7 @@ fn families_end_in_the_two_divergences() {
 #[test]
 fn known_identities_and_bounds_hold() {
     let (z, data) = pair(1);
-    let (v, m) = (data.soft().unwrap().scores().clone(), 6.0);
+    let (v, m) = (data.soft().unwrap().logits().clone(), 6.0);
     let back = taught(vec![0; 6], &z);
     let js = |weight| Divergence::JensenShannon { teacher_weight: weight };
     let order = |order| Divergence::Renyi { order };
@@ -271,7 +272,7 @@ fn known_identities_and_bounds_hold() {
 
 #[test]
 fn a_divergence_falls_into_its_decoupled_parts() {
-    // KL(s ‖ g) = KL(b(s) ‖ b(g)) + (1 − s_y) KL(ŝ ‖ ĝ), object by object.
+    // KL(s ‖ g) = KL(b(s) ‖ b(g)) + (1 − s_y) KL(ŝ ‖ ĝ), example by example.
     let (z, data) = pair(2);
     let parts = |label_weight, others_weight, i: usize| {
         let scale = TemperatureScale::None;
@@ -280,7 +281,7 @@ fn a_divergence_falls_into_its_decoupled_parts() {
         let loss = decoupled(&z, &data.rows(&[i]).unwrap(), &config).unwrap();
         loss.to_scalar::<f64>().unwrap()
     };
-    let s = log_softmax(data.soft().unwrap().scores()).unwrap().exp().unwrap().to_vec2::<f64>();
+    let s = log_softmax(data.soft().unwrap().logits()).unwrap().exp().unwrap().to_vec2::<f64>();
     let (s, labels) = (s.unwrap(), [0, 4, 2, 2, 1, 3]);
     for i in 0..6 {
         let whole = of(&z.narrow(0, i, 1).unwrap(), &data.rows(&[i]).unwrap(), KINDS[0], 1.0);
@@ -300,7 +301,7 @@ fn a_rare_class_counts_as_much_as_any() {
     z.iter_mut().for_each(|z| z[1] -= 80.0);
     let z = Tensor::new(z, &Device::Cpu).unwrap();
     let scale = TemperatureScale::None;
-    let config = Correlation { object_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale };
+    let config = Correlation { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale };
     for dtype in [DType::F64, DType::F32] {
         let z = z.to_dtype(dtype).unwrap();
         let loss = correlation(&z, &taught(vec![0; 4], &z), &config).unwrap();
@@ -310,10 +311,10 @@ fn a_rare_class_counts_as_much_as_any() {
 }
 
 #[test]
-fn scores_are_standardised_and_constants_are_zeros() {
+fn scores_are_standardized_and_constants_are_zeros() {
     let x = Tensor::new(&[[1.0, 3.0, 5.0, 7.0], [0.1, 0.1, 0.1, 0.1]], &Device::Cpu).unwrap();
     let x = Var::from_tensor(&x).unwrap();
-    let z = standardised(&x).unwrap();
+    let z = standardized(&x).unwrap();
     let found = z.to_vec2::<f64>().unwrap();
     // Mean 4, variance 5.
     for (found, wanted) in found[0].iter().zip([-3.0, -1.0, 1.0, 3.0]) {

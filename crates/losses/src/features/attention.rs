@@ -10,7 +10,7 @@ use crate::stable::{root, unit};
 /// How far apart two attention maps of length 1 are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttentionGap {
-    /// ‖aˢ − aᵀ‖₂, as in the paper; no slope where the two agree.
+    /// ‖aˢ − aᵀ‖₂, as in the paper; no derivative where the two agree.
     Norm,
     /// n⁻¹ ‖aˢ − aᵀ‖₂², the mean over n positions, as in the authors' code and most others.
     MeanSquare,
@@ -22,7 +22,7 @@ pub enum AttentionGap {
 ///
 /// `student` and `teacher` are maps A, (m, c, h, w), of as many positions, channels at will; `power` p ≥ 1, 2 in most of
 /// the paper. Maps of different sides have to be resized before. A map of zeros has a = 0. In units of the largest number of
-/// an object, by which a does not change, no power overflows.
+/// an example, by which a does not change, no power overflows.
 ///
 /// Source: Zagoruyko & Komodakis (2017), activation-based transfer; there times β/2 and summed over layers.
 pub fn attention(

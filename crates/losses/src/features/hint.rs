@@ -15,7 +15,7 @@ use crate::error::Result;
 /// (d_t, d_s) or with the bias as one column more, and is trained beside the student. Without it, for equal sizes, U is the
 /// identity: so does a student go whose regressor is a convolution, applied before.
 ///
-/// Source: Romero et al. (2015), FitNets, with a linear regressor; summed there over objects. Public code mostly takes
+/// Source: Romero et al. (2015), FitNets, with a linear regressor; summed there over examples. Public code mostly takes
 /// the mean over features too, and leaves out the ½.
 pub fn hint(student: &Tensor, teacher: &Tensor, projection: Option<&Tensor>) -> Result<Tensor> {
     let (student, teacher) = rows(student, teacher)?;

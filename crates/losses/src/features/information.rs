@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use core_tensors::Error;
 
-use super::check_objects;
+use super::check_examples;
 use crate::answers::check_range;
 use crate::error::Result;
 use crate::stable::softplus;
@@ -23,7 +23,7 @@ pub fn information(
     alpha: &Tensor,
     smallest_variance: f64,
 ) -> Result<Tensor> {
-    check_objects(mean, teacher)?;
+    check_examples(mean, teacher)?;
     let is_inside = smallest_variance > 0.0 && smallest_variance.is_finite();
     check_range("smallest variance", smallest_variance, is_inside, "(0, ∞)")?;
     let different = |what, wanted: &[usize], found: &[usize]| {

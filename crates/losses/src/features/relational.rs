@@ -1,4 +1,4 @@
-//! Relational distillation: distances and angles between the objects of a batch.
+//! Relational distillation: distances and angles between the examples of a batch.
 
 use candle_core::{D, Tensor};
 
@@ -6,7 +6,7 @@ use super::several;
 use crate::error::Result;
 use crate::stable::{root, unit};
 
-/// Gap of the distances between objects, each role's in units of its own mean distance; shape ().
+/// Gap of the distances between examples, each role's in units of its own mean distance; shape ().
 ///
 /// m⁻² Σᵢⱼ l(ψˢᵢⱼ − ψᵀᵢⱼ),  ψᵢⱼ = ‖fᵢ − fⱼ‖ / μ,  l(d) = ½ d² for |d| ≤ 1, else |d| − ½
 ///
@@ -19,9 +19,9 @@ pub fn relational_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor>
     Ok(mean_huber(&(distances(&student)? - distances(&teacher)?)?)?)
 }
 
-/// Gap of the cosines of the angles between objects; shape ().
+/// Gap of the cosines of the angles between examples; shape ().
 ///
-/// m⁻³ Σᵢⱼₖ l(cosˢ∠ijk − cosᵀ∠ijk),  cos∠ijk = ⟨fᵢ − fⱼ, fₖ − fⱼ⟩ / (‖fᵢ − fⱼ‖ ‖fₖ − fⱼ‖), 0 where two objects coincide
+/// m⁻³ Σᵢⱼₖ l(cosˢ∠ijk − cosᵀ∠ijk),  cos∠ijk = ⟨fᵢ − fⱼ, fₖ − fⱼ⟩ / (‖fᵢ − fⱼ‖ ‖fₖ − fⱼ‖), 0 where two examples coincide
 ///
 /// with l as in [`relational_distance`]. `student` and `teacher` f are (m, …), m ≥ 2, of any sizes; maps count as
 /// rows. Memory goes as m² d + m³.
@@ -37,20 +37,20 @@ pub fn relational_angle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     Ok(mean_huber(&(cosines(&student)? - cosines(&teacher)?)?)?)
 }
 
-/// xⱼ − xᵢ, (m, m, d): exact zeros between equal objects, which a difference of products would not give.
+/// xⱼ − xᵢ, (m, m, d): exact zeros between equal examples, which a difference of products would not give.
 ///
 /// Rows are picked, as the way back of a broadcast is ten times slower than that of picking.
 fn differences(x: &Tensor) -> candle_core::Result<Tensor> {
     let (m, d) = x.dims2()?;
-    let objects = Tensor::arange(0u32, m as u32, x.device())?;
+    let examples = Tensor::arange(0u32, m as u32, x.device())?;
     let each = |shape: (usize, usize)| -> candle_core::Result<Tensor> {
         x.contiguous()?
-            .index_select(&objects.reshape(shape)?.broadcast_as((m, m))?.flatten_all()?, 0)
+            .index_select(&examples.reshape(shape)?.broadcast_as((m, m))?.flatten_all()?, 0)
     };
     (each((1, m))? - each((m, 1))?)?.reshape((m, m, d))
 }
 
-/// ψ, (m, m); zeros where all objects coincide.
+/// ψ, (m, m); zeros where all examples coincide.
 fn distances(x: &Tensor) -> candle_core::Result<Tensor> {
     let distances = root(&differences(x)?.sqr()?.sum(D::Minus1)?)?; // (m, m)
     let n_apart = distances.detach().gt(0.0)?.to_dtype(x.dtype())?.sum_all()?;

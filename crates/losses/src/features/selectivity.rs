@@ -30,12 +30,12 @@ pub enum Kernel {
 ///
 /// (1/m) Σᵢ { c_s⁻² Σ_ab k(x_a, x_b) + c_t⁻² Σ_ab k(y_a, y_b) − 2 (c_s c_t)⁻¹ Σ_ab k(x_a, y_b) } ≥ 0
 ///
-/// with x and y the channels of the student's and the teacher's maps of object i, each divided by its length (a channel of
+/// with x and y the channels of the student's and the teacher's maps of example i, each divided by its length (a channel of
 /// zeros stays). `student` and `teacher` are (m, c, h, w) of as many positions, channels at will. This estimate counts every
-/// channel against itself and is biased, unlike [`crate::discrepancy`], which compares samples of objects. Its three sums
+/// channel against itself and is biased, unlike [`crate::mmd`], which compares samples of examples. Its three sums
 /// cancel as the two come close: they are taken in f64.
 ///
-/// Source: Huang & Wang (2017), like what you like, where half of it is the term of one object.
+/// Source: Huang & Wang (2017), like what you like, where half of it is the term of one example.
 pub fn selectivity(student: &Tensor, teacher: &Tensor, kernel: Kernel) -> Result<Tensor> {
     kernel.check()?;
     let (student, teacher) = maps(student, teacher)?;

@@ -1,4 +1,4 @@
-//! Similarity preserving: objects alike for the teacher should be alike for the student.
+//! Similarity preserving: examples alike for the teacher should be alike for the student.
 
 use candle_core::Tensor;
 
@@ -6,7 +6,7 @@ use super::several;
 use crate::error::Result;
 use crate::stable::unit;
 
-/// Squared distance of the two matrices of products between objects of a batch; shape ().
+/// Squared distance of the two matrices of products between examples of a batch; shape ().
 ///
 /// m⁻² ‖Ĝˢ − Ĝᵀ‖_F²,  G = F Fᵀ, (m, m), Ĝ its rows divided by their length
 ///

@@ -51,7 +51,7 @@ fn relations_survive_a_turn_and_a_shift() {
     let moved = turned.broadcast_add(&shift).unwrap();
     assert!(value(relational_distance(&s, &(&moved * 2.0).unwrap())) < EXACT);
     assert!(value(relational_angle(&s, &(&moved * 2.0).unwrap())) < EXACT);
-    // Products of objects know the origin.
+    // Products of examples know the origin.
     assert!(value(similarity(&s, &turned)) < EXACT && value(similarity(&s, &moved)) > 0.1);
     assert!(value(probabilistic(&s, &turned)) < EXACT && value(probabilistic(&s, &moved)) > 0.01);
 }
@@ -81,7 +81,7 @@ fn channels_have_no_order() {
 }
 
 #[test]
-fn neighbourhoods_by_hand() {
+fn neighborhoods_by_hand() {
     // Right angles for the teacher: K = ½, ½ of each other. The student: 1 and 2 alike, both opposite to 3.
     let t =
         Tensor::new(&[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], &Device::Cpu).unwrap();
@@ -100,26 +100,27 @@ fn tiny_variances_keep_their_digits_in_single_precision() {
         let (mean, teacher) =
             (single(0.0).unsqueeze(0).unwrap(), single(1e-4).unsqueeze(0).unwrap());
         let loss = information(&mean, &teacher, &alpha, 1e-300).unwrap();
-        let slope = loss.backward().unwrap().get(&alpha).unwrap().to_dtype(candle_core::DType::F64);
+        let derivative =
+            loss.backward().unwrap().get(&alpha).unwrap().to_dtype(candle_core::DType::F64);
         let loss: f64 = loss.to_dtype(candle_core::DType::F64).unwrap().to_scalar().unwrap();
-        [loss, slope.unwrap().to_vec1::<f64>().unwrap()[0]]
+        [loss, derivative.unwrap().to_vec1::<f64>().unwrap()[0]]
     };
     for alpha in [-80.0f64, -40.0, -17.0, -16.0, -5.0, 0.0, 5.0, 17.0, 80.0] {
         let variance = alpha.max(0.0) + (-alpha.abs()).exp().ln_1p();
         let wanted = 0.5 * variance.ln() + 0.5e-8 / variance;
-        let slope = 0.5 / (1.0 + (-alpha).exp()) * (1.0 - 1e-8 / variance) / variance;
+        let derivative = 0.5 / (1.0 + (-alpha).exp()) * (1.0 - 1e-8 / variance) / variance;
         for (dtype, rounding) in [(candle_core::DType::F64, EXACT), (candle_core::DType::F32, 1e-5)]
         {
-            // A variance below 1e-19 has no square in f32, and the slope wants one.
+            // A variance below 1e-19 has no square in f32, and the derivative wants one.
             if alpha < -40.0 && dtype == candle_core::DType::F32 {
                 continue;
             }
-            let [found, found_slope] = at(alpha, dtype);
+            let [found, found_derivative] = at(alpha, dtype);
             assert!(
                 (found / wanted - 1.0).abs() < rounding,
                 "{dtype:?} {alpha}: {found:e} {wanted:e}"
             );
-            assert!((found_slope / slope - 1.0).abs() < rounding, "{dtype:?} {alpha}");
+            assert!((found_derivative / derivative - 1.0).abs() < rounding, "{dtype:?} {alpha}");
         }
     }
 }
@@ -155,7 +156,7 @@ fn near_and_opposite_features_keep_their_digits_in_single_precision() {
 }
 
 #[test]
-fn objects_that_coincide_have_finite_slopes() {
+fn examples_that_coincide_have_finite_slopes() {
     let t = ramp(7, 3, (4, 3));
     for s in [
         Tensor::ones((4, 3), candle_core::DType::F64, &Device::Cpu).unwrap(),
@@ -171,9 +172,12 @@ fn objects_that_coincide_have_finite_slopes() {
         ];
         for (i, loss) in losses.into_iter().enumerate() {
             let gradients = loss.unwrap().backward().unwrap();
-            let slopes =
+            let derivatives =
                 gradients.get(&s).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            assert!(slopes.iter().all(|slope| slope.abs() < 100.0), "{i}: {slopes:?}");
+            assert!(
+                derivatives.iter().all(|derivative| derivative.abs() < 100.0),
+                "{i}: {derivatives:?}"
+            );
         }
     }
 }

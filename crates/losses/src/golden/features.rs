@@ -32,10 +32,10 @@
 //     e = F.normalize(f[None] - f[:, None], dim=2)
 //     return e @ e.transpose(1, 2)
 // show("relational angle", F.smooth_l1_loss(angles(s), angles(t)), s)
-// def neighbours(f):
+// def neighbors(f):
 //     K = (1 + F.cosine_similarity(f[:, None], f[None], dim=2))[~torch.eye(m, dtype=bool)].reshape(m, m - 1) / 2
 //     return K / K.sum(1, keepdim=True)
-// show("probabilistic", (neighbours(t) * (neighbours(t) / neighbours(s)).log()).sum() / m, s)
+// show("probabilistic", (neighbors(t) * (neighbors(t) / neighbors(s)).log()).sum() / m, s)
 // mu, T_, alpha = A[:, :2], B, torch.tensor([0.0, -1.5], requires_grad=True)
 // var = (F.softplus(alpha) + 1e-5).reshape(2, 1, 1)
 // loss = F.gaussian_nll_loss(mu, T_, var.expand(2, 2, 2, 2), reduction="sum", eps=0) / 2

@@ -1,4 +1,4 @@
-//! What PyTorch says of losses of scores, with the script that asked it.
+//! What PyTorch says of losses of logits, with the script that asked it.
 
 // import torch, torch.nn.functional as F
 // torch.set_default_dtype(torch.float64)
@@ -6,7 +6,7 @@
 //     n = torch.Size(shape).numel()
 //     return (((a * torch.arange(n) + b) % 13 - 6) / 4.0).reshape(shape)
 // z, v, y = ramp(5, 1, 4, 4).requires_grad_(), ramp(7, 3, 4, 4), torch.tensor([2, 0, 1, 3])
-// w, m, T, I = 0.3, 4, 2.0, [0, 2, 3]  # no answer for the second object
+// w, m, T, I = 0.3, 4, 2.0, [0, 2, 3]  # no answer for the second example
 // def kl(p, q): return (p * (p / q).log()).sum(1)
 // def mean(each): return each.sum() / m
 // def show(name, loss):
@@ -24,9 +24,9 @@
 // show("variation", mean((p - q).abs().sum(1) / 2))
 // show("hellinger", mean(1 - (p * q).sqrt().sum(1)))
 // show("logits", mean(d.square().mean(1) / 2))
-// show("centred", mean(d.var(1, correction=0) / 2))
+// show("centered", mean(d.var(1, correction=0) / 2))
 // def standard(x): return (x - x.mean(1, True)) / x.std(1, correction=0, keepdim=True)
-// show("standardised", T**2 * mean(kl(F.softmax(standard(v)[I] / T, 1), F.softmax(standard(z)[I] / T, 1))))
+// show("standardized", T**2 * mean(kl(F.softmax(standard(v)[I] / T, 1), F.softmax(standard(z)[I] / T, 1))))
 // own = F.one_hot(y[I], 4)
 // def pair(p): return torch.stack([(p * own).sum(1), (p * (1 - own)).sum(1)], 1)
 // def rest(x): return F.softmax(x[I] / T - 1000 * own, 1)
@@ -37,7 +37,7 @@
 // # Two members side by side, m × 2 × k.
 // member = F.softmax(ramp(7, 3, 4, 2, 4)[I] / T, 2)
 // show("dirichlet", -mean(torch.distributions.Dirichlet((z[I] / T).exp()[:, None]).log_prob(member).mean(1)))
-// # Distillation, in the order of its constructors; the second object has its label alone.
+// # Distillation, in the order of its constructors; the second example has its label alone.
 // known = torch.tensor([1.0, 0.0, 1.0, 1.0])
 // def distil(a, lam, T_s, T_t, four=False):
 //     hard, s, log_g = F.cross_entropy(z, y, reduction="none"), F.softmax(v / T_t, 1), F.log_softmax(z / T_s, 1)

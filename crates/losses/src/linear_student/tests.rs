@@ -4,7 +4,7 @@ use candle_core::Var;
 use core_tensors::{Rng, Targets};
 
 use super::*;
-use crate::regression::tests::{choices, normal, objects};
+use crate::regression::tests::{choices, examples, normal};
 use crate::{Weights, regression};
 
 /// Rounding of well-conditioned systems of a few dozen rows.
@@ -18,9 +18,9 @@ fn distance(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
 }
 
-/// The same objects and values, with this teacher, known everywhere.
+/// The same examples and values, with this teacher, known everywhere.
 fn with_teacher(data: &Dataset, w: &Tensor) -> Dataset {
-    data.clone().taught_by(data.n_objects(), |x| x.matmul(w)).unwrap()
+    data.clone().with_teacher(data.n_examples(), |x| x.matmul(w)).unwrap()
 }
 
 fn without_teacher(data: &Dataset) -> Dataset {
@@ -31,10 +31,10 @@ fn without_teacher(data: &Dataset) -> Dataset {
 fn both_forms_agree() {
     let mut rng = Rng::new(0);
     for (m, n, k) in [(12, 4, 1), (40, 7, 3)] {
-        let data = objects(m, n, k, &mut rng);
+        let data = examples(m, n, k, &mut rng);
         for lambda in [0.0, 0.2, 0.9, 1.0] {
             for (weights, ridge) in
-                [(Weights::Likelihood, 0.0), (Weights::Likelihood, 1.3), (Weights::Literal, 0.0)]
+                [(Weights::Likelihood, 0.0), (Weights::Likelihood, 1.3), (Weights::AsPrinted, 0.0)]
             {
                 let config = Regression { weights, ..choices(lambda) };
                 let one = linear_student(&data, &config, ridge, RankPolicy::Full).unwrap();
@@ -53,17 +53,17 @@ fn both_forms_agree() {
 #[test]
 fn the_likelihood_has_no_slope_at_the_closed_form() {
     let mut rng = Rng::new(1);
-    let data = objects(30, 5, 2, &mut rng);
-    for weights in [Weights::Likelihood, Weights::Literal] {
+    let data = examples(30, 5, 2, &mut rng);
+    for weights in [Weights::Likelihood, Weights::AsPrinted] {
         for (lambda, ridge) in [(0.0, 0.0), (0.35, 0.0), (0.35, 2.0), (1.0, 0.0)] {
             let config = Regression { weights, ..choices(lambda) };
             let w = linear_student(&data, &config, ridge, RankPolicy::Full).unwrap();
             let w = Var::from_tensor(&w).unwrap();
             let loss = regression(&data.x().matmul(&w).unwrap(), &data, &config).unwrap();
-            let slope = loss.backward().unwrap().get(&w).unwrap().clone();
+            let derivative = loss.backward().unwrap().get(&w).unwrap().clone();
             // m ∂loss/∂W + ridge W = 0
-            let pull = (w.as_tensor() * (-ridge / 30.0)).unwrap();
-            assert!(distance(&slope, &pull) < ROUNDING, "{config:?} {ridge}");
+            let kl_gradient = (w.as_tensor() * (-ridge / 30.0)).unwrap();
+            assert!(distance(&derivative, &kl_gradient) < ROUNDING, "{config:?} {ridge}");
         }
     }
 }
@@ -71,11 +71,11 @@ fn the_likelihood_has_no_slope_at_the_closed_form() {
 #[test]
 fn the_least_squares_fit_as_teacher_changes_nothing() {
     let mut rng = Rng::new(2);
-    let data = objects(20, 4, 2, &mut rng);
+    let data = examples(20, 4, 2, &mut rng);
     let plain = student(&without_teacher(&data), &choices(0.0));
     let data = with_teacher(&data, &plain);
     for lambda in [0.0, 0.3, 0.8, 1.0] {
-        for weights in [Weights::Likelihood, Weights::Literal] {
+        for weights in [Weights::Likelihood, Weights::AsPrinted] {
             let w = student(&data, &Regression { weights, ..choices(lambda) });
             assert!(distance(&w, &plain) < ROUNDING, "{lambda}");
         }
@@ -85,7 +85,7 @@ fn the_least_squares_fit_as_teacher_changes_nothing() {
 #[test]
 fn limits_are_fits_to_one_source() {
     let mut rng = Rng::new(3);
-    let data = objects(20, 4, 1, &mut rng);
+    let data = examples(20, 4, 1, &mut rng);
     let plain = student(&without_teacher(&data), &choices(0.5));
     let unknown = data.clone().known_for(&[]).unwrap();
     assert!(distance(&student(&unknown, &choices(0.5)), &plain) < ROUNDING, "empty 𝓘");
@@ -98,19 +98,19 @@ fn limits_are_fits_to_one_source() {
 }
 
 #[test]
-fn literal_weights_give_another_student() {
+fn as_printed_weights_give_another_student() {
     let mut rng = Rng::new(4);
-    let data = objects(25, 3, 1, &mut rng);
-    let literal = student(&data, &Regression { weights: Weights::Literal, ..choices(0.5) });
+    let data = examples(25, 3, 1, &mut rng);
+    let as_printed = student(&data, &Regression { weights: Weights::AsPrinted, ..choices(0.5) });
     let inverse = Regression { label_variance: 1.0 / 0.7, teacher_variance: 5.0, ..choices(0.5) };
-    assert!(distance(&literal, &student(&data, &inverse)) < ROUNDING);
-    assert!(distance(&literal, &student(&data, &choices(0.5))) > 1e-2);
+    assert!(distance(&as_printed, &student(&data, &inverse)) < ROUNDING);
+    assert!(distance(&as_printed, &student(&data, &choices(0.5))) > 1e-2);
 }
 
 #[test]
-fn a_ridge_is_one_more_object_a_feature() {
+fn a_ridge_is_one_more_example_a_feature() {
     let mut rng = Rng::new(5);
-    let data = objects(8, 3, 2, &mut rng);
+    let data = examples(8, 3, 2, &mut rng);
     let (config, ridge) = (choices(0.4), 1.7);
     let w = linear_student(&data, &config, ridge, RankPolicy::Full).unwrap();
     // √(ridge σ²) eⱼ with value 0 outside 𝓘 adds ridge Wⱼ².
@@ -120,14 +120,14 @@ fn a_ridge_is_one_more_object_a_feature() {
     let zeros = Tensor::zeros((3, 2), DType::F64, &Device::Cpu).unwrap();
     let Targets::Values(y) = data.y() else { unreachable!() };
     let below = |above: &Tensor, below: &Tensor| Tensor::cat(&[above, below], 0).unwrap();
-    let s = below(data.soft().unwrap().scores(), &zeros);
+    let s = below(data.soft().unwrap().logits(), &zeros);
     let longer = Dataset::new(below(data.x(), &extra), Targets::Values(below(y, &zeros))).unwrap();
-    let longer = longer.taught_by(11, |_| Ok(s.clone())).unwrap();
+    let longer = longer.with_teacher(11, |_| Ok(s.clone())).unwrap();
     let longer = longer.known_for(&[1, 2, 4, 5, 7]).unwrap();
     assert!(distance(&w, &student(&longer, &config)) < ROUNDING);
 }
 
-/// Five objects whose third feature is the sum of the others; 𝓘 = {0, 3}.
+/// Five examples whose third feature is the sum of the others; 𝓘 = {0, 3}.
 fn dependent() -> Dataset {
     let tensor = |rows: &[[f64; 3]]| {
         Tensor::from_slice(rows.as_flattened(), (rows.len(), 3), &Device::Cpu).unwrap()
@@ -136,7 +136,7 @@ fn dependent() -> Dataset {
     let column = |values: [f64; 5]| Tensor::from_slice(&values, (5, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Values(column([1.0, 2.0, 0.5, -1.0, 4.0]))).unwrap();
     let s = column([2.0, 0.0, 0.0, 3.0, 0.0]);
-    data.taught_by(5, |_| Ok(s.clone())).unwrap().known_for(&[0, 3]).unwrap()
+    data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[0, 3]).unwrap()
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn bad_data_are_refused() {
         message(&of(data.x().clone(), nothing), 0.0),
         "entry of its targets must lie in (−∞, ∞), got NaN"
     );
-    let pictures = data.x().unsqueeze(1).unwrap();
+    let images = data.x().unsqueeze(1).unwrap();
     assert_eq!(
-        message(&of(pictures, y.clone()), 0.0),
+        message(&of(images, y.clone()), 0.0),
         "features of a linear student: wanted objects by features, found [5, 1, 3]"
     );
 }

@@ -18,7 +18,7 @@
 //         of = lambda k: -dd(apart + [apart[k] + mpf(10)**-40 / 2]) / whole
 //         print(f"[{float(-log(whole))!r}, {float(of(0))!r}, {float(of(n - 1))!r}],", flush=True)
 
-/// The inner numbers are log C and its slopes by the first l and the last; in the script's order.
+/// The inner numbers are log C and its derivatives by the first l and the last; in the script's order.
 pub(super) const SIMPLEX: [[f64; 3]; 48] = [
     [1.5004999583333336, -0.5000833333319444, -0.49991666666805556],
     [1.5000004999999583, -0.5000000833333333, -0.49999991666666666],

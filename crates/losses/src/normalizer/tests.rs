@@ -1,4 +1,4 @@
-//! Laws of the constants that normalise a likelihood of soft answers.
+//! Laws of the constants that normalize a likelihood of soft answers.
 
 use candle_core::{DType, Device, Var};
 use core_tensors::{Dataset, Rng, Targets};
@@ -7,7 +7,7 @@ use super::fixtures::{GAPS, SIMPLEX, nodes};
 use super::*;
 use crate::distillation::{ClassReduction, Distillation, composed, distillation};
 
-const NORMALISED: [Normalizer; 3] = [Normalizer::Orthant, Normalizer::Cube, Normalizer::Simplex];
+const NORMALIzED: [Normalizer; 3] = [Normalizer::Orthant, Normalizer::Cube, Normalizer::Simplex];
 /// Rounding of a few hundred operations, relative to the largest number among them.
 const ROUNDING: f64 = 1e-13;
 
@@ -29,25 +29,25 @@ fn random_log_g(k: usize, rng: &mut Rng) -> Vec<f64> {
     log_softmax(&(0..k).map(|_| 1.5 * rng.normal()).collect::<Vec<f64>>())
 }
 
-/// One object whose teacher answers s, so that the loss with λ = 1 is the teacher's term at T = 1.
+/// One example whose teacher answers s, so that the loss with λ = 1 is the teacher's term at T = 1.
 fn taught(s: &[f64]) -> Dataset {
     let v: Vec<f64> = s.iter().map(|s| s.ln()).collect();
     let x = Tensor::from_vec(v, (1, s.len()), &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: s.len() }).unwrap();
-    data.taught_by(1, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(1, |x| Ok(x.clone())).unwrap()
 }
 
 fn teacher_alone(normalizer: Normalizer) -> Distillation {
     Distillation { normalizer, ..Distillation::convex(1.0, 1.0) }
 }
 
-/// Loss and its gradient at scores z.
+/// Loss and its gradient at logits z.
 fn loss_at(z: &[f64], data: &Dataset, config: &Distillation) -> (f64, Vec<f64>) {
-    let scores = Var::from_vec(z.to_vec(), (1, z.len()), &Device::Cpu).unwrap();
-    let loss = distillation(&scores, data, config).unwrap();
-    let slope = loss.backward().unwrap().get(&scores).unwrap().flatten_all().unwrap();
-    (loss.to_scalar().unwrap(), slope.to_vec1().unwrap())
+    let logits = Var::from_vec(z.to_vec(), (1, z.len()), &Device::Cpu).unwrap();
+    let loss = distillation(&logits, data, config).unwrap();
+    let derivative = loss.backward().unwrap().get(&logits).unwrap().flatten_all().unwrap();
+    (loss.to_scalar().unwrap(), derivative.to_vec1().unwrap())
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn slopes_equal_differences_also_where_answers_coincide() {
             for base in [-0.02, -1.0] {
                 let l: Vec<f64> =
                     (0..k).map(|j| base - 4.0 * (j % 2) as f64 - gap * j as f64).collect();
-                for normalizer in NORMALISED.into_iter().chain([Normalizer::Paper]) {
+                for normalizer in NORMALIzED.into_iter().chain([Normalizer::Paper]) {
                     let found = of(normalizer, &l);
                     for j in [0, k / 2, k - 1] {
                         let step = 1e-4 * -l[j];
@@ -152,10 +152,10 @@ fn slopes_equal_differences_also_where_answers_coincide() {
                             l[j] += by;
                             of(normalizer, &l).value
                         };
-                        let slope = (moved(step) - moved(-step)) / (2.0 * step);
-                        let scale = 1.0 + slope.abs() + found.value.abs();
-                        let gap = (slope - found.gradient[j]).abs();
-                        assert!(gap < 2e-8 * scale, "{normalizer:?} {k} {gap}: {slope}");
+                        let derivative = (moved(step) - moved(-step)) / (2.0 * step);
+                        let scale = 1.0 + derivative.abs() + found.value.abs();
+                        let gap = (derivative - found.gradient[j]).abs();
+                        assert!(gap < 2e-8 * scale, "{normalizer:?} {k} {gap}: {derivative}");
                     }
                 }
             }
@@ -214,7 +214,7 @@ fn integrals_and_means_equal_monte_carlo() {
     /// Standard errors; some 80 numbers are compared.
     const MOST: f64 = 4.0;
     let mut rng = Rng::new(3);
-    for normalizer in NORMALISED {
+    for normalizer in NORMALIzED {
         for k in 2..=5 {
             let l = random_log_g(k, &mut rng);
             let LogNormalizer { value, gradient } = of(normalizer, &l);
@@ -252,8 +252,8 @@ fn the_best_answer_depends_on_the_constant() {
         let config = teacher_alone(normalizer);
         let mut z = vec![0.0; 3];
         for _ in 0..20_000 {
-            let slope = loss_at(&z, &data, &config).1;
-            z.iter_mut().zip(slope).for_each(|(z, slope)| *z -= 0.5 * slope);
+            let derivative = loss_at(&z, &data, &config).1;
+            z.iter_mut().zip(derivative).for_each(|(z, derivative)| *z -= 0.5 * derivative);
         }
         let l = log_softmax(&z);
         for (l, wanted) in l.iter().zip(wanted) {
@@ -273,7 +273,7 @@ fn the_loss_subtracts_the_log_constant_inside_its_factor() {
     let (s, z) = ([0.6, 0.3, 0.1], [0.4, -0.3, 1.2]);
     let l = log_softmax(&z.map(|z| z / 2.0));
     let cross: f64 = -s.iter().zip(&l).map(|(s, l)| s * l).sum::<f64>();
-    for normalizer in NORMALISED {
+    for normalizer in NORMALIzED {
         for (class_reduction, share) in [(ClassReduction::Sum, 1.0), (ClassReduction::Mean, 3.0)] {
             let config = Distillation {
                 label_weight: 0.0,
@@ -294,7 +294,7 @@ fn the_orthant_keeps_its_digits_for_a_sure_student() {
     // g = (1 / (1 + e), e / (1 + e)) with e = exp(−d): −log C = −log log(1 + e) − log(d + log(1 + e)).
     let config = teacher_alone(Normalizer::Orthant);
     for d in [1.0f64, 20.0, 36.0, 38.0, 60.0, 740.0, 760.0, 1e6] {
-        let (found, slope) = loss_at(&[d, 0.0], &taught(&[1.0 - 1e-9, 1e-9]), &config);
+        let (found, derivative) = loss_at(&[d, 0.0], &taught(&[1.0 - 1e-9, 1e-9]), &config);
         let e = (-d).exp();
         let log_depth = if d > 37.0 { -d } else { e.ln_1p().ln() };
         let wanted = e.ln_1p() + 1e-9 * d - log_depth - (d + e.ln_1p()).ln();
@@ -302,26 +302,26 @@ fn the_orthant_keeps_its_digits_for_a_sure_student() {
         // ∂/∂d of the three terms; the first is log(1 + e) + 1e-9 d.
         let ratio = if d > 37.0 { 1.0 } else { e / (1.0 + e) / e.ln_1p() };
         let wanted = 1e-9 - e / (1.0 + e) + ratio - 1.0 / ((1.0 + e) * (d + e.ln_1p()));
-        assert!((slope[0] - wanted).abs() < 1e-13, "{d}: {} against {wanted}", slope[0]);
-        assert!((slope[0] + slope[1]).abs() < 1e-13, "{d}");
+        assert!((derivative[0] - wanted).abs() < 1e-13, "{d}: {} against {wanted}", derivative[0]);
+        assert!((derivative[0] + derivative[1]).abs() < 1e-13, "{d}");
     }
 }
 
 #[test]
 fn the_kernel_and_the_formula_agree_at_any_scores() {
-    for normalizer in NORMALISED {
+    for normalizer in NORMALIzED {
         let config = Distillation { normalizer, ..Distillation::convex(0.4, 2.0) };
         let largest = |f: f64| [f, f / 3.0, 0.0, -f, -f * (1.0 - 1e-12)];
         for z in [largest(1e-12), largest(1.0), largest(50.0), largest(1e3), largest(1e6)] {
             let data = taught(&[0.2; 5]);
             let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
-            let (found, slope) = loss_at(&z, &data, &config);
-            let scores = Var::from_vec(z.to_vec(), (1, 5), &Device::Cpu).unwrap();
-            let plain = composed(&scores, labels, data.soft(), &config).unwrap();
-            let gradient = plain.backward().unwrap().get(&scores).unwrap().flatten_all().unwrap();
+            let (found, derivative) = loss_at(&z, &data, &config);
+            let logits = Var::from_vec(z.to_vec(), (1, 5), &Device::Cpu).unwrap();
+            let plain = composed(&logits, labels, data.soft(), &config).unwrap();
+            let gradient = plain.backward().unwrap().get(&logits).unwrap().flatten_all().unwrap();
             let plain: f64 = plain.to_scalar().unwrap();
             assert!((found / plain - 1.0).abs() < 1e-12, "{normalizer:?} {z:?}: {found} {plain}");
-            for (a, b) in slope.iter().zip(gradient.to_vec1::<f64>().unwrap()) {
+            for (a, b) in derivative.iter().zip(gradient.to_vec1::<f64>().unwrap()) {
                 assert!((a - b).abs() < 1e-12, "{normalizer:?} {z:?}: {a} {b}");
             }
         }
@@ -339,13 +339,13 @@ fn bad_answers_are_refused_and_not_a_number_ends() {
     );
     assert_eq!(message(Normalizer::Orthant, &[-1.0, 0.0]), "log g must lie in (−∞, 0), got 0");
     let one = Dataset::classification(vec![0.0], vec![0], 1, &Device::Cpu).unwrap();
-    let scores = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
-    let error = distillation(&scores, &one, &teacher_alone(Normalizer::Orthant)).unwrap_err();
+    let logits = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
+    let error = distillation(&logits, &one, &teacher_alone(Normalizer::Orthant)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "classes of a likelihood on the orthant: wanted at least 2, found 1"
     );
-    for normalizer in NORMALISED {
+    for normalizer in NORMALIzED {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let (loss, _) =
                 loss_at(&[0.0, bad, 1.0], &taught(&[0.2; 3]), &teacher_alone(normalizer));

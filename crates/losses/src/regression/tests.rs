@@ -14,14 +14,14 @@ pub(crate) fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
     Tensor::from_vec(values, (m, n), &Device::Cpu).unwrap()
 }
 
-/// m objects of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
-pub(crate) fn objects(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
+/// m examples of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
+pub(crate) fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
     let x = normal(m, n, rng);
     let y = (x.matmul(&normal(n, k, rng)).unwrap() + normal(m, k, rng)).unwrap();
     let teacher = normal(n, k, rng);
     let data = Dataset::new(x, Targets::Values(y)).unwrap();
-    let known: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
-    data.taught_by(m, |x| x.matmul(&teacher)).unwrap().known_for(&known).unwrap()
+    let mask: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
+    data.with_teacher(m, |x| x.matmul(&teacher)).unwrap().known_for(&mask).unwrap()
 }
 
 pub(crate) fn choices(lambda: f64) -> Regression {
@@ -42,11 +42,11 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
 }
 
 #[test]
-fn two_objects_by_hand() {
+fn two_examples_by_hand() {
     // g = 1, 2; y = 0, 4; s = 3, unknown: squares 1 and 4 of the values, 4 of the teacher.
     let column = |values: [f64; 2]| Tensor::from_slice(&values, (2, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(column([3.0, f64::NAN]), Targets::Values(column([0.0, 4.0]))).unwrap();
-    let data = data.taught_by(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
+    let data = data.with_teacher(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
     let config = Regression { label_variance: 2.0, teacher_variance: 0.5, ..choices(0.25) };
     let log = |variance: f64| 0.5 * (std::f64::consts::TAU * variance).ln();
     let first = 0.75 * (1.0 / 4.0 + log(2.0)) + 0.25 * (4.0 / 1.0 + log(0.5));
@@ -54,15 +54,18 @@ fn two_objects_by_hand() {
     let prediction = Var::from_tensor(&column([1.0, 2.0])).unwrap();
     let loss = regression(&prediction, &data, &config).unwrap();
     assert!((value(&loss) - wanted).abs() < EXACT);
-    let slope = numbers(loss.backward().unwrap().get(&prediction).unwrap());
+    let derivative = numbers(loss.backward().unwrap().get(&prediction).unwrap());
     // ½ {0.75 · 1 / 2 − 0.25 · 2 / 0.5} and ½ {−2 / 2}
-    assert!((slope[0] + 0.3125).abs() < EXACT && (slope[1] + 0.5).abs() < EXACT, "{slope:?}");
+    assert!(
+        (derivative[0] + 0.3125).abs() < EXACT && (derivative[1] + 0.5).abs() < EXACT,
+        "{derivative:?}"
+    );
 }
 
 #[test]
 fn without_teacher_is_the_normal_likelihood() {
     let mut rng = Rng::new(0);
-    let (data, prediction) = (objects(9, 3, 2, &mut rng), normal(9, 2, &mut rng));
+    let (data, prediction) = (examples(9, 3, 2, &mut rng), normal(9, 2, &mut rng));
     let plain = Likelihood::Normal { variance: 0.7 }.negative_log(&prediction, &data).unwrap();
     let bare = Dataset::new(data.x().clone(), data.y().clone()).unwrap();
     let unknown = data.clone().known_for(&[]).unwrap();
@@ -80,9 +83,9 @@ fn the_gradient_equals_differences_and_reaches_the_prediction_alone() {
     let data =
         Dataset::new(normal(6, 1, &mut rng), Targets::Values(y.as_tensor().clone())).unwrap();
     let data =
-        data.taught_by(6, |_| Ok(s.as_tensor().clone())).unwrap().known_for(&[1, 4]).unwrap();
+        data.with_teacher(6, |_| Ok(s.as_tensor().clone())).unwrap().known_for(&[1, 4]).unwrap();
     let prediction = Var::from_tensor(&normal(6, 2, &mut rng)).unwrap();
-    for weights in [Weights::Likelihood, Weights::Literal] {
+    for weights in [Weights::Likelihood, Weights::AsPrinted] {
         let config = Regression { weights, ..choices(0.3) };
         let gradients = regression(&prediction, &data, &config).unwrap().backward().unwrap();
         assert!(gradients.get(&y).is_none() && gradients.get(&s).is_none());
@@ -96,8 +99,8 @@ fn the_gradient_equals_differences_and_reaches_the_prediction_alone() {
                 value(&regression(&values, &data, &config).unwrap())
             };
             // Exact for a square, up to rounding over the step.
-            let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
-            assert!((slope - found[i]).abs() < 1e-10, "{slope} against {}", found[i]);
+            let derivative = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            assert!((derivative - found[i]).abs() < 1e-10, "{derivative} against {}", found[i]);
         }
     }
 }
@@ -118,8 +121,8 @@ fn two_squares_are_one_square_and_a_constant() {
 #[test]
 fn pseudo_targets_give_the_likelihood_up_to_a_constant() {
     let mut rng = Rng::new(3);
-    let data = objects(11, 3, 2, &mut rng);
-    for weights in [Weights::Likelihood, Weights::Literal] {
+    let data = examples(11, 3, 2, &mut rng);
+    for weights in [Weights::Likelihood, Weights::AsPrinted] {
         for lambda in [0.0, 0.3, 1.0] {
             let config = Regression { weights, ..choices(lambda) };
             let PseudoTargets { precisions, values } = pseudo_targets(&data, &config).unwrap();
@@ -138,17 +141,17 @@ fn pseudo_targets_give_the_likelihood_up_to_a_constant() {
 #[test]
 fn numbers_of_weight_zero_are_not_looked_at() {
     let mut rng = Rng::new(4);
-    let data = objects(5, 2, 1, &mut rng); // known: 1, 2, 4
+    let data = examples(5, 2, 1, &mut rng); // known: 1, 2, 4
     let spoilt = |tensor: &Tensor, rows: &[usize]| {
         let mut values = numbers(tensor);
         rows.iter().for_each(|&i| values[i] = f64::NAN);
         Tensor::from_vec(values, (5, 1), &Device::Cpu).unwrap()
     };
     let Targets::Values(y) = data.y() else { unreachable!() };
-    let s = data.soft().unwrap().scores();
+    let s = data.soft().unwrap().logits();
     let holes = |y: Tensor, s: Tensor| {
         let data = Dataset::new(data.x().clone(), Targets::Values(y)).unwrap();
-        data.taught_by(5, |_| Ok(s.clone())).unwrap().known_for(&[1, 2, 4]).unwrap()
+        data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[1, 2, 4]).unwrap()
     };
     let prediction = Var::from_tensor(&normal(5, 1, &mut rng)).unwrap();
     let cases = [
@@ -159,8 +162,9 @@ fn numbers_of_weight_zero_are_not_looked_at() {
     for (lambda, holes) in cases {
         let losses = [&data, &holes].map(|d| regression(&prediction, d, &choices(lambda)).unwrap());
         assert_eq!(value(&losses[0]), value(&losses[1]));
-        let slopes = losses.map(|loss| numbers(loss.backward().unwrap().get(&prediction).unwrap()));
-        assert_eq!(slopes[0], slopes[1]);
+        let derivatives =
+            losses.map(|loss| numbers(loss.backward().unwrap().get(&prediction).unwrap()));
+        assert_eq!(derivatives[0], derivatives[1]);
         let targets =
             [&data, &holes].map(|d| numbers(&pseudo_targets(d, &choices(lambda)).unwrap().values));
         assert_eq!(targets[0], targets[1]);
@@ -168,24 +172,24 @@ fn numbers_of_weight_zero_are_not_looked_at() {
 }
 
 #[test]
-fn literal_weights_are_the_likelihood_of_inverse_variances() {
+fn as_printed_weights_are_the_likelihood_of_inverse_variances() {
     let mut rng = Rng::new(5);
-    let data = objects(7, 2, 1, &mut rng);
-    let literal = Regression { weights: Weights::Literal, ..choices(0.4) };
+    let data = examples(7, 2, 1, &mut rng);
+    let as_printed = Regression { weights: Weights::AsPrinted, ..choices(0.4) };
     let inverse = Regression { label_variance: 1.0 / 0.7, teacher_variance: 5.0, ..choices(0.4) };
     // A single-precision network is served in its own type, at large errors too.
     for (scale, dtype, rounding) in [(1.0, DType::F64, EXACT), (1e6, DType::F32, 1e-5)] {
         let prediction = (normal(7, 1, &mut rng) * scale).unwrap().to_dtype(dtype).unwrap();
         let of = |config| value(&regression(&prediction, &data, config).unwrap());
-        assert!((of(&literal) / of(&inverse) - 1.0).abs() < rounding);
-        assert!((of(&literal) / of(&choices(0.4)) - 1.0).abs() > 1e-2);
+        assert!((of(&as_printed) / of(&inverse) - 1.0).abs() < rounding);
+        assert!((of(&as_printed) / of(&choices(0.4)) - 1.0).abs() > 1e-2);
     }
 }
 
 #[test]
 fn bad_settings_and_shapes_are_refused() {
     let mut rng = Rng::new(6);
-    let data = objects(4, 2, 2, &mut rng);
+    let data = examples(4, 2, 2, &mut rng);
     let message = |prediction: &Tensor, data: &Dataset, config: &Regression| {
         regression(prediction, data, config).unwrap_err().to_string()
     };
@@ -207,7 +211,7 @@ fn bad_settings_and_shapes_are_refused() {
         message(&normal(4, 1, &mut rng), &data, &choices(0.5)),
         "targets of a regression: wanted [4, 1], found [4, 2]"
     );
-    let wide = data.clone().taught_by(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
+    let wide = data.clone().with_teacher(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
     assert_eq!(
         message(&g, &wide, &choices(0.5)),
         "answers of the teacher: wanted [4, 2], found [4, 4]"

@@ -1,20 +1,20 @@
-//! The contact sheet of a map: some random pictures, each above what φ made of it.
+//! The contact sheet of a map: some random images, each above what φ made of it.
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
 use core_tensors::Rng;
 use core_tensors::kernels::features;
 
-use super::objects::Shape;
+use super::examples::Shape;
 use crate::sheet::sheet;
 
 /// Pictures in a line of the contact sheet, and lines of pairs.
 const ACROSS: usize = 16;
 const DOWN: usize = 4;
-/// Pixels along a side beyond which a picture is shown smaller.
+/// Pixels along a side beyond which an image is shown smaller.
 const MOST_PIXELS: usize = 128;
 
-/// A PNG file of random pictures, a line before φ, the line below it after φ.
+/// A PNG file of random images, a line before φ, the line below it after φ.
 pub(super) fn contact_sheet(
     [before, after]: [&Tensor; 2],
     shapes: [Shape; 2],
@@ -28,7 +28,7 @@ pub(super) fn contact_sheet(
     let small = |x: &Tensor, shape: Shape| -> Result<Vec<f64>> {
         let mut all = Vec::new();
         for &i in &shown {
-            all.extend(shrunk(&levels_of(x, i)?, shape, factor));
+            all.extend(shrunk(&intensities_of(x, i)?, shape, factor));
         }
         Ok(all)
     };
@@ -42,8 +42,8 @@ pub(super) fn contact_sheet(
     sheet(&lines, before)
 }
 
-/// Levels of one object.
-pub(super) fn levels_of(x: &Tensor, i: usize) -> Result<Vec<f32>> {
+/// Levels of one example.
+pub(super) fn intensities_of(x: &Tensor, i: usize) -> Result<Vec<f32>> {
     Ok(features(&x.narrow(0, i, 1)?)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
@@ -51,17 +51,17 @@ fn size_of([c, h, w]: Shape, factor: usize) -> Shape {
     [c, h.div_ceil(factor), w.div_ceil(factor)]
 }
 
-/// Means over squares of pixels; those at the ends are as large as the picture leaves them.
-fn shrunk(levels: &[f32], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
+/// Means over squares of pixels; those at the ends are as large as the image leaves them.
+fn shrunk(intensities: &[f32], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
     let [_, tall, wide] = size_of([c, h, w], factor);
     let mut out = Vec::with_capacity(c * tall * wide);
-    for plane in levels.chunks_exact((h * w).max(1)) {
+    for plane in intensities.chunks_exact((h * w).max(1)) {
         for (row, col) in (0..tall).flat_map(|row| (0..wide).map(move |col| (row, col))) {
             let rows = row * factor..((row + 1) * factor).min(h);
             let cols = col * factor..((col + 1) * factor).min(w);
             let n = (rows.len() * cols.len()) as f64;
             let pixels = rows.flat_map(|r| &plane[r * w..][cols.clone()]);
-            let sum: f64 = pixels.map(|&level| f64::from(level)).sum();
+            let sum: f64 = pixels.map(|&intensity| f64::from(intensity)).sum();
             out.push(sum / n);
         }
     }
@@ -69,16 +69,16 @@ fn shrunk(levels: &[f32], [c, h, w]: Shape, factor: usize) -> Vec<f64> {
 }
 
 /// Levels from 0 to 1, as they are where they lie there.
-pub(super) fn stretched(mut levels: Vec<f64>) -> Vec<f64> {
-    let (low, high) = levels.iter().fold((0f64, 1f64), |(a, b), &v| (a.min(v), b.max(v)));
-    levels.iter_mut().for_each(|v| *v = (*v - low) / (high - low));
-    levels
+pub(super) fn stretched(mut intensities: Vec<f64>) -> Vec<f64> {
+    let (low, high) = intensities.iter().fold((0f64, 1f64), |(a, b), &v| (a.min(v), b.max(v)));
+    intensities.iter_mut().for_each(|v| *v = (*v - low) / (high - low));
+    intensities
 }
 
-fn framed(levels: &[f64], [_, h, w]: Shape, [_, tall, wide]: Shape) -> Vec<f64> {
+fn framed(intensities: &[f64], [_, h, w]: Shape, [_, tall, wide]: Shape) -> Vec<f64> {
     let (top, left) = ((tall - h.min(tall)) / 2, (wide - w.min(wide)) / 2);
-    let mut out = Vec::with_capacity(levels.len() / (h * w).max(1) * tall * wide);
-    for plane in levels.chunks_exact((h * w).max(1)) {
+    let mut out = Vec::with_capacity(intensities.len() / (h * w).max(1) * tall * wide);
+    for plane in intensities.chunks_exact((h * w).max(1)) {
         let at = |row: usize, col: usize| {
             let (r, s) = (row.checked_sub(top)?, col.checked_sub(left)?);
             (r < h && s < w).then(|| plane[r * w + s])
@@ -95,13 +95,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_pictures_are_shown_by_means_of_their_squares() {
-        let picture: Vec<f32> = (0..15u8).map(f32::from).collect(); // 3 × 5
+    fn large_images_are_shown_by_means_of_their_squares() {
+        let image: Vec<f32> = (0..15u8).map(f32::from).collect(); // 3 × 5
         // Squares of 2 × 2, then what is left at the right and below.
         let wanted = [3.0, 5.0, 6.5, 10.5, 12.5, 14.0];
-        assert_eq!(shrunk(&picture, [1, 3, 5], 2), wanted);
+        assert_eq!(shrunk(&image, [1, 3, 5], 2), wanted);
         assert_eq!(size_of([1, 3, 5], 2), [1, 2, 3]);
-        let whole: Vec<f64> = picture.iter().copied().map(f64::from).collect();
-        assert_eq!(shrunk(&picture, [1, 3, 5], 1), whole);
+        let whole: Vec<f64> = image.iter().copied().map(f64::from).collect();
+        assert_eq!(shrunk(&image, [1, 3, 5], 1), whole);
     }
 }

@@ -1,20 +1,20 @@
-//! What a map φ is judged by: objects of the teacher's own domain, the teacher, and the way back.
+//! What a map φ is judged by: examples of the teacher's own domain, the teacher, and the way back.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use core_tensors::{Params, Rng};
-use domain_adapt::{kernel_discrepancy, proxy_distance, round_trip_error};
+use domain_adapt::{proxy_distance, round_trip_error, unbiased_mmd};
 use losses::Predictions;
 use models::Mlp;
 
-use super::objects::{Reading, Source};
+use super::examples::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
 use crate::data::labels;
 use crate::files::note;
 use crate::model_file::{Expected, Trained};
-use crate::schemes::scores;
+use crate::schemes::logits;
 
 /// Objects of each domain that measures look at, at most and at least.
 const N_MEASURED: usize = 1000;
@@ -27,7 +27,7 @@ pub(super) struct Judges {
 }
 
 impl Judges {
-    /// Opens what the command line names; what does not fit φ(x) or the objects is an error.
+    /// Opens what the command line names; what does not fit φ(x) or the examples is an error.
     pub(super) fn open(
         arguments: &Arguments,
         source: &Source,
@@ -53,12 +53,12 @@ impl Judges {
             let (ours, theirs) = (measured(mapped, rng)?, measured(&reference.x, rng)?);
             let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
             let mut draws = rng.split("kernel scale");
-            let discrepancy = kernel_discrepancy(&ours, &theirs, &mut draws)?;
+            let mmd = unbiased_mmd(&ours, &theirs, &mut draws)?;
             let word = &reference.name;
             lines.push(format!(
                 "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
             ));
-            lines.push(format!("MMD^2 to {word}: {discrepancy:.4}"));
+            lines.push(format!("MMD^2 to {word}: {mmd:.4}"));
         }
         if let Some(translator) = &built.translator {
             let x = measured(&source.x, rng)?;
@@ -69,16 +69,16 @@ impl Judges {
             ));
         }
         if let (Some((network, w)), Some(labels)) = (&self.teacher, &source.labels) {
-            let answers = Predictions::new(&scores(network, w, mapped)?)?;
+            let answers = Predictions::new(&logits(network, w, mapped)?)?;
             lines.push(format!("teacher's accuracy through φ: {:.4}", answers.accuracy(labels)?));
         }
         Ok(lines)
     }
 }
 
-/// Random objects, as data often goes by class; of samples of one size, those in the same places.
+/// Random examples, as data often goes by class; of samples of one size, those in the same places.
 ///
-/// Where a domain is compared with itself, an object and its own φ(x) so share a half of the proxy's classifier.
+/// Where a domain is compared with itself, an example and its own φ(x) so share a half of the proxy's classifier.
 fn measured(x: &Tensor, rng: &Rng) -> Result<Tensor> {
     let mut chosen = rng.split("measured").permutation(x.dim(0)?);
     chosen.truncate(N_MEASURED);

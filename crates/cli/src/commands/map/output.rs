@@ -4,18 +4,18 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use core_tensors::Rng;
 
-use super::contact::{contact_sheet, levels_of, stretched};
-use super::objects::Source;
+use super::contact::{contact_sheet, intensities_of, stretched};
+use super::examples::Source;
 use super::{After, Arguments, Built};
 use crate::files::{Content, write_tensors, write_together};
 use crate::sheet::sheet;
 
 /// Names in the folder.
-pub(super) const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR, PICTURES];
+pub(super) const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR, IMAGES];
 const MAPPED: &str = "mapped.safetensors";
 const SHEET: &str = "contact-sheet.png";
 const TRANSLATOR: &str = "translator.safetensors";
-const PICTURES: &str = "pictures";
+const IMAGES: &str = "images";
 
 pub(super) fn write(
     arguments: &Arguments,
@@ -46,16 +46,16 @@ pub(super) fn write(
         Ok(to.write_all(&contact_sheet([&source.x, mapped], [before, after], rng)?)?)
     });
     files.push((at(SHEET), contact));
-    let n_pictures = if arguments.pictures { mapped.dim(0)? } else { 0 };
-    let pictures = (0..n_pictures).map(|i| {
-        let picture: Content = Box::new(move |to| {
-            let levels = levels_of(mapped, i)?.into_iter().map(f64::from);
-            let picture = stretched(levels.collect());
-            Ok(to.write_all(&sheet(&[&picture], after)?)?)
+    let n_images = if arguments.images { mapped.dim(0)? } else { 0 };
+    let images = (0..n_images).map(|i| {
+        let image: Content = Box::new(move |to| {
+            let intensities = intensities_of(mapped, i)?.into_iter().map(f64::from);
+            let image = stretched(intensities.collect());
+            Ok(to.write_all(&sheet(&[&image], after)?)?)
         });
-        (at(PICTURES).join(format!("{i:06}.png")), picture)
+        (at(IMAGES).join(format!("{i:06}.png")), image)
     });
-    write_together(files.into_iter().chain(pictures))
+    write_together(files.into_iter().chain(images))
 }
 
 /// φ(x) as `x`, and classes or values as `y`, where there are some.

@@ -9,7 +9,7 @@ use super::{Arguments, DeviceKind};
 use crate::datasets::bert::{BERT_BASE, Bert};
 use crate::datasets::tweets::{self, Texts};
 use crate::datasets::weights::{VGG19, Weights};
-use crate::datasets::{IMAGENETTE, Pictures, Places, from_environment};
+use crate::datasets::{IMAGENETTE, Images, Places, from_environment};
 use crate::experiment::Experiment;
 use crate::files::warn;
 use crate::session::{Scale, Session};
@@ -47,10 +47,10 @@ pub(super) fn load(
         } else if id == tweets::ID {
             texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
         } else if id == IMAGENETTE {
-            let pictures = Pictures::imagenette(&places, side, &device, &mut notice)?;
-            data.insert(id.to_owned(), pictures);
+            let images = Images::imagenette(&places, side, &device, &mut notice)?;
+            data.insert(id.to_owned(), images);
         } else {
-            data.insert(id.to_owned(), Pictures::load(id, &places, &device, &mut notice)?);
+            data.insert(id.to_owned(), Images::load(id, &places, &device, &mut notice)?);
         }
     }
     // Last, so that nobody is told of it whose data are missing.

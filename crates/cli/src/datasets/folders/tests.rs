@@ -1,19 +1,19 @@
-//! Tests of folders and tar files of pictures, and the small trees that other tests read.
+//! Tests of folders and tar files of images, and the small trees that other tests read.
 
 use image::ExtendedColorType;
 
-use super::super::picture::tests::{jpeg_of, png_of};
+use super::super::decode::tests::{jpeg_of, png_of};
 use super::*;
 
-/// Colour pictures train/c/*.JPEG (two) and val/c/*.JPEG (one) of classes c, each with its own red.
+/// Color images train/c/*.JPEG (two) and val/c/*.JPEG (one) of classes c, each with its own red.
 pub(crate) fn tree(folder: &Path, classes: &[&str]) {
     for (half, names) in [("train", &["b.JPEG", "a.JPEG"][..]), ("val", &["c.JPEG"])] {
         for (class, name) in classes.iter().enumerate() {
             std::fs::create_dir_all(folder.join(half).join(name)).unwrap();
-            for picture in names {
-                let level = [20 * class as u8, picture.as_bytes()[0], 90];
-                let path = folder.join(half).join(name).join(picture);
-                std::fs::write(path, jpeg_of(&level, 8, 6)).unwrap();
+            for image in names {
+                let intensity = [20 * class as u8, image.as_bytes()[0], 90];
+                let path = folder.join(half).join(name).join(image);
+                std::fs::write(path, jpeg_of(&intensity, 8, 6)).unwrap();
             }
         }
     }
@@ -34,19 +34,19 @@ fn message(folder: &Path) -> String {
 }
 
 #[test]
-fn a_folder_and_a_tar_file_hold_the_same_pictures_in_order_of_names() {
+fn a_folder_and_a_tar_file_hold_the_same_images_in_order_of_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     tree(path, &["n2", "n1"]);
     let read = || {
         let [train, val] = halves(path).unwrap();
         let sums: Vec<_> = train.classes.iter().map(|c| c.sha256().unwrap()).collect();
-        let levels = decode(&train.members(), 2, GreyPictures::Refuse).unwrap();
-        (sums, levels.bytes, train.labels(), val.labels())
+        let intensities = decode(&train.members(), 2, GrayscaleImages::Refuse).unwrap();
+        (sums, intensities.bytes, train.labels(), val.labels())
     };
     let unpacked = read();
     // Reds 20 and 0: the tree named n2 first, the order names n1; green tells a from b.
-    let first = |picture: usize, channel: usize| unpacked.1[12 * picture + 4 * channel];
+    let first = |image: usize, channel: usize| unpacked.1[12 * image + 4 * channel];
     assert!(first(0, 0) > 12 && first(2, 0) < 8, "{:?}", unpacked.1);
     assert!(first(0, 1) < first(1, 1) && (first(0, 1)).abs_diff(b'a') < 3);
     assert_eq!((&unpacked.2[..], &unpacked.3[..]), (&[0, 0, 1, 1][..], &[0, 1][..]));
@@ -90,7 +90,7 @@ fn every_defect_of_a_tree_is_named() {
 }
 
 #[test]
-fn a_broken_picture_is_named_where_it_lies() {
+fn a_broken_image_is_named_where_it_lies() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     tree(path, &["n1", "n2"]);
@@ -99,7 +99,7 @@ fn a_broken_picture_is_named_where_it_lies() {
     std::fs::write(path.join("val/n2/c.JPEG"), b"").unwrap();
     let message = |half: usize| {
         let halves = halves(path).unwrap();
-        let error = decode(&halves[half].members(), 2, GreyPictures::Convert).unwrap_err();
+        let error = decode(&halves[half].members(), 2, GrayscaleImages::Convert).unwrap_err();
         format!("{error:#}").replace(&path.display().to_string(), "DIR")
     };
     assert!(message(0).starts_with("DIR/train/n2/b.JPEG: wanted a whole JPEG"), "{}", message(0));
@@ -110,19 +110,19 @@ fn a_broken_picture_is_named_where_it_lies() {
 }
 
 #[test]
-fn a_users_folder_is_read_by_name_and_a_grey_picture_refused() {
+fn a_users_folder_is_read_by_name_and_a_grayscale_image_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let read = |grey| pictures_of_folder(path, 2, grey);
-    let told = format!("{:#}", read(GreyPictures::Convert).unwrap_err());
+    let read = |grayscale| images_of_folder(path, 2, grayscale);
+    let told = format!("{:#}", read(GrayscaleImages::Convert).unwrap_err());
     assert!(told.ends_with(": wanted JPEG or PNG pictures, found none"), "{told}");
     std::fs::write(path.join("b.jpeg"), jpeg_of(&[200], 4, 4)).unwrap();
     std::fs::write(path.join("a.JPG"), jpeg_of(&[9, 9, 200], 4, 4)).unwrap();
     std::fs::write(path.join("notes.txt"), b"not a picture").unwrap();
-    let (names, levels) = read(GreyPictures::Convert).unwrap();
-    assert_eq!((names, levels.n_grey), (vec!["a.JPG".into(), "b.jpeg".into()], 1));
-    assert_eq!(levels.bytes.len(), 24);
-    let told = format!("{:#}", read(GreyPictures::Refuse).unwrap_err());
+    let (names, intensities) = read(GrayscaleImages::Convert).unwrap();
+    assert_eq!((names, intensities.n_grayscale), (vec!["a.JPG".into(), "b.jpeg".into()], 1));
+    assert_eq!(intensities.bytes.len(), 24);
+    let told = format!("{:#}", read(GrayscaleImages::Refuse).unwrap_err());
     assert!(told.ends_with("/b.jpeg: wanted a colour picture, found a grey one"), "{told}");
 }
 
@@ -145,13 +145,13 @@ fn the_257th_class_is_not_the_first() {
         let png = png_of(&[1, 2, 3], 1, 1, ExtendedColorType::Rgb8);
         std::fs::write(path.join("a.png"), png).unwrap();
     }
-    let (names, labels, _) = pictures_by_class(folder.path(), 1, GreyPictures::Refuse).unwrap();
+    let (names, labels, _) = images_by_class(folder.path(), 1, GrayscaleImages::Refuse).unwrap();
     assert_eq!(names[256], "256");
     assert_eq!(labels, (0..257).collect::<Vec<u32>>());
 }
 
 #[test]
-fn pictures_beside_classes_are_refused_by_name() {
+fn images_beside_classes_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     tree(path, &["n1", "n2"]);
@@ -160,9 +160,9 @@ fn pictures_beside_classes_are_refused_by_name() {
     let wanted = "DIR/train: wanted pictures, or a folder or a tar file for each class, found both, \
                   DIR/train/loose.PNG and DIR/train/n1";
     assert_eq!(message(path), wanted);
-    let error = pictures_by_class(&path.join("train"), 2, GreyPictures::Refuse).unwrap_err();
+    let error = images_by_class(&path.join("train"), 2, GrayscaleImages::Refuse).unwrap_err();
     assert_eq!(error.to_string().replace(&path.display().to_string(), "DIR"), wanted);
-    // Something that is no picture may lie there.
+    // Something that is no image may lie there.
     std::fs::remove_file(path.join("train/z.jpg")).unwrap();
     std::fs::rename(path.join("train/loose.PNG"), path.join("train/notes.txt")).unwrap();
     assert!(halves(path).is_ok());

@@ -7,7 +7,7 @@ use super::{bell, between, chance};
 
 /// Half the height of a digit, in pixels.
 const HALF_HEIGHT: f32 = 8.6;
-/// Mean over hands of a control point's deviation, in halves of the height.
+/// Mean over hands of a control point's standard deviation, in halves of the height.
 const JITTER: f32 = 0.09;
 /// How far hands differ.
 const FREEDOM: Freedom =

@@ -17,8 +17,8 @@ const GARMENTS: [fn(&mut Canvas, f32, &mut Rng); 10] =
 /// A garment of a class below ten.
 pub(super) fn draw(class: u8, rng: &mut Rng) -> [u8; PIXELS] {
     let mut canvas = Canvas::new(Pose::new(&FREEDOM, rng));
-    let level = between(rng, 0.35, 1.0);
-    GARMENTS[usize::from(class)](&mut canvas, level, rng);
+    let intensity = between(rng, 0.35, 1.0);
+    GARMENTS[usize::from(class)](&mut canvas, intensity, rng);
     weave(&mut canvas, rng);
     canvas.blur(between(rng, 0.0, 0.5));
     canvas.bytes(0.06, rng)
@@ -35,7 +35,7 @@ struct Top {
     /// Depth of the neckline, and whether it is pointed.
     depth: f32,
     pointed: bool,
-    /// Rows of shoulder and hem, from the centre.
+    /// Rows of shoulder and hem, from the center.
     rise: f32,
     fall: f32,
     /// Length and half width of a sleeve, and the share of its length that points outwards.
@@ -75,8 +75,8 @@ impl Top {
         }
     }
 
-    fn draw(&self, canvas: &mut Canvas, level: f32, rng: &mut Rng) {
-        let shade = level * between(rng, 0.75, 1.0);
+    fn draw(&self, canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
+        let shade = intensity * between(rng, 0.75, 1.0);
         for side in [-1.0, 1.0] {
             self.draw_sleeve(canvas, side, shade, rng);
         }
@@ -93,17 +93,17 @@ impl Top {
         let mut outline: Vec<Point> = vec![[-base, bottom], [base, bottom]];
         outline.extend(right);
         outline.extend(right.iter().rev().map(|&[x, y]| [-x, y]));
-        canvas.fill(&outline, level);
+        canvas.fill(&outline, intensity);
         if self.sleeve > 1.0 {
             for side in [-1.0, 1.0] {
                 let line = right[1..4].iter().map(|&[x, y]| [side * x, y]).collect::<Vec<_>>();
-                canvas.stroke(&line, 0.3, level * self.seam);
+                canvas.stroke(&line, 0.3, intensity * self.seam);
             }
         }
-        self.draw_front(canvas, level, rng);
+        self.draw_front(canvas, intensity, rng);
     }
 
-    fn draw_sleeve(&self, canvas: &mut Canvas, side: f32, level: f32, rng: &mut Rng) {
+    fn draw_sleeve(&self, canvas: &mut Canvas, side: f32, intensity: f32, rng: &mut Rng) {
         if self.sleeve <= 1.0 {
             return;
         }
@@ -122,19 +122,19 @@ impl Top {
             [cuff[0] - down * self.cuff, cuff[1] + across * self.cuff],
             [self.chest - 0.5, armpit],
         ];
-        canvas.fill(&outline.map(|[x, y]| [side * x, y]), level);
+        canvas.fill(&outline.map(|[x, y]| [side * x, y]), intensity);
     }
 
-    fn draw_front(&self, canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+    fn draw_front(&self, canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
         let top = self.depth - self.rise;
         if self.opening > 0.0 {
             let end = top + self.opening * (self.fall - top);
             let x = bell(rng, 0.0, 0.4);
-            let line = contrast(level, rng);
+            let line = contrast(intensity, rng);
             canvas.stroke(&[[x, top], [x, end]], between(rng, 0.05, 0.5), line);
         }
         if self.collar {
-            let line = contrast(level, rng);
+            let line = contrast(intensity, rng);
             let drop = between(rng, 1.0, 3.0);
             for side in [-1.0, 1.0] {
                 let tip = [side * (self.neck + 0.4), top + drop];
@@ -143,7 +143,7 @@ impl Top {
             }
         }
         if self.printed {
-            let line = contrast(level, rng);
+            let line = contrast(intensity, rng);
             let (x, y) = (bell(rng, 0.0, 0.8), bell(rng, -3.5, 1.2));
             let n = 2 + rng.below(4);
             let path: Vec<Point> =
@@ -153,7 +153,7 @@ impl Top {
     }
 }
 
-fn t_shirt(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn t_shirt(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let sleeve = match rng.below(20) {
         0 => 0.0,
         1 | 2 => bell(rng, 10.0, 2.0),
@@ -163,10 +163,10 @@ fn t_shirt(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     top.printed = chance(rng, 0.35);
     top.collar = chance(rng, 0.08);
     top.opening = if chance(rng, 0.1) { 0.25 } else { 0.0 };
-    top.draw(canvas, level, rng);
+    top.draw(canvas, intensity, rng);
 }
 
-fn pullover(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn pullover(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let mut top = Top::new(bell(rng, 18.2, 1.0), rng);
     top.spread += 0.08;
     top.cuff += 0.2;
@@ -175,14 +175,14 @@ fn pullover(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     top.printed = chance(rng, 0.2);
     top.collar = chance(rng, 0.12);
     top.opening = if chance(rng, 0.1) { between(rng, 0.2, 1.0) } else { 0.0 };
-    top.draw(canvas, level, rng);
+    top.draw(canvas, intensity, rng);
     if chance(rng, 0.4) {
         let band = [[-top.hem, top.fall - 1.0], [top.hem, top.fall - 1.0]];
-        canvas.stroke(&band, 0.5, level * between(rng, 0.6, 1.0));
+        canvas.stroke(&band, 0.5, intensity * between(rng, 0.6, 1.0));
     }
 }
 
-fn coat(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn coat(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let mut top = Top::new(bell(rng, 18.8, 1.0), rng);
     let wide = bell(rng, 0.4, 0.4);
     for width in [&mut top.chest, &mut top.shoulder, &mut top.waist, &mut top.hem] {
@@ -193,16 +193,16 @@ fn coat(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     top.collar = chance(rng, 0.6);
     top.pointed = chance(rng, 0.55);
     top.opening = if chance(rng, 0.8) { 1.0 } else { 0.0 };
-    top.draw(canvas, level, rng);
+    top.draw(canvas, intensity, rng);
     if chance(rng, 0.3) {
-        let line = contrast(level, rng);
+        let line = contrast(intensity, rng);
         for side in [-1.0, 1.0] {
             canvas.stroke(&[[side * 2.5, 5.5], [side * 4.8, 5.0]], 0.2, line);
         }
     }
 }
 
-fn shirt(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn shirt(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let sleeve = match rng.below(20) {
         0 => 0.0,
         1..=5 => bell(rng, 7.5, 1.2),
@@ -219,10 +219,10 @@ fn shirt(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     top.collar = chance(rng, 0.5);
     top.pointed = chance(rng, 0.5);
     top.opening = if chance(rng, 0.5) { between(rng, 0.4, 1.3).min(1.0) } else { 0.0 };
-    top.draw(canvas, level, rng);
+    top.draw(canvas, intensity, rng);
 }
 
-fn dress(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn dress(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let sleeve = match rng.below(20) {
         0..=9 => 0.0,
         10..=14 => bell(rng, 4.5, 1.0),
@@ -236,14 +236,14 @@ fn dress(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     top.hem = top.chest + bell(rng, 1.8, 1.4);
     top.cuff = top.cuff.min(1.5);
     top.spread = top.spread.min(0.4);
-    top.draw(canvas, level, rng);
+    top.draw(canvas, intensity, rng);
     if chance(rng, 0.4) {
         let y = between(rng, -3.0, 1.0);
-        canvas.stroke(&[[-top.chest, y], [top.chest, y]], 0.3, level * between(rng, 0.3, 1.0));
+        canvas.stroke(&[[-top.chest, y], [top.chest, y]], 0.3, intensity * between(rng, 0.3, 1.0));
     }
 }
 
-fn trouser(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn trouser(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let (belt, hip) = (bell(rng, 4.3, 0.6), bell(rng, 5.1, 0.6));
     let outer = bell(rng, 4.6, 1.1).max(2.4);
     let inner = (outer - bell(rng, 3.0, 0.5)).max(0.1);
@@ -259,21 +259,21 @@ fn trouser(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
         [-outer, foot],
         [-hip, -6.0],
     ];
-    canvas.fill(&outline, level);
+    canvas.fill(&outline, intensity);
     if chance(rng, 0.5) {
-        canvas.stroke(&[[0.0, -12.5], [0.0, crotch]], 0.2, level * between(rng, 0.4, 0.9));
+        canvas.stroke(&[[0.0, -12.5], [0.0, crotch]], 0.2, intensity * between(rng, 0.4, 0.9));
     }
 }
 
-fn bag(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+fn bag(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let (base, mouth) = (bell(rng, 11.0, 1.6), bell(rng, 10.0, 1.8));
     let (top, floor) = (bell(rng, -3.5, 3.0).max(-10.0), bell(rng, 10.5, 1.5));
-    let trim = contrast(level, rng);
+    let trim = contrast(intensity, rng);
     if chance(rng, 0.75) {
         let (foot, peak) = (between(rng, 2.5, 8.0), (top - between(rng, 2.0, 9.0)).max(-13.0));
         let handle =
             [[-foot, top + 0.5], [-0.6 * foot, peak], [0.6 * foot, peak], [foot, top + 0.5]];
-        canvas.stroke(&curve(&handle, false), between(rng, 0.3, 0.8), level);
+        canvas.stroke(&curve(&handle, false), between(rng, 0.3, 0.8), intensity);
     }
     let corner = between(rng, 0.3, 2.5);
     let outline = [
@@ -286,7 +286,7 @@ fn bag(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
         [-base, floor - corner],
         [-mouth, top + corner],
     ];
-    canvas.fill(&outline, level);
+    canvas.fill(&outline, intensity);
     if chance(rng, 0.5) {
         let y = top + between(rng, 0.15, 0.5) * (floor - top);
         let flap = [[-mouth, top + 1.0], [-0.4 * mouth, y], [0.4 * mouth, y], [mouth, top + 1.0]];
@@ -299,8 +299,8 @@ fn bag(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
 }
 
 /// A level for trims: darker or brighter than the cloth, often hardly different.
-pub(super) fn contrast(level: f32, rng: &mut Rng) -> f32 {
-    (level * between(rng, 0.25, 1.6)).min(1.0)
+pub(super) fn contrast(intensity: f32, rng: &mut Rng) -> f32 {
+    (intensity * between(rng, 0.25, 1.6)).min(1.0)
 }
 
 /// Gives everything lit a cloth: plain, worn, striped, checked or patterned.

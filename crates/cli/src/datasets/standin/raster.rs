@@ -1,4 +1,4 @@
-//! A 28×28 canvas of grey levels: anti-aliased outlines and strokes, deformation, texture.
+//! A 28×28 canvas of grayscale intensities: anti-aliased outlines and strokes, deformation, texture.
 
 use core_tensors::Rng;
 
@@ -6,23 +6,23 @@ use super::{bell, between};
 
 /// Pixels along a side.
 const SIDE: usize = 28;
-/// Pixels of a picture.
+/// Pixels of an image.
 pub(super) const PIXELS: usize = SIDE * SIDE;
 /// Lines per row of pixels on which an outline is cut.
 const LINES: usize = 4;
 /// Nodes along a side of a random field.
 const NODES: usize = 6;
 
-/// Coordinates to the right and down, in pixels from the centre of the picture.
+/// Coordinates to the right and down, in pixels from the center of the image.
 pub(super) type Point = [f32; 2];
 
 /// A smooth random function of the plane: bilinear between independent nodes, periodic.
 pub(super) struct Field([[f32; NODES]; NODES]);
 
 impl Field {
-    /// Independent nodes of mean 0 and the given deviation.
-    pub(super) fn new(rng: &mut Rng, deviation: f32) -> Self {
-        Self(std::array::from_fn(|_| std::array::from_fn(|_| bell(rng, 0.0, deviation))))
+    /// Independent nodes of mean 0 and the given standard deviation.
+    pub(super) fn new(rng: &mut Rng, std: f32) -> Self {
+        Self(std::array::from_fn(|_| std::array::from_fn(|_| bell(rng, 0.0, std))))
     }
 
     /// The value at a point, with `spacing` pixels between two nodes.
@@ -49,7 +49,7 @@ pub(super) struct Pose {
 pub(super) struct Freedom {
     /// Deviation of the angle, in radians.
     pub(super) angle: f32,
-    /// Mean and deviation of the slant, the shift to the left per pixel downwards.
+    /// Mean and standard deviation of the slant, the shift to the left per pixel downwards.
     pub(super) slant: [f32; 2],
     /// Deviation of either logarithmic scale.
     pub(super) scale: f32,
@@ -84,18 +84,18 @@ impl Pose {
 
 /// Grey levels in [0, 1], black at first; later paint covers earlier.
 pub(super) struct Canvas {
-    levels: [f32; PIXELS],
+    intensities: [f32; PIXELS],
     pose: Pose,
 }
 
 impl Canvas {
     /// A black canvas whose drawings are seen in `pose`.
     pub(super) fn new(pose: Pose) -> Self {
-        Self { levels: [0.0; PIXELS], pose }
+        Self { intensities: [0.0; PIXELS], pose }
     }
 
     /// Paints the inside of a closed outline, by the even-odd rule.
-    pub(super) fn fill(&mut self, outline: &[Point], level: f32) {
+    pub(super) fn fill(&mut self, outline: &[Point], intensity: f32) {
         let points = self.placed(outline);
         let mut cover = [0.0; PIXELS];
         let mut cuts = Vec::with_capacity(8);
@@ -114,33 +114,33 @@ impl Canvas {
                 add_span(row, cut[0], cut[1]);
             }
         }
-        self.blend(&cover, level);
+        self.blend(&cover, intensity);
     }
 
     /// Paints along an open path with a round pen.
-    pub(super) fn stroke(&mut self, path: &[Point], radius: f32, level: f32) {
+    pub(super) fn stroke(&mut self, path: &[Point], radius: f32, intensity: f32) {
         let points = self.placed(path);
         let mut cover = [0.0; PIXELS];
         for ends in points.windows(2) {
             add_segment(&mut cover, ends[0], ends[1], radius);
         }
-        self.blend(&cover, level);
+        self.blend(&cover, intensity);
     }
 
     /// Multiplies every lit level by a factor that depends on the place.
     pub(super) fn texture(&mut self, factor: impl Fn(Point) -> f32) {
-        let centre = SIDE as f32 / 2.0 - 0.5;
-        for (k, level) in self.levels.iter_mut().enumerate() {
-            if *level > 0.0 {
-                *level *= factor([(k % SIDE) as f32 - centre, (k / SIDE) as f32 - centre]);
+        let center = SIDE as f32 / 2.0 - 0.5;
+        for (k, intensity) in self.intensities.iter_mut().enumerate() {
+            if *intensity > 0.0 {
+                *intensity *= factor([(k % SIDE) as f32 - center, (k / SIDE) as f32 - center]);
             }
         }
     }
 
-    /// Mixes every level with the mean of its neighbourhood, by `share` in [0, 1].
+    /// Mixes every level with the mean of its neighborhood, by `share` in [0, 1].
     pub(super) fn blur(&mut self, share: f32) {
-        let sharp = self.levels;
-        for (k, level) in self.levels.iter_mut().enumerate() {
+        let sharp = self.intensities;
+        for (k, intensity) in self.intensities.iter_mut().enumerate() {
             let (i, j) = (k / SIDE, k % SIDE);
             let mut mean = 0.0;
             for (row, weight) in [(i.wrapping_sub(1), 1.0), (i, 2.0), (i + 1, 1.0)] {
@@ -150,15 +150,15 @@ impl Canvas {
                     mean += weight * (left + 2.0 * sharp[row * SIDE + j] + right) / 16.0;
                 }
             }
-            *level += share * (mean - *level);
+            *intensity += share * (mean - *intensity);
         }
     }
 
     /// The levels as bytes, the lit ones with noise of the given relative amplitude.
     pub(super) fn bytes(&self, grain: f32, rng: &mut Rng) -> [u8; PIXELS] {
-        self.levels.map(|level| {
-            let noise = if level > 0.0 { between(rng, -grain, grain) } else { 0.0 };
-            (255.0 * level * (1.0 + noise)).clamp(0.0, 255.0) as u8
+        self.intensities.map(|intensity| {
+            let noise = if intensity > 0.0 { between(rng, -grain, grain) } else { 0.0 };
+            (255.0 * intensity * (1.0 + noise)).clamp(0.0, 255.0) as u8
         })
     }
 
@@ -169,8 +169,8 @@ impl Canvas {
     }
 
     fn blend(&mut self, cover: &[f32; PIXELS], paint: f32) {
-        for (level, &share) in self.levels.iter_mut().zip(cover) {
-            *level += share.min(1.0) * (paint - *level);
+        for (intensity, &share) in self.intensities.iter_mut().zip(cover) {
+            *intensity += share.min(1.0) * (paint - *intensity);
         }
     }
 }

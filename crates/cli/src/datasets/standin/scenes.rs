@@ -1,4 +1,4 @@
-//! Coloured shapes and patterns on clouded ground: a stand-in for ten classes of photographs.
+//! Colored shapes and patterns on clouded ground: a stand-in for ten classes of photographs.
 
 use anyhow::Result;
 use core_tensors::Rng;
@@ -7,8 +7,8 @@ use super::raster::{Field, Point};
 use super::{CLASSES, balanced, bell, between};
 use crate::datasets::folders::fill;
 
-/// Colour that a class tends to; its deviation is [`SPREAD`].
-const COLOURS: [[f32; 3]; 10] = [
+/// Color that a class tends to; its standard deviation is [`SPREAD`].
+const COLORS: [[f32; 3]; 10] = [
     [0.8, 0.3, 0.2],
     [0.3, 0.7, 0.3],
     [0.2, 0.4, 0.8],
@@ -20,27 +20,27 @@ const COLOURS: [[f32; 3]; 10] = [
     [0.4, 0.6, 0.2],
     [0.7, 0.4, 0.5],
 ];
-/// Deviation of every colour: classes overlap, as those of photographs do.
+/// Deviation of every color: classes overlap, as those of photographs do.
 const SPREAD: f32 = 0.25;
 /// Largest noise of a pixel, a share of white.
 const GRAIN: f32 = 0.08;
 
-/// `n` pictures in random order of classes: levels (n, 3, side, side) and n labels.
+/// `n` images in random order of classes: levels (n, 3, side, side) and n labels.
 ///
 /// Geometry uses the four operations and square roots alone: the same bytes on every platform.
-pub(crate) fn pictures(side: usize, n: usize, rng: &Rng) -> Result<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn images(side: usize, n: usize, rng: &Rng) -> Result<(Vec<u8>, Vec<u8>)> {
     let labels = balanced(n, &mut rng.split("labels"));
-    let levels = fill(n, 3 * side * side, |index, out| {
+    let intensities = fill(n, 3 * side * side, |index, out| {
         draw(labels[index], side, &mut rng.split(&index.to_string()), out);
         Ok(())
     })?;
-    Ok((levels, labels))
+    Ok((intensities, labels))
 }
 
-/// One picture, (3, side, side).
+/// One image, (3, side, side).
 fn draw(class: u8, side: usize, rng: &mut Rng, out: &mut [u8]) {
     let class = class % CLASSES;
-    let paint = COLOURS[usize::from(class)].map(|level| level + bell(rng, 0.0, SPREAD));
+    let paint = COLORS[usize::from(class)].map(|intensity| intensity + bell(rng, 0.0, SPREAD));
     let ground: [[f32; 3]; 2] =
         std::array::from_fn(|_| std::array::from_fn(|_| between(rng, 0.0, 1.0)));
     let cloud = Field::new(rng, 0.4);
@@ -49,7 +49,7 @@ fn draw(class: u8, side: usize, rng: &mut Rng, out: &mut [u8]) {
     let (cos, sin) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));
     let scale = 1.0 + bell(rng, 0.0, 0.2);
     let shift = [0, 1].map(|_| between(rng, -0.25, 0.25));
-    // Two units wide whatever the side, so that a picture looks the same at every side.
+    // Two units wide whatever the side, so that an image looks the same at every side.
     let pixel = 2.0 / side as f32;
     for i in 0..side {
         for j in 0..side {
@@ -61,8 +61,8 @@ fn draw(class: u8, side: usize, rng: &mut Rng, out: &mut [u8]) {
             let noise = between(rng, -GRAIN, GRAIN);
             for channel in 0..3 {
                 let below = ground[0][channel] * (1.0 - mix) + ground[1][channel] * mix;
-                let level = below + cover * (paint[channel] - below) + noise;
-                out[(channel * side + i) * side + j] = (255.0 * level).clamp(0.0, 255.0) as u8;
+                let intensity = below + cover * (paint[channel] - below) + noise;
+                out[(channel * side + i) * side + j] = (255.0 * intensity).clamp(0.0, 255.0) as u8;
             }
         }
     }
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_one_does_not() {
-        let first = pictures(16, 23, &Rng::new(5)).unwrap();
-        assert_eq!(first, pictures(16, 23, &Rng::new(5)).unwrap());
-        assert_ne!(first, pictures(16, 23, &Rng::new(6)).unwrap());
+        let first = images(16, 23, &Rng::new(5)).unwrap();
+        assert_eq!(first, images(16, 23, &Rng::new(5)).unwrap());
+        assert_ne!(first, images(16, 23, &Rng::new(6)).unwrap());
         assert_eq!((first.0.len(), first.1.len()), (23 * 3 * 256, 23));
     }
 
@@ -110,21 +110,20 @@ mod tests {
     fn classes_differ_and_overlap() {
         // The rule of the nearest mean over 1000 finds more than chance and by far not everything.
         let (side, size) = (12, 3 * 144);
-        let (x, y) = pictures(side, 1000, &Rng::new(0)).unwrap();
+        let (x, y) = images(side, 1000, &Rng::new(0)).unwrap();
         let mut means = vec![vec![0.0; size]; 10];
-        for (picture, &class) in x.chunks_exact(size).zip(&y) {
+        for (image, &class) in x.chunks_exact(size).zip(&y) {
             let mean = &mut means[usize::from(class)];
-            mean.iter_mut().zip(picture).for_each(|(mean, &x)| *mean += f64::from(x) / 100.0);
+            mean.iter_mut().zip(image).for_each(|(mean, &x)| *mean += f64::from(x) / 100.0);
         }
-        let (x, y) = pictures(side, 500, &Rng::new(1)).unwrap();
-        let nearest = |picture: &[u8]| {
+        let (x, y) = images(side, 500, &Rng::new(1)).unwrap();
+        let nearest = |image: &[u8]| {
             let distance = |class: &usize| -> f64 {
-                means[*class].iter().zip(picture).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum()
+                means[*class].iter().zip(image).map(|(m, &x)| (m - f64::from(x)).powi(2)).sum()
             };
             (0..10).min_by(|a, b| distance(a).total_cmp(&distance(b)))
         };
-        let is_right =
-            |(picture, class): &(&[u8], &u8)| nearest(picture) == Some(usize::from(**class));
+        let is_right = |(image, class): &(&[u8], &u8)| nearest(image) == Some(usize::from(**class));
         let accuracy = x.chunks_exact(size).zip(&y).filter(is_right).count() as f64 / 500.0;
         assert!((0.2..0.7).contains(&accuracy), "{accuracy}");
     }

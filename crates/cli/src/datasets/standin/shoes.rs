@@ -6,13 +6,13 @@ use super::garments::contrast;
 use super::raster::{Canvas, Point, curve};
 use super::{bell, between, chance};
 
-pub(super) fn sneaker(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+pub(super) fn sneaker(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let ground = bell(rng, 5.0, 0.8);
     let height = if chance(rng, 0.2) { bell(rng, 12.5, 1.5) } else { bell(rng, 8.8, 1.1) };
-    shoe(canvas, level, ground, height, rng);
-    let sole = contrast(level, rng);
+    shoe(canvas, intensity, ground, height, rng);
+    let sole = contrast(intensity, rng);
     canvas.stroke(&[[-12.0, ground - 0.6], [12.3, ground - 0.6]], between(rng, 0.4, 1.1), sole);
-    let line = contrast(level, rng);
+    let line = contrast(intensity, rng);
     for lace in 0..rng.below(4) {
         let x = -5.0 + 1.8 * lace as f32;
         let y = ground - 0.62 * height - 0.7 * lace as f32;
@@ -25,7 +25,7 @@ pub(super) fn sneaker(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     }
 }
 
-pub(super) fn ankle_boot(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+pub(super) fn ankle_boot(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let low = chance(rng, 0.4);
     let height = if low { bell(rng, 13.0, 1.4) } else { bell(rng, 19.0, 1.8) };
     let ground = 0.5 * height + bell(rng, 0.0, 0.6);
@@ -47,8 +47,8 @@ pub(super) fn ankle_boot(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
         [6.5, ground - heel],
         [-2.0, floor],
     ];
-    canvas.fill(&outline, level);
-    let line = contrast(level, rng);
+    canvas.fill(&outline, intensity);
+    let line = contrast(intensity, rng);
     if chance(rng, 0.5) {
         let sole = [[-12.5, floor - 0.3], [-2.0, floor - 0.3], [6.5, ground - heel]];
         canvas.stroke(&sole, between(rng, 0.3, 0.8), line);
@@ -59,7 +59,7 @@ pub(super) fn ankle_boot(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     }
 }
 
-pub(super) fn sandal(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
+pub(super) fn sandal(canvas: &mut Canvas, intensity: f32, rng: &mut Rng) {
     let heel = if chance(rng, 0.35) { between(rng, 4.0, 15.0) } else { between(rng, 0.0, 2.5) };
     let ground = 4.0 + 0.4 * heel + bell(rng, 0.0, 0.7);
     let thickness = between(rng, 0.4, 1.2);
@@ -70,7 +70,7 @@ pub(super) fn sandal(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
     };
     if chance(rng, 0.15) {
         // A closed sandal: the upper of a low shoe with slits in it.
-        shoe(canvas, level, ground, bell(rng, 7.5, 1.2), rng);
+        shoe(canvas, intensity, ground, bell(rng, 7.5, 1.2), rng);
         for _ in 0..2 + rng.below(3) {
             let x = between(rng, -9.0, 9.0);
             let slit = [[x, ground - 1.5], [x + between(rng, -1.0, 3.0), ground - 6.5]];
@@ -78,12 +78,12 @@ pub(super) fn sandal(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
         }
     }
     let bed: Vec<Point> = (0..9).map(|i| -12.5 + 3.1 * i as f32).map(|x| [x, sole(x)]).collect();
-    canvas.stroke(&bed, thickness, level);
+    canvas.stroke(&bed, thickness, intensity);
     if heel > 3.0 {
         let block = between(rng, 0.4, 1.5);
-        canvas.stroke(&[[11.0, sole(11.0)], [11.8, ground]], block, level);
+        canvas.stroke(&[[11.0, sole(11.0)], [11.8, ground]], block, intensity);
     }
-    let strap = level * between(rng, 0.6, 1.1);
+    let strap = intensity * between(rng, 0.6, 1.1);
     for _ in 0..1 + rng.below(4) {
         let (x, run) = (between(rng, -11.0, 3.0), between(rng, 2.0, 7.0));
         let rise = between(rng, 2.5, 5.5);
@@ -98,7 +98,7 @@ pub(super) fn sandal(canvas: &mut Canvas, level: f32, rng: &mut Rng) {
 }
 
 /// A low shoe whose ankle opens `height` pixels above the sole; the toe points left.
-fn shoe(canvas: &mut Canvas, level: f32, ground: f32, height: f32, rng: &mut Rng) {
+fn shoe(canvas: &mut Canvas, intensity: f32, ground: f32, height: f32, rng: &mut Rng) {
     let ankle = ground - height;
     let toe = bell(rng, 3.6, 0.6);
     let throat = bell(rng, 1.5, 1.2);
@@ -114,5 +114,5 @@ fn shoe(canvas: &mut Canvas, level: f32, ground: f32, height: f32, rng: &mut Rng
         [13.0, ground],
         [-12.0, ground],
     ];
-    canvas.fill(&outline, level);
+    canvas.fill(&outline, intensity);
 }

@@ -21,7 +21,7 @@ struct Form {
     classes: [&'static str; 2],
 }
 
-/// Reads the labelled texts of a CSV file.
+/// Reads the labeled texts of a CSV file.
 ///
 /// Three forms are known by their first line: a header with `label` and `text`, one with `Sentiment` and `SentimentText`
 /// (classes 0 and 1 in both), and the six columns of the original without a header (0 and 4). Quoted fields may hold

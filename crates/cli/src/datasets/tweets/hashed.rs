@@ -8,7 +8,7 @@ use core_tensors::fnv1a;
 
 use super::words;
 
-/// A fixed view of texts that needs no training: words and runs of neighbours, each at a place and with a sign that its
+/// A fixed view of texts that needs no training: words and runs of neighbors, each at a place and with a sign that its
 /// hash gives.
 ///
 /// xⱼ = Σ_g s(g) ω(g) over the runs g of a text with place j, then x ← x / ‖x‖ (0 stays)

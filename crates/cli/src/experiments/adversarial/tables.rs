@@ -5,7 +5,7 @@ use crate::claims::{Check, Claim, Reference};
 use crate::experiment::{Experiment, Figure, Point, RowSpec};
 use crate::session::Scale;
 
-/// The rows that C27 is about: many objects, the corrected sign, weight 1.
+/// The rows that C27 is about: many examples, the corrected sign, weight 1.
 const WATCHED: &str = "adversarial/60000/watched";
 const CORRECTED: &str = "adversarial/60000/non-saturating";
 /// "About one half" of a probability, and what counts as the same accuracy.

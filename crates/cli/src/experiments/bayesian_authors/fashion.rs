@@ -10,7 +10,7 @@ use crate::session::Scale;
 pub(super) const TEACHER_ROW: &str = "bayes/fashion-teacher";
 const TEACHER: [usize; 4] = [784, 800, 50, 10];
 /// α
-const DIVERGENCE_WEIGHT: f64 = 0.2;
+const KL_WEIGHT: f64 = 0.2;
 /// Runs behind each re-simulated number.
 const N_REFERENCE: usize = 3;
 
@@ -29,8 +29,8 @@ pub(super) static STUDENTS: [Student; 2] = [
 
 fn settings(scale: Scale) -> Settings {
     match scale {
-        Scale::Smoke => Settings { epochs: 1, most_objects: Some([1600, 500]) },
-        Scale::Quick | Scale::Paper => Settings { epochs: 2, most_objects: None },
+        Scale::Smoke => Settings { epochs: 1, most_examples: Some([1600, 500]) },
+        Scale::Quick | Scale::Paper => Settings { epochs: 2, most_examples: None },
     }
 }
 
@@ -53,17 +53,17 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     },
     extra_parts: &[],
     run: |task| {
-        let Settings { epochs, most_objects } = settings(task.session.scale);
-        let [most_train, most_test] = most_objects.unwrap_or([usize::MAX; 2]);
-        let pictures = task.session.pictures("fashion-mnist")?;
+        let Settings { epochs, most_examples } = settings(task.session.scale);
+        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
+        let images = task.session.images("fashion-mnist")?;
         let protocol = Protocol {
             teacher: &TEACHER,
             teacher_row: TEACHER_ROW,
             students: &STUDENTS,
-            divergence_weight: DIVERGENCE_WEIGHT,
+            kl_weight: KL_WEIGHT,
             epochs,
-            train: &at_most(&pictures.train, most_train)?,
-            test: &at_most(&pictures.test, most_test)?,
+            train: &at_most(&images.train, most_train)?,
+            test: &at_most(&images.test, most_test)?,
         };
         protocol.run(task)
     },
@@ -146,6 +146,6 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     ],
 };
 
-const fn reference(metric: &'static str, row: &'static str, mean: f64, deviation: f64) -> Check {
-    matches(metric, row, mean, deviation, N_REFERENCE)
+const fn reference(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
+    matches(metric, row, mean, std, N_REFERENCE)
 }

@@ -1,7 +1,7 @@
 //! Which weights of a teacher its student gets: random units, their right weights or the authors' scrambled ones.
 
 use anyhow::{Result, ensure};
-use bayes_posterior::{Diagonal, Gaussian, Posterior, Rules, align, transform};
+use bayes_posterior::{Diagonal, EditOptions, Gaussian, Posterior, align, transform};
 use core_tensors::legacy::NumpyRandom;
 use models::{Architecture, Mlp};
 
@@ -88,8 +88,8 @@ impl Cut {
             Ok(first)
         })?;
         // LeakyReLU twice is not LeakyReLU once; the authors remove the layer all the same.
-        let rules = Rules { allow_inexact: true, ..Rules::strict() };
-        let edited = transform(Posterior::new(teacher.clone(), gaussian)?, &plan, &rules)?;
+        let options = EditOptions { allow_inexact: true, ..EditOptions::strict() };
+        let edited = transform(Posterior::new(teacher.clone(), gaussian)?, &plan, &options)?;
         let gaussian = edited.posterior.gaussian;
         let log_variance = gaussian.covariance().variance().iter().map(|v| v.ln()).collect();
         Ok((gaussian.mean().to_vec(), log_variance))
@@ -202,11 +202,11 @@ mod tests {
     fn sizes_are_those_of_the_logs() {
         // 2121, 601 and 39 760 numbers in the authors' logs.
         let by_units = Cut { student: &[10, 100, 10, 1], removed: None };
-        let of_pictures = Cut { student: &[784, 50, 10], removed: Some(2) };
+        let of_images = Cut { student: &[784, 50, 10], removed: Some(2) };
         for (teacher, cut, n) in [
             ([10, 100, 50, 1], by_units, 2121),
             ([10, 100, 50, 1], BY_LAYER, 601),
-            ([784, 800, 50, 10], of_pictures, 39_760),
+            ([784, 800, 50, 10], of_images, 39_760),
         ] {
             let kept = cut.kept_units(&teacher, 0).unwrap();
             for selection in [Selection::Correct, Selection::Scrambled] {

@@ -12,7 +12,7 @@ use crate::session::Scale;
 pub(super) const TEACHER_ROW: &str = "bayes/synthetic-teacher";
 const TEACHER: [usize; 4] = [10, 100, 50, 1];
 /// α
-const DIVERGENCE_WEIGHT: f64 = 1.0;
+const KL_WEIGHT: f64 = 1.0;
 /// Runs behind each re-simulated number.
 const N_REFERENCE: usize = 8;
 
@@ -37,8 +37,8 @@ pub(super) static STUDENTS: [Student; 3] = [
 fn settings(scale: Scale) -> Settings {
     match scale {
         // Just beyond iteration 1000.
-        Scale::Smoke => Settings { epochs: 9, most_objects: None },
-        Scale::Quick | Scale::Paper => Settings { epochs: 100, most_objects: None },
+        Scale::Smoke => Settings { epochs: 9, most_examples: None },
+        Scale::Quick | Scale::Paper => Settings { epochs: 100, most_examples: None },
     }
 }
 
@@ -67,13 +67,13 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
     extra_parts: &[],
     run: |task| {
         let data = SyntheticLinear::new(&task.session.device)?;
-        let Settings { epochs, most_objects } = settings(task.session.scale);
-        let [most_train, most_test] = most_objects.unwrap_or([usize::MAX; 2]);
+        let Settings { epochs, most_examples } = settings(task.session.scale);
+        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
         let protocol = Protocol {
             teacher: &TEACHER,
             teacher_row: TEACHER_ROW,
             students: &STUDENTS,
-            divergence_weight: DIVERGENCE_WEIGHT,
+            kl_weight: KL_WEIGHT,
             epochs,
             train: &at_most(&data.train, most_train)?,
             test: &at_most(&data.test, most_test)?,
@@ -274,8 +274,8 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
 /// Fewer seeds than a quick run has, so that one may be cut short.
 const MIN_SEEDS: usize = 6;
 
-const fn reference(metric: &'static str, row: &'static str, mean: f64, deviation: f64) -> Check {
-    matches(metric, row, mean, deviation, N_REFERENCE)
+const fn reference(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
+    matches(metric, row, mean, std, N_REFERENCE)
 }
 
 const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {

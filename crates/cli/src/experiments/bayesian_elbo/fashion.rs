@@ -35,21 +35,21 @@ struct Settings {
     epochs: [usize; 2],
     /// Objects of the Kronecker posterior.
     most_curvature: usize,
-    /// At most so many objects to train and to test on.
-    most_objects: Option<[usize; 2]>,
+    /// At most so many examples to train and to test on.
+    most_examples: Option<[usize; 2]>,
 }
 
 fn settings(scale: Scale) -> Settings {
     match scale {
         Scale::Smoke => {
-            Settings { epochs: [1, 1], most_curvature: 256, most_objects: Some([6400, 1000]) }
+            Settings { epochs: [1, 1], most_curvature: 256, most_examples: Some([6400, 1000]) }
         }
-        Scale::Quick => Settings { epochs: [3, 2], most_curvature: 5000, most_objects: None },
-        Scale::Paper => Settings { epochs: [20, 10], most_curvature: 60_000, most_objects: None },
+        Scale::Quick => Settings { epochs: [3, 2], most_curvature: 5000, most_examples: None },
+        Scale::Paper => Settings { epochs: [20, 10], most_curvature: 60_000, most_examples: None },
     }
 }
 
-/// Start and prior as separate factors, on pictures.
+/// Start and prior as separate factors, on images.
 pub(in crate::experiments) static FASHION: Experiment = Experiment {
     id: "bayes-elbo-fashion",
     title: "Bayesian distillation on FashionMNIST under the evidence lower bound",
@@ -68,9 +68,9 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     },
     extra_parts: &[],
     run: |task| {
-        let Settings { epochs, most_curvature, most_objects } = settings(task.session.scale);
-        let [most_train, most_test] = most_objects.unwrap_or([usize::MAX; 2]);
-        let pictures = task.session.pictures("fashion-mnist")?;
+        let Settings { epochs, most_curvature, most_examples } = settings(task.session.scale);
+        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
+        let images = task.session.images("fashion-mnist")?;
         let protocol = Protocol {
             teacher: &[784, 800, 50, 10],
             teacher_row: TEACHER_ROW,
@@ -78,11 +78,11 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             likelihood: Likelihood::Categorical,
             fits: [(epochs[0], 256), (epochs[1], 64)]
                 .map(|(epochs, batch_size)| Fit { epochs, batch_size }),
-            every: EVERY.min(at_most(&pictures.train, most_train)?.n_objects() / 256),
+            every: EVERY.min(at_most(&images.train, most_train)?.n_examples() / 256),
             most_curvature,
             n_structures: usize::MAX,
-            train: &at_most(&pictures.train, most_train)?,
-            test: &at_most(&pictures.test, most_test)?,
+            train: &at_most(&images.train, most_train)?,
+            test: &at_most(&images.test, most_test)?,
         };
         protocol.run(task)
     },

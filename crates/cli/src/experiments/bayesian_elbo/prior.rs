@@ -1,4 +1,4 @@
-//! When the prior itself helps: a student with few objects under a teacher's posterior, or without it.
+//! When the prior itself helps: a student with few examples under a teacher's posterior, or without it.
 
 /// The arms of one cell, the plain student first.
 macro_rules! arms {
@@ -38,8 +38,8 @@ macro_rules! arms {
     };
 }
 
-/// Rows of one arm by number of objects.
-macro_rules! by_objects {
+/// Rows of one arm by number of examples.
+macro_rules! by_examples {
     ($sd:literal, $arm:literal) => {
         &[
             concat!("prior/sd-", $sd, "/n-20/", $arm),
@@ -50,7 +50,7 @@ macro_rules! by_objects {
     };
 }
 
-/// A table of one noise: lines are arms, columns numbers of objects.
+/// A table of one noise: lines are arms, columns numbers of examples.
 macro_rules! table {
     ($title:literal, $metric:literal, $sd:literal) => {
         Figure::Cross {
@@ -58,14 +58,14 @@ macro_rules! table {
             metric: $metric,
             columns: &["20 objects", "100", "300", "1000"],
             rows: &[
-                ("N(0, I)", by_objects!($sd, "standard")),
-                ("N(0, I), start at the teacher", by_objects!($sd, "start")),
-                ("around the teacher, variance 1", by_objects!($sd, "center")),
-                ("variational posterior", by_objects!($sd, "diagonal")),
-                ("variational posterior, tempered", by_objects!($sd, "tempered")),
-                ("Kronecker posterior", by_objects!($sd, "kronecker")),
-                ("full posterior", by_objects!($sd, "full")),
-                ("teacher of the same objects", by_objects!($sd, "same-data")),
+                ("N(0, I)", by_examples!($sd, "standard")),
+                ("N(0, I), start at the teacher", by_examples!($sd, "start")),
+                ("around the teacher, variance 1", by_examples!($sd, "center")),
+                ("variational posterior", by_examples!($sd, "diagonal")),
+                ("variational posterior, tempered", by_examples!($sd, "tempered")),
+                ("Kronecker posterior", by_examples!($sd, "kronecker")),
+                ("full posterior", by_examples!($sd, "full")),
+                ("teacher of the same objects", by_examples!($sd, "same-data")),
             ],
         }
     };
@@ -75,7 +75,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    Curvature, Damping, Diagonal, Estimator, Gaussian, Inference, Posterior, Prior, Rules,
+    Curvature, Damping, Diagonal, EditOptions, Estimator, Gaussian, Inference, Posterior, Prior,
     VariationalPrior, align, laplace, monte_carlo, to_gaussian, with_posterior,
 };
 use candle_core::{Device, Tensor};
@@ -96,13 +96,13 @@ const N_TEACHER: usize = 1000;
 const N_TEST: usize = 1000;
 /// Deviations of the noise, and their names in the rows.
 const NOISES: [(f64, &str); 2] = [(0.1, "0.1"), (1.0, "1")];
-/// Numbers of objects of the student.
+/// Numbers of examples of the student.
 const SIZES: [usize; 4] = [20, 100, 300, 1000];
 const BATCH: usize = 100;
 /// Step size of Adam: runs are short, and each ends at a bound that no longer rises.
 const LEARNING_RATE: f64 = 3e-3;
 /// ρ at every start: the way to a prior of variance 1 is not far.
-const LOG_DEVIATION: f64 = -3.0;
+const LOG_STD: f64 = -3.0;
 /// Draws of a predictive distribution.
 const N_SAMPLES: usize = 100;
 /// β of the tempered prior.
@@ -168,11 +168,11 @@ struct Objects {
     truth: Vec<f64>,
 }
 
-fn objects(n: usize, w: &[f64], deviation: f64, rng: &mut Rng) -> Result<Objects> {
+fn examples(n: usize, w: &[f64], std: f64, rng: &mut Rng) -> Result<Objects> {
     let x: Vec<f64> = (0..n * N_FEATURES).map(|_| rng.normal()).collect();
     let truth: Vec<f64> =
         x.chunks_exact(N_FEATURES).map(|x| x.iter().zip(w).map(|(x, w)| x * w).sum()).collect();
-    let y: Vec<f32> = truth.iter().map(|f| (f + deviation * rng.normal()) as f32).collect();
+    let y: Vec<f32> = truth.iter().map(|f| (f + std * rng.normal()) as f32).collect();
     let x: Vec<f32> = x.into_iter().map(|x| x as f32).collect();
     let x = Tensor::from_vec(x, (n, N_FEATURES), &Device::Cpu)?;
     let data = Dataset::new(x, Targets::Values(Tensor::from_vec(y, (n, 1), &Device::Cpu)?))?;
@@ -199,16 +199,16 @@ impl Cell<'_> {
             network: self.network,
             likelihood: self.likelihood,
             prior,
-            n_objects: self.data.n_objects(),
-            divergence_weight: weight,
-            estimator: Estimator::Reparametrisation,
+            n_examples: self.data.n_examples(),
+            kl_weight: weight,
+            estimator: Estimator::Reparametrization,
         };
         let layout = self.network.layout();
-        let variance = vec![(2.0 * LOG_DEVIATION).exp(); layout.n_parameters()];
+        let variance = vec![(2.0 * LOG_STD).exp(); layout.n_parameters()];
         let config = AdamConfig::pytorch(LEARNING_RATE);
         let mut q = MeanField::from_vectors(config, &layout, start, &variance, &Device::Cpu)?;
         let mut noise = self.rng.split("noise");
-        let n_batches = self.data.n_objects().div_ceil(BATCH);
+        let n_batches = self.data.n_examples().div_ceil(BATCH);
         let fit = Fit { epochs: self.n_steps.div_ceil(n_batches), batch_size: BATCH };
         let step =
             |batch: &Dataset| Ok::<_, anyhow::Error>(inference.step(&mut q, batch, &mut noise)?);
@@ -223,15 +223,15 @@ fn run(task: &Task) -> Result<Outcome> {
     let rng = Rng::new(task.part.seed()).split("bayes-prior");
     task.expect_epochs(NOISES.len() * n_sizes);
     let mut outcome = Outcome::default();
-    for (deviation, name) in NOISES {
+    for (std, name) in NOISES {
         let mut draws = rng.split(name);
         let w: Vec<f64> = (0..N_FEATURES).map(|_| draws.normal()).collect();
-        let big = objects(N_TEACHER, &w, deviation, &mut draws)?;
-        let test = objects(N_TEST, &w, deviation, &mut draws)?;
-        let noise = Noise { deviation, n_steps, rng: rng.split(name) };
+        let big = examples(N_TEACHER, &w, std, &mut draws)?;
+        let test = examples(N_TEST, &w, std, &mut draws)?;
+        let noise = Noise { std, n_steps, rng: rng.split(name) };
         let teacher = noise.teacher(&big.data)?;
         for n in &SIZES[..n_sizes] {
-            let small = objects(*n, &w, deviation, &mut draws)?;
+            let small = examples(*n, &w, std, &mut draws)?;
             let id = format!("prior/sd-{name}/n-{n}");
             noise.cell(&id, &teacher, &big.data, &small.data, &test, &mut outcome)?;
             task.epoch_done()?;
@@ -242,14 +242,14 @@ fn run(task: &Task) -> Result<Outcome> {
 
 /// Everything at one level of noise.
 struct Noise {
-    deviation: f64,
+    std: f64,
     n_steps: usize,
     rng: Rng,
 }
 
 impl Noise {
     fn likelihood(&self) -> Likelihood {
-        Likelihood::Normal { variance: self.deviation * self.deviation }
+        Likelihood::Normal { variance: self.std * self.std }
     }
 
     fn teacher(&self, data: &Dataset) -> Result<Posterior<Diagonal>> {
@@ -268,7 +268,7 @@ impl Noise {
         Ok(Posterior::new(network, gaussian)?)
     }
 
-    /// Every arm on one set of objects.
+    /// Every arm on one set of examples.
     fn cell(
         &self,
         id: &str,
@@ -328,7 +328,7 @@ impl Noise {
             let big =
                 laplace(&teacher.network, &weights, big, &likelihood, PRIOR_PRECISION, curvature)?;
             let (small, _) =
-                big.posterior.transform(&plan, &Rules::strict(), Damping::numerical())?;
+                big.posterior.transform(&plan, &EditOptions::strict(), Damping::numerical())?;
             with_posterior!(&small, posterior => {
                 let prior = Prior::new(&posterior.gaussian)?;
                 arm(name, &start, VariationalPrior::Gaussian(&prior), 1.0)?;
@@ -339,7 +339,7 @@ impl Noise {
         arm("same-data", &start, VariationalPrior::Gaussian(&prior), 1.0)
     }
 
-    /// Risk and log density on the test objects.
+    /// Risk and log density on the test examples.
     fn judge(
         &self,
         network: &Mlp,
@@ -391,9 +391,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_follow_the_function_and_its_noise() {
+    fn examples_follow_the_function_and_its_noise() {
         let w: Vec<f64> = (0..N_FEATURES).map(|i| i as f64 - 4.5).collect();
-        let found = objects(4000, &w, 0.5, &mut Rng::new(0)).unwrap();
+        let found = examples(4000, &w, 0.5, &mut Rng::new(0)).unwrap();
         let Targets::Values(y) = found.data.y() else { panic!("classes") };
         let y = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let mean = |of: &dyn Fn(usize) -> f64| (0..4000).map(of).sum::<f64>() / 4000.0;

@@ -11,7 +11,7 @@ use crate::experiment::{Experiment, Figure, Point, RowSpec};
 use crate::session::Scale;
 
 pub(super) const TEACHER_ROW: &str = "elbo/synthetic-teacher";
-/// σ²: the documents' 0.1 is a deviation.
+/// σ²: the documents' 0.1 is a standard deviation.
 const NOISE_VARIANCE: f64 = 0.01;
 /// Iterations between two points of a curve.
 const EVERY: usize = 100;

@@ -1,7 +1,9 @@
 //! FashionMNIST: all orders under a diagonal and a Kronecker posterior.
 
 use anyhow::Result;
-use bayes_posterior::{Curvature, Damping, Order, laplace, with_posterior, with_structure};
+use bayes_posterior::{
+    Curvature, Damping, PruningCriterion, laplace, with_posterior, with_structure,
+};
 use core_tensors::{Fit, Rng};
 use losses::Likelihood;
 
@@ -16,28 +18,28 @@ const POSTERIORS: [(&str, Curvature, Damping); 3] = [
     ("kronecker-numerical", Curvature::Kronecker, Damping::numerical()),
 ];
 
-fn row(posterior: &str, order: Order) -> String {
+fn row(posterior: &str, order: PruningCriterion) -> String {
     format!("orders/{posterior}/{}", order.name())
 }
 
 /// Epochs and walks.
 pub(super) fn n_steps(settings: &Settings) -> usize {
-    settings.fashion_epochs + POSTERIORS.len() * Order::ALL.len()
+    settings.fashion_epochs + POSTERIORS.len() * PruningCriterion::ALL.len()
 }
 
 /// The teacher of one seed and every order under both posteriors.
 pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Result<()> {
     let rng = Rng::new(task.part.seed()).split("bayes-orders");
-    let pictures = task.session.pictures("fashion-mnist")?;
-    let [most_train, most_test] = settings.fashion_most_objects.unwrap_or([usize::MAX; 2]);
-    let train = at_most(&pictures.train, most_train)?;
-    let exam = Examination::new(&at_most(&pictures.test, most_test)?)?;
+    let images = task.session.images("fashion-mnist")?;
+    let [most_train, most_test] = settings.fashion_most_examples.unwrap_or([usize::MAX; 2]);
+    let train = at_most(&images.train, most_train)?;
+    let exam = Examination::new(&at_most(&images.test, most_test)?)?;
     let network = network(settings.fashion_teacher);
     let fit = Fit { epochs: settings.fashion_epochs, batch_size: settings.fashion_batch };
     let weights = trained(task, &network, Likelihood::Categorical, fit, &train, &rng)?;
 
-    let mut part = rng.split("curvature").permutation(train.n_objects());
-    part.truncate(settings.fashion_curvature_objects);
+    let mut part = rng.split("curvature").permutation(train.n_examples());
+    part.truncate(settings.fashion_curvature_examples);
     let data = train.rows(&part)?;
     let walks = Walks {
         data: &data,
@@ -55,7 +57,7 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
         if damping == Damping::Prior {
             push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
         }
-        for order in Order::ALL {
+        for order in PruningCriterion::ALL {
             let ranked = with_posterior!(&found.posterior, p => walks.ranked(p, order)?);
             let curves = with_structure!(&found.posterior, damping, p => {
                 walks.walk(p, &ranked, damping, |_| Ok(()))?
@@ -71,7 +73,8 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
 /// Names of all rows that a run fills.
 #[cfg(test)]
 pub(super) fn rows() -> impl Iterator<Item = String> {
-    let of =
-        |(name, ..): (&'static str, Curvature, Damping)| Order::ALL.map(|order| row(name, order));
+    let of = |(name, ..): (&'static str, Curvature, Damping)| {
+        PruningCriterion::ALL.map(|order| row(name, order))
+    };
     POSTERIORS.into_iter().flat_map(of).chain([TEACHER_ROW.to_owned()])
 }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use bayes_posterior::{
-    Curvature, Damping, Edit, Order, Pairing, Posterior, Ranked, Rules, Structure, laplace,
-    transform, with_posterior, with_structure,
+    Curvature, Damping, Edit, EditOptions, Posterior, PruningCriterion, Structure, UnitMatching,
+    UnitScore, laplace, transform, with_posterior, with_structure,
 };
 use candle_core::{DType, Tensor};
 use core_tensors::synthetic::SyntheticLinear;
@@ -13,16 +13,21 @@ use models::Mlp;
 
 use super::{Curves, LAYER, Settings, Walks, network, push, trained};
 use crate::experiment::{Outcome, Task};
-use crate::schemes::scores;
+use crate::schemes::logits;
 
 pub(super) const TEACHER_ROW: &str = "orders-synthetic/teacher";
 /// σ²: the generator's.
 const NOISE: Likelihood = Likelihood::Normal { variance: 0.01 };
-const ORDERS: [Order; 4] = [Order::Random, Order::Magnitude, Order::SignalToNoise, Order::Greedy];
+const ORDERS: [PruningCriterion; 4] = [
+    PruningCriterion::Random,
+    PruningCriterion::Magnitude,
+    PruningCriterion::SignalToNoise,
+    PruningCriterion::Greedy,
+];
 /// The path on which the next layer goes as well: its units are the same under every posterior.
-const COMMON: Order = Order::Magnitude;
-const PAIRINGS: [(&str, Pairing); 2] =
-    [("identity", Pairing::Identity), ("density", Pairing::Density)];
+const COMMON: PruningCriterion = PruningCriterion::Magnitude;
+const MATCHINGS: [(&str, UnitMatching); 2] =
+    [("identity", UnitMatching::Identity), ("density", UnitMatching::Density)];
 
 fn structures(rank: usize) -> [(&'static str, Curvature, Damping); 5] {
     [
@@ -83,15 +88,15 @@ fn under<S: Structure>(
     walks: &Walks,
     name: &str,
     posterior: &Posterior<S>,
-    (order, ranked, damping): (Order, &[Ranked], Damping),
+    (order, ranked, damping): (PruningCriterion, &[UnitScore], Damping),
     outcome: &mut Outcome,
 ) -> Result<()> {
     let mut without_layer = Vec::new();
     let curves = walks.walk(posterior, ranked, damping, |left| {
         let widths = &left.network.widths;
         if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
-            for (end, pairing) in PAIRINGS {
-                without_layer.push((end, remove_next(walks, left, pairing)?));
+            for (end, matching) in MATCHINGS {
+                without_layer.push((end, remove_next(walks, left, matching)?));
             }
         }
         Ok(())
@@ -107,22 +112,22 @@ fn under<S: Structure>(
 fn remove_next<S: Structure>(
     walks: &Walks,
     left: &Posterior<S>,
-    pairing: Pairing,
+    matching: UnitMatching,
 ) -> Result<Curves> {
-    let plan = [Edit::RemoveLayer { layer: LAYER + 1, pairing }];
-    walks.look(&transform(left.clone(), &plan, &Rules::strict())?.posterior)
+    let plan = [Edit::RemoveLayer { layer: LAYER + 1, matching }];
+    walks.look(&transform(left.clone(), &plan, &EditOptions::strict())?.posterior)
 }
 
 /// The mean squared error on a test set.
 fn measure(network: &Mlp, w: &Params, test: &Dataset) -> Result<Curves> {
     let Targets::Values(y) = test.y() else { bail!("wanted values, found classes") };
-    let error = mean_squared_error(&scores(network, w, test.x())?, y)?;
+    let error = mean_squared_error(&logits(network, w, test.x())?, y)?;
     Ok([("squared_error".to_owned(), vec![error])].into())
 }
 
 /// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖² of one output.
-fn mean_squared_error(scores: &Tensor, y: &Tensor) -> Result<f64> {
-    let difference = (scores.to_dtype(DType::F64)? - y.to_dtype(DType::F64)?)?;
+fn mean_squared_error(predictions: &Tensor, y: &Tensor) -> Result<f64> {
+    let difference = (predictions.to_dtype(DType::F64)? - y.to_dtype(DType::F64)?)?;
     Ok(difference.sqr()?.mean_all()?.to_scalar::<f64>()?)
 }
 
@@ -131,7 +136,7 @@ fn mean_squared_error(scores: &Tensor, y: &Tensor) -> Result<f64> {
 pub(super) fn rows() -> impl Iterator<Item = String> {
     let of = |(name, ..): (&'static str, Curvature, Damping)| {
         let orders = ORDERS.map(|order| row(name, order.name()));
-        orders.into_iter().chain(PAIRINGS.map(|(end, _)| row(name, &format!("layer/{end}"))))
+        orders.into_iter().chain(MATCHINGS.map(|(end, _)| row(name, &format!("layer/{end}"))))
     };
     structures(1).into_iter().flat_map(of).chain([TEACHER_ROW.to_owned()])
 }
@@ -143,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_mean_squared_error_by_hand() {
-        let scores = Tensor::new(&[[1f32], [4.0]], &Device::Cpu).unwrap();
+        let predictions = Tensor::new(&[[1f32], [4.0]], &Device::Cpu).unwrap();
         let y = Tensor::new(&[[3f32], [3.0]], &Device::Cpu).unwrap();
-        assert_eq!(mean_squared_error(&scores, &y).unwrap(), 2.5);
+        assert_eq!(mean_squared_error(&predictions, &y).unwrap(), 2.5);
     }
 }

@@ -7,12 +7,12 @@ use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDila
 use super::{NO_MAP, Study, show};
 use crate::experiment::{Outcome, Part, Task};
 
-/// Standard deviation of the source's noise.
+/// Standard standard deviation of the source's noise.
 const NOISE: f64 = 0.1;
 /// Side of the window of the morphological dilation.
 const WINDOW: usize = 3;
-/// Height and width of a picture.
-const PICTURE: [usize; 2] = [28, 28];
+/// Height and width of an image.
+const IMAGE: [usize; 2] = [28, 28];
 /// Objects of FashionMNIST-Train that the source shows, one of each class in order.
 pub(super) const SHOWN: [usize; 10] = [1, 16, 5, 20, 28, 8, 33, 14, 23, 0];
 
@@ -30,16 +30,16 @@ fn maps() -> [Given; 4] {
     [
         given(
             "noise",
-            Box::new(GaussianNoise { deviation: NOISE, range: Some([0.0, 1.0]) }),
-            PICTURE,
+            Box::new(GaussianNoise { std: NOISE, range: Some([0.0, 1.0]) }),
+            IMAGE,
             true,
         ),
-        given("convolution", Box::new(FixedConvolution::of_source()), [24, 24], true),
+        given("convolution", Box::new(FixedConvolution::as_published()), [24, 24], true),
         given("cross", Box::new(FixedConvolution::dilated_cross()), [24, 24], false),
         given(
             "morphology",
-            Box::new(MorphologicalDilation { picture: PICTURE, side: WINDOW }),
-            PICTURE,
+            Box::new(MorphologicalDilation { image: IMAGE, side: WINDOW }),
+            IMAGE,
             false,
         ),
     ]
@@ -47,8 +47,8 @@ fn maps() -> [Given; 4] {
 
 pub(super) fn run(task: &Task) -> Result<Outcome> {
     let (big, small) = task.session.big_and_small()?;
-    let pictures = task.session.pictures("fashion-mnist")?;
-    let mut study = Study::new(task, small, &pictures.test)?;
+    let images = task.session.images("fashion-mnist")?;
+    let mut study = Study::new(task, small, &images.test)?;
     if task.part == Part::Source {
         study.expect(3, 4);
         study.alone("given/none/segments")?;
@@ -63,27 +63,27 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
     study.expect(5, 14);
     study.alone("given/none/independent")?;
     let teacher = study.teacher(big, NO_MAP)?;
-    study.examine("given/the-teacher-big/independent", &teacher, &pictures.test, NO_MAP)?;
+    study.examine("given/the-teacher-big/independent", &teacher, &images.test, NO_MAP)?;
     study.taught("given/big/independent", &teacher, NO_MAP, &[])?;
     for Given { name, map, output, .. } in maps() {
         let teacher = study.teacher(big, &*map)?;
         study.taught(&format!("given/{name}/independent"), &teacher, &*map, &[])?;
-        // The controls: the same teacher sees the pictures as they are, as far as they fit, or in disorder.
-        let middle = Pick::middle(PICTURE, output)?;
+        // The controls: the same teacher sees the images as they are, as far as they fit, or in disorder.
+        let middle = Pick::middle(IMAGE, output)?;
         study.taught(&format!("given/{name}/without-map"), &teacher, &middle, &[])?;
         let n_pixels = |[h, w]: [usize; 2]| h * w;
         let mut rng = study.rng.split("random map");
-        let random = Pick::random(n_pixels(PICTURE), n_pixels(output), &mut rng)?;
+        let random = Pick::random(n_pixels(IMAGE), n_pixels(output), &mut rng)?;
         study.taught(&format!("given/{name}/random-map"), &teacher, &random, &[])?;
     }
     if task.part == Part::Seed(0) {
-        let most = pictures.train.n_objects();
+        let most = images.train.n_examples();
         let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < most).collect();
-        let before = pictures.train.rows(&shown)?;
+        let before = images.train.rows(&shown)?;
         show(&mut study.outcome, "before", before.x())?;
         for Given { name, map, output, .. } in maps() {
             let mut after = map.apply(before.x(), &mut study.rng.split("shown"))?;
-            if output != PICTURE {
+            if output != IMAGE {
                 after = stretched(&after)?;
             }
             show(&mut study.outcome, name, &after)?;

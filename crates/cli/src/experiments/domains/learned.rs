@@ -15,7 +15,7 @@ use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron
 use crate::schemes::{at_most, pairs, some_rows};
 
 /// Names of the translators that seeds share.
-const OF_SOURCE: &str = "translator";
+const AS_PUBLISHED: &str = "translator";
 const OF_SMALL: &str = "translator-small";
 /// Hidden units of the classifier of domains.
 const CRITIC_HIDDEN: usize = 64;
@@ -30,12 +30,12 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
     }
 }
 
-/// Trains what all seeds share: the source's translator, one that sees the student's objects alone, and one whose latent
+/// Trains what all seeds share: the source's translator, one that sees the student's examples alone, and one whose latent
 /// space is a plane.
 fn translators(task: &Task) -> Result<Outcome> {
     let settings = super::settings(task.session.scale);
     let (clothes, numerals) =
-        (task.session.pictures("fashion-mnist")?, task.session.pictures("mnist")?);
+        (task.session.images("fashion-mnist")?, task.session.images("mnist")?);
     let [most_rich, most_poor, _] = settings.most();
     let rng = Rng::new(task.part.seed()).split("translators");
     let mut outcome = Outcome::default();
@@ -45,11 +45,11 @@ fn translators(task: &Task) -> Result<Outcome> {
     let [epochs, flat_epochs] = settings.translator_epochs;
     let (map, losses) =
         translation::train(task, NETWORK, &paired, epochs, &rng.split("of the source"))?;
-    translation::keep(&mut outcome, OF_SOURCE, &map);
+    translation::keep(&mut outcome, AS_PUBLISHED, &map);
     let record = |losses: Vec<f64>| [("objective".to_owned(), losses)].into();
     outcome.add("learned/translator/one", record(losses));
 
-    let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < all.n_objects()).collect();
+    let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < all.n_examples()).collect();
     let before = all.rows(&shown)?;
     let partners = paired.rows(&shown)?;
     show(&mut outcome, "before", before.x())?;
@@ -75,8 +75,8 @@ fn translators(task: &Task) -> Result<Outcome> {
     let (flat, _) =
         translation::train(task, FLAT_NETWORK, &paired, flat_epochs, &rng.split("flat"))?;
     let grid = latent_grid(&before.x().device().clone())?;
-    show(&mut outcome, "grid-digits", &flat.picture(&grid, Domain::Teacher)?)?;
-    show(&mut outcome, "grid-clothes", &flat.picture(&grid, Domain::Student)?)?;
+    show(&mut outcome, "grid-digits", &flat.image(&grid, Domain::Teacher)?)?;
+    show(&mut outcome, "grid-clothes", &flat.image(&grid, Domain::Student)?)?;
     Ok(outcome)
 }
 
@@ -94,10 +94,10 @@ fn latent_grid(device: &candle_core::Device) -> Result<Tensor> {
 
 fn students(task: &Task) -> Result<Outcome> {
     let shared = task.shared.context("the translators were not trained")?;
-    let of_source = translation::kept(shared, OF_SOURCE, NETWORK)?;
+    let as_published = translation::kept(shared, AS_PUBLISHED, NETWORK)?;
     let of_small = translation::kept(shared, OF_SMALL, NETWORK)?;
     let (_, small) = task.session.big_and_small()?;
-    let mut study = Study::new(task, small, &task.session.pictures("fashion-mnist")?.test)?;
+    let mut study = Study::new(task, small, &task.session.images("fashion-mnist")?.test)?;
     let (rich, _) = task.session.big_and_small_of("mnist")?;
     let n = study.settings.n_generated;
     let small = study.small.clone();
@@ -107,19 +107,19 @@ fn students(task: &Task) -> Result<Outcome> {
         study.alone("learned/none/segments")?;
         let teacher = study.teacher(rich, NO_MAP)?;
         study.taught("learned/digits/segments", &teacher, NO_MAP, &[])?;
-        study.taught("learned/translator/segments", &teacher, &of_source, &[])?;
+        study.taught("learned/translator/segments", &teacher, &as_published, &[])?;
         let mut draws = study.rng.split("generated");
-        let (pictures, _) = generated_as_in_source(&small, &of_source, n, &mut draws)?;
-        let teacher = study.teacher(&pictures, NO_MAP)?;
-        study.taught("learned/generated/segments", &teacher, &of_source, &[])?;
+        let (images, _) = generated_as_in_source(&small, &as_published, n, &mut draws)?;
+        let teacher = study.teacher(&images, NO_MAP)?;
+        study.taught("learned/generated/segments", &teacher, &as_published, &[])?;
         return Ok(study.outcome);
     }
 
     study.expect(4, 13);
-    let trips = [&of_source, &of_small].map(|map| round_trip(&study, map));
-    let [of_source_trip, of_small_trip] = trips;
-    let (of_source_trip, of_small_trip) =
-        ([("round_trip", of_source_trip?)], [("round_trip", of_small_trip?)]);
+    let trips = [&as_published, &of_small].map(|map| round_trip(&study, map));
+    let [as_published_trip, of_small_trip] = trips;
+    let (as_published_trip, of_small_trip) =
+        ([("round_trip", as_published_trip?)], [("round_trip", of_small_trip?)]);
     let mut rng = study.rng.split("random map");
     let random = Pick::random(NETWORK.n_pixels, NETWORK.n_pixels, &mut rng)?;
     let untrained = Translator {
@@ -129,26 +129,26 @@ fn students(task: &Task) -> Result<Outcome> {
 
     study.alone("learned/none/independent")?;
     let teacher = study.teacher(rich, NO_MAP)?;
-    let test = &task.session.pictures("mnist")?.test;
+    let test = &task.session.images("mnist")?.test;
     study.examine("learned/the-teacher-digits/independent", &teacher, test, NO_MAP)?;
     study.taught("learned/digits/independent", &teacher, NO_MAP, &[])?;
     study.taught("learned/digits/random-map", &teacher, &random, &[])?;
     study.taught("learned/digits/untrained-map", &teacher, &untrained, &[])?;
-    study.taught("learned/translator/independent", &teacher, &of_source, &of_source_trip)?;
+    study.taught("learned/translator/independent", &teacher, &as_published, &as_published_trip)?;
     study.taught("learned/translator-small/independent", &teacher, &of_small, &of_small_trip)?;
 
     let sets = [
-        ("generated", &of_source, false),
-        ("generated-distinct", &of_source, true),
+        ("generated", &as_published, false),
+        ("generated-distinct", &as_published, true),
         ("generated-small", &of_small, true),
     ];
     for (name, map, is_clean) in sets {
         let draws = study.rng.split(name);
-        let (pictures, test) = match is_clean {
+        let (images, test) = match is_clean {
             true => generated(&small, map, n, &draws)?,
             false => generated_as_in_source(&small, map, n, &mut draws.split("draws"))?,
         };
-        let teacher = study.teacher(&pictures, NO_MAP)?;
+        let teacher = study.teacher(&images, NO_MAP)?;
         study.examine(
             &format!("learned/the-teacher-{name}/independent"),
             &teacher,
@@ -174,13 +174,13 @@ fn students(task: &Task) -> Result<Outcome> {
     Ok(study.outcome)
 }
 
-/// Mean squared error of the student's pictures after the way to the latent space and back.
+/// Mean squared error of the student's images after the way to the latent space and back.
 fn round_trip(study: &Study, map: &Translator) -> Result<f64> {
     let back = map.round_trip(study.small.x(), &mut study.rng.split("round trip"))?;
     Ok(round_trip_error(study.small.x(), &back)?)
 }
 
-/// A teacher of digits whose last hidden layer is drawn towards the student's unlabelled objects.
+/// A teacher of digits whose last hidden layer is drawn towards the student's unlabeled examples.
 fn aligned(study: &Study, rich: &Dataset, is_adversarial: bool) -> Result<Teacher> {
     let (task, epochs) = (study.task, study.settings.aligned_epochs);
     task.expect_epochs(epochs);
@@ -196,13 +196,13 @@ fn aligned(study: &Study, rich: &Dataset, is_adversarial: bool) -> Result<Teache
     let (mut adam, mut critics) = (Adam::new(config, &w)?, Adam::new(config, &v)?);
     let alignment = match is_adversarial {
         true => Alignment::Adversarial { critic: &critic, parameters: &v },
-        false => Alignment::Discrepancy,
+        false => Alignment::Mmd,
     };
-    let n_steps = epochs * data.n_objects().div_ceil(TEACHER_BATCH);
-    let (mut n_done, mut unlabelled) = (0, study.rng.split("unlabelled"));
+    let n_steps = epochs * data.n_examples().div_ceil(TEACHER_BATCH);
+    let (mut n_done, mut unlabeled) = (0, study.rng.split("unlabelled"));
     let step = |batch: &Dataset| -> Result<f64> {
         let rows: Vec<usize> =
-            (0..batch.n_objects()).map(|_| unlabelled.below(study.small.n_objects())).collect();
+            (0..batch.n_examples()).map(|_| unlabeled.below(study.small.n_examples())).collect();
         let poor = study.small.rows(&rows)?;
         let weight = Schedule::Ramp(1.0).at(n_done as f64 / n_steps as f64);
         n_done += 1;

@@ -122,7 +122,7 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
             metric: "cross_entropy",
             rows: &["given/none/independent", GIVEN_BIG, CONVOLUTION],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "One garment of each class before and after φ (figures 3 and 5)",
             channels: 1,
             columns: 10,
@@ -132,7 +132,7 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
                 ("morphology", "morphological dilation", 10),
             ],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "The same after convolutions, 24 × 24; levels are stretched from the least to the largest of a line",
             channels: 1,
             columns: 10,
@@ -301,7 +301,7 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
             metric: "cross_entropy",
             rows: &[NONE, GENERATED, "learned/generated-distinct/independent"],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "Pairs, translations and reconstructions of one garment of each class (figures 7 and 8)",
             channels: 1,
             columns: 10,
@@ -314,13 +314,13 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
                 ("round-trip", "x back from its latent vector", 10),
             ],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "The latent plane of a translator with two dimensions, normal quantiles from 0.05 to 0.95 (figure 9): digits",
             channels: 1,
             columns: 15,
             rows: &[("grid-digits", "digits", 225)],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "The same points decoded into garments",
             channels: 1,
             columns: 15,
@@ -341,6 +341,6 @@ const fn same(metric: &'static str, row: &'static str, to: &'static str, margin:
     Check::Equivalent { metric, row, to, margin }
 }
 
-const fn matches(metric: &'static str, row: &'static str, mean: f64, deviation: f64) -> Check {
-    Check::Matches { metric, row, mean, deviation, n: N_RESIMULATED }
+const fn matches(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
+    Check::Matches { metric, row, mean, std, n: N_RESIMULATED }
 }

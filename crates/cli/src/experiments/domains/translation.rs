@@ -17,9 +17,9 @@ pub(super) const NETWORK: TranslatorNetwork =
 pub(super) const FLAT_NETWORK: TranslatorNetwork = TranslatorNetwork { n_latent: 2, ..NETWORK };
 /// Seed of the source's pairs.
 const PAIR_SEED: u32 = 1234;
-/// Seed of its splits of 70 000 generated pictures: 60 000 and 10 000, of which 59 000 train a teacher.
+/// Seed of its splits of 70 000 generated images: 60 000 and 10 000, of which 59 000 train a teacher.
 const SPLIT_SEED: u32 = 42;
-/// Of the objects that pictures are generated from, one in so many is kept for the test.
+/// Of the examples that images are generated from, one in so many is kept for the test.
 const TEST_SHARE: usize = 7;
 
 /// The draws of the authors' pairs.
@@ -64,10 +64,10 @@ pub(super) fn kept(shared: &Outcome, name: &str, network: TranslatorNetwork) -> 
     Ok(Translator { network, parameters: Params::new(layout, blocks)? })
 }
 
-/// GeneratedMNIST of the source: one digit is generated from each object and repeated `n` times; of the repetitions
-/// a random part trains and another tests, so that the same picture is in both.
+/// GeneratedMNIST of the source: one digit is generated from each example and repeated `n` times; of the repetitions
+/// a random part trains and another tests, so that the same image is in both.
 ///
-/// The text says that `n` pictures are generated. Splits are those of the authors' code where there are 70 000.
+/// The text says that `n` images are generated. Splits are those of the authors' code where there are 70 000.
 pub(super) fn generated_as_in_source(
     poor: &Dataset,
     map: &dyn DomainMap,
@@ -75,34 +75,34 @@ pub(super) fn generated_as_in_source(
     rng: &mut Rng,
 ) -> Result<(Dataset, Dataset)> {
     let unique = Dataset::new(map.apply(poor.x(), rng)?, poor.y().clone())?;
-    let total = unique.n_objects() * n;
+    let total = unique.n_examples() * n;
     let (train, big) = (total * 6 / 7, total * 59 / 70);
     let first = TorchRandom::new(SPLIT_SEED).permutation(total as u32);
     let second = TorchRandom::new(SPLIT_SEED).permutation(train as u32);
-    let object = |&i: &u32| i as usize / n;
-    let kept: Vec<usize> = second[..big].iter().map(|&i| object(&first[i as usize])).collect();
-    let test: Vec<usize> = first[train..].iter().map(object).collect();
+    let example = |&i: &u32| i as usize / n;
+    let kept: Vec<usize> = second[..big].iter().map(|&i| example(&first[i as usize])).collect();
+    let test: Vec<usize> = first[train..].iter().map(example).collect();
     Ok((unique.rows(&kept)?, unique.rows(&test)?))
 }
 
-/// GeneratedMNIST of distinct pictures: the objects are split first, and each gives `n` different pictures, so that no picture
-/// is in both parts. The translator has seen the labels of all its objects, so the teacher's own test stays an easy one.
+/// GeneratedMNIST of distinct images: the examples are split first, and each gives `n` different images, so that no image
+/// is in both parts. The translator has seen the labels of all its examples, so the teacher's own test stays an easy one.
 pub(super) fn generated(
     poor: &Dataset,
     map: &dyn DomainMap,
     n: usize,
     rng: &Rng,
 ) -> Result<(Dataset, Dataset)> {
-    let order = rng.split("split").permutation(poor.n_objects());
-    let (test, train) = order.split_at(poor.n_objects() / TEST_SHARE);
+    let order = rng.split("split").permutation(poor.n_examples());
+    let (test, train) = order.split_at(poor.n_examples() / TEST_SHARE);
     let mut draws = rng.split("draws");
-    let mut pictures = |objects: &[usize]| -> Result<Dataset> {
+    let mut images = |examples: &[usize]| -> Result<Dataset> {
         let repeated: Vec<usize> =
-            objects.iter().copied().cycle().take(n * objects.len()).collect();
-        let objects = poor.rows(&repeated)?;
-        Ok(Dataset::new(map.apply(objects.x(), &mut draws)?, objects.y().clone())?)
+            examples.iter().copied().cycle().take(n * examples.len()).collect();
+        let examples = poor.rows(&repeated)?;
+        Ok(Dataset::new(map.apply(examples.x(), &mut draws)?, examples.y().clone())?)
     };
-    Ok((pictures(train)?, pictures(test)?))
+    Ok((images(train)?, images(test)?))
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
     use candle_core::Device;
     use domain_adapt::{GaussianNoise, Identity};
 
-    fn objects(n: usize, n_classes: usize) -> Dataset {
+    fn examples(n: usize, n_classes: usize) -> Dataset {
         let x = (0..n).map(|i| i as f32).collect();
         let y = (0..n).map(|i| (i % n_classes) as u32).collect();
         Dataset::classification(x, y, n_classes, &Device::Cpu).unwrap()
@@ -123,29 +123,30 @@ mod tests {
 
     #[test]
     fn the_sources_generated_set_leaks_and_ours_does_not() {
-        let poor = objects(140, 10);
+        let poor = examples(140, 10);
         let in_both = |(train, test): (Dataset, Dataset)| {
             let train = column(train.x());
             column(test.x()).iter().filter(|x| train.contains(x)).count()
         };
         let source = generated_as_in_source(&poor, &Identity, 70, &mut Rng::new(0)).unwrap();
-        assert_eq!((source.0.n_objects(), source.1.n_objects()), (8260, 1400));
+        assert_eq!((source.0.n_examples(), source.1.n_examples()), (8260, 1400));
         assert!(in_both(source) > 1000);
         let ours = generated(&poor, &Identity, 70, &Rng::new(0)).unwrap();
-        assert_eq!((ours.0.n_objects(), ours.1.n_objects()), (8400, 1400));
+        assert_eq!((ours.0.n_examples(), ours.1.n_examples()), (8400, 1400));
         assert_eq!(in_both(ours), 0);
         // One draw repeated against a draw each.
-        let noise = GaussianNoise { deviation: 0.1, range: Some([0.0, 1.0]) };
+        let noise = GaussianNoise { std: 0.1, range: Some([0.0, 1.0]) };
         let distinct = |data: &Dataset| {
             let mut x: Vec<u32> = column(data.x()).iter().map(|x| x.to_bits()).collect();
             x.sort_unstable();
             x.dedup();
             x.len()
         };
-        let grey = Dataset::classification(vec![0.5; 7], vec![0; 7], 1, &Device::Cpu).unwrap();
-        let (repeated, _) = generated_as_in_source(&grey, &noise, 70, &mut Rng::new(0)).unwrap();
+        let grayscale = Dataset::classification(vec![0.5; 7], vec![0; 7], 1, &Device::Cpu).unwrap();
+        let (repeated, _) =
+            generated_as_in_source(&grayscale, &noise, 70, &mut Rng::new(0)).unwrap();
         assert_eq!(distinct(&repeated), 7);
-        let (drawn, _) = generated(&grey, &noise, 70, &Rng::new(0)).unwrap();
+        let (drawn, _) = generated(&grayscale, &noise, 70, &Rng::new(0)).unwrap();
         assert!(distinct(&drawn) > 400);
     }
 }

@@ -7,7 +7,7 @@ use crate::datasets::weights::VGG19;
 use crate::experiment::{Experiment, Figure, Part, Point, RowSpec};
 use crate::session::Scale;
 
-/// The rows that C25 is about: pictures of 200 pixels, the whole set.
+/// The rows that C25 is about: images of 200 pixels, the whole set.
 const NONE: &str = "imagenette-200/student/none/independent";
 const BIG: &str = "imagenette-200/student/big/independent";
 const STYLE: &str = "imagenette-200/student/style/independent";
@@ -230,7 +230,7 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
                 "imagenette-64/smaller/style/independent",
             ],
         },
-        Figure::Pictures {
+        Figure::Images {
             title: "Pictures of Small before and after φ, and the painting (figure 13)",
             channels: 3,
             columns: 10,

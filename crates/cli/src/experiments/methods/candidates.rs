@@ -2,7 +2,9 @@
 
 use core_tensors::Schedule;
 use losses::features::Kernel;
-use losses::{Control, Correlation, Decoupled, Distillation, Divergence, Game, TemperatureScale};
+use losses::{
+    Ablation, Correlation, Decoupled, Distillation, Divergence, GanLoss, TemperatureScale,
+};
 use models::Cnn;
 
 use super::{assistant, student};
@@ -42,21 +44,21 @@ pub(super) struct Setting {
     pub(super) temperature: Option<f64>,
 }
 
-/// What answers a student's objects have.
+/// What answers a student's examples have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Taught {
     Nothing,
-    /// The teacher's scores.
+    /// The teacher's logits.
     Scores,
     /// Those of a network of the teacher's shape as it was drawn.
     Untrained,
     /// A part of what the teacher knows.
-    Control(Control),
+    Ablation(Ablation),
     /// (1 − ε) \[k = y\] + ε / K with this ε.
     Smoothed(f64),
     /// One of the teacher's outputs.
     Hidden(usize),
-    /// The scores of all teachers side by side.
+    /// The logits of all teachers side by side.
     Members,
     /// Their mean probabilities.
     Ensemble,
@@ -71,8 +73,8 @@ pub(super) enum Training {
     Imitation { what: Imitation, label_weight: f64, strength: Strength },
     /// Two students on labels and one another's answers.
     Mutual { weight: f64, temperature: f64 },
-    /// Labels and a discriminator of scores.
-    Adversarial { game: Game, weight: f64, is_conditional: bool },
+    /// Labels and a discriminator of logits.
+    Adversarial { gan_loss: GanLoss, weight: f64, is_conditional: bool },
 }
 
 impl Training {
@@ -85,7 +87,7 @@ impl Training {
     }
 }
 
-/// All methods, controls first.
+/// All methods, ablations first.
 pub(super) fn methods() -> Vec<Method> {
     let none = Setting {
         taught: Taught::Nothing,
@@ -111,7 +113,7 @@ pub(super) fn methods() -> Vec<Method> {
         method("none", vec![none]),
         method("smoothed-labels", SMOOTHINGS.iter().map(smoothed).collect()),
         plain("untrained", Taught::Untrained),
-        plain("any-object", Taught::Control(Control::AnyObject)),
+        plain("any-object", Taught::Ablation(Ablation::AnyExample)),
         plain("forward", Taught::Scores),
         answers("reverse", Divergence::ReverseKl),
         answers("jensen-shannon", Divergence::JensenShannon { teacher_weight: 0.5 }),
@@ -123,7 +125,7 @@ pub(super) fn methods() -> Vec<Method> {
         method("logits", beside(Taught::Scores, logits, of_labels)),
         method("decoupled", decoupled()),
         method("correlation", correlations()),
-        method("standardised", convex(Taught::Scores, Imitation::Standardised)),
+        method("standardised", convex(Taught::Scores, Imitation::Standardized)),
         maps("hint", Imitation::Hint),
         maps("attention", Imitation::Attention),
         maps("selectivity-linear", Imitation::Selectivity(Kernel::Linear)),
@@ -188,7 +190,7 @@ fn correlations() -> Vec<Setting> {
     pairs([1.0, 4.0], TEMPERATURES, |weight, temperature| {
         let scale = TemperatureScale::Squared;
         let config =
-            Correlation { object_weight: weight, class_weight: weight, temperature, scale };
+            Correlation { example_weight: weight, class_weight: weight, temperature, scale };
         of_weight_one(Imitation::Correlation(config), weight, temperature)
     })
 }
@@ -212,7 +214,8 @@ fn members() -> Vec<Setting> {
 
 fn adversarial() -> Vec<Setting> {
     let of = |weight, is_conditional| {
-        let training = Training::Adversarial { game: Game::NonSaturating, weight, is_conditional };
+        let training =
+            Training::Adversarial { gan_loss: GanLoss::NonSaturating, weight, is_conditional };
         Setting { taught: Taught::Nothing, training, weight, temperature: None }
     };
     pairs([0.05, 0.5], [false, true], of)

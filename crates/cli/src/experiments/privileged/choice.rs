@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use core_tensors::{Dataset, Fit};
-use losses::{Distillation, Metaparameters, TemperatureScale};
+use losses::{Distillation, Hyperparameters, TemperatureScale};
 use models::Architecture;
 
 use super::super::base::{STUDENT, STUDENT_BATCH, perceptron};
@@ -12,7 +12,7 @@ use crate::claims::Side;
 use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Point, RowSpec, Task};
 use crate::schemes::{
     Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
-    train_with_metaparameters, with_choice,
+    train_with_hyperparameters, with_choice,
 };
 
 const N_FOLDS: usize = 5;
@@ -21,8 +21,8 @@ const LAMBDAS: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0];
 const TEMPERATURES: [f64; 5] = [1.0, 2.0, 4.0, 8.0, 16.0];
 const GRID: Grid = Grid { lambdas: &LAMBDAS, temperatures: &TEMPERATURES };
 /// Where gradient descent begins, and its passes for each pass of a student.
-const START: Metaparameters =
-    Metaparameters { lambda: 0.5, temperature: 1.0, scale: TemperatureScale::Squared };
+const START: Hyperparameters =
+    Hyperparameters { lambda: 0.5, temperature: 1.0, scale: TemperatureScale::Squared };
 const DESCENT_PASSES: usize = 5;
 /// Step size of the student's plain gradient descent while λ and T are sought.
 const LEARNING_RATE: f64 = 0.1;
@@ -39,7 +39,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let study = Study::new(task, (N_FOLDS + 1) * n_students + 2 + DESCENT_PASSES)?;
     let mut outcome = Outcome::default();
     let [chosen] = cross_validate(
-        study.taught.n_objects(),
+        study.taught.n_examples(),
         N_FOLDS,
         &mut study.rng.split("folds"),
         |kept, held_out| {
@@ -75,8 +75,8 @@ fn run(task: &Task) -> Result<Outcome> {
 }
 
 /// λ and T at the end of a descent on the first fold held out; the student that they were found with is thrown away.
-fn by_gradient(study: &Study, task: &Task) -> Result<Metaparameters> {
-    let order = study.rng.split("folds").permutation(study.taught.n_objects());
+fn by_gradient(study: &Study, task: &Task) -> Result<Hyperparameters> {
+    let order = study.rng.split("folds").permutation(study.taught.n_examples());
     let (held_out, kept) = order.split_at(order.len() / N_FOLDS);
     let part = |indices: &[usize]| -> Result<Dataset> { Ok(study.taught.rows(indices)?) };
     let network = perceptron(&STUDENT);
@@ -85,7 +85,7 @@ fn by_gradient(study: &Study, task: &Task) -> Result<Metaparameters> {
     let course =
         MetaCourse { network: &network, fit, learning_rate: LEARNING_RATE, descent: Some(DESCENT) };
     let start = network.init(&mut study.rng.split("student"), &task.session.device)?;
-    let (_, path) = train_with_metaparameters(
+    let (_, path) = train_with_hyperparameters(
         task,
         &course,
         &start,

@@ -44,7 +44,7 @@ fn settings(scale: Scale) -> Settings {
     }
 }
 
-/// What belongs to one number of objects: the rows of teacher, regular student and distilled students chosen by
+/// What belongs to one number of examples: the rows of teacher, regular student and distilled students chosen by
 /// cross-entropy and by accuracy, and names of the maps.
 struct Size {
     n: usize,
@@ -82,8 +82,8 @@ fn coarse(x: &Tensor) -> Result<Tensor> {
     Ok(squares.mean(4)?.mean(2)?.flatten_from(1)?)
 }
 
-/// The student's pictures with the whole ones as x*.
-fn objects(data: &Dataset) -> Result<Privileged> {
+/// The student's images with the whole ones as x*.
+fn examples(data: &Dataset) -> Result<Privileged> {
     let student = Dataset::new(coarse(data.x())?, data.y().clone())?;
     Ok(Privileged::everywhere(student, features(data.x())?)?)
 }
@@ -108,16 +108,16 @@ impl Study<'_> {
         Ok(w.frozen())
     }
 
-    /// The teacher of these objects, and the objects with its answers.
-    fn taught(&self, objects: &Privileged) -> Result<(Params, Dataset)> {
+    /// The teacher of these examples, and the examples with its answers.
+    fn taught(&self, examples: &Privileged) -> Result<(Params, Dataset)> {
         let w = self.fit(
             &self.teacher,
             "teacher",
-            &objects.teachers_view()?,
+            &examples.teachers_view()?,
             Distillation::labels_only(),
         )?;
         let ask = |x: &Tensor| self.teacher.forward(&w, x).map_err(candle_core::Error::wrap);
-        let taught = objects.taught_by(CHUNK, ask)?;
+        let taught = examples.with_teacher(CHUNK, ask)?;
         Ok((w, taught))
     }
 
@@ -130,8 +130,8 @@ fn run(task: &Task) -> Result<Outcome> {
     let settings = settings(task.session.scale);
     let n_students = TEMPERATURES.len() * (LAMBDAS.len() - 1) + 1;
     task.expect_epochs(SIZES.len() * (N_FOLDS + 1) * (1 + n_students) * settings.epochs);
-    let digits = task.session.pictures("mnist")?;
-    let test = objects(&at_most(&digits.test, settings.most_test)?)?;
+    let digits = task.session.images("mnist")?;
+    let test = examples(&at_most(&digits.test, settings.most_test)?)?;
     let rng = Rng::new(task.part.seed()).split("privileged digits");
     let study = Study {
         task,
@@ -140,17 +140,17 @@ fn run(task: &Task) -> Result<Outcome> {
         student: perceptron(&[(SIDE / SQUARE).pow(2), HIDDEN, HIDDEN, N_CLASSES]),
         rng: rng.clone(),
     };
-    let order = rng.split("objects").permutation(digits.train.n_objects());
+    let order = rng.split("objects").permutation(digits.train.n_examples());
     let mut outcome = Outcome::default();
     for Size { n, rows: [teacher, regular, chosen_rows @ ..], maps } in &SIZES {
         let picked = digits.train.rows(&order[..(*n).min(order.len())])?;
         let chosen = cross_validate(
-            picked.n_objects(),
+            picked.n_examples(),
             N_FOLDS,
             &mut rng.split("folds"),
             |kept, held_out| {
-                let (_, taught) = study.taught(&objects(&picked.rows(kept)?)?)?;
-                let held_out = objects(&picked.rows(held_out)?)?;
+                let (_, taught) = study.taught(&examples(&picked.rows(kept)?)?)?;
+                let held_out = examples(&picked.rows(held_out)?)?;
                 let exam = Examination::new(held_out.data())?;
                 let y = labels(held_out.data())?;
                 let found = GRID.each(|temperature, lambda| {
@@ -163,7 +163,7 @@ fn run(task: &Task) -> Result<Outcome> {
             },
         )?;
 
-        let (w, taught) = study.taught(&objects(&picked)?)?;
+        let (w, taught) = study.taught(&examples(&picked)?)?;
         let exam = Examination::new(&test.teachers_view()?)?;
         let answers = exam.predictions(&study.teacher, &w)?;
         outcome.add(teacher, exam.once(&answers)?);
@@ -268,14 +268,14 @@ mod tests {
 
     #[test]
     fn a_coarse_pixel_is_the_mean_of_its_square() {
-        // A picture whose level is its row, in 1/255.
-        let levels: Vec<u8> = (0..784).map(|i| (i / 28) as u8).collect();
-        let x = Tensor::from_vec(levels, (1, 784), &Device::Cpu).unwrap();
+        // An image whose level is its row, in 1/255.
+        let intensities: Vec<u8> = (0..784).map(|i| (i / 28) as u8).collect();
+        let x = Tensor::from_vec(intensities, (1, 784), &Device::Cpu).unwrap();
         let found = coarse(&x).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found[0].len(), 49);
-        for (i, level) in found[0].iter().enumerate() {
+        for (i, intensity) in found[0].iter().enumerate() {
             let wanted = (4 * (i / 7)) as f32 + 1.5;
-            assert!((level * 255.0 - wanted).abs() < 1e-4);
+            assert!((intensity * 255.0 - wanted).abs() < 1e-4);
         }
     }
 }

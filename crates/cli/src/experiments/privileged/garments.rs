@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use core_tensors::{Dataset, Fit, Params, Rng};
-use losses::{Control, Distillation, Predictions, entropies};
+use losses::{Ablation, Distillation, Predictions, entropies};
 use models::Architecture;
 use serde::Serialize;
 
 use super::super::base::{LEARNING_RATE, STUDENT, STUDENT_BATCH, perceptron, start, teacher_of};
 use crate::experiment::{Curve, Outcome, Task};
-use crate::schemes::{Course, Examination, at_most, labels, scores, taught_by, train};
+use crate::schemes::{Course, Examination, at_most, labels, logits, train, with_teacher};
 use crate::session::Scale;
 
 pub(in crate::experiments) use tables::{KNOWLEDGE, KNOWN_SHARE};
 
-/// Groups of test objects by the teacher's entropy.
+/// Groups of test examples by the teacher's entropy.
 const N_DECILES: usize = 10;
-/// Shares of the objects whose answers are known.
+/// Shares of the examples whose answers are known.
 pub(super) const SHARES: [f64; 7] = [0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0];
 /// λ of the likelihood of the papers.
 const LAMBDA: f64 = 0.5;
@@ -29,17 +29,17 @@ const LAMBDA: f64 = 0.5;
 pub(super) struct Settings {
     pub(super) teacher_epochs: usize,
     pub(super) student_epochs: usize,
-    /// At most so many objects of the teacher, of the student and of the test set.
-    most_objects: Option<[usize; 3]>,
+    /// At most so many examples of the teacher, of the student and of the test set.
+    most_examples: Option<[usize; 3]>,
 }
 
 pub(super) fn settings(scale: Scale) -> Settings {
     match scale {
         Scale::Smoke => {
-            Settings { teacher_epochs: 1, student_epochs: 2, most_objects: Some([2000, 300, 500]) }
+            Settings { teacher_epochs: 1, student_epochs: 2, most_examples: Some([2000, 300, 500]) }
         }
         Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 10, student_epochs: 20, most_objects: None }
+            Settings { teacher_epochs: 10, student_epochs: 20, most_examples: None }
         }
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Study<'a> {
     pub(super) taught: Dataset,
     pub(super) labels: Vec<u32>,
     pub(super) exam: Examination,
-    /// The teacher's predictions on the test objects.
+    /// The teacher's predictions on the test examples.
     pub(super) teacher: Predictions,
 }
 
@@ -62,24 +62,24 @@ impl<'a> Study<'a> {
         let settings = settings(task.session.scale);
         task.expect_epochs(settings.teacher_epochs + n_students * settings.student_epochs);
         let (big, small) = task.session.big_and_small()?;
-        let [most_big, most_small, most_test] = settings.most_objects.unwrap_or([usize::MAX; 3]);
+        let [most_big, most_small, most_test] = settings.most_examples.unwrap_or([usize::MAX; 3]);
         let (big, small) = (at_most(big, most_big)?, at_most(small, most_small)?);
-        let test = at_most(&task.session.pictures("fashion-mnist")?.test, most_test)?;
+        let test = at_most(&task.session.images("fashion-mnist")?.test, most_test)?;
         let rng = start(task);
         let (teacher, w) = teacher_of(task, &big, settings.teacher_epochs, &rng)?;
-        let answers = Predictions::new(&scores(&teacher, &w, test.x())?)?;
+        let answers = Predictions::new(&logits(&teacher, &w, test.x())?)?;
         Ok(Self {
             task,
             settings,
             rng,
-            taught: taught_by(&small, &teacher, &w)?,
+            taught: with_teacher(&small, &teacher, &w)?,
             labels: labels(&small)?,
             exam: Examination::new(&test)?.with_teacher(answers.clone()),
             teacher: answers,
         })
     }
 
-    /// A student of these objects; all students share start and batch order where they have the same objects.
+    /// A student of these examples; all students share start and batch order where they have the same examples.
     pub(super) fn student(&self, data: &Dataset, loss: Distillation) -> Result<Params> {
         let network = perceptron(&STUDENT);
         let course = Course {
@@ -95,34 +95,34 @@ impl<'a> Study<'a> {
         Ok(w.frozen())
     }
 
-    /// A student's predictions on the test objects.
+    /// A student's predictions on the test examples.
     pub(super) fn predictions(&self, w: &Params) -> Result<Predictions> {
         self.exam.predictions(&perceptron(&STUDENT), w)
     }
 
-    /// The objects with other answers in place of the teacher's.
-    fn under(&self, control: Control) -> Result<Dataset> {
+    /// The examples with other answers in place of the teacher's.
+    fn under(&self, ablation: Ablation) -> Result<Dataset> {
         let Some(soft) = self.taught.soft() else { return Ok(self.taught.clone()) };
-        let mut rng = self.rng.split(&format!("{control:?}"));
-        let answers = control.of(soft.scores(), &self.labels, 1.0, &mut rng)?;
+        let mut rng = self.rng.split(&format!("{ablation:?}"));
+        let answers = ablation.of(soft.logits(), &self.labels, 1.0, &mut rng)?;
         let all: Vec<usize> = (0..self.labels.len()).collect();
-        Ok(self.taught.clone().with_answers(&answers, &all)?)
+        Ok(self.taught.clone().with_logits(&answers, &all)?)
     }
 }
 
 /// Row of a control.
-fn row(control: Control) -> &'static str {
-    match control {
-        Control::SameClass => "knowledge/same-class",
-        Control::OtherClasses => "knowledge/other-classes",
-        Control::AnyObject => "knowledge/any-object",
-        Control::SmoothedLabels => "knowledge/smoothed-labels",
+fn row(ablation: Ablation) -> &'static str {
+    match ablation {
+        Ablation::SameClass => "knowledge/same-class",
+        Ablation::OtherClasses => "knowledge/other-classes",
+        Ablation::AnyExample => "knowledge/any-object",
+        Ablation::SmoothedLabels => "knowledge/smoothed-labels",
     }
 }
 
-/// The teacher and its controls, all with CE + soft CE; the gain over no teacher by decile of the teacher's entropy.
+/// The teacher and its ablations, all with CE + soft CE; the gain over no teacher by decile of the teacher's entropy.
 pub(super) fn knowledge(task: &Task) -> Result<Outcome> {
-    let study = Study::new(task, 2 + Control::ALL.len())?;
+    let study = Study::new(task, 2 + Ablation::ALL.len())?;
     let y = study.exam.labels();
     let mut outcome = Outcome::default();
     outcome.add("knowledge/the-teacher", study.exam.once(&study.teacher)?);
@@ -131,15 +131,15 @@ pub(super) fn knowledge(task: &Task) -> Result<Outcome> {
 
     let deciles = deciles(&study.teacher.entropies());
     let mut arms = vec![("knowledge/teacher", study.taught.clone())];
-    for control in Control::ALL {
-        arms.push((row(control), study.under(control)?));
+    for ablation in Ablation::ALL {
+        arms.push((row(ablation), study.under(ablation)?));
     }
     for (row, data) in arms {
         let w = study.student(&data, Distillation::sum_of_both())?;
         let p = study.predictions(&w)?;
         let mut metrics = study.exam.once(&p)?;
         if let Some(soft) = data.soft() {
-            let entropy = core_tensors::stats::mean(&entropies(soft.scores(), 1.0)?);
+            let entropy = core_tensors::stats::mean(&entropies(soft.logits(), 1.0)?);
             metrics.insert("answer_entropy".into(), vec![entropy]);
         }
         metrics.extend(gains(&alone, &p, y, &deciles)?);
@@ -148,7 +148,7 @@ pub(super) fn knowledge(task: &Task) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Indices of the objects of each tenth by rising entropy.
+/// Indices of the examples of each tenth by rising entropy.
 fn deciles(entropies: &[f64]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..entropies.len()).collect();
     order.sort_by(|&i, &j| entropies[i].total_cmp(&entropies[j]));
@@ -187,7 +187,7 @@ fn gains(
     .into())
 }
 
-/// 𝓘 as a growing share of the objects, in one random order.
+/// 𝓘 as a growing share of the examples, in one random order.
 pub(super) fn known_share(task: &Task) -> Result<Outcome> {
     let study = Study::new(task, 2 * SHARES.len())?;
     let order = study.rng.split("known").permutation(study.labels.len());
@@ -204,7 +204,7 @@ pub(super) fn known_share(task: &Task) -> Result<Outcome> {
             }
             metrics.entry("share".into()).or_default().push(share);
         }
-        // The same objects without a teacher: the first point of either row.
+        // The same examples without a teacher: the first point of either row.
         let first = |metrics: &BTreeMap<String, Curve>| {
             let start =
                 metrics.iter().filter_map(|(name, v)| Some((name.clone(), vec![*v.first()?])));
@@ -225,13 +225,13 @@ mod tests {
 
     #[test]
     fn gains_by_decile_by_hand() {
-        // Ten objects of two classes, all of class 0; the teacher is surest of the last.
+        // Ten examples of two classes, all of class 0; the teacher is surest of the last.
         let entropies: Vec<f64> = (0..10).rev().map(f64::from).collect();
         let deciles = deciles(&entropies);
         assert_eq!((deciles.len(), &deciles[0][..], &deciles[9][..]), (10, &[9][..], &[0][..]));
         let predictions = |p: &dyn Fn(usize) -> f64| {
-            let scores: Vec<f64> = (0..10).flat_map(|i| [p(i).ln(), (1.0 - p(i)).ln()]).collect();
-            Predictions::new(&Tensor::from_vec(scores, (10, 2), &Device::Cpu).unwrap()).unwrap()
+            let logits: Vec<f64> = (0..10).flat_map(|i| [p(i).ln(), (1.0 - p(i)).ln()]).collect();
+            Predictions::new(&Tensor::from_vec(logits, (10, 2), &Device::Cpu).unwrap()).unwrap()
         };
         let alone = predictions(&|_| 0.25);
         let taught = predictions(&|i| if i == 9 { 0.75 } else { 0.25 });

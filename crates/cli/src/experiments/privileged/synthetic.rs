@@ -83,7 +83,7 @@ fn run(task: &Task) -> Result<Outcome> {
         outcome.add(teacher, exam.once(&answers)?);
 
         let ask = |x_star: &Tensor| model.forward(&w, x_star).map_err(candle_core::Error::wrap);
-        let taught = train.taught_by(CHUNK, ask)?;
+        let taught = train.with_teacher(CHUNK, ask)?;
         let student = logistic(taught.x())?;
         let start = student.init(&mut rng.split("student"), device)?;
         let exam = Examination::new(test.data())?.with_teacher(answers);

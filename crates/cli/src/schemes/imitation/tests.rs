@@ -6,7 +6,7 @@ use models::{Cnn, Convolution};
 
 use super::*;
 use crate::schemes::tests::{session, task};
-use crate::schemes::{Course, shown, taught_by, taught_by_members, train};
+use crate::schemes::{Course, shown, taught_by_members, train, with_teacher};
 
 const FIT: Fit = Fit { epochs: 4, batch_size: 16 };
 const RATE: f64 = 1e-2;
@@ -25,8 +25,8 @@ fn student() -> Cnn {
     network(&[2, 3])
 }
 
-/// Noisy pictures whose class is the row of blocks that is bright.
-fn pictures() -> Dataset {
+/// Noisy images whose class is the row of blocks that is bright.
+fn images() -> Dataset {
     let mut rng = Rng::new(8);
     let (mut x, mut y) = (Vec::new(), Vec::new());
     for i in 0..48 {
@@ -57,10 +57,10 @@ fn course(
 
 #[test]
 fn the_forward_divergence_is_plain_distillation() {
-    let (session, rng, data) = (session(), Rng::new(3), pictures());
+    let (session, rng, data) = (session(), Rng::new(3), images());
     let (task, network, big) = (task(&session), student(), teacher());
     let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
-    let data = taught_by(&data, &big, &w).unwrap();
+    let data = with_teacher(&data, &big, &w).unwrap();
     let (lambda, t) = (0.7, 3.0);
     let what = Imitation::Answers(Divergence::ForwardKl, t);
     let course = course(&network, what, 1.0 - lambda, Strength::Weight(lambda));
@@ -80,25 +80,25 @@ fn the_forward_divergence_is_plain_distillation() {
 
 #[test]
 fn every_term_falls_when_it_is_all_that_counts() {
-    let (session, rng, data) = (session(), Rng::new(5), pictures());
+    let (session, rng, data) = (session(), Rng::new(5), images());
     let (task, network, big) = (task(&session), student(), teacher());
     let start = |member: usize| big.init(&mut rng.split(&format!("{member}")), &Device::Cpu);
     let members: Vec<Params> = (0..3).map(|member| start(member).unwrap()).collect();
     let pairs: Vec<(&dyn Architecture, &Params)> =
         members.iter().map(|w| (&big as &dyn Architecture, w)).collect();
-    let of_scores = taught_by(&data, &big, &members[0]).unwrap();
+    let of_logits = with_teacher(&data, &big, &members[0]).unwrap();
     let of_members = taught_by_members(&data, &pairs).unwrap();
     let of_layer = shown(&data, &big, &members[0], &[1]).unwrap().data;
     let squared = TemperatureScale::Squared;
     let decoupled =
         Decoupled { label_weight: 1.0, others_weight: 2.0, temperature: 2.0, scale: squared };
     let correlation =
-        Correlation { object_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale: squared };
+        Correlation { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale: squared };
     let cases = [
-        (Imitation::Answers(Divergence::ReverseKl, 1.0), &of_scores),
-        (Imitation::Standardised(2.0), &of_scores),
-        (Imitation::Decoupled(decoupled), &of_scores),
-        (Imitation::Correlation(correlation), &of_scores),
+        (Imitation::Answers(Divergence::ReverseKl, 1.0), &of_logits),
+        (Imitation::Standardized(2.0), &of_logits),
+        (Imitation::Decoupled(decoupled), &of_logits),
+        (Imitation::Correlation(correlation), &of_logits),
         (Imitation::Members(Schedule::Constant(2.0)), &of_members),
         (Imitation::Hint, &of_layer),
         (Imitation::Attention, &of_layer),
@@ -133,11 +133,11 @@ fn every_term_falls_when_it_is_all_that_counts() {
 
 #[test]
 fn a_strength_in_units_of_the_labels_is_one_at_the_start() {
-    let (session, rng, data) = (session(), Rng::new(6), pictures());
+    let (session, rng, data) = (session(), Rng::new(6), images());
     let (task, network, big) = (task(&session), student(), teacher());
     let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
     let data = shown(&data, &big, &w, &[1]).unwrap().data;
-    // One batch of all objects: the first objective is that at the start.
+    // One batch of all examples: the first objective is that at the start.
     let fit = Fit { epochs: 1, batch_size: 48 };
     let objective = |ratio: f64, label_weight: f64| {
         let strength = Strength::OfLabels(ratio);
@@ -157,11 +157,11 @@ fn a_strength_in_units_of_the_labels_is_one_at_the_start() {
 
 #[test]
 fn a_temperature_that_falls_is_that_of_each_step() {
-    let (session, rng, data) = (session(), Rng::new(9), pictures());
+    let (session, rng, data) = (session(), Rng::new(9), images());
     let (task, network, big) = (task(&session), student(), teacher());
     let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
     let data = taught_by_members(&data, &[(&big, &w), (&big, &w)]).unwrap();
-    // Two steps on all objects, the student all but still: T = 4, then 4 + (1 − 4) / 2.
+    // Two steps on all examples, the student all but still: T = 4, then 4 + (1 − 4) / 2.
     let (fit, learning_rate) = (Fit { epochs: 2, batch_size: 48 }, 1e-9);
     let objectives = |schedule: Schedule| {
         let course = course(&network, Imitation::Members(schedule), 0.0, Strength::Weight(1.0));
@@ -195,7 +195,7 @@ fn a_map_of_channels_is_a_convolution_of_one_place() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let (session, rng, data) = (session(), Rng::new(7), pictures());
+    let (session, rng, data) = (session(), Rng::new(7), images());
     let (task, network) = (task(&session), student());
     let run = |what, layer: usize, data: &Dataset| {
         let course = course(&network, what, 1.0, Strength::Weight(1.0));
@@ -205,11 +205,11 @@ fn what_does_not_fit_is_refused() {
     let message = |error: anyhow::Error| format!("{error:#}");
     let none = message(run(Imitation::Hint, 1, &data));
     assert_eq!(none, "a teacher's hidden layer: wanted one, found none");
-    let odd = data.clone().taught_by(48, |x| x.narrow(1, 0, 7)).unwrap();
+    let odd = data.clone().with_teacher(48, |x| x.narrow(1, 0, 7)).unwrap();
     let odd = message(run(Imitation::Attention, 1, &odd));
     assert!(odd.contains("wanted a multiple of 4 places, found 7"), "{odd}");
-    // Where objects are compared with objects, any width will do.
-    let narrow = data.clone().taught_by(48, |x| x.narrow(1, 0, 7)).unwrap();
+    // Where examples are compared with examples, any width will do.
+    let narrow = data.clone().with_teacher(48, |x| x.narrow(1, 0, 7)).unwrap();
     let course = course(&network, Imitation::Similarity, 1.0, Strength::Weight(1.0));
     assert!(train_imitating(&task, &course, &narrow, &rng, |_, _| Ok(())).is_ok());
     let layer = message(run(Imitation::Attention, 9, &data));

@@ -56,10 +56,10 @@ pub(super) fn load_pooled<T: WithDType>(
     });
 }
 
-/// Calls `each` with a filter, the start of one picture's places in (o, columns), and their start in the answers.
+/// Calls `each` with a filter, the start of one image's places in (o, columns), and their start in the answers.
 fn each_map(band: &Band, o: usize, pooled: usize, mut each: impl FnMut(usize, usize, usize)) {
     let (h, w) = (band.e.out_h / pooled, band.e.out_w / pooled);
-    for (position, i) in band.pictures.clone().enumerate() {
+    for (position, i) in band.images.clone().enumerate() {
         for a in 0..o {
             let start = ((i * o + a) * h + band.rows.start / pooled) * w;
             each(a, a * band.columns() + position * band.places(), start);

@@ -1,4 +1,4 @@
-//! How a batch of pictures is unfolded into matrices: extents, groups, bands of rows.
+//! How a batch of images is unfolded into matrices: extents, groups, bands of rows.
 
 use std::ops::Range;
 
@@ -6,11 +6,11 @@ use candle_core::{Result, WithDType, bail};
 
 use super::Window;
 use crate::kernels::matmul::Shape as Matrix;
-use crate::kernels::vectorised;
+use crate::kernels::vectorized;
 
 /// Numbers of an unfolded band: with the factors beside it, half of the L2 cache of a core.
 const BAND: usize = 1 << 18;
-/// Columns below which a matrix product wastes its registers, and above which more pictures gain nothing.
+/// Columns below which a matrix product wastes its registers, and above which more images gain nothing.
 const FEWEST_COLUMNS: usize = 64;
 const MOST_COLUMNS: usize = 1024;
 /// Parts of a batch that may run in parallel; fixed, so that sums over the batch do not depend on the machine.
@@ -19,7 +19,7 @@ const PARTS: usize = 4;
 /// Numbers copied at once.
 const LANES: usize = 16;
 
-/// Extents of a picture, its filters and the answer.
+/// Extents of an image, its filters and the answer.
 #[derive(Clone, Copy)]
 pub(super) struct Extents {
     pub(super) c: usize,
@@ -41,7 +41,7 @@ impl Extents {
         Ok(Self { c, h, w, k, padding, out_h: tall - k + 1, out_w: wide - k + 1 })
     }
 
-    /// Numbers of a picture, c·h·w.
+    /// Numbers of an image, c·h·w.
     pub(super) fn input(self) -> usize {
         self.c * self.h * self.w
     }
@@ -51,7 +51,7 @@ impl Extents {
         self.c * self.k * self.k
     }
 
-    /// The cut of a batch of m pictures whose answers are needed by pairs of rows if they are pooled.
+    /// The cut of a batch of m images whose answers are needed by pairs of rows if they are pooled.
     pub(super) fn cut(self, m: usize, is_pooled: bool) -> Cut {
         let step = if is_pooled { 2 } else { 1 };
         let n_rows = self.out_h / step * step;
@@ -66,13 +66,13 @@ impl Extents {
         Cut { part, group, rows, n_rows }
     }
 
-    /// The bands of a part of m pictures.
+    /// The bands of a part of m images.
     pub(super) fn bands(self, m: usize, cut: Cut) -> impl Iterator<Item = Band> {
         let groups = (0..m).step_by(cut.group);
         groups.flat_map(move |i| {
-            let pictures = i..m.min(i + cut.group);
+            let images = i..m.min(i + cut.group);
             (0..cut.n_rows).step_by(cut.rows).map(move |r| Band {
-                pictures: pictures.clone(),
+                images: images.clone(),
                 rows: r..cut.n_rows.min(r + cut.rows),
                 e: self,
             })
@@ -100,21 +100,21 @@ impl Cut {
     }
 }
 
-/// Some rows of the answers of some pictures of a part.
+/// Some rows of the answers of some images of a part.
 pub(super) struct Band {
-    pub(super) pictures: Range<usize>,
+    pub(super) images: Range<usize>,
     pub(super) rows: Range<usize>,
     pub(super) e: Extents,
 }
 
 impl Band {
-    /// Places of one picture.
+    /// Places of one image.
     pub(super) fn places(&self) -> usize {
         self.rows.len() * self.e.out_w
     }
 
     pub(super) fn columns(&self) -> usize {
-        self.pictures.len() * self.places()
+        self.images.len() * self.places()
     }
 
     /// The unfolded band: one row a weight, one column a place.
@@ -122,13 +122,13 @@ impl Band {
         Matrix::rows_apart(self.e.weights(), self.columns(), self.columns())
     }
 
-    /// Calls `each` with every run of numbers: start in the unfolded band, start in the pictures of the part (none
+    /// Calls `each` with every run of numbers: start in the unfolded band, start in the images of the part (none
     /// where the run is padding), length.
     #[inline(always)]
     fn runs(&self, mut each: impl FnMut(usize, Option<usize>, usize)) {
         let Extents { c, h, w, k, padding, out_w, .. } = self.e;
         let columns = self.columns();
-        for (position, i) in self.pictures.clone().enumerate() {
+        for (position, i) in self.images.clone().enumerate() {
             for j in 0..c {
                 for p in 0..k {
                     for q in 0..k {
@@ -158,13 +158,13 @@ impl Band {
         }
     }
 
-    /// Calls `each` with every place of a filter on a channel of a picture, where nothing is padded: start of its rows in the
-    /// unfolded band, where they stand one after another, and in the pictures, where they are w apart.
+    /// Calls `each` with every place of a filter on a channel of an image, where nothing is padded: start of its rows in the
+    /// unfolded band, where they stand one after another, and in the images, where they are w apart.
     #[inline(always)]
     fn rows_of_places(&self, mut each: impl FnMut(usize, usize)) {
         let Extents { c, h, w, k, .. } = self.e;
         let (columns, places) = (self.columns(), self.places());
-        for (position, i) in self.pictures.clone().enumerate() {
+        for (position, i) in self.images.clone().enumerate() {
             for j in 0..c {
                 for (p, q) in (0..k).flat_map(|p| (0..k).map(move |q| (p, q))) {
                     let to = ((j * k + p) * k + q) * columns + position * places;
@@ -174,35 +174,35 @@ impl Band {
         }
     }
 
-    pub(super) fn unfold<T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
+    pub(super) fn unfold<T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
         match (self.e.padding, self.e.out_w) {
-            (0, 8) => self.unfold_wide::<8, T>(pictures, unfolded),
-            (0, 11) => self.unfold_wide::<11, T>(pictures, unfolded),
-            (0, 24) => self.unfold_wide::<24, T>(pictures, unfolded),
-            (0, 26) => self.unfold_wide::<26, T>(pictures, unfolded),
-            _ => self.unfold_any(pictures, unfolded),
+            (0, 8) => self.unfold_wide::<8, T>(images, unfolded),
+            (0, 11) => self.unfold_wide::<11, T>(images, unfolded),
+            (0, 24) => self.unfold_wide::<24, T>(images, unfolded),
+            (0, 26) => self.unfold_wide::<26, T>(images, unfolded),
+            _ => self.unfold_any(images, unfolded),
         }
     }
 
-    pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
+    pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
         match (self.e.padding, self.e.out_w) {
-            (0, 8) => self.fold_wide::<8, T>(unfolded, pictures),
-            (0, 11) => self.fold_wide::<11, T>(unfolded, pictures),
-            (0, 24) => self.fold_wide::<24, T>(unfolded, pictures),
-            (0, 26) => self.fold_wide::<26, T>(unfolded, pictures),
-            _ => self.fold_any(unfolded, pictures),
+            (0, 8) => self.fold_wide::<8, T>(unfolded, images),
+            (0, 11) => self.fold_wide::<11, T>(unfolded, images),
+            (0, 24) => self.fold_wide::<24, T>(unfolded, images),
+            (0, 26) => self.fold_wide::<26, T>(unfolded, images),
+            _ => self.fold_any(unfolded, images),
         }
     }
 
-    /// Without padding, rows of N answers: those of 28 × 28 pictures under filters of 5 × 5 (24, then 8) or 3 × 3 (26, then 11).
-    fn unfold_wide<const N: usize, T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
+    /// Without padding, rows of N answers: those of 28 × 28 images under filters of 5 × 5 (24, then 8) or 3 × 3 (26, then 11).
+    fn unfold_wide<const N: usize, T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
         let (n, w) = (self.places(), self.e.w);
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 self.rows_of_places(|to, from| {
                     let lines = unfolded[to..to + n].as_chunks_mut::<N>().0.iter_mut();
-                    for (to, from) in lines.zip(pictures[from..].chunks(w)) {
+                    for (to, from) in lines.zip(images[from..].chunks(w)) {
                         if let Some(from) = from.first_chunk::<N>() {
                             *to = *from;
                         }
@@ -213,14 +213,14 @@ impl Band {
     }
 
     /// The way back of [`Band::unfold_wide`].
-    fn fold_wide<const N: usize, T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
+    fn fold_wide<const N: usize, T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
         let (n, w) = (self.places(), self.e.w);
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 self.rows_of_places(|from, to| {
                     let lines = unfolded[from..from + n].as_chunks::<N>().0.iter();
-                    for (terms, sums) in lines.zip(pictures[to..].chunks_mut(w)) {
+                    for (terms, sums) in lines.zip(images[to..].chunks_mut(w)) {
                         if let Some(sums) = sums.first_chunk_mut::<N>() {
                             for (sum, &term) in sums.iter_mut().zip(terms) {
                                 *sum += term;
@@ -232,26 +232,26 @@ impl Band {
         );
     }
 
-    fn unfold_any<T: WithDType>(&self, pictures: &[T], unfolded: &mut [T]) {
-        vectorised(
+    fn unfold_any<T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
+        vectorized(
             #[inline(always)]
             || {
                 self.runs(|to, from, n| match from {
-                    Some(from) => copy(&mut unfolded[to..to + n], &pictures[from..from + n]),
+                    Some(from) => copy(&mut unfolded[to..to + n], &images[from..from + n]),
                     None => unfolded[to..to + n].fill(T::zero()),
                 });
             },
         );
     }
 
-    fn fold_any<T: WithDType>(&self, unfolded: &[T], pictures: &mut [T]) {
-        vectorised(
+    fn fold_any<T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
+        vectorized(
             #[inline(always)]
             || {
                 self.runs(|from, to, n| {
                     let Some(to) = to else { return };
                     let terms = &unfolded[from..from + n];
-                    pictures[to..to + n].iter_mut().zip(terms).for_each(|(sum, &t)| *sum += t);
+                    images[to..to + n].iter_mut().zip(terms).for_each(|(sum, &t)| *sum += t);
                 });
             },
         );

@@ -17,7 +17,7 @@ fn random(shape: impl Into<Shape>, seed: u64, dtype: DType) -> Var {
     Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
 }
 
-/// Answers, and the gradients of Σ y² cos(place) by pictures and filters.
+/// Answers, and the gradients of Σ y² cos(place) by images and filters.
 fn all_of(layer: Layer, x: &Tensor, u: &Tensor, window: Window) -> [Vec<f64>; 3] {
     let y = layer(x, u, window).unwrap();
     let weights = Tensor::arange(0.0, y.elem_count() as f64, &Device::Cpu).unwrap().cos().unwrap();
@@ -35,7 +35,7 @@ fn gap(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |gap: f64, (a, b)| gap.max((a - b).abs())) / size
 }
 
-/// m, c, h, w, o, k, padding, whether there is a bias. Batches and pictures straddle groups, parts and bands.
+/// m, c, h, w, o, k, padding, whether there is a bias. Batches and images straddle groups, parts and bands.
 const CASES: [([usize; 7], bool); 16] = [
     ([3, 2, 7, 6, 4, 3, 0], true),
     ([1, 1, 5, 5, 2, 5, 0], false),
@@ -87,7 +87,7 @@ fn the_cases_straddle_the_cut() {
         let e = Extents::new((c, h, w), Window { kernel: k, padding }).unwrap();
         let bands: Vec<_> = e.bands(m, e.cut(m, true)).collect();
         let n_parts = m.div_ceil(e.cut(m, true).part);
-        (bands.iter().map(|b| b.pictures.len()).max(), bands.len() > m, n_parts)
+        (bands.iter().map(|b| b.images.len()).max(), bands.len() > m, n_parts)
     });
     assert!(cuts.iter().any(|c| c.0 > Some(1) && c.2 > 1), "several groups: {cuts:?}");
     assert!(cuts.iter().any(|c| c.1 && c.2 > 1), "several bands a picture: {cuts:?}");
@@ -161,7 +161,7 @@ fn one_thread_and_three_give_the_same_bits() {
 
 #[test]
 fn a_small_case_by_hand() {
-    // One 2 × 3 picture, one 2 × 2 kernel (1, 0; 0, −1), bias 10.
+    // One 2 × 3 image, one 2 × 2 kernel (1, 0; 0, −1), bias 10.
     let x = Tensor::new(&[1f32, 2.0, 3.0, 4.0, 5.0, 7.0], &Device::Cpu).unwrap();
     let u = Tensor::new(&[[1f32, 0.0, 0.0, -1.0, 10.0]], &Device::Cpu).unwrap();
     let window = Window { kernel: 2, padding: 0 };

@@ -108,8 +108,8 @@ mod tests {
         assert!(told.starts_with("row 1 of token numbers has a token behind padding"), "{told}");
         let told = message(&[[1, 8]]);
         assert!(told.starts_with("token numbers wanted below 8, found 8 in row 0"), "{told}");
-        let grey = Tensor::zeros((1, 2), DType::U8, &Device::Cpu).unwrap();
-        let told = Batch::new(&grey, 8).err().unwrap().to_string();
+        let grayscale = Tensor::zeros((1, 2), DType::U8, &Device::Cpu).unwrap();
+        let told = Batch::new(&grayscale, 8).err().unwrap().to_string();
         assert!(told.starts_with("an LSTM wanted token numbers as u32, found U8"), "{told}");
     }
 }

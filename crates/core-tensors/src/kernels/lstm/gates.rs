@@ -3,7 +3,7 @@
 use candle_core::WithDType;
 
 use crate::kernels::exponential::exp_m1;
-use crate::kernels::vectorised;
+use crate::kernels::vectorized;
 
 /// Numbers with the two functions of a gate.
 pub(super) trait Gate: WithDType {
@@ -46,7 +46,7 @@ pub(super) fn step<T: Gate>(z: &mut [T], c: &mut [T], tanh_c: &mut [T], state: &
     let (f, rest) = rest.split_at_mut(h);
     let (g, o) = rest.split_at_mut(h);
     let (o, c, tanh_c) = (&mut o[..h], &mut c[..h], &mut tanh_c[..h]);
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for j in 0..h {
@@ -79,7 +79,7 @@ pub(super) fn step_back<T: Gate>(
     let (dg, d_o) = rest.split_at_mut(h);
     let (d_o, before, tanh_c, dc) = (&mut d_o[..h], &before[..h], &tanh_c[..h], &mut dc[..h]);
     let one = T::one();
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for j in 0..h {

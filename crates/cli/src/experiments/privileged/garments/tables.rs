@@ -4,7 +4,7 @@ use super::{knowledge, known_share, settings};
 use crate::experiment::{Experiment, Figure, Point, RowSpec};
 use crate::experiments::n_seeds;
 
-/// The teacher and its controls.
+/// The teacher and its ablations.
 const ANSWERED: [&str; 5] = [
     "knowledge/teacher",
     "knowledge/same-class",
@@ -13,7 +13,7 @@ const ANSWERED: [&str; 5] = [
     "knowledge/smoothed-labels",
 ];
 
-/// Those that say something of the object: what is said of any object loses so much that the others would look alike.
+/// Those that say something of the example: what is said of any example loses so much that the others would look alike.
 const OF_OWN_CLASS: [&str; 4] = [
     "knowledge/teacher",
     "knowledge/same-class",
@@ -75,7 +75,7 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
     ],
 };
 
-/// A teacher that is asked about some objects.
+/// A teacher that is asked about some examples.
 pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
     id: "known-share",
     title: "A teacher that is asked about some of the objects",

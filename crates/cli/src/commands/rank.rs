@@ -1,11 +1,12 @@
-//! `distill order`: which units of a layer are worth least.
+//! `distill rank`: which units of a layer are worth least.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bayes_posterior::{
-    AnyPosterior, Covariance, Order, Origin, Ranked, Subject, Task, rank, with_posterior,
+    AnyPosterior, Covariance, Provenance, PruningCriterion, Subject, Task, UnitScore, rank,
+    with_posterior,
 };
 use clap::builder::PossibleValuesParser;
 use core_tensors::{Dataset, Rng};
@@ -19,7 +20,7 @@ use crate::files::say;
 use crate::model_file::PosteriorFile;
 use crate::text_table::{cells, text_table};
 
-/// Say in which order the units of a hidden layer should go: the one that is worth least first.
+/// Rank the hidden units of a layer, least important first.
 #[derive(clap::Args)]
 #[command(
     after_help = "Rules (a score is summed over the outgoing weights of a unit unless said otherwise):
@@ -36,7 +37,7 @@ use crate::text_table::{cells, text_table};
   greedy                the exact joint cost in nats: the next unit is always the cheapest given those before it
 
 Example:
-  distill order --posterior teacher.safetensors --layer 1 --by greedy --keep 50
+  distill rank --posterior teacher.safetensors --layer 1 --by greedy --keep 50
 ends with the --remove-units flag that leaves 50 units."
 )]
 pub(super) struct Arguments {
@@ -47,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LAYER")]
     layer: usize,
     /// The rule; see below.
-    #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(Order::ALL.map(Order::name)))]
+    #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(PruningCriterion::ALL.map(PruningCriterion::name)))]
     by: String,
     /// Examples for activation and optimal-brain-damage: a text table (CSV), a safetensors file, or a known data set, as
     /// for `distill posterior`.
@@ -95,16 +96,16 @@ struct Unit {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let order = Order::ALL.into_iter().find(|order| order.name() == arguments.by);
+    let order = PruningCriterion::ALL.into_iter().find(|order| order.name() == arguments.by);
     let Some(order) = order else { bail!("--by: found no rule {}", arguments.by) };
-    if order == Order::Activation && arguments.data.is_none() {
+    if order == PruningCriterion::Activation && arguments.data.is_none() {
         return Err(
             UsageError("--by activation: wanted --data beside it, found none".into()).into()
         );
     }
     let path = &arguments.posterior;
-    let PosteriorFile { posterior, origin, .. } = PosteriorFile::open(path)?;
-    let data = data(arguments, &posterior, &origin)?;
+    let PosteriorFile { posterior, provenance, .. } = PosteriorFile::open(path)?;
+    let data = data(arguments, &posterior, &provenance)?;
     let data = data.as_ref().map(|(data, likelihood)| (data, likelihood));
     let mut rng = Rng::new(arguments.seed);
     let ranked = ranked(&posterior, order, arguments.layer, data, &mut rng)
@@ -116,7 +117,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let units: Vec<Unit> = ranked
         .iter()
-        .map(|&Ranked { unit, score }| Unit { unit, original: kept[unit], score })
+        .map(|&UnitScore { unit, score }| Unit { unit, original: kept[unit], score })
         .collect();
     let answer = Answer { layer: arguments.layer, by: &arguments.by, units, remove_units };
     say(&if arguments.json { serde_json::to_string(&answer)? + "\n" } else { table(&answer) })?;
@@ -125,18 +126,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn ranked(
     posterior: &AnyPosterior,
-    order: Order,
+    order: PruningCriterion,
     layer: usize,
     data: Option<(&Dataset, &Likelihood)>,
     rng: &mut Rng,
-) -> bayes_posterior::Result<Vec<Ranked>> {
+) -> bayes_posterior::Result<Vec<UnitScore>> {
     fn of<S: Covariance>(
         posterior: &bayes_posterior::Posterior<S>,
-        order: Order,
+        order: PruningCriterion,
         layer: usize,
         data: Option<(&Dataset, &Likelihood)>,
         rng: &mut Rng,
-    ) -> bayes_posterior::Result<Vec<Ranked>> {
+    ) -> bayes_posterior::Result<Vec<UnitScore>> {
         let subject = Subject {
             network: &posterior.network,
             weights: posterior.gaussian.mean(),
@@ -148,14 +149,14 @@ fn ranked(
     with_posterior!(posterior, p => of(p, order, layer, data, rng))
 }
 
-/// The objects of `--data`, with the likelihood of the command line or the file.
+/// The examples of `--data`, with the likelihood of the command line or the file.
 fn data(
     arguments: &Arguments,
     posterior: &AnyPosterior,
-    origin: &Origin,
+    provenance: &Provenance,
 ) -> Result<Option<(Dataset, Likelihood)>> {
     let Some(word) = &arguments.data else { return Ok(None) };
-    let of_file = origin.task.map(|task| match task {
+    let of_file = provenance.task.map(|task| match task {
         Task::Classification => TaskName::Classification,
         Task::Regression => TaskName::Regression,
     });
@@ -164,7 +165,7 @@ fn data(
             "--data: wanted --task beside it, as the posterior's file does not say the task";
         return Err(UsageError(message.into()).into());
     };
-    let noise_variance = arguments.noise_variance.or(origin.noise_variance);
+    let noise_variance = arguments.noise_variance.or(provenance.noise_variance);
     let (task, likelihood) = likelihood(task, noise_variance);
     let widths = &posterior.network().widths;
     let request = Request::supervised(word, &arguments.cache, &arguments.options);
@@ -174,7 +175,7 @@ fn data(
 }
 
 /// The flag of `distill transform` that leaves `keep` units.
-fn flag(layer: usize, ranked: &[Ranked], keep: usize) -> Result<String> {
+fn flag(layer: usize, ranked: &[UnitScore], keep: usize) -> Result<String> {
     let n = ranked.len();
     if keep >= n {
         let message =

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use core_tensors::{Dataset, Epoch, Fit, Params, Rng};
-use losses::{Distillation, Metaparameters, Slopes, distillation};
+use losses::{Distillation, Gradients, Hyperparameters, distillation};
 use models::Architecture;
 
 use crate::experiment::Task;
@@ -54,47 +54,47 @@ pub fn hypergradient(
     w: &Params,
     train: &Dataset,
     validation: &Dataset,
-    m: &Metaparameters,
-) -> Result<Slopes> {
+    m: &Hyperparameters,
+) -> Result<Gradients> {
     let ahead = step(course, w, train, m)?.trainable()?;
-    let scores = course.network.forward(&ahead, validation.x())?;
+    let logits = course.network.forward(&ahead, validation.x())?;
     let direction =
-        ahead.gradient(&distillation(&scores, validation, &Distillation::labels_only())?)?;
+        ahead.gradient(&distillation(&logits, validation, &Distillation::labels_only())?)?;
     let length = direction.to_vec()?.iter().map(|v| v * v).sum::<f64>().sqrt();
     if length == 0.0 {
-        return Ok(Slopes { lambda: 0.0, temperature: 0.0 });
+        return Ok(Gradients { lambda: 0.0, temperature: 0.0 });
     }
     let radius = RADIUS / length;
-    let at = |factor: f64| -> Result<Slopes> {
+    let at = |factor: f64| -> Result<Gradients> {
         let moved = w.moved(&direction, factor)?;
-        Ok(m.slopes(&course.network.forward(&moved, train.x())?, train)?)
+        Ok(m.gradients(&course.network.forward(&moved, train.x())?, train)?)
     };
     let (after, before) = (at(radius)?, at(-radius)?);
     let mixed = |after: f64, before: f64| -course.learning_rate * (after - before) / (2.0 * radius);
-    Ok(Slopes {
+    Ok(Gradients {
         lambda: mixed(after.lambda, before.lambda),
         temperature: mixed(after.temperature, before.temperature),
     })
 }
 
 /// w − γ ∇L(w; λ, T).
-fn step(course: &MetaCourse, w: &Params, data: &Dataset, m: &Metaparameters) -> Result<Params> {
-    let scores = course.network.forward(w, data.x())?;
-    let gradient = w.gradient(&distillation(&scores, data, &m.loss())?)?;
+fn step(course: &MetaCourse, w: &Params, data: &Dataset, m: &Hyperparameters) -> Result<Params> {
+    let logits = course.network.forward(w, data.x())?;
+    let gradient = w.gradient(&distillation(&logits, data, &m.loss())?)?;
     Ok(w.moved(&gradient, -course.learning_rate)?)
 }
 
 /// Trains a student from `start`; gives its parameters, and λ and T after every step.
 ///
 /// Before each step of the student λ and T make one of theirs by [`MetaDescent`], on the labels of `validation`.
-pub fn train_with_metaparameters(
+pub fn train_with_hyperparameters(
     task: &Task,
     course: &MetaCourse,
     start: &Params,
-    from: Metaparameters,
+    from: Hyperparameters,
     (train, validation): (&Dataset, &Dataset),
     rng: &mut Rng,
-) -> Result<(Params, Vec<Metaparameters>)> {
+) -> Result<(Params, Vec<Hyperparameters>)> {
     let mut w = start.trainable()?;
     let (mut m, mut path) = (from, Vec::new());
     let update = |batch: &Dataset| -> Result<f64> {
@@ -117,28 +117,28 @@ impl MetaDescent {
     /// λ and T of the next step after those of `path`, the last of which are `m`.
     fn next(
         &self,
-        path: &[Metaparameters],
-        m: Metaparameters,
-        slopes: impl FnOnce(&Metaparameters) -> Result<Slopes>,
-    ) -> Result<Metaparameters> {
+        path: &[Hyperparameters],
+        m: Hyperparameters,
+        gradients: impl FnOnce(&Hyperparameters) -> Result<Gradients>,
+    ) -> Result<Hyperparameters> {
         let (by_gradient, by_line) = self.stages;
         let place = path.len() % (by_gradient + by_line).max(1);
         let (lambda, temperature) = if place < by_gradient || by_line == 0 {
-            let s = slopes(&m)?;
+            let s = gradients(&m)?;
             let length = s.lambda.hypot(s.temperature);
             let rate = self.rate * if length > self.longest { self.longest / length } else { 1.0 };
             (m.lambda - rate * s.lambda, m.temperature - rate * s.temperature)
         } else {
             // The line through the steps by gradient of this stage, from where it began.
-            let known = &path[path.len() - place..path.len() - place + by_gradient];
+            let mask = &path[path.len() - place..path.len() - place + by_gradient];
             let ahead = (place - by_gradient + 1) as f64;
-            let line = |of: fn(&Metaparameters) -> f64| {
-                let values: Vec<f64> = known.iter().map(of).collect();
+            let line = |of: fn(&Hyperparameters) -> f64| {
+                let values: Vec<f64> = mask.iter().map(of).collect();
                 of(&path[path.len() - place + by_gradient - 1]) + ahead * slope(&values)
             };
             (line(|m| m.lambda), line(|m| m.temperature))
         };
-        Ok(Metaparameters {
+        Ok(Hyperparameters {
             lambda: lambda.clamp(self.lambdas.0, self.lambdas.1),
             temperature: temperature.clamp(self.temperatures.0, self.temperatures.1),
             ..m
@@ -178,10 +178,10 @@ mod tests {
         let labels = (0..n).map(|_| rng.below(2) as u32).collect::<Vec<_>>();
         let labels = Tensor::from_vec(labels, n, &Device::Cpu).unwrap();
         let y = core_tensors::Targets::Classes { labels, n_classes: 2 };
-        let scores: Vec<f64> = (0..n * 2).map(|_| 2.0 * rng.normal()).collect();
-        let scores = Tensor::from_vec(scores, (n, 2), &Device::Cpu).unwrap();
+        let logits: Vec<f64> = (0..n * 2).map(|_| 2.0 * rng.normal()).collect();
+        let logits = Tensor::from_vec(logits, (n, 2), &Device::Cpu).unwrap();
         let all: Vec<usize> = (0..n).collect();
-        Dataset::new(x, y).unwrap().with_answers(&scores, &all).unwrap()
+        Dataset::new(x, y).unwrap().with_logits(&logits, &all).unwrap()
     }
 
     #[test]
@@ -197,15 +197,15 @@ mod tests {
             let w = doubled(&network.init(&mut rng, &Device::Cpu).unwrap());
             let fit = Fit { epochs: 1, batch_size: 9 };
             let course = MetaCourse { network: &network, fit, learning_rate: 0.7, descent: None };
-            let at = |lambda, temperature| Metaparameters {
+            let at = |lambda, temperature| Hyperparameters {
                 lambda,
                 temperature,
                 scale: TemperatureScale::None,
             };
-            let risk = |m: Metaparameters| {
+            let risk = |m: Hyperparameters| {
                 let ahead = step(&course, &w, &train, &m).unwrap();
-                let scores = network.forward(&ahead, validation.x()).unwrap();
-                let loss = distillation(&scores, &validation, &Distillation::labels_only());
+                let logits = network.forward(&ahead, validation.x()).unwrap();
+                let loss = distillation(&logits, &validation, &Distillation::labels_only());
                 loss.unwrap().to_scalar::<f64>().unwrap()
             };
             let (lambda, t, h) = (0.4, 1.3, 1e-4);
@@ -233,13 +233,13 @@ mod tests {
             temperatures: (0.1, 10.0),
             stages: (3, 2),
         };
-        let from = Metaparameters { lambda: 0.5, temperature: 1.0, scale: TemperatureScale::None };
+        let from = Hyperparameters { lambda: 0.5, temperature: 1.0, scale: TemperatureScale::None };
         let (mut m, mut path, mut n_asked) = (from, Vec::new(), 0);
         for _ in 0..5 {
             m = descent
                 .next(&path, m, |_| {
                     n_asked += 1;
-                    Ok(Slopes { lambda: 30.0, temperature: -40.0 })
+                    Ok(Gradients { lambda: 30.0, temperature: -40.0 })
                 })
                 .unwrap();
             path.push(m);
@@ -248,8 +248,8 @@ mod tests {
         assert_eq!(n_asked, 3);
         assert!((m.lambda - (0.5 - 5.0 * 0.0006)).abs() < 1e-12, "{m:?}");
         assert!((m.temperature - (1.0 + 5.0 * 0.0008)).abs() < 1e-12, "{m:?}");
-        let low = Metaparameters { lambda: 0.0, temperature: 10.0, ..from };
-        let far = Slopes { lambda: 1.0, temperature: -1.0 };
+        let low = Hyperparameters { lambda: 0.0, temperature: 10.0, ..from };
+        let far = Gradients { lambda: 1.0, temperature: -1.0 };
         let kept = descent.next(&[], low, |_| Ok(far)).unwrap();
         assert_eq!((kept.lambda, kept.temperature), (0.0, 10.0));
     }

@@ -1,4 +1,4 @@
-//! One picture of a file: decoded, resized to a square, as bytes.
+//! One image of a file: decoded, resized to a square, as bytes.
 
 use std::collections::VecDeque;
 use std::io::Cursor;
@@ -10,56 +10,61 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Channels of a colour picture: red, green, blue.
+/// Channels of a color image: red, green, blue.
 pub(super) const CHANNELS: usize = 3;
 /// First bytes of a JPEG file.
 const JPEG: [u8; 2] = [0xff, 0xd8];
 /// First bytes of a PNG file.
 const PNG: [u8; 4] = [0x89, b'P', b'N', b'G'];
-/// Pixels that a picture may have: 25 megapixels, as of a camera, are shrunk to a hundredth and less here.
+/// Pixels that an image may have: 25 megapixels, as of a camera, are shrunk to a hundredth and less here.
 const MOST_PIXELS: usize = 25_000_000;
 /// Bytes that the pixels of a PNG file may take as they are stored there, with transparency or 16 bits a level.
 const MOST_BYTES: u64 = 100_000_000;
 /// Pixels along a side that a file may have: more is a damaged header.
 const LONGEST_SIDE: usize = 1 << 16;
 
-/// What becomes of a grey picture among coloured ones.
+/// What becomes of a grayscale image among colored ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GreyPictures {
+pub enum GrayscaleImages {
     /// Three equal channels, and counted: a known data set has a few.
     Convert,
     /// An error that names the file.
     Refuse,
 }
 
-/// A picture before it is resized.
+/// An image before it is resized.
 struct Decoded {
     width: usize,
     height: usize,
     /// Red, green and blue of each pixel, row by row.
-    levels: Vec<u8>,
-    was_grey: bool,
+    intensities: Vec<u8>,
+    was_grayscale: bool,
 }
 
-/// Writes the picture of a JPEG or PNG file into `out`, (3, side, side); says whether it was grey.
+/// Writes the image of a JPEG or PNG file into `out`, (3, side, side); says whether it was grayscale.
 ///
 /// The aspect is not kept, transparency is dropped, a turn in the file's notes is not made (as in torchvision).
-pub(super) fn read(bytes: &[u8], side: usize, grey: GreyPictures, out: &mut [u8]) -> Result<bool> {
-    let picture = if bytes.starts_with(&JPEG) {
+pub(super) fn read(
+    bytes: &[u8],
+    side: usize,
+    grayscale: GrayscaleImages,
+    out: &mut [u8],
+) -> Result<bool> {
+    let image = if bytes.starts_with(&JPEG) {
         jpeg(bytes)?
     } else if bytes.starts_with(&PNG) {
         png(bytes)?
     } else {
         bail!("wanted a JPEG or PNG picture, found bytes {:?}", &bytes[..bytes.len().min(4)]);
     };
-    if picture.was_grey && grey == GreyPictures::Refuse {
+    if image.was_grayscale && grayscale == GrayscaleImages::Refuse {
         bail!("wanted a colour picture, found a grey one");
     }
-    resize(&picture.levels, [picture.height, picture.width], side, out);
-    Ok(picture.was_grey)
+    resize(&image.intensities, [image.height, image.width], side, out);
+    Ok(image.was_grayscale)
 }
 
-/// Strictly: what is cut off would otherwise come out as grey.
+/// Strictly: what is cut off would otherwise come out as grayscale.
 fn jpeg(bytes: &[u8]) -> Result<Decoded> {
     let damaged =
         |error: zune_jpeg::errors::DecodeErrors| found_damaged("JPEG", &error.to_string());
@@ -76,11 +81,14 @@ fn jpeg(bytes: &[u8]) -> Result<Decoded> {
     }
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check_size(width, height)?;
-    let levels = decoder.decode().map_err(damaged)?;
-    if levels.is_empty() || levels.len() != CHANNELS * width * height {
-        bail!("wanted {width}×{height} pixels in three channels, found {} bytes", levels.len());
+    let intensities = decoder.decode().map_err(damaged)?;
+    if intensities.is_empty() || intensities.len() != CHANNELS * width * height {
+        bail!(
+            "wanted {width}×{height} pixels in three channels, found {} bytes",
+            intensities.len()
+        );
     }
-    Ok(Decoded { width, height, levels, was_grey: space == Some(ColorSpace::Luma) })
+    Ok(Decoded { width, height, intensities, was_grayscale: space == Some(ColorSpace::Luma) })
 }
 
 fn png(bytes: &[u8]) -> Result<Decoded> {
@@ -97,9 +105,9 @@ fn png(bytes: &[u8]) -> Result<Decoded> {
             "wanted at most {MOST_BYTES} bytes of pixels, found {width}×{height} in {found}; shrink it first"
         );
     }
-    let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    let was_grey = !picture.color().has_color();
-    Ok(Decoded { width, height, levels: picture.into_rgb8().into_raw(), was_grey })
+    let image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    let was_grayscale = !image.color().has_color();
+    Ok(Decoded { width, height, intensities: image.into_rgb8().into_raw(), was_grayscale })
 }
 
 /// Refuses more pixels than are decoded, before any is: a small file can hold very many.
@@ -120,7 +128,7 @@ fn found_damaged(format: &str, reason: &str) -> anyhow::Error {
 ///
 /// An output pixel i is Σⱼ wᵢⱼ xⱼ along either axis, wᵢⱼ ∝ max(0, 1 − |j + ½ − (i + ½) r| / max(r, 1)), r = input / output
 /// pixels, the weights of a pixel summing to 1. That is torchvision's and PIL's bilinear resize with antialiasing.
-fn resize(levels: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8]) {
+fn resize(intensities: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8]) {
     let (across, down) = (Weights::new(width, side), Weights::new(height, side));
     // Rows that became narrow, (3, side) each, from `first` on: an output row needs but the few below its weights.
     let (mut narrow, mut first) = (VecDeque::<Vec<f32>>::new(), 0);
@@ -131,7 +139,7 @@ fn resize(levels: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8
             first += 1;
         }
         while first + narrow.len() < start + weights.len() {
-            let row = &levels[(first + narrow.len()) * CHANNELS * width..][..CHANNELS * width];
+            let row = &intensities[(first + narrow.len()) * CHANNELS * width..][..CHANNELS * width];
             narrow.push_back(narrowed(row, &across, side));
         }
         line.fill(0.0);
@@ -171,10 +179,10 @@ impl Weights {
         let reach = ratio.max(1.0);
         let (mut spans, mut values) = (Vec::with_capacity(n_out), Vec::new());
         for i in 0..n_out {
-            let centre = (i as f64 + 0.5) * ratio;
-            let weight = |j: usize| (1.0 - (j as f64 + 0.5 - centre).abs() / reach).max(0.0);
-            let start = (centre - reach).max(0.0) as usize;
-            let end = ((centre + reach).ceil() as usize).min(n_in);
+            let center = (i as f64 + 0.5) * ratio;
+            let weight = |j: usize| (1.0 - (j as f64 + 0.5 - center).abs() / reach).max(0.0);
+            let start = (center - reach).max(0.0) as usize;
+            let end = ((center + reach).ceil() as usize).min(n_in);
             let total: f64 = (start..end).map(weight).sum();
             let first = values.len();
             values.extend((start..end).map(|j| (weight(j) / total) as f32));
@@ -194,30 +202,31 @@ pub(super) mod tests {
     use image::codecs::jpeg::JpegEncoder;
     use image::{ExtendedColorType, ImageEncoder};
 
-    /// A JPEG file of one colour, or of one grey level.
-    pub(crate) fn jpeg_of(level: &[u8], width: u32, height: u32) -> Vec<u8> {
-        let levels = level.repeat((width * height) as usize);
-        let colour = if level.len() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    /// A JPEG file of one color, or of one grayscale level.
+    pub(crate) fn jpeg_of(intensity: &[u8], width: u32, height: u32) -> Vec<u8> {
+        let intensities = intensity.repeat((width * height) as usize);
+        let color =
+            if intensity.len() == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         let mut bytes = Vec::new();
         JpegEncoder::new_with_quality(&mut bytes, 100)
-            .write_image(&levels, width, height, colour)
+            .write_image(&intensities, width, height, color)
             .unwrap();
         bytes
     }
 
     pub(crate) fn png_of(
-        levels: &[u8],
+        intensities: &[u8],
         width: u32,
         height: u32,
-        colour: ExtendedColorType,
+        color: ExtendedColorType,
     ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
-        encoder.write_image(levels, width, height, colour).unwrap();
+        encoder.write_image(intensities, width, height, color).unwrap();
         bytes
     }
 
-    /// A header with a fourth channel, as pictures for print have.
+    /// A header with a fourth channel, as images for print have.
     fn with_four_channels(mut jpeg: Vec<u8>) -> Vec<u8> {
         for marker in [0xc0, 0xda] {
             let at = jpeg.windows(2).position(|pair| pair == [0xff, marker]).unwrap();
@@ -234,26 +243,26 @@ pub(super) mod tests {
     }
 
     fn message(bytes: &[u8]) -> String {
-        let error = read(bytes, 2, GreyPictures::Refuse, &mut [0; 12]).unwrap_err();
+        let error = read(bytes, 2, GrayscaleImages::Refuse, &mut [0; 12]).unwrap_err();
         format!("{error:#}")
     }
 
     #[test]
-    fn one_colour_stays_that_colour_in_separate_channels() {
+    fn one_color_stays_that_color_in_separate_channels() {
         let mut out = [0; 3 * 16];
         assert!(
-            !read(&jpeg_of(&[200, 100, 50], 9, 31), 4, GreyPictures::Refuse, &mut out).unwrap()
+            !read(&jpeg_of(&[200, 100, 50], 9, 31), 4, GrayscaleImages::Refuse, &mut out).unwrap()
         );
         for (channel, wanted) in [200u8, 100, 50].into_iter().enumerate() {
-            let levels = &out[16 * channel..][..16];
-            assert!(levels.iter().all(|&x| x.abs_diff(wanted) < 4), "{levels:?}");
+            let intensities = &out[16 * channel..][..16];
+            assert!(intensities.iter().all(|&x| x.abs_diff(wanted) < 4), "{intensities:?}");
         }
     }
 
     #[test]
-    fn a_grey_picture_is_converted_and_told_or_refused() {
+    fn a_grayscale_image_is_converted_and_told_or_refused() {
         let mut out = [0; 12];
-        assert!(read(&jpeg_of(&[77], 5, 5), 2, GreyPictures::Convert, &mut out).unwrap());
+        assert!(read(&jpeg_of(&[77], 5, 5), 2, GrayscaleImages::Convert, &mut out).unwrap());
         assert!(out.iter().all(|&x| x.abs_diff(77) < 3), "{out:?}");
         let refusal = "wanted a colour picture, found a grey one";
         assert_eq!(message(&jpeg_of(&[77], 5, 5)), refusal);
@@ -262,10 +271,10 @@ pub(super) mod tests {
 
     #[test]
     fn png_is_read_to_the_last_bit() {
-        let levels: Vec<u8> = (0..12).map(|i| 20 * i).collect();
+        let intensities: Vec<u8> = (0..12).map(|i| 20 * i).collect();
         let mut out = [0; 12];
-        let bytes = png_of(&levels, 2, 2, ExtendedColorType::Rgb8);
-        assert!(!read(&bytes, 2, GreyPictures::Refuse, &mut out).unwrap());
+        let bytes = png_of(&intensities, 2, 2, ExtendedColorType::Rgb8);
+        assert!(!read(&bytes, 2, GrayscaleImages::Refuse, &mut out).unwrap());
         assert_eq!(out, [0, 60, 120, 180, 20, 80, 140, 200, 40, 100, 160, 220]);
     }
 
@@ -289,7 +298,7 @@ pub(super) mod tests {
 
     #[test]
     fn more_pixels_than_a_camera_gives_are_refused_before_they_are_decoded() {
-        // A header alone: 8 bytes of signature, then a chunk of 13 bytes with width, height, depth and colour.
+        // A header alone: 8 bytes of signature, then a chunk of 13 bytes with width, height, depth and color.
         let mut header = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
         for (sides, wanted) in
             [([5001u32, 5000], "wanted at most 25000000 pixels"), ([5000, 5000], "damaged")]
@@ -310,7 +319,7 @@ pub(super) mod tests {
 
     #[test]
     fn weights_of_a_shrunk_and_of_a_stretched_axis_by_hand() {
-        // Four pixels into two: r = 2, centres 1 and 3; |j + ½ − 1| / 2 = ¼, ¼, ¾ leave ¾, ¾, ¼ of the sum 7/4.
+        // Four pixels into two: r = 2, centers 1 and 3; |j + ½ − 1| / 2 = ¼, ¼, ¾ leave ¾, ¾, ¼ of the sum 7/4.
         let near = |found: &[f32], wanted: &[f32]| {
             found.len() == wanted.len()
                 && found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6)
@@ -329,12 +338,12 @@ pub(super) mod tests {
     #[test]
     fn the_resize_equals_that_of_the_image_crate() {
         let (height, width, side) = (37, 53, 16);
-        let levels: Vec<u8> = (0..3 * height * width).map(|i| (i * i % 251) as u8).collect();
+        let intensities: Vec<u8> = (0..3 * height * width).map(|i| (i * i % 251) as u8).collect();
         let mut out = vec![0; 3 * side * side];
-        resize(&levels, [height, width], side, &mut out);
-        let picture = image::RgbImage::from_raw(width as u32, height as u32, levels).unwrap();
+        resize(&intensities, [height, width], side, &mut out);
+        let image = image::RgbImage::from_raw(width as u32, height as u32, intensities).unwrap();
         let filter = image::imageops::FilterType::Triangle;
-        let oracle = image::imageops::resize(&picture, side as u32, side as u32, filter);
+        let oracle = image::imageops::resize(&image, side as u32, side as u32, filter);
         for (x, y, pixel) in oracle.enumerate_pixels() {
             for channel in 0..3 {
                 let found = out[(channel * side + y as usize) * side + x as usize];

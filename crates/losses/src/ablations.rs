@@ -4,48 +4,48 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
 use core_tensors::stats::mean;
 
-use crate::answers::{check_objects, check_range};
+use crate::answers::{check_examples, check_range};
 use crate::error::Result;
 use crate::metrics::Predictions;
 
 /// Halvings of the interval of ε: far below the last digit of f32.
 const N_HALVINGS: usize = 60;
-/// Smallest probability of a smoothed label: log 0 has no place in a tensor of scores.
+/// Smallest probability of a smoothed label: log 0 has no place in a tensor of logits.
 const SMALLEST: f64 = 1e-30;
 
 /// What a control leaves of a teacher's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// The answer for another object of the same class: what classes look like, not what objects do.
+pub enum Ablation {
+    /// The answer for another example of the same class: what classes look like, not what examples do.
     SameClass,
     /// The probability of the label, the others in random order: how sure the teacher is, not what it confuses.
     OtherClasses,
-    /// The answer for any other object: the entropies and nothing else.
-    AnyObject,
+    /// The answer for any other example: the entropies and nothing else.
+    AnyExample,
     /// Smoothed labels (1 − ε) \[k = y\] + ε / K with the mean entropy of the teacher's answers: no teacher at all.
     SmoothedLabels,
 }
 
-impl Control {
+impl Ablation {
     /// All of them, from the one that keeps most.
     pub const ALL: [Self; 4] =
-        [Self::SameClass, Self::OtherClasses, Self::AnyObject, Self::SmoothedLabels];
+        [Self::SameClass, Self::OtherClasses, Self::AnyExample, Self::SmoothedLabels];
 
-    /// Scores (m, k), f32, of the control that stands in for a teacher with these `scores` (m, k) at temperature T.
+    /// Scores (m, k), f32, of the control that stands in for a teacher with these `logits` (m, k) at temperature T.
     ///
-    /// The entropies of softmax(scores / T) are those of the teacher as a whole, object by object for
-    /// [`Control::OtherClasses`], and equal their mean for [`Control::SmoothedLabels`]. `labels` are one class an object.
+    /// The entropies of softmax(logits / T) are those of the teacher as a whole, example by example for
+    /// [`Ablation::OtherClasses`], and equal their mean for [`Ablation::SmoothedLabels`]. `labels` are one class an example.
     pub fn of(
         self,
-        scores: &Tensor,
+        logits: &Tensor,
         labels: &[u32],
         temperature: f64,
         rng: &mut Rng,
     ) -> Result<Tensor> {
-        let (m, k) = scores.dims2()?;
-        check_objects(m)?;
+        let (m, k) = logits.dims2()?;
+        check_examples(m)?;
         check(labels, m, k, temperature)?;
-        let values: Vec<f32> = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let values: Vec<f32> = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let row = |i: usize| values[i * k..(i + 1) * k].iter().copied();
         let new: Vec<f32> = match self {
             Self::SameClass => {
@@ -67,13 +67,13 @@ impl Control {
                 }
                 new
             }
-            Self::AnyObject => rng.permutation(m).into_iter().flat_map(row).collect(),
+            Self::AnyExample => rng.permutation(m).into_iter().flat_map(row).collect(),
             Self::SmoothedLabels => {
-                let entropy = mean(&entropies(scores, temperature)?);
+                let entropy = mean(&entropies(logits, temperature)?);
                 smoothed(labels, k, smoothing(entropy, k), temperature)
             }
         };
-        Ok(Tensor::from_vec(new, (m, k), scores.device())?)
+        Ok(Tensor::from_vec(new, (m, k), logits.device())?)
     }
 }
 
@@ -88,8 +88,8 @@ pub fn smoothed_labels(
 ) -> Result<Tensor> {
     check(labels, labels.len(), n_classes, 1.0)?;
     check_range("share of smoothed labels", share, (0.0..=1.0).contains(&share), "[0, 1]")?;
-    let scores = smoothed(labels, n_classes, share, 1.0);
-    Ok(Tensor::from_vec(scores, (labels.len(), n_classes), device)?)
+    let logits = smoothed(labels, n_classes, share, 1.0);
+    Ok(Tensor::from_vec(logits, (labels.len(), n_classes), device)?)
 }
 
 fn smoothed(labels: &[u32], k: usize, share: f64, temperature: f64) -> Vec<f32> {
@@ -108,9 +108,9 @@ fn shares(share: f64, k: usize) -> (f64, f64) {
     (rest, rest * (k - 1) as f64)
 }
 
-/// Entropy −Σₖ sₖ log sₖ of softmax(scores / T) of each object, in nats.
-pub fn entropies(scores: &Tensor, temperature: f64) -> Result<Vec<f64>> {
-    Ok(Predictions::tempered(scores, temperature)?.entropies())
+/// Entropy −Σₖ sₖ log sₖ of softmax(logits / T) of each example, in nats.
+pub fn entropies(logits: &Tensor, temperature: f64) -> Result<Vec<f64>> {
+    Ok(Predictions::tempered(logits, temperature)?.entropies())
 }
 
 /// ε of smoothed labels of k classes with this entropy, by bisection: the entropy rises with ε from 0 to log k.
@@ -152,9 +152,9 @@ mod tests {
 
     fn teacher(m: usize, k: usize) -> (Tensor, Vec<u32>) {
         let mut rng = Rng::new(5);
-        let scores: Vec<f32> = (0..m * k).map(|_| 3.0 * rng.normal() as f32).collect();
+        let logits: Vec<f32> = (0..m * k).map(|_| 3.0 * rng.normal() as f32).collect();
         let labels = (0..m).map(|_| rng.below(k) as u32).collect();
-        (Tensor::from_vec(scores, (m, k), &Device::Cpu).unwrap(), labels)
+        (Tensor::from_vec(logits, (m, k), &Device::Cpu).unwrap(), labels)
     }
 
     #[test]
@@ -180,58 +180,58 @@ mod tests {
 
     #[test]
     fn every_control_is_as_uncertain_as_the_teacher() {
-        let (scores, labels) = teacher(60, 4);
-        let own = entropies(&scores, T).unwrap();
-        for control in Control::ALL {
-            let new = control.of(&scores, &labels, T, &mut Rng::new(0)).unwrap();
+        let (logits, labels) = teacher(60, 4);
+        let own = entropies(&logits, T).unwrap();
+        for ablation in Ablation::ALL {
+            let new = ablation.of(&logits, &labels, T, &mut Rng::new(0)).unwrap();
             let found = entropies(&new, T).unwrap();
-            let worst = match control {
-                Control::SameClass | Control::AnyObject => {
+            let worst = match ablation {
+                Ablation::SameClass | Ablation::AnyExample => {
                     gap(&sorted(own.clone()), &sorted(found))
                 }
-                Control::OtherClasses => gap(&own, &found),
+                Ablation::OtherClasses => gap(&own, &found),
                 // The same entropy for all: the mean.
-                Control::SmoothedLabels => gap(&[mean(&own); 60], &found),
+                Ablation::SmoothedLabels => gap(&[mean(&own); 60], &found),
             };
             // Scores are f32.
-            assert!(worst < 1e-6, "{control:?}: {worst}");
+            assert!(worst < 1e-6, "{ablation:?}: {worst}");
             let rows = |t: &Tensor| t.to_vec2::<f32>().unwrap();
-            assert_ne!(rows(&new), rows(&scores), "{control:?}");
+            assert_ne!(rows(&new), rows(&logits), "{ablation:?}");
         }
     }
 
     #[test]
     fn what_a_control_keeps_it_keeps() {
-        let (scores, labels) = teacher(60, 4);
-        let rows = scores.to_vec2::<f32>().unwrap();
-        let of = |control: Control| {
-            let new = control.of(&scores, &labels, T, &mut Rng::new(1)).unwrap();
+        let (logits, labels) = teacher(60, 4);
+        let rows = logits.to_vec2::<f32>().unwrap();
+        let of = |ablation: Ablation| {
+            let new = ablation.of(&logits, &labels, T, &mut Rng::new(1)).unwrap();
             new.to_vec2::<f32>().unwrap()
         };
-        for (i, row) in of(Control::SameClass).iter().enumerate() {
+        for (i, row) in of(Ablation::SameClass).iter().enumerate() {
             let source = rows.iter().position(|r| r == row).unwrap();
             assert_eq!(labels[source], labels[i]);
         }
         let mut n_moved = 0;
-        for ((row, old), &y) in of(Control::OtherClasses).iter().zip(&rows).zip(&labels) {
+        for ((row, old), &y) in of(Ablation::OtherClasses).iter().zip(&rows).zip(&labels) {
             assert_eq!(row[y as usize], old[y as usize]);
             n_moved += usize::from(row != old);
         }
         assert!(n_moved > 40, "three other classes stay in place in one of six objects, {n_moved}");
-        for row in of(Control::AnyObject) {
+        for row in of(Ablation::AnyExample) {
             assert!(rows.contains(&row));
         }
-        for (row, &y) in of(Control::SmoothedLabels).iter().zip(&labels) {
+        for (row, &y) in of(Ablation::SmoothedLabels).iter().zip(&labels) {
             assert!((0..4).all(|j| j == y as usize || row[j] < row[y as usize]));
         }
     }
 
     #[test]
     fn entropies_by_hand() {
-        // At T = 2 the scores 2 log 3 and 0 have the probabilities ¾ and ¼.
-        let scores = Tensor::new(&[[2.0 * 3f64.ln(), 0.0], [1.0, 1.0]], &Device::Cpu).unwrap();
+        // At T = 2 the logits 2 log 3 and 0 have the probabilities ¾ and ¼.
+        let logits = Tensor::new(&[[2.0 * 3f64.ln(), 0.0], [1.0, 1.0]], &Device::Cpu).unwrap();
         let wanted = [0.75 * (4.0 / 3.0f64).ln() + 0.25 * 4f64.ln(), 2f64.ln()];
-        assert!(gap(&entropies(&scores, T).unwrap(), &wanted) < 1e-14);
+        assert!(gap(&entropies(&logits, T).unwrap(), &wanted) < 1e-14);
         assert!((smoothing(2f64.ln(), 2) - 1.0).abs() < 1e-6, "even labels");
         assert!(smoothing(0.0, 3) < 1e-12, "hard labels");
     }
@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn nothing_is_refused() {
         let none = |m: usize, k: usize| Tensor::zeros((m, k), DType::F32, &Device::Cpu).unwrap();
-        for control in Control::ALL {
+        for ablation in Ablation::ALL {
             let message =
-                control.of(&none(0, 3), &[], T, &mut Rng::new(0)).unwrap_err().to_string();
+                ablation.of(&none(0, 3), &[], T, &mut Rng::new(0)).unwrap_err().to_string();
             assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
         }
         let message = smoothed_labels(&[], 0, 0.1, &Device::Cpu).unwrap_err().to_string();
@@ -274,17 +274,17 @@ mod tests {
 
     #[test]
     fn a_certain_teacher_has_finite_controls() {
-        let scores = Tensor::new(&[[1e6f32, 0.0, -1e6]], &Device::Cpu).unwrap();
-        for control in Control::ALL {
-            let new = control.of(&scores, &[0], 1.0, &mut Rng::new(0)).unwrap();
+        let logits = Tensor::new(&[[1e6f32, 0.0, -1e6]], &Device::Cpu).unwrap();
+        for ablation in Ablation::ALL {
+            let new = ablation.of(&logits, &[0], 1.0, &mut Rng::new(0)).unwrap();
             assert!(
                 new.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|v| v.is_finite())
             );
         }
-        assert!(Control::AnyObject.of(&scores, &[3], 1.0, &mut Rng::new(0)).is_err());
-        assert!(Control::AnyObject.of(&scores, &[0, 1], 1.0, &mut Rng::new(0)).is_err());
-        let few = Control::AnyObject.of(&scores, &[], 1.0, &mut Rng::new(0)).unwrap_err();
+        assert!(Ablation::AnyExample.of(&logits, &[3], 1.0, &mut Rng::new(0)).is_err());
+        assert!(Ablation::AnyExample.of(&logits, &[0, 1], 1.0, &mut Rng::new(0)).is_err());
+        let few = Ablation::AnyExample.of(&logits, &[], 1.0, &mut Rng::new(0)).unwrap_err();
         assert_eq!(few.to_string(), "labels of a control: wanted 1, found 0");
-        assert!(Control::AnyObject.of(&scores, &[0], 0.0, &mut Rng::new(0)).is_err());
+        assert!(Ablation::AnyExample.of(&logits, &[0], 0.0, &mut Rng::new(0)).is_err());
     }
 }

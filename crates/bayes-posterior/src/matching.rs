@@ -10,7 +10,7 @@ use crate::structure::Structure;
 
 /// The permutation P that a removed layer is pinned at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairing {
+pub enum UnitMatching {
     /// P = I, as in the papers; arbitrary after units have gone.
     Identity,
     /// The P of largest density among the best under independent parameters and the identity.
@@ -28,12 +28,12 @@ const STEPS: f64 = (1_u64 << 40) as f64;
 pub(crate) fn pair<S: Structure>(
     gaussian: &Gaussian<S>,
     block: usize,
-    pairing: Pairing,
+    matching: UnitMatching,
 ) -> Result<Vec<usize>> {
     let shape = gaussian.layout().blocks[block];
     let n = shape.rows;
     let identity: Vec<usize> = (0..n).collect();
-    if pairing == Pairing::Identity {
+    if matching == UnitMatching::Identity {
         return Ok(identity);
     }
     let range = gaussian.layout().ranges()[block].clone();

@@ -2,25 +2,25 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::{numbers, vectorised};
+use super::{numbers, vectorized};
 
-/// Largest grey level.
+/// Largest grayscale level.
 const WHITE: f32 = 255.0;
 
-/// Features as a network wants them: bytes are grey levels and become x / 255 in f32, anything else stays.
+/// Features as a network wants them: bytes are grayscale intensities and become x / 255 in f32, anything else stays.
 ///
 /// The shape stays; bytes carry no gradient.
 pub fn features(x: &Tensor) -> Result<Tensor> {
     match (x.dtype(), x.device().is_cpu()) {
-        (DType::U8, true) => x.contiguous()?.apply_op1_no_bwd(&GreyLevels),
+        (DType::U8, true) => x.contiguous()?.apply_op1_no_bwd(&GrayscaleIntensities),
         (DType::U8, false) => x.to_dtype(DType::F32)? / f64::from(WHITE),
         _ => Ok(x.clone()),
     }
 }
 
-struct GreyLevels;
+struct GrayscaleIntensities;
 
-impl CustomOp1 for GreyLevels {
+impl CustomOp1 for GrayscaleIntensities {
     fn name(&self) -> &'static str {
         "grey-levels"
     }
@@ -31,7 +31,7 @@ impl CustomOp1 for GreyLevels {
         }
         let bytes = numbers::<u8>(x, layout)?;
         let mut levels = vec![0.0; bytes.len()];
-        vectorised(|| {
+        vectorized(|| {
             levels
                 .iter_mut()
                 .zip(bytes)

@@ -6,22 +6,22 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Rng};
-use losses::{Metaparameters, TemperatureScale};
+use losses::{Hyperparameters, TemperatureScale};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::claims::{Check, Claim, Published, Side};
 use crate::experiment::{Curve, Experiment, Figure, Outcome, Point, RowSpec, Task};
 use crate::schemes::{
-    CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_metaparameters, with_choice,
+    CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
 };
 use crate::session::Scale;
 
 /// Objects of the teacher, of the student, to validate and to test on.
 const SIZES: [usize; 4] = [200, 15, 15, 200];
-/// Deviation of the noise in the score x₁ x₂ of an object.
+/// Deviation of the noise in the score x₁ x₂ of an example.
 const NOISE: f64 = 0.5;
-/// Step size of plain gradient descent of teacher and students, each step over all objects.
+/// Step size of plain gradient descent of teacher and students, each step over all examples.
 const LEARNING_RATE: f64 = 1.0;
 /// Trials of the random search.
 const N_TRIALS: usize = 5;
@@ -48,12 +48,12 @@ fn settings(scale: Scale) -> Settings {
     }
 }
 
-fn at(lambda: f64, temperature: f64) -> Metaparameters {
-    Metaparameters { lambda, temperature, scale: TemperatureScale::None }
+fn at(lambda: f64, temperature: f64) -> Hyperparameters {
+    Hyperparameters { lambda, temperature, scale: TemperatureScale::None }
 }
 
 /// x₁, x₂ ~ N(0, 1), x₃ = \[both positive\]; y = \[x₁ x₂ + ε > 0\].
-fn objects(n: usize, rng: &mut Rng, device: &Device) -> Result<Dataset> {
+fn examples(n: usize, rng: &mut Rng, device: &Device) -> Result<Dataset> {
     let (mut x, mut labels) = (Vec::new(), Vec::new());
     for _ in 0..n {
         let (a, b) = (rng.normal(), rng.normal());
@@ -65,7 +65,7 @@ fn objects(n: usize, rng: &mut Rng, device: &Device) -> Result<Dataset> {
 }
 
 /// λ uniform in \[0, 1\], T = 10ᵘ with u uniform in \[−1, 1\].
-fn draw(rng: &mut Rng) -> Metaparameters {
+fn draw(rng: &mut Rng) -> Hyperparameters {
     let lambda = rng.uniform();
     at(lambda, 10f64.powf(2.0 * rng.uniform() - 1.0))
 }
@@ -83,16 +83,16 @@ struct Study<'a> {
 }
 
 impl Study<'_> {
-    /// A student from these λ and T; its metrics, and its cross-entropy on the validation objects.
+    /// A student from these λ and T; its metrics, and its cross-entropy on the validation examples.
     fn student(
         &self,
-        from: Metaparameters,
+        from: Hyperparameters,
         descent: Option<MetaDescent>,
     ) -> Result<(BTreeMap<String, Curve>, f64)> {
-        let fit = Fit { epochs: self.steps, batch_size: self.taught.n_objects() };
+        let fit = Fit { epochs: self.steps, batch_size: self.taught.n_examples() };
         let network = &self.network;
         let course = MetaCourse { network, fit, learning_rate: LEARNING_RATE, descent };
-        let (w, path) = train_with_metaparameters(
+        let (w, path) = train_with_hyperparameters(
             self.task,
             &course,
             &self.start,
@@ -117,7 +117,7 @@ fn run(task: &Task) -> Result<Outcome> {
     task.expect_epochs((6 + N_TRIALS) * steps);
     let device = &task.session.device;
     let rng = Rng::new(task.part.seed()).split("metaparameters");
-    let part = |purpose: &str, n: usize| objects(n, &mut rng.split(purpose), device);
+    let part = |purpose: &str, n: usize| examples(n, &mut rng.split(purpose), device);
     let [n_teacher, n_student, n_validation, n_test] = SIZES;
     let (of_teacher, own) = (part("teacher's", n_teacher)?, part("student's", n_student)?);
     let (validation, test) = (part("validation", n_validation)?, part("test", n_test)?);
@@ -130,7 +130,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let mut batches = rng.split("teacher's batches");
     let pair = (&of_teacher, &validation);
     let (w, _) =
-        train_with_metaparameters(task, &course, &start, at(0.0, 1.0), pair, &mut batches)?;
+        train_with_hyperparameters(task, &course, &start, at(0.0, 1.0), pair, &mut batches)?;
     let exam = Examination::new(&test)?;
     let answers = exam.predictions(&network, &w)?;
     outcome.add("meta/teacher", exam.once(&answers)?);
@@ -140,7 +140,7 @@ fn run(task: &Task) -> Result<Outcome> {
         task,
         steps,
         start: network.init(&mut rng.split("student"), device)?,
-        taught: own.taught_by(CHUNK, ask)?,
+        taught: own.with_teacher(CHUNK, ask)?,
         network: network.clone(),
         validation,
         exam: exam.with_teacher(answers),
@@ -166,7 +166,7 @@ fn run(task: &Task) -> Result<Outcome> {
 }
 
 /// Synthetic data.
-pub(super) static METAPARAMETERS: Experiment = Experiment {
+pub(super) static HYPERPARAMETERS: Experiment = Experiment {
     id: "metaparameters",
     title: "λ and T by gradient descent on a validation loss",
     source: "Gorpinich et al. 2022",

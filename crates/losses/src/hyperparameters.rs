@@ -7,9 +7,9 @@ use crate::distillation::{Distillation, TemperatureScale, distillation};
 use crate::error::{Error, Result};
 use crate::kernel::softmax;
 
-/// λ and T of a distillation loss, as the variables of an optimisation.
+/// λ and T of a distillation loss, as the variables of an optimization.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Metaparameters {
+pub struct Hyperparameters {
     /// λ ∈ \[0, 1\]: weight of the teacher's term; labels have 1 − λ.
     pub lambda: f64,
     /// T > 0 of both softmaxes in the teacher's term.
@@ -20,20 +20,20 @@ pub struct Metaparameters {
 
 /// ∂L/∂λ and ∂L/∂T.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Slopes {
+pub struct Gradients {
     /// By λ.
     pub lambda: f64,
     /// By T.
     pub temperature: f64,
 }
 
-impl Metaparameters {
+impl Hyperparameters {
     /// The loss with these values: [`Distillation::convex`], or [`Distillation::hinton`] with T².
     pub fn loss(&self) -> Distillation {
         Distillation { scale: self.scale, ..Distillation::convex(self.lambda, self.temperature) }
     }
 
-    /// Derivatives of the mean loss over `data` by λ and T at the student's `scores` (m, k), in f64; no gradient.
+    /// Derivatives of the mean loss over `data` by λ and T at the student's `logits` (m, k), in f64; no gradient.
     ///
     /// With hᵢ = −log g_{yᵢ} at T = 1, qᵢ = −Σₖ sᵢₖ log gᵢₖ at T, and c = 1 or T²:
     ///
@@ -42,22 +42,22 @@ impl Metaparameters {
     ///
     /// A cross-entropy stands where others have the divergence KL(s ‖ g): its derivative by T differs by a term
     /// without the student, which no derivative by the student's parameters sees.
-    pub fn slopes(&self, scores: &Tensor, data: &Dataset) -> Result<Slopes> {
+    pub fn gradients(&self, logits: &Tensor, data: &Dataset) -> Result<Gradients> {
         // Refuses what the loss itself refuses.
-        distillation(&scores.detach(), data, &self.loss())?;
-        let (m, k) = scores.dims2()?;
+        distillation(&logits.detach(), data, &self.loss())?;
+        let (m, k) = logits.dims2()?;
         let Targets::Classes { labels, .. } = data.y() else {
             return Err(Error::WantedClasses { what: "slopes of a distillation loss" });
         };
         let Some(soft) = data.soft() else {
-            return Ok(Slopes { lambda: 0.0, temperature: 0.0 });
+            return Ok(Gradients { lambda: 0.0, temperature: 0.0 });
         };
         let numbers = |t: &Tensor| t.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-        let (z, v) = (numbers(scores)?, numbers(soft.scores())?);
+        let (z, v) = (numbers(logits)?, numbers(soft.logits())?);
         let labels: Vec<u32> = labels.to_vec1()?;
-        let known = soft.known().to_vec1::<f32>()?;
-        let at = |scores: &[f64], temperature: f64| {
-            let (mut log_p, mut p) = (scores.to_vec(), vec![0.0; scores.len()]);
+        let mask = soft.mask().to_vec1::<f32>()?;
+        let at = |logits: &[f64], temperature: f64| {
+            let (mut log_p, mut p) = (logits.to_vec(), vec![0.0; logits.len()]);
             softmax(&mut log_p, &mut p, k, temperature);
             (log_p, p)
         };
@@ -69,8 +69,8 @@ impl Metaparameters {
             TemperatureScale::None => 0.0,
             TemperatureScale::Squared => 2.0 * t,
         };
-        let mut total = Slopes { lambda: 0.0, temperature: 0.0 };
-        for i in (0..m).filter(|&i| known[i] > 0.0) {
+        let mut total = Gradients { lambda: 0.0, temperature: 0.0 };
+        for i in (0..m).filter(|&i| mask[i] > 0.0) {
             let row = i * k..(i + 1) * k;
             let (z, v, log_g) = (&z[row.clone()], &v[row.clone()], &log_g[row.clone()]);
             let (g, s) = (&g[row.clone()], &s[row]);
@@ -83,7 +83,7 @@ impl Metaparameters {
             total.temperature += self.lambda * (factor * by_t + slope * soft);
         }
         let mean = |sum: f64| sum / m as f64;
-        Ok(Slopes { lambda: mean(total.lambda), temperature: mean(total.temperature) })
+        Ok(Gradients { lambda: mean(total.lambda), temperature: mean(total.temperature) })
     }
 }
 
@@ -103,9 +103,9 @@ mod tests {
         let (z, v) = (draw(&mut rng), draw(&mut rng));
         let labels = (0..m).map(|_| rng.below(k) as u32).collect();
         let data = Dataset::classification(vec![0.0; m], labels, k, &Device::Cpu).unwrap();
-        let known = [0, 2, 3, 6];
+        let mask = [0, 2, 3, 6];
         let rows = Tensor::new(&[0u32, 2, 3, 6], &Device::Cpu).unwrap();
-        let data = data.with_answers(&v.index_select(&rows, 0).unwrap(), &known).unwrap();
+        let data = data.with_logits(&v.index_select(&rows, 0).unwrap(), &mask).unwrap();
         (z, data)
     }
 
@@ -114,14 +114,14 @@ mod tests {
         for seed in 0..5 {
             let (z, data) = problem(seed);
             for scale in [TemperatureScale::None, TemperatureScale::Squared] {
-                let at = |lambda, temperature| Metaparameters { lambda, temperature, scale };
-                let loss = |m: Metaparameters| {
+                let at = |lambda, temperature| Hyperparameters { lambda, temperature, scale };
+                let loss = |m: Hyperparameters| {
                     let loss = distillation(&z, &data, &m.loss()).unwrap();
                     loss.to_scalar::<f64>().unwrap()
                 };
                 // Central differences: their error is h² times a third derivative of order one.
                 let (lambda, t, h) = (0.3, 1.7, 1e-5);
-                let found = at(lambda, t).slopes(&z, &data).unwrap();
+                let found = at(lambda, t).gradients(&z, &data).unwrap();
                 let by_lambda = (loss(at(lambda + h, t)) - loss(at(lambda - h, t))) / (2.0 * h);
                 let by_t = (loss(at(lambda, t + h)) - loss(at(lambda, t - h))) / (2.0 * h);
                 assert!((found.lambda - by_lambda).abs() < 1e-8, "{found:?} {by_lambda}");
@@ -134,11 +134,11 @@ mod tests {
     fn without_a_teacher_nothing_depends_on_it() {
         let (z, data) = problem(0);
         let alone = Dataset::new(data.x().clone(), data.y().clone()).unwrap();
-        let m = Metaparameters { lambda: 0.5, temperature: 2.0, scale: TemperatureScale::None };
-        let none = Slopes { lambda: 0.0, temperature: 0.0 };
-        assert_eq!(m.slopes(&z, &alone).unwrap(), none);
-        assert_eq!(m.slopes(&z, &data.known_for(&[]).unwrap()).unwrap(), none);
-        let cold = Metaparameters { temperature: 0.0, ..m };
-        assert!(cold.slopes(&z, &alone).is_err());
+        let m = Hyperparameters { lambda: 0.5, temperature: 2.0, scale: TemperatureScale::None };
+        let none = Gradients { lambda: 0.0, temperature: 0.0 };
+        assert_eq!(m.gradients(&z, &alone).unwrap(), none);
+        assert_eq!(m.gradients(&z, &data.known_for(&[]).unwrap()).unwrap(), none);
+        let cold = Hyperparameters { temperature: 0.0, ..m };
+        assert!(cold.gradients(&z, &alone).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Objects that a map is applied to: a known data set, a folder of pictures, tensors or numbers.
+//! Objects that a map is applied to: a known data set, a folder of images, tensors or numbers.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use core_tensors::{Dataset, Targets};
 use crate::commands::UsageError;
 use crate::data::{Examples, Options, Purpose, Request};
 use crate::datasets::{
-    self, FETCHED, GreyPictures, IMAGENETTE, Pictures, Places, has_classes, pictures_by_class,
-    pictures_of_folder,
+    self, FETCHED, GrayscaleImages, IMAGENETTE, Images, Places, has_classes, images_by_class,
+    images_of_folder,
 };
 use crate::files::note;
 
-/// Channels, height and width of a picture.
+/// Channels, height and width of an image.
 pub(super) type Shape = [usize; 3];
 
 /// Objects as rows.
@@ -27,7 +27,7 @@ pub(super) struct Source {
     pub(super) values: Option<Tensor>,
     /// Why there are no classes, and what to do.
     why_none: String,
-    /// What a row is, where it is a picture.
+    /// What a row is, where it is an image.
     pub(super) shape: Option<Shape>,
     /// The word that named them.
     pub(super) name: String,
@@ -35,10 +35,10 @@ pub(super) struct Source {
 
 /// How to read what the words do not say.
 pub(super) struct Reading<'a> {
-    /// `--side`: pictures of a folder are resized to it.
+    /// `--side`: images of a folder are resized to it.
     pub(super) side: usize,
-    /// `--picture`: what a row of numbers is.
-    pub(super) picture: Option<Shape>,
+    /// `--image`: what a row of numbers is.
+    pub(super) image: Option<Shape>,
     /// `--limit`.
     pub(super) limit: usize,
     /// Folder of downloads.
@@ -60,7 +60,7 @@ impl Source {
             cache: reading.cache,
             options: reading.options,
             purpose,
-            is_image: reading.picture.is_some(),
+            is_image: reading.image.is_some(),
             is_only: reading.is_only,
         };
         let no_options = || {
@@ -84,7 +84,7 @@ impl Source {
             no_options()?;
             Self::folder(path, reading)?
         } else {
-            Self::file(&request, reading.picture)?
+            Self::file(&request, reading.image)?
         };
         let n = source.x.dim(0)?.min(reading.limit);
         source.x = source.x.narrow(0, 0, n)?;
@@ -135,36 +135,36 @@ impl Source {
     fn imagenette(reading: &Reading) -> Result<Self> {
         let explicit = datasets::from_environment();
         if explicit.is_none() {
-            // Drawn pictures are of no use to somebody who asked for these: where the archive that has this side is
+            // Drawn images are of no use to somebody who asked for these: where the archive that has this side is
             // out of reach, none are drawn.
             datasets::fetch_for(IMAGENETTE, reading.side, reading.cache)?;
         }
         let places = Places { explicit, cache: reading.cache.to_path_buf() };
         let mut told = String::new();
         let mut notice = |line: String| told = line;
-        let pictures = Pictures::imagenette(&places, reading.side, &Device::Cpu, &mut notice)?;
-        let pictures = pictures.unless_drawn(&told)?;
-        let labels = match pictures.train.y() {
+        let images = Images::imagenette(&places, reading.side, &Device::Cpu, &mut notice)?;
+        let images = images.unless_drawn(&told)?;
+        let labels = match images.train.y() {
             Targets::Classes { labels, .. } => Some(labels.to_vec1()?),
             Targets::Values(_) => None,
         };
-        let (x, shape) = (pictures.train.x().clone(), Some(pictures.shape));
+        let (x, shape) = (images.train.x().clone(), Some(images.shape));
         Ok(Self::with(x, labels, shape, IMAGENETTE.to_owned()))
     }
 
-    /// Pictures by class where the folder has folders, else without classes. A grey one among them is an error: nobody
-    /// said that it should count as a coloured one.
+    /// Pictures by class where the folder has folders, else without classes. A grayscale one among them is an error: nobody
+    /// said that it should count as a colored one.
     fn folder(path: &Path, reading: &Reading) -> Result<Self> {
-        let (side, grey) = (reading.side, GreyPictures::Refuse);
-        let (labels, levels) = if has_classes(path)? {
-            let (_, labels, levels) = pictures_by_class(path, side, grey)?;
-            (Some(labels), levels)
+        let (side, grayscale) = (reading.side, GrayscaleImages::Refuse);
+        let (labels, intensities) = if has_classes(path)? {
+            let (_, labels, intensities) = images_by_class(path, side, grayscale)?;
+            (Some(labels), intensities)
         } else {
-            (None, pictures_of_folder(path, side, grey)?.1)
+            (None, images_of_folder(path, side, grayscale)?.1)
         };
         let n = 3 * side * side;
-        let m = levels.bytes.len() / n;
-        let x = Tensor::from_vec(levels.bytes, (m, n), &Device::Cpu)?;
+        let m = intensities.bytes.len() / n;
+        let x = Tensor::from_vec(intensities.bytes, (m, n), &Device::Cpu)?;
         let name = path.display().to_string();
         Ok(Self::with(x, labels, Some([3, side, side]), name))
     }
@@ -175,7 +175,7 @@ impl Source {
         if let Some(shape) = said {
             if shape.iter().product::<usize>() != n {
                 return Err(UsageError(format!(
-                    "--picture: wanted {n} numbers an object, found {shape:?}"
+                    "--image: wanted {n} numbers an object, found {shape:?}"
                 ))
                 .into());
             }
@@ -194,7 +194,7 @@ impl Source {
         };
         let [c, h, w] = shape;
         note(&format!(
-            "{name}: a row is taken as an image of {c} x {h} x {w}; --picture overrules this"
+            "{name}: a row is taken as an image of {c} x {h} x {w}; --image overrules this"
         ));
         Ok(Some(shape))
     }
@@ -204,7 +204,7 @@ impl Source {
         self.labels.as_deref().ok_or_else(|| anyhow!("{}", self.why_none))
     }
 
-    /// The objects with their classes, of which there are as many as the largest says.
+    /// The examples with their classes, of which there are as many as the largest says.
     pub(super) fn dataset(&self) -> Result<Dataset> {
         let labels = self.classes()?;
         let n_classes = labels.iter().max().map_or(0, |&most| most as usize + 1);

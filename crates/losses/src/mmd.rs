@@ -18,11 +18,11 @@ const BLOCK: usize = 256;
 ///
 /// with k(x, y) the mean of exp(−‖x − y‖² / v) over `scales` v > 0, in squared units of the samples. `a` is (m, d), `b`
 /// (n, d), m, n ≥ 2; the gradient reaches both. On any device the arithmetic is f64 on the CPU, from the differences of two
-/// objects and not from their products: so far from the origin, and within clusters far apart, no digit is lost. It takes
+/// examples and not from their products: so far from the origin, and within clusters far apart, no digit is lost. It takes
 /// (m + n)² d steps.
 ///
 /// Source: Gretton et al. (2012), lemma 6; sums of kernels as in Long et al. (2015).
-pub fn discrepancy(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
+pub fn mmd(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
     let (m, n, d) = sizes(a, b)?;
     if m < 2 || n < 2 {
         return Err(Core::mismatch("objects of each sample", "at least 2", m.min(n)).into());
@@ -36,21 +36,21 @@ pub fn discrepancy(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
     }
     let both = Tensor::cat(&[a, &b.to_dtype(a.dtype())?], 0)?; // (m + n, d)
     let has_gradient = both.track_op();
-    let estimate = by_rows(&both.flatten_all()?.unsqueeze(0)?, |rows, slopes| {
-        let slopes = if has_gradient { slopes } else { &mut [] };
-        estimate(rows, d, (m, n), scales, slopes)
+    let estimate = by_rows(&both.flatten_all()?.unsqueeze(0)?, |rows, derivatives| {
+        let derivatives = if has_gradient { derivatives } else { &mut [] };
+        estimate(rows, d, (m, n), scales, derivatives)
     })?; // (1,)
     Ok(estimate.squeeze(0)?)
 }
 
-/// Half the median of the squared distances > 0 between two objects of both samples: exp(−r²/v) is e⁻² there.
+/// Half the median of the squared distances > 0 between two examples of both samples: exp(−r²/v) is e⁻² there.
 ///
-/// ½ median {‖xᵢ − xⱼ‖² > 0, i < j},  x the objects of `a` and `b`, the mean of the middle two of an even number
+/// ½ median {‖xᵢ − xⱼ‖² > 0, i < j},  x the examples of `a` and `b`, the mean of the middle two of an even number
 ///
-/// `a` is (m, d), `b` (n, d). It takes (m + n)² d steps: of large samples pass random objects. Where all objects are equal
+/// `a` is (m, d), `b` (n, d). It takes (m + n)² d steps: of large samples pass random examples. Where all examples are equal
 /// it is [`Error::OnePoint`].
 ///
-/// Source: the median heuristic, Gretton et al. (2012), section 8. Their published code takes the first 100 objects of
+/// Source: the median heuristic, Gretton et al. (2012), section 8. Their published code takes the first 100 examples of
 /// both samples in a row, and σ = √(½ median) in exp(−r² / 2σ²): v is the median there, twice ours.
 pub fn median_scale(a: &Tensor, b: &Tensor) -> Result<f64> {
     let (m, n, d) = sizes(a, b)?;
@@ -64,7 +64,7 @@ pub fn median_scale(a: &Tensor, b: &Tensor) -> Result<f64> {
     }
     squares.retain(|square| *square > 0.0);
     if squares.is_empty() {
-        return Err(Error::OnePoint { n_objects: m + n });
+        return Err(Error::OnePoint { n_examples: m + n });
     }
     let (middle, is_even) = (squares.len() / 2, squares.len().is_multiple_of(2));
     let (below, &mut upper, _) = squares.select_nth_unstable_by(middle, f64::total_cmp);
@@ -84,13 +84,13 @@ fn sizes(a: &Tensor, b: &Tensor) -> Result<(usize, usize, usize)> {
     Ok((m, n, d))
 }
 
-/// The estimate for the m + n rows of both samples; adds its slopes to `slopes`, unless that is empty.
+/// The estimate for the m + n rows of both samples; adds its derivatives to `derivatives`, unless that is empty.
 fn estimate(
     rows: &[f64],
     d: usize,
     (m, n): (usize, usize),
     scales: &[f64],
-    slopes: &mut [f64],
+    derivatives: &mut [f64],
 ) -> f64 {
     let share = |i: usize, j: usize| match (i < m, j < m) {
         (true, true) => 2.0 / (m as f64 * (m as f64 - 1.0)),
@@ -102,27 +102,27 @@ fn estimate(
     for (i, x) in rows.chunks_exact(d).enumerate() {
         let later = rows.chunks_exact(d).enumerate().skip(i + 1);
         for ((j, y), square) in later.zip(squares.by_ref()) {
-            let (k, slope) = kernel(square, scales);
+            let (k, derivative) = kernel(square, scales);
             let share = share(i, j);
             total += share * k;
-            if slopes.is_empty() {
+            if derivatives.is_empty() {
                 continue;
             }
             for (at, (x, y)) in x.iter().zip(y).enumerate() {
-                let step = 2.0 * share * slope * (x - y);
-                slopes[i * d + at] += step;
-                slopes[j * d + at] -= step;
+                let step = 2.0 * share * derivative * (x - y);
+                derivatives[i * d + at] += step;
+                derivatives[j * d + at] -= step;
             }
         }
     }
     total
 }
 
-/// k − 1 and its slope by r². All shares sum to 0, so that the 1 drops out, and with it the digits it would cost.
+/// k − 1 and its derivative by r². All shares sum to 0, so that the 1 drops out, and with it the digits it would cost.
 fn kernel(square: f64, scales: &[f64]) -> (f64, f64) {
-    let sum = scales.iter().fold((0.0, 0.0), |(value, slope), scale| {
+    let sum = scales.iter().fold((0.0, 0.0), |(value, derivative), scale| {
         let power = (-square / scale).exp_m1();
-        (value + power, slope - (1.0 + power) / scale)
+        (value + power, derivative - (1.0 + power) / scale)
     });
     let each = 1.0 / scales.len() as f64;
     (each * sum.0, each * sum.1)
@@ -189,7 +189,7 @@ mod tests {
     fn equals_the_naive_sum() {
         let mut rng = Rng::new(0);
         let (a, b) = (normals(7, 3, 0.0, &mut rng), normals(5, 3, 0.5, &mut rng));
-        let found = discrepancy(&a, &b, &[1.0, 4.0]).unwrap().to_scalar::<f64>().unwrap();
+        let found = mmd(&a, &b, &[1.0, 4.0]).unwrap().to_scalar::<f64>().unwrap();
         assert!((found - naive(&a, &b, &[1.0, 4.0])).abs() < 1e-13);
     }
 
@@ -204,11 +204,11 @@ mod tests {
             .map(|i| {
                 let mut rng = rng.split(&i.to_string());
                 let (a, b) = (normals(20, d, 0.0, &mut rng), normals(30, d, shift, &mut rng));
-                discrepancy(&a, &b, &[v]).unwrap().to_scalar::<f64>().unwrap()
+                mmd(&a, &b, &[v]).unwrap().to_scalar::<f64>().unwrap()
             })
             .collect();
         let mean = core_tensors::stats::mean(&draws);
-        let error = core_tensors::stats::population_deviation(&draws) / (n as f64 - 1.0).sqrt();
+        let error = core_tensors::stats::population_std(&draws) / (n as f64 - 1.0).sqrt();
         assert!((mean - wanted).abs() < 4.0 * error, "{mean} ± {error}, wanted {wanted}");
     }
 
@@ -218,7 +218,7 @@ mod tests {
         let (a, b) = (normals(4, 2, 0.0, &mut rng), normals(3, 2, 1.0, &mut rng));
         let value = |a: &Tensor| naive(a, &b, &[2.0]);
         let other = |b: &Tensor| naive(&a, b, &[2.0]);
-        let gradients = discrepancy(&a, &b, &[2.0]).unwrap().backward().unwrap();
+        let gradients = mmd(&a, &b, &[2.0]).unwrap().backward().unwrap();
         let check = |x: &Var, value: &dyn Fn(&Tensor) -> f64| {
             let found = gradients.get(x).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
             let at = x.flatten_all().unwrap().to_vec1::<f64>().unwrap();
@@ -246,7 +246,7 @@ mod tests {
         // Squared distances 1, 4, 9; then 1, 4, 9, 16, 36, 49.
         assert_eq!(of(&[0.0, 1.0], &[3.0]), 2.0);
         assert_eq!(of(&[0.0, 1.0], &[3.0, 7.0]), 6.25);
-        // Equal objects have no distance: 1, 4, 9 three times each, then one of 2.
+        // Equal examples have no distance: 1, 4, 9 three times each, then one of 2.
         assert_eq!(of(&[0.0, 0.0, 0.0], &[1.0, 3.0]), 2.0);
         assert_eq!(of(&[1.0], &[3.0]), 2.0);
     }
@@ -256,7 +256,7 @@ mod tests {
         let (a, b) = (column(&[0.0, 1.0, 3.0]), column(&[2.0, 5.0]));
         let single = b.to_dtype(DType::F32).unwrap();
         let [both, mixed] =
-            [&b, &single].map(|b| discrepancy(&a, b, &[2.0]).unwrap().to_scalar::<f64>().unwrap());
+            [&b, &single].map(|b| mmd(&a, b, &[2.0]).unwrap().to_scalar::<f64>().unwrap());
         assert_eq!(both, mixed);
     }
 
@@ -269,7 +269,7 @@ mod tests {
         // With e = exp(−2): 1 + (30 + 12 + 48 e) / 90 − 2 (60 + 40 e) / 100.
         let e = (-2f64).exp();
         let wanted = 1.0 + (42.0 + 48.0 * e) / 90.0 - 1.2 - 0.8 * e;
-        let found = discrepancy(&a, &b, &[scale]).unwrap().to_scalar::<f64>().unwrap();
+        let found = mmd(&a, &b, &[scale]).unwrap().to_scalar::<f64>().unwrap();
         assert!((found - wanted).abs() < 1e-14 && (found - 0.2306).abs() < 5e-5, "{found}");
     }
 
@@ -308,22 +308,22 @@ mod tests {
         let wanted = naive(&a, &b, &[6.0, 12.0]);
         let single = |x: &Tensor| Var::from_tensor(&x.to_dtype(DType::F32).unwrap()).unwrap();
         let (a, b) = (single(&a), single(&b));
-        let found = discrepancy(&a, &b, &[6.0, 12.0]).unwrap();
+        let found = mmd(&a, &b, &[6.0, 12.0]).unwrap();
         let gradients = found.backward().unwrap();
-        let slopes = [&a, &b].map(|x| gradients.get(x).unwrap().to_dtype(DType::F64).unwrap());
-        let slopes = slopes.map(|x| x.flatten_all().unwrap().to_vec1::<f64>().unwrap());
-        (f64::from(found.to_scalar::<f32>().unwrap()), slopes.concat(), wanted)
+        let derivatives = [&a, &b].map(|x| gradients.get(x).unwrap().to_dtype(DType::F64).unwrap());
+        let derivatives = derivatives.map(|x| x.flatten_all().unwrap().to_vec1::<f64>().unwrap());
+        (f64::from(found.to_scalar::<f32>().unwrap()), derivatives.concat(), wanted)
     }
 
     #[test]
     fn far_from_the_origin_and_in_clusters_far_apart_no_digit_is_lost() {
         for apart in [0.0, 4096.0, 524_288.0] {
-            let (_, slopes, _) = at_offset(0.0, apart);
+            let (_, derivatives, _) = at_offset(0.0, apart);
             for offset in [0.0, 4096.0, 8192.0, 262_144.0] {
                 let (found, far, wanted) = at_offset(offset, apart);
                 // The last digit of f32.
                 assert!((found - wanted).abs() < 1e-7 * wanted.abs(), "{offset}: {found} {wanted}");
-                assert_eq!(slopes, far, "{offset}");
+                assert_eq!(derivatives, far, "{offset}");
             }
         }
         // Numbers of f32 at 1e6 lie 1/16 apart.
@@ -339,7 +339,7 @@ mod tests {
             Tensor::cat(&[near.as_tensor(), &(near.as_tensor() + 1e8).unwrap()], 0).unwrap()
         };
         let (a, b) = (clusters(0.0), clusters(0.5));
-        let found = discrepancy(&a, &b, &[20.0]).unwrap().to_scalar::<f64>().unwrap();
+        let found = mmd(&a, &b, &[20.0]).unwrap().to_scalar::<f64>().unwrap();
         assert!((found - naive(&a, &b, &[20.0])).abs() < 1e-14, "{found}");
     }
 
@@ -347,7 +347,7 @@ mod tests {
     fn a_wide_kernel_keeps_the_digits_of_a_small_estimate() {
         // For scales v far above all r² the estimate is the second moments' over v: 2 (ā − b̄)² / v, unbiased.
         let (a, b) = (column(&[0.0, 1.0]), column(&[2.0, 5.0]));
-        let found = discrepancy(&a, &b, &[1e14]).unwrap().to_scalar::<f64>().unwrap();
+        let found = mmd(&a, &b, &[1e14]).unwrap().to_scalar::<f64>().unwrap();
         // −1 − 9 + 2 (4 + 25 + 1 + 16) / 4 = 13
         assert!((found * 1e14 - 13.0).abs() < 1e-11, "{found}");
     }
@@ -367,15 +367,15 @@ mod tests {
     fn samples_that_cannot_be_compared_are_refused() {
         let mut rng = Rng::new(3);
         let (a, b) = (normals(4, 2, 0.0, &mut rng), normals(4, 3, 0.0, &mut rng));
-        let message = discrepancy(&a, &b, &[1.0]).unwrap_err().to_string();
+        let message = mmd(&a, &b, &[1.0]).unwrap_err().to_string();
         assert_eq!(message, "features of the second sample: wanted 2, found 3");
-        assert!(discrepancy(&a, &a, &[]).is_err() && discrepancy(&a, &a, &[0.0]).is_err());
+        assert!(mmd(&a, &a, &[]).is_err() && mmd(&a, &a, &[0.0]).is_err());
         let one = normals(1, 2, 0.0, &mut rng);
         for (x, y) in [(&a, &one), (&one, &a)] {
-            let message = discrepancy(x, y, &[1.0]).unwrap_err().to_string();
+            let message = mmd(x, y, &[1.0]).unwrap_err().to_string();
             assert_eq!(message, "objects of each sample: wanted at least 2, found 1");
         }
-        let message = discrepancy(&a, &a, &[1.0, f64::INFINITY]).unwrap_err().to_string();
+        let message = mmd(&a, &a, &[1.0, f64::INFINITY]).unwrap_err().to_string();
         assert_eq!(message, "scale of a kernel must lie in (0, ∞), got inf");
     }
 }

@@ -7,13 +7,13 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Params, Rng};
-use losses::{Distillation, Predictions, distillation_side_by_side};
+use losses::{Distillation, Predictions, distillation_batched};
 use models::{Architecture, Mlp};
 
-use super::scores;
+use super::logits;
 use crate::experiment::Task;
 
-/// Linear students that share features, start and batch order, and differ in what they minimise.
+/// Linear students that share features, start and batch order, and differ in what they minimize.
 ///
 /// Their layers are stacked into one: no weight of one enters another's loss and Adam works weight by weight, so each
 /// is trained as if it were alone, and arms are paired by construction.
@@ -25,7 +25,7 @@ pub struct LinearStudents<'a> {
     pub fit: Fit,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// What each minimises.
+    /// What each minimizes.
     pub losses: &'a [Distillation],
 }
 
@@ -56,11 +56,11 @@ impl LinearStudents<'_> {
         let w = Params::new(stacked.layout(), vec![u])?.trainable()?;
         let mut adam = Adam::new(AdamConfig::pytorch(self.learning_rate), &w)?;
 
-        let n_batches = data.n_objects().div_ceil(self.fit.batch_size.max(1));
+        let n_batches = data.n_examples().div_ceil(self.fit.batch_size.max(1));
         let objectives = RefCell::new(vec![0.0; n_students]);
         let step = |batch: &Dataset| -> Result<f64> {
-            let scores = stacked.forward(&w, batch.x())?; // (m, a·k)
-            let losses = distillation_side_by_side(&scores, batch, self.losses)?; // (a,)
+            let logits = stacked.forward(&w, batch.x())?; // (m, a·k)
+            let losses = distillation_batched(&logits, batch, self.losses)?; // (a,)
             adam.step(&losses.sum_all()?.backward()?)?;
             let losses: Vec<f64> = losses.to_dtype(DType::F64)?.to_vec1()?;
             let mut objectives = objectives.borrow_mut();
@@ -72,7 +72,7 @@ impl LinearStudents<'_> {
             let epochs = sums
                 .into_iter()
                 .map(|sum| Epoch { index: epoch.index, objective: sum / n_batches as f64 });
-            let together = scores(&stacked, &w, test)?; // (m, a·k)
+            let together = logits(&stacked, &w, test)?; // (m, a·k)
             let apart =
                 (0..n_students).map(|a| Ok(Predictions::new(&together.narrow(1, a * k, k)?)?));
             let predictions = apart.collect::<Result<Vec<_>>>()?;
@@ -115,7 +115,7 @@ mod tests {
         let session = session();
         let task = task(&session);
         let data = SyntheticClasses::new(&Device::Cpu).unwrap();
-        let taught = data.train.taught_by(100, |x| x.matmul(&data.weights)).unwrap();
+        let taught = data.train.with_teacher(100, |x| x.matmul(&data.weights)).unwrap();
         let student = Mlp { widths: vec![10, 3], activation: Activation::Identity, bias: true };
         let start = student.init(&mut Rng::new(1), &Device::Cpu).unwrap();
         let losses = [Distillation::labels_only(), Distillation::hinton(0.7, 3.0)];
