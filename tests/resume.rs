@@ -4,8 +4,8 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use candle_core::Device;
+use cli::data::synthetic::SyntheticClasses;
 use core_tensors::kernels::Activation;
-use core_tensors::synthetic::SyntheticClasses;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng};
 use losses::{Distillation, distillation};
 use models::{Architecture, Mlp};

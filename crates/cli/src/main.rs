@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     if is_open {
         set(THREADS, "1");
     }
-    cli::commands::main(is_open)
+    cli::main(is_open)
 }
 
 /// Sets a variable of the environment, before there is a second thread.

@@ -227,7 +227,7 @@ fn noise_keeps_numbers_that_are_no_intensities() -> TestResult {
     let kept = before.chunks_exact(n_columns).flat_map(|row| &row[..n_features]);
     let noise: Vec<f64> = numbers.iter().zip(kept).map(|(a, b)| f64::from(a - b)).collect();
     assert!(numbers.iter().all(|&x| x != 0.0 && x != 1.0));
-    let std = core_tensors::stats::population_std(&noise);
+    let std = cli::ledger::stats::population_std(&noise);
     // 600 draws know their standard deviation to 3 %.
     assert!((std - 0.1).abs() < 0.01, "{std}");
     Ok(())

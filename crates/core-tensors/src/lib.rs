@@ -30,8 +30,6 @@ mod params;
 mod privileged;
 mod rng;
 mod schedule;
-pub mod stats;
-pub mod synthetic;
 
 pub use alternating::{EmpiricalBayesAdam, EmpiricalBayesAdamConfig, GaussianPrior};
 pub use data::{Dataset, SoftTargets, Targets};

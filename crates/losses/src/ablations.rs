@@ -2,7 +2,6 @@
 
 use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
-use core_tensors::stats::mean;
 
 use crate::answers::{check_examples, check_range};
 use crate::error::Result;
@@ -287,4 +286,8 @@ mod tests {
         assert_eq!(few.to_string(), "labels of a control: wanted 1, found 0");
         assert!(Ablation::AnyExample.of(&logits, &[0], 0.0, &mut Rng::new(0)).is_err());
     }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::UsageError;
-use crate::datasets::{self, FETCHED};
+use crate::data::published::{self, FETCHED};
 use crate::files::say;
 
 /// Which data sets, and where to.
@@ -25,11 +25,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         named => named.iter().map(String::as_str).collect(),
     };
     for id in &ids {
-        datasets::licence(id).map_err(|error| UsageError(error.to_string()))?;
+        published::licence(id).map_err(|error| UsageError(error.to_string()))?;
     }
     for id in ids {
-        let folder = datasets::fetch(id, &arguments.cache)?;
-        say(&format!("{id}: {} ({})\n", folder.display(), datasets::licence(id)?))?;
+        let folder = published::fetch(id, &arguments.cache)?;
+        say(&format!("{id}: {} ({})\n", folder.display(), published::licence(id)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,12 +10,12 @@ use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
 
-use crate::files::{printable, read, say};
+use crate::files::{cells, decimal, setting, text_list, text_table};
+use crate::files::{parse, printable, read, say};
 use crate::model_file::{
     Layers, PosteriorFile, carried_by, is_posterior, log_det, n_parameters, n_products, natural,
-    parse, refuse_pickle, variances,
+    refuse_pickle, variances,
 };
-use crate::text_table::{cells, decimal, setting, text_list, text_table};
 
 /// Say what a safetensors file holds: a posterior, a trained perceptron, or other tensors.
 #[derive(clap::Args)]

@@ -22,12 +22,12 @@ use self::examples::{Reading, Shape, Source};
 use self::judge::Judges;
 use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
-use crate::data::{Options, place_of};
-use crate::datasets::weights::vgg19;
-use crate::datasets::{GrayscaleImages, Places, from_environment, image_of_file};
-use crate::files::{Input, check_folder, note, read, say};
-use crate::model_file::{numbers, parse};
-use crate::schemes::{pairs, train_translator};
+use crate::data::published::weights::vgg19;
+use crate::data::published::{GrayscaleImages, Places, from_environment, image_of_file};
+use crate::data::user::{Options, place_of};
+use crate::files::{Input, check_folder, note, parse, read, say};
+use crate::model_file::numbers;
+use crate::training::{pairs, train_translator};
 
 /// Objects that pass through a map at once, and the numbers of them.
 const CHUNK: usize = 500;

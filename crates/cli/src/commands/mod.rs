@@ -1,6 +1,5 @@
 //! The subcommands of `distill`, and how their errors end the program.
 
-mod edits;
 mod fetch;
 mod inspect;
 mod map;
@@ -16,8 +15,8 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::files::n_cores;
 use crate::files::{end_on_signals, say, tell_error};
-use crate::threads::n_cores;
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;

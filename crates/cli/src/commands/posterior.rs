@@ -16,10 +16,10 @@ use losses::Likelihood;
 use models::Architecture;
 
 use super::{UsageError, positive};
-use crate::data::{Examples, Options, Request, place_of};
+use crate::data::user::{Examples, Options, Request, place_of};
 use crate::files::{Input, check_out, say};
+use crate::files::{cells, decimal, setting, text_list};
 use crate::model_file::{Expected, Trained, check_proper, n_parameters, write};
-use crate::text_table::{cells, decimal, setting, text_list};
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
 ///

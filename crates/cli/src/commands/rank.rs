@@ -15,10 +15,10 @@ use serde::Serialize;
 
 use super::posterior::{TaskName, likelihood};
 use super::{UsageError, positive};
-use crate::data::{Examples, Options, Request};
+use crate::data::user::{Examples, Options, Request};
 use crate::files::say;
+use crate::files::{cells, text_table};
 use crate::model_file::PosteriorFile;
-use crate::text_table::{cells, text_table};
 
 /// Rank the hidden units of a layer, least important first.
 #[derive(clap::Args)]

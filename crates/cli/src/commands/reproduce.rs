@@ -15,14 +15,14 @@ use self::ending::Ending;
 use self::listener::Listener;
 use self::load::{load, open};
 use super::UsageError;
-use crate::EXPERIMENTS;
-use crate::experiment::{Experiment, Part};
+use crate::experiments::{ALL, Experiment, Ledger, Plan, Ran, run as run_plan};
+use crate::files::n_cores;
 use crate::files::{Input, check_folder as check_apart, note, say};
-use crate::provenance::{Provenance, Start};
+use crate::ledger::Scale;
+use crate::ledger::{Description, Part};
+use crate::ledger::{Provenance, Start};
+use crate::ledger::{Store, folder_in, program_sum};
 use crate::report::{self, Report};
-use crate::runner::{Ledger, Plan, Ran, Store, folder_in, program_sum, run as run_plan};
-use crate::session::Scale;
-use crate::threads::n_cores;
 
 /// What to run, and where to put the report.
 #[derive(clap::Args)]
@@ -97,8 +97,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let (n_done, interruption) = (ledger.len(), session.interruption());
     let ending = Ending { failures, n_parts, n_done, n_kept, interruption };
-    let provenance = Provenance::new(&start, canonical(arguments), seeds(&ledger), &session);
-    let report = Report::new(&plan.experiments, ledger, &session, provenance, ending.reason());
+    let seeds = seeds(&ledger);
+    let provenance = Provenance::new(&start, canonical(arguments), seeds, session.data_sums());
+    let runs = plan.by_experiment(ledger, &session)?;
+    let report = Report::new(runs, session.scale, provenance, ending.reason());
     let reported = report.and_then(|report| tell(&report, arguments, &ending));
     // Both are told: what happened to the runs, and to their report.
     ending.tell(&arguments.out, arguments.fresh);
@@ -132,7 +134,7 @@ fn seeds(ledger: &Ledger) -> Vec<u64> {
 fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     report.write(&arguments.out)?;
     match &arguments.readme {
-        Some(path) if ending.is_whole() => report.update_readme(path)?,
+        Some(path) if ending.is_whole() => report.update_readme(path, &descriptions())?,
         Some(path) => {
             note(&format!("{}: left as it is, as this report is partial", path.display()));
         }
@@ -144,22 +146,27 @@ fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     say(&text)
 }
 
+/// What a report shows of every experiment.
+fn descriptions() -> Vec<Description> {
+    ALL.iter().map(|experiment| experiment.description()).collect()
+}
+
 /// The experiments that were named, in the report's order; all of them if none was.
 fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>> {
-    let known: Vec<&str> = EXPERIMENTS.iter().map(|e| e.id).collect();
+    let known: Vec<&str> = ALL.iter().map(|e| e.id).collect();
     if let Some(id) = only.iter().find(|id| !known.contains(&id.as_str())) {
         let known = known.join(", ");
         return Err(UsageError(format!("--only: wanted one of {known}, found {id}")).into());
     }
     let is_chosen = |e: &&&Experiment| only.is_empty() || only.iter().any(|id| id == e.id);
-    Ok(EXPERIMENTS.iter().filter(is_chosen).copied().collect())
+    Ok(ALL.iter().filter(is_chosen).copied().collect())
 }
 
 fn list(experiments: &[&Experiment]) -> Result<()> {
     let mut text = String::new();
     for experiment in experiments {
         let Experiment { id, title, .. } = experiment;
-        text += &format!("{id} ({}): {title}\n", experiment.origin());
+        text += &format!("{id} ({}): {title}\n", experiment.description().origin());
         for claim in experiment.claims {
             text += &format!("    {:4} {}\n", claim.id, claim.text);
         }

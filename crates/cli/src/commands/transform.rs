@@ -1,5 +1,7 @@
 //! `distill transform`: units and layers go, and the posterior follows.
 
+mod edits;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,11 +12,11 @@ use bayes_posterior::{
 };
 use models::Mlp;
 
-use super::edits::Edits;
+use self::edits::Edits;
 use super::{UsageError, positive};
 use crate::files::{Input, check_out, say};
+use crate::files::{cells, decimal, setting, text_table};
 use crate::model_file::{PosteriorFile, carried_by, check_proper, n_parameters, n_products, write};
-use crate::text_table::{cells, decimal, setting, text_table};
 
 /// Remove units and layers from a network together with its Gaussian posterior.
 ///

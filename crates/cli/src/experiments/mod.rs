@@ -2,36 +2,35 @@
 
 mod adversarial;
 mod base;
-mod bayesian_authors;
-mod bayesian_elbo;
-mod bayesian_orders;
-mod domain_regression;
+mod bayesian;
 mod domains;
 mod hyperparameters;
-mod imagenette;
-mod linear_regression;
-mod linear_student;
+mod linear;
 mod methods;
 mod privileged;
-mod synthetic_classes;
-mod tweets;
+mod protocol;
+mod runner;
+mod session;
 
-use crate::experiment::Experiment;
-use crate::session::Scale;
+pub use protocol::{Experiment, Outcome, Task};
+pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
+pub use session::Session;
+
+use crate::ledger::Scale;
 
 /// Every experiment, in the order of the report.
 pub static ALL: [&Experiment; 24] = [
     // The part that its seeds wait for is long, so that it starts first.
-    &imagenette::IMAGENETTE_STYLE,
+    &domains::imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
     &base::SMALL,
     &domains::GIVEN,
     &domains::LEARNED,
-    &domain_regression::REGRESSION,
-    &linear_student::LINEAR_STUDENT,
-    &synthetic_classes::SYNTHETIC_CLASSES,
-    &tweets::TWEETS,
-    &linear_regression::LINEAR_REGRESSION,
+    &domains::regression::REGRESSION,
+    &linear::student::LINEAR_STUDENT,
+    &linear::classes::SYNTHETIC_CLASSES,
+    &privileged::tweets::TWEETS,
+    &linear::regression::LINEAR_REGRESSION,
     &privileged::SYNTHETIC,
     &privileged::DIGITS,
     &privileged::KNOWLEDGE,
@@ -41,12 +40,12 @@ pub static ALL: [&Experiment; 24] = [
     &adversarial::ADVERSARIAL,
     &methods::METHODS,
     // Its parts are the longest, so that they start before those of the next.
-    &bayesian_authors::FASHION,
-    &bayesian_authors::SYNTHETIC,
-    &bayesian_elbo::SYNTHETIC,
-    &bayesian_elbo::FASHION,
-    &bayesian_elbo::PRIOR,
-    &bayesian_orders::ORDERS,
+    &bayesian::authors::FASHION,
+    &bayesian::authors::SYNTHETIC,
+    &bayesian::elbo::SYNTHETIC,
+    &bayesian::elbo::FASHION,
+    &bayesian::elbo::PRIOR,
+    &bayesian::ranking::ORDERS,
 ];
 
 /// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
@@ -61,8 +60,8 @@ fn n_seeds(scale: Scale) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claims::Check;
-    use crate::experiment::Figure;
+    use crate::ledger::Check;
+    use crate::ledger::Figure;
 
     #[test]
     fn claims_and_figures_name_rows_that_exist() {

@@ -5,21 +5,21 @@
 //! not finite is written, and whoever listens to the program may leave.
 
 mod output;
+mod process;
 mod protect;
 mod read;
 mod set;
-mod signals;
-mod sum;
 mod tensors;
 mod write;
 
+pub(crate) use output::table::{cells, decimal, setting, text_list, text_table};
 pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
+pub(crate) use process::{ask_on_signals, end_on_signals, n_cores, on_threads};
 pub(crate) use protect::{Input, check_folder, check_out};
 pub(crate) use read::{read, read_released};
+pub(crate) use set::sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
 pub(crate) use set::{check_set, write_set};
-pub(crate) use signals::{ask_on_signals, end_on_signals};
-pub(crate) use sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
-pub(crate) use tensors::{tensor_bytes, write_tensors};
+pub(crate) use tensors::{parse, tensor_bytes, write_tensors};
 pub(crate) use write::{
     Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
 };

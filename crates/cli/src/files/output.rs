@@ -1,5 +1,7 @@
 //! What the program says: answers on standard output, everything else on standard error.
 
+pub(super) mod table;
+
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,7 @@
 //! Files that are written into one folder again and again: the files of an earlier time go, and nothing else does.
 
+pub(super) mod sum;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::ErrorKind;

@@ -1,14 +1,20 @@
-//! Tensors as the bytes of a safetensors file; every number of them is finite.
+//! Safetensors files: their bytes read as tensors, and tensors written, every number of them finite.
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use candle_core::{DType, Tensor};
-use safetensors::View;
 use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{SafeTensors, View};
 
 /// Numbers that are looked at and copied at once: a copy of all of them would be as large as they are.
 const PIECE: usize = 1 << 16;
+
+/// The tensors of a safetensors file.
+pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| anyhow!("not a whole safetensors file: {error}"))
+}
 
 /// [`write_tensors`] into memory.
 pub(crate) fn tensor_bytes<S: AsRef<str>>(tensors: &[(S, Tensor)]) -> Result<Vec<u8>> {

@@ -17,12 +17,12 @@ use core_tensors::{Block, Params};
 use models::{Architecture, Mlp};
 use safetensors::SafeTensors;
 
-use crate::files::{note, read};
+use crate::files::{note, parse, read};
 
 pub(crate) use layers::Layers;
 pub(crate) use order::natural;
 pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
-pub(crate) use tensors::{numbers, parse, refuse_pickle};
+pub(crate) use tensors::{numbers, refuse_pickle};
 
 /// A network and its weights.
 pub(crate) struct Trained {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
@@ -31,12 +31,6 @@ pub(crate) fn refuse_pickle(path: &Path, bytes: &[u8]) -> Result<()> {
          weights_only=True).items()}}, {to})"
     );
     Err(Hinted { message, hint }.into())
-}
-
-/// The tensors of a safetensors file.
-pub(crate) fn parse(bytes: &[u8]) -> Result<SafeTensors<'_>> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| anyhow!("not a whole safetensors file: {error}"))
 }
 
 /// Rows and columns of a weight; refuses what belongs to another kind of layer.

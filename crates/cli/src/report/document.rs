@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 
-use super::standing::Contest;
+use super::ranking::Contest;
 use super::{ExperimentReport, Report, figures, tables};
-use crate::claims::{RULES, Verdict};
-use crate::experiment::Figure;
-use crate::session::Scale;
+use crate::ledger::Figure;
+use crate::ledger::Scale;
+use crate::ledger::{RULES, Verdict};
 
 /// A report in blocks.
 pub(super) struct Document {
@@ -136,7 +136,7 @@ pub(super) fn scale_word(scale: Scale) -> &'static str {
 }
 
 fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
-    let experiment = report.experiment;
+    let experiment = report.about;
     blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
     let origin = experiment.origin();
     let (initial, rest) = origin.split_at(1);

@@ -1,13 +1,15 @@
 //! Figures of an experiment as SVG.
 
+mod plots;
+
 use anyhow::Result;
 use base64::Engine as _;
 
-use super::html::escape;
-use super::{ExperimentReport, plots};
-use crate::claims::Side;
-use crate::experiment::Figure;
-use crate::sheet::sheet;
+use super::ExperimentReport;
+use super::render::html::escape;
+use crate::ledger::Figure;
+use crate::ledger::Side;
+use crate::report::contact_sheet::sheet;
 
 /// Side of a cell of an image of grayscale intensities.
 const CELL: usize = 18;

@@ -2,10 +2,9 @@
 
 use anyhow::{Result, bail};
 
-use super::standing::Contest;
+use super::ranking::Contest;
 use super::{ExperimentReport, Report, markdown, tables};
-use crate::EXPERIMENTS;
-use crate::experiment::Figure;
+use crate::ledger::{Description, Figure};
 
 const BEGIN: &str = "<!-- results: begin -->";
 const END: &str = "<!-- results: end -->";
@@ -13,10 +12,10 @@ const END: &str = "<!-- results: end -->";
 /// `text` with the part between the marks replaced: verdicts of all claims, then a block of each experiment.
 ///
 /// Claims and blocks of experiments that the report does not hold are kept, each with the command that made it.
-pub(super) fn replace(text: &str, report: &Report) -> Result<String> {
+pub(super) fn replace(text: &str, report: &Report, all: &[Description]) -> Result<String> {
     let (begin, end) = places(text)?;
     let (head, old, tail) = (&text[..begin], &text[begin..end], &text[end..]);
-    Ok(format!("{head}\n{}\n{tail}", section(old, report)?))
+    Ok(format!("{head}\n{}\n{tail}", section(old, report, all)?))
 }
 
 /// An error where [`replace`] would not know what to replace.
@@ -35,16 +34,16 @@ fn places(text: &str) -> Result<(usize, usize)> {
     Ok((begin + BEGIN.len(), end))
 }
 
-fn section(old: &str, report: &Report) -> Result<String> {
+fn section(old: &str, report: &Report, all: &[Description]) -> Result<String> {
     let mut parts = vec![
         "Values are means ± population deviation over the runs at the last epoch or iteration, the 95 % interval of the mean \
          in brackets; the ± of the integral criterion is the trapezoid of the deviations by epoch, the paper's ± of \
          max − min is over objects, and segments continue one run. Each block below names the command that made it."
             .to_owned(),
-        claims(old, report),
+        claims(old, report, all),
     ];
-    for experiment in EXPERIMENTS {
-        let new = report.experiments.iter().find(|e| e.experiment.id == experiment.id);
+    for experiment in all {
+        let new = report.experiments.iter().find(|e| e.about.id == experiment.id);
         let (begin, end) = marks(experiment.id);
         let kept = || {
             let start = old.find(&begin)? + begin.len();
@@ -65,14 +64,14 @@ fn marks(id: &str) -> (String, String) {
 }
 
 /// One line a claim, by number: those of the report, and those that stood here of other experiments.
-fn claims(old: &str, report: &Report) -> String {
+fn claims(old: &str, report: &Report, all: &[Description]) -> String {
     let new = markdown::render_table(&tables::claims(report));
     let row = |text: &str, id: &str| {
         let start = format!("| {id} |");
         text.lines().find(|line| line.starts_with(&start)).map(str::to_owned)
     };
     let mut ids: Vec<&str> =
-        EXPERIMENTS.iter().flat_map(|e| e.claims.iter()).map(|claim| claim.id).collect();
+        all.iter().flat_map(|e| e.claims.iter()).map(|claim| claim.id).collect();
     ids.sort_by_key(|id| (id.get(..1), id.get(1..).and_then(|n| n.parse::<u32>().ok())));
     let rows = ids.into_iter().filter_map(|id| row(&new, id).or_else(|| row(old, id)));
     let head = new.lines().take(2).map(str::to_owned);
@@ -86,7 +85,7 @@ fn block(experiment: &ExperimentReport, report: &Report) -> Result<String> {
         let is_changed = if commit.ends_with('+') { " with changes" } else { "" };
         format!(", commit {}{is_changed}", commit.get(..10).unwrap_or(commit))
     });
-    let title = format!("{} ({})", experiment.experiment.title, experiment.experiment.origin());
+    let title = format!("{} ({})", experiment.about.title, experiment.about.origin());
     let mut parts = vec![
         format!("<details><summary>{title}</summary>"),
         format!(
@@ -95,7 +94,7 @@ fn block(experiment: &ExperimentReport, report: &Report) -> Result<String> {
         ),
     ];
     let before = parts.len();
-    for figure in experiment.experiment.figures {
+    for figure in experiment.about.figures {
         if let Figure::Cross { title, metric, columns, rows } = figure {
             parts.push(format!("{title}:"));
             let table = tables::cross(experiment, metric, columns, rows);
@@ -124,9 +123,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::claims::{ClaimResult, Verdict};
-    use crate::provenance::Provenance;
-    use crate::session::Scale;
+    use crate::ledger::Provenance;
+    use crate::ledger::Scale;
+    use crate::ledger::{ClaimResult, Verdict};
+
+    fn all() -> Vec<Description> {
+        crate::experiments::ALL.iter().map(|experiment| experiment.description()).collect()
+    }
 
     fn report() -> Report {
         let provenance = Provenance {
@@ -142,8 +145,8 @@ mod tests {
     }
 
     fn with(id: &str) -> Report {
-        let experiment = EXPERIMENTS.iter().find(|e| e.id == id).unwrap();
-        let claims = experiment.claims.iter().map(|claim| ClaimResult {
+        let about = all().into_iter().find(|about| about.id == id).unwrap();
+        let claims = about.claims.iter().map(|claim| ClaimResult {
             id: claim.id,
             ours: None,
             difference: None,
@@ -152,7 +155,7 @@ mod tests {
             reason: None,
         });
         let found = ExperimentReport {
-            experiment,
+            about,
             seconds: 1.0,
             settings: serde_json::Value::Null,
             rows: Vec::new(),
@@ -166,29 +169,29 @@ mod tests {
     #[test]
     fn what_lies_between_the_marks_is_replaced_and_nothing_else() {
         let text = format!("before\n{BEGIN}\nold\n{END}\nafter");
-        let once = replace(&text, &report()).unwrap();
+        let once = replace(&text, &report(), &all()).unwrap();
         assert!(once.starts_with("before\n") && once.ends_with("\nafter"));
         assert!(!once.contains("old"));
-        assert_eq!(replace(&once, &report()).unwrap(), once);
+        assert_eq!(replace(&once, &report(), &all()).unwrap(), once);
     }
 
     #[test]
     fn experiments_that_were_not_run_keep_their_claims_and_blocks() {
         let text = format!("{BEGIN}\n{END}");
-        let both = replace(&text, &with("base-train")).unwrap();
-        let both = replace(&both, &with("base-small")).unwrap();
+        let both = replace(&text, &with("base-train"), &all()).unwrap();
+        let both = replace(&both, &with("base-small"), &all()).unwrap();
         for part in ["| C17 |", "| C18 |", "results of base-train", "results of base-small"] {
             assert!(both.contains(part), "{part}");
         }
-        assert_eq!(replace(&both, &with("base-train")).unwrap(), both);
+        assert_eq!(replace(&both, &with("base-train"), &all()).unwrap(), both);
         let count = |text: &str, part: &str| text.matches(part).count();
         assert_eq!((count(&both, "| C17 |"), count(&both, "<details>")), (1, 2));
     }
 
     #[test]
     fn a_file_without_marks_is_refused() {
-        assert!(replace("nothing", &report()).is_err());
-        assert!(replace(&format!("{END}{BEGIN}"), &report()).is_err());
+        assert!(replace("nothing", &report(), &all()).is_err());
+        assert!(replace(&format!("{END}{BEGIN}"), &report(), &all()).is_err());
         assert!(check(&format!("{BEGIN}{END}")).is_ok() && check(BEGIN).is_err());
     }
 }

@@ -1,12 +1,12 @@
 //! The tables of the report.
 
-use core_tensors::stats::{Estimate, mean, population_std, trapezoid};
+use crate::ledger::stats::{Estimate, mean, population_std, trapezoid};
 
 use super::document::{Cell, Table, scale_word};
 use super::{Comparison, ExperimentReport, Report, Row};
-use crate::claims::{CheckResult, ClaimResult, Published};
-use crate::datasets::Kind;
-use crate::experiment::{N_UNITS, Unit};
+use crate::ledger::Kind;
+use crate::ledger::{CheckResult, ClaimResult, Published};
+use crate::ledger::{N_UNITS, Unit};
 
 /// Metrics of a table of results, in order, with their headings.
 const METRICS: [(&str, &str); 44] = [
@@ -105,7 +105,7 @@ pub(super) fn claims(report: &Report) -> Table {
     let head = ["claim", "verdict", "paper", "statement", "published", "ours", "paired difference"];
     let mut table = Table { head: head.map(str::to_owned).into(), rows: Vec::new() };
     for experiment in &report.experiments {
-        for (claim, result) in experiment.experiment.claims.iter().zip(&experiment.claims) {
+        for (claim, result) in experiment.about.claims.iter().zip(&experiment.claims) {
             let published = claim
                 .published
                 .first()
@@ -113,7 +113,7 @@ pub(super) fn claims(report: &Report) -> Table {
             table.rows.push(vec![
                 Cell::text(claim.id),
                 Cell::verdict(result.verdict),
-                Cell::text(experiment.experiment.source),
+                Cell::text(experiment.about.source),
                 Cell::text(claim.text),
                 Cell::text(published),
                 result.ours.map_or_else(
@@ -130,7 +130,7 @@ pub(super) fn claims(report: &Report) -> Table {
 /// Rows × metrics.
 pub(super) fn results(report: &ExperimentReport) -> Table {
     let rows: Vec<(&Row, &str)> = report
-        .experiment
+        .about
         .rows
         .iter()
         .filter_map(|spec| {
@@ -179,7 +179,7 @@ fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
     if row.unit == Unit::Seed && estimate.half_width().is_finite() {
         cell.lines.push(format!("[{}, {}]", number(estimate.ci95.0), number(estimate.ci95.1)));
     }
-    let published = report.experiment.claims.iter().flat_map(|claim| claim.published);
+    let published = report.about.claims.iter().flat_map(|claim| claim.published);
     for p in published.filter(|p| p.row == row.id && p.metric == metric) {
         cell.lines.push(format!("paper {}", printed(p)));
     }
@@ -206,11 +206,11 @@ pub(super) fn cross(
 
 /// One metric by row and point of the curves.
 pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> Table {
-    let point = report.experiment.point;
+    let point = report.about.point;
     let (mut head, mut body) = (Vec::new(), Vec::new());
     for id in ids {
         let row = report.rows.iter().find(|row| row.id == *id);
-        let spec = report.experiment.rows.iter().find(|spec| spec.id == *id);
+        let spec = report.about.rows.iter().find(|spec| spec.id == *id);
         let (Some(row), Some(spec)) = (row, spec) else { continue };
         let Some(curves) = row.metrics.get(metric) else { continue };
         let n_points = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);

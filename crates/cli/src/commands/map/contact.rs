@@ -6,7 +6,7 @@ use core_tensors::Rng;
 use core_tensors::kernels::features;
 
 use super::examples::Shape;
-use crate::sheet::sheet;
+use crate::report::contact_sheet::sheet;
 
 /// Pictures in a line of the contact sheet, and lines of pairs.
 const ACROSS: usize = 16;

@@ -7,11 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Targets};
 
 use crate::commands::UsageError;
-use crate::data::{Examples, Options, Purpose, Request};
-use crate::datasets::{
+use crate::data::published::{
     self, FETCHED, GrayscaleImages, IMAGENETTE, Images, Places, has_classes, images_by_class,
     images_of_folder,
 };
+use crate::data::user::{Examples, Options, Purpose, Request};
 use crate::files::note;
 
 /// Channels, height and width of an image.
@@ -133,11 +133,11 @@ impl Source {
     }
 
     fn imagenette(reading: &Reading) -> Result<Self> {
-        let explicit = datasets::from_environment();
+        let explicit = published::from_environment();
         if explicit.is_none() {
             // Drawn images are of no use to somebody who asked for these: where the archive that has this side is
             // out of reach, none are drawn.
-            datasets::fetch_for(IMAGENETTE, reading.side, reading.cache)?;
+            published::fetch_for(IMAGENETTE, reading.side, reading.cache)?;
         }
         let places = Places { explicit, cache: reading.cache.to_path_buf() };
         let mut told = String::new();

@@ -11,10 +11,10 @@ use models::Mlp;
 
 use super::examples::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
-use crate::data::labels;
+use crate::data::user::labels;
 use crate::files::note;
 use crate::model_file::{Expected, Trained};
-use crate::schemes::logits;
+use crate::training::logits;
 
 /// Objects of each domain that measures look at, at most and at least.
 const N_MEASURED: usize = 1000;

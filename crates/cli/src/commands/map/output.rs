@@ -8,7 +8,7 @@ use super::contact::{contact_sheet, intensities_of, stretched};
 use super::examples::Source;
 use super::{After, Arguments, Built};
 use crate::files::{Content, write_tensors, write_together};
-use crate::sheet::sheet;
+use crate::report::contact_sheet::sheet;
 
 /// Names in the folder.
 pub(super) const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR, IMAGES];

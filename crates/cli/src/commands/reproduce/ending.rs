@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::experiments::{FAILED, Failure};
 use crate::files::{Hinted, note, printable, tell_error};
-use crate::runner::{FAILED, Failure, folder_in};
+use crate::ledger::folder_in;
 
 /// How the runs of a plan ended.
 pub(super) struct Ending {

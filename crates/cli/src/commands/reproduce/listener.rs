@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 
+use crate::experiments::Session;
 use crate::files::{ask_on_signals, note};
-use crate::session::Session;
 
 /// Hands the first signal to the runs; before there are any, it ends the program.
 pub(super) struct Listener {

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::{Arguments, DeviceKind};
-use crate::datasets::bert::{BERT_BASE, Bert};
-use crate::datasets::tweets::{self, Texts};
-use crate::datasets::weights::{VGG19, Weights};
-use crate::datasets::{IMAGENETTE, Images, Places, from_environment};
-use crate::experiment::Experiment;
+use crate::data::published::bert::{BERT_BASE, Bert};
+use crate::data::published::tweets::{self, Texts};
+use crate::data::published::weights::{VGG19, Weights};
+use crate::data::published::{IMAGENETTE, Images, Places, from_environment};
+use crate::experiments::Experiment;
+use crate::experiments::Session;
 use crate::files::warn;
-use crate::session::{Scale, Session};
+use crate::ledger::Scale;
 
 pub(super) fn open(kind: DeviceKind) -> Result<Device> {
     match kind {

@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Pick};
 
 use super::{NO_MAP, Study, show};
-use crate::experiment::{Outcome, Part, Task};
+use crate::experiments::{Outcome, Task};
+use crate::ledger::Part;
 
 /// Standard standard deviation of the source's noise.
 const NOISE: f64 = 0.1;

@@ -10,9 +10,10 @@ use models::{Architecture, Domain, Mlp};
 use super::given::SHOWN;
 use super::translation::{self, FLAT_NETWORK, NETWORK, generated, generated_as_in_source};
 use super::{NO_MAP, Study, Teacher, show};
-use crate::experiment::{Outcome, Part, Task};
 use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron};
-use crate::schemes::{at_most, pairs, some_rows};
+use crate::experiments::{Outcome, Task};
+use crate::ledger::Part;
+use crate::training::{Monitor, at_most, pairs, some_rows};
 
 /// Names of the translators that seeds share.
 const AS_PUBLISHED: &str = "translator";
@@ -85,7 +86,7 @@ fn latent_grid(device: &candle_core::Device) -> Result<Tensor> {
     let (low, high) = GRID_ENDS;
     let at = |i: usize| {
         let p = low + (high - low) * i as f64 / (GRID - 1) as f64;
-        core_tensors::stats::normal_quantile(p) as f32
+        crate::ledger::stats::normal_quantile(p) as f32
     };
     let points: Vec<f32> =
         (0..GRID * GRID).flat_map(|i| [at(i % GRID), at(GRID - 1 - i / GRID)]).collect();
@@ -215,7 +216,7 @@ fn aligned(study: &Study, rich: &Dataset, is_adversarial: bool) -> Result<Teache
         Ok(f64::from(loss.to_scalar::<f32>()?))
     };
     let after = |_| {
-        task.epoch_done()?;
+        task.point_done()?;
         Ok(std::ops::ControlFlow::Continue(()))
     };
     let fit = Fit { epochs, batch_size: TEACHER_BATCH };

@@ -1,14 +1,14 @@
 //! The translator between clothes and digits: the source's pairs, what seeds share, and what is generated.
 
+use crate::data::synthetic::legacy::{NumpyRandom, TorchRandom};
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use core_tensors::legacy::{NumpyRandom, TorchRandom};
 use core_tensors::{Dataset, Params, Rng};
 use domain_adapt::{DomainMap, Translator};
 use models::TranslatorNetwork;
 
-use crate::experiment::{Outcome, Task};
-use crate::schemes::train_translator;
+use crate::experiments::{Outcome, Task};
+use crate::training::{Monitor, train_translator};
 
 /// The source's network.
 pub(super) const NETWORK: TranslatorNetwork =
@@ -40,7 +40,7 @@ pub(super) fn train(
     let mut losses = Vec::with_capacity(epochs);
     let on_epoch = |loss| {
         losses.push(loss);
-        task.epoch_done()
+        task.point_done()
     };
     let translator = train_translator(network, pairs, epochs, rng, on_epoch)?;
     Ok((translator, losses))

@@ -8,7 +8,7 @@ use losses::{
 use models::Cnn;
 
 use super::{assistant, student};
-use crate::schemes::{Imitation, Strength};
+use crate::training::{Imitation, Strength};
 
 /// Settings that are tried of a method; labels alone have nothing to try.
 pub(super) const N_SETTINGS: usize = 4;

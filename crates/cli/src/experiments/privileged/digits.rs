@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use super::super::base::perceptron;
 use super::super::n_seeds;
-use crate::claims::{Check, Claim, Side};
-use crate::experiment::{Experiment, Figure, FiniteOrNull, Outcome, Point, RowSpec, Task};
-use crate::schemes::{
+use crate::experiments::{Experiment, Outcome, Task};
+use crate::ledger::Scale;
+use crate::ledger::{Check, Claim, Side};
+use crate::ledger::{Figure, FiniteOrNull, Point, RowSpec};
+use crate::training::{
     CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
 };
-use crate::session::Scale;
 
 /// Pixels of a side, and of a side of the square that becomes one pixel of the student.
 const SIDE: usize = 28;
@@ -176,7 +177,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let [by_risk, by_error] = &chosen;
         let accuracies = by_error.risks.iter().map(|error| 1.0 - error).collect();
         for (name, map) in maps.iter().zip([by_risk.risks.clone(), accuracies, tested]) {
-            outcome.arrays.insert((*name).to_owned(), FiniteOrNull(map));
+            outcome.numbers.arrays.insert((*name).to_owned(), FiniteOrNull(map));
         }
         // The first cell has λ = 0.
         outcome.add(regular, students[0].clone());

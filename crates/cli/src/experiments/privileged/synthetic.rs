@@ -1,18 +1,19 @@
 //! Lopez-Paz et al. (2016), section 6.1: when privileged features help, on four synthetic problems.
 
+use crate::data::synthetic::LopezPaz;
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
-use core_tensors::synthetic::LopezPaz;
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Distillation;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::claims::{Check, Claim, Side};
-use crate::experiment::{Experiment, Outcome, Point, RowSpec, Task};
-use crate::schemes::{CHUNK, Course, Examination, train};
-use crate::session::Scale;
+use crate::experiments::{Experiment, Outcome, Task};
+use crate::ledger::Scale;
+use crate::ledger::{Check, Claim, Side};
+use crate::ledger::{Point, RowSpec};
+use crate::training::{CHUNK, Course, Examination, train};
 
 /// Objects to train on, one batch of them.
 const N_TRAIN: usize = 200;

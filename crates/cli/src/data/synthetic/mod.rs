@@ -1,0 +1,11 @@
+//! Synthetic data: the papers' problems, and images and texts for when the published ones cannot be had.
+
+pub(crate) mod images;
+pub mod legacy;
+mod problems;
+pub(crate) mod sentences;
+
+pub use problems::{
+    DomainRegression, LopezPaz, N_CLASSES, N_FEATURES, N_TEST, N_TRAIN, SyntheticClasses,
+    SyntheticLinear,
+};

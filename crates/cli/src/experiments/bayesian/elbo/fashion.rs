@@ -1,0 +1,156 @@
+//! FashionMNIST under the evidence lower bound.
+
+use bayes_posterior::Curvature;
+use core_tensors::Fit;
+use losses::Likelihood;
+use serde::Serialize;
+
+use super::{Protocol, Student};
+use crate::experiments::Experiment;
+use crate::ledger::Scale;
+use crate::ledger::{Figure, Point, RowSpec};
+use crate::training::at_most;
+
+pub(in crate::experiments) const TEACHER_ROW: &str = "elbo-fashion/teacher";
+/// Iterations between two points of a curve.
+const EVERY: usize = 50;
+
+pub(in crate::experiments) static STUDENTS: [Student; 2] = [
+    Student {
+        id: "elbo-fashion/784-50-10",
+        widths: &[784, 50, 10],
+        drop_layers: &[2],
+        structures: &[("kronecker", Curvature::Kronecker)],
+    },
+    Student {
+        id: "elbo-fashion/784-30-10-10",
+        widths: &[784, 30, 10, 10],
+        drop_layers: &[],
+        structures: &[("kronecker", Curvature::Kronecker)],
+    },
+];
+
+/// What is cut below the paper's scale.
+#[derive(Clone, Copy, Serialize)]
+struct Settings {
+    epochs: [usize; 2],
+    /// Objects of the Kronecker posterior.
+    most_curvature: usize,
+    /// At most so many examples to train and to test on.
+    most_examples: Option<[usize; 2]>,
+}
+
+fn settings(scale: Scale) -> Settings {
+    match scale {
+        Scale::Smoke => {
+            Settings { epochs: [1, 1], most_curvature: 256, most_examples: Some([6400, 1000]) }
+        }
+        Scale::Quick => Settings { epochs: [3, 2], most_curvature: 5000, most_examples: None },
+        Scale::Paper => Settings { epochs: [20, 10], most_curvature: 60_000, most_examples: None },
+    }
+}
+
+/// Start and prior as separate factors, on images.
+pub(in crate::experiments) static FASHION: Experiment = Experiment {
+    id: "bayes-elbo-fashion",
+    title: "Bayesian distillation on FashionMNIST under the evidence lower bound",
+    source: "001, 000",
+    summary: "Teacher [784, 800, 50, 10], students by removing units and the second hidden layer, or units alone; the \
+        objective of bayes-elbo-synthetic with class likelihoods: batches of 64, the teacher 3 passes and students 2 at \
+        quick scale, N = 60 000. The Kronecker posterior is a Laplace approximation at the teacher's means, at quick scale \
+        on 5000 random training objects; its mean moves under the curvature alone (numerical damping), its covariance keeps the \
+        prior. The teacher's posterior as a prior on the same objects counts them twice.",
+    data: &["fashion-mnist"],
+    settings: |scale| Ok(serde_json::to_value(settings(scale))?),
+    n_seeds: |scale| match scale {
+        Scale::Smoke => 2,
+        Scale::Quick => 5,
+        Scale::Paper => 20,
+    },
+    extra_parts: &[],
+    run: |task| {
+        let Settings { epochs, most_curvature, most_examples } = settings(task.session.scale);
+        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
+        let images = task.session.images("fashion-mnist")?;
+        let protocol = Protocol {
+            teacher: &[784, 800, 50, 10],
+            teacher_row: TEACHER_ROW,
+            students: &STUDENTS,
+            likelihood: Likelihood::Categorical,
+            fits: [(epochs[0], 256), (epochs[1], 64)]
+                .map(|(epochs, batch_size)| Fit { epochs, batch_size }),
+            every: EVERY.min(at_most(&images.train, most_train)?.n_examples() / 256),
+            most_curvature,
+            n_structures: usize::MAX,
+            train: &at_most(&images.train, most_train)?,
+            test: &at_most(&images.test, most_test)?,
+        };
+        protocol.run(task)
+    },
+    rows: &ROWS,
+    point: Point::Iterations(EVERY),
+    claims: &[],
+    figures: &[
+        Figure::Cross {
+            title: "Gain of area over the random start under N(0, I)",
+            metric: "area_gain",
+            columns: CROSS_COLUMNS,
+            rows: &[
+                ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
+                ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
+            ],
+        },
+        Figure::Cross {
+            title: "Test accuracy right after the edits, before any training",
+            metric: "start_accuracy",
+            columns: &["random", "selected (diagonal)", "Kronecker"],
+            rows: &[
+                ("[784, 50, 10]", start!("elbo-fashion/784-50-10", kronecker)),
+                ("[784, 30, 10, 10]", start!("elbo-fashion/784-30-10-10", kronecker)),
+            ],
+        },
+        Figure::Cross {
+            title: "Test accuracy after training",
+            metric: "accuracy",
+            columns: CROSS_COLUMNS,
+            rows: &[
+                ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
+                ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
+            ],
+        },
+        Figure::Curves {
+            title: "Test likelihood of [784, 50, 10] (minus mean cross-entropy)",
+            metric: "log_likelihood",
+            rows: curves!("elbo-fashion/784-50-10"),
+        },
+        Figure::Curves {
+            title: "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)",
+            metric: "log_likelihood",
+            rows: curves!("elbo-fashion/784-30-10-10"),
+        },
+        Figure::Curves {
+            title: "KL(q ‖ p) of [784, 50, 10] in nats",
+            metric: "divergence",
+            rows: curves!("elbo-fashion/784-50-10"),
+        },
+    ],
+};
+
+const CROSS_COLUMNS: &[&str] = &[
+    "cold, teacher's mean as prior",
+    "cold, teacher as prior",
+    "warm, N(0, I)",
+    "warm, teacher's mean as prior",
+    "warm, teacher as prior",
+    "Kronecker, start",
+    "Kronecker, start and prior",
+];
+
+const ROWS: [RowSpec; 17] = {
+    let [a, b, c, d, e, f] = factors!("elbo-fashion/784-50-10", "[784, 50, 10]");
+    let [g, h] = structured!("elbo-fashion/784-50-10", "[784, 50, 10]", "kronecker");
+    let [i, j, k, l, m, n] = factors!("elbo-fashion/784-30-10-10", "[784, 30, 10, 10]");
+    let [o, p] = structured!("elbo-fashion/784-30-10-10", "[784, 30, 10, 10]", "kronecker");
+    let teacher = RowSpec::seeds(TEACHER_ROW, "teacher [784, 800, 50, 10]");
+    [teacher, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+};

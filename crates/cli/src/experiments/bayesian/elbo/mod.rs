@@ -1,0 +1,396 @@
+//! Bayesian distillation under the evidence lower bound: start and prior as separate factors, and teachers whose
+//! posterior has more than a diagonal.
+
+/// Rows of a student: the 2 × 3 of start and prior.
+macro_rules! factors {
+    ($id:literal, $name:literal) => {
+        [
+            RowSpec::seeds(
+                concat!($id, "/cold/standard"),
+                concat!($name, ": random start, prior N(0, I)"),
+            ),
+            RowSpec::seeds(
+                concat!($id, "/cold/teacher-mean"),
+                concat!($name, ": random start, prior around the teacher, variance 1"),
+            )
+            .against(concat!($id, "/cold/standard")),
+            RowSpec::seeds(
+                concat!($id, "/cold/teacher"),
+                concat!($name, ": random start, prior the teacher's posterior"),
+            )
+            .against(concat!($id, "/cold/standard")),
+            RowSpec::seeds(
+                concat!($id, "/warm/standard"),
+                concat!($name, ": start at the teacher, prior N(0, I)"),
+            )
+            .against(concat!($id, "/cold/standard")),
+            RowSpec::seeds(
+                concat!($id, "/warm/teacher-mean"),
+                concat!($name, ": start at the teacher, prior around it, variance 1"),
+            )
+            .against(concat!($id, "/cold/standard")),
+            RowSpec::seeds(
+                concat!($id, "/warm/teacher"),
+                concat!($name, ": start at the teacher, prior its posterior"),
+            )
+            .against(concat!($id, "/cold/standard")),
+        ]
+    };
+}
+
+/// Rows of a student from a Laplace posterior of one structure.
+macro_rules! structured {
+    ($id:literal, $name:literal, $structure:literal) => {
+        [
+            RowSpec::seeds(
+                concat!($id, "/", $structure, "/start"),
+                concat!(
+                    $name,
+                    ": start at the mean of a ",
+                    $structure,
+                    " posterior, prior N(0, I)"
+                ),
+            )
+            .against(concat!($id, "/warm/standard")),
+            RowSpec::seeds(
+                concat!($id, "/", $structure, "/start-and-prior"),
+                concat!(
+                    $name,
+                    ": start at the mean of a ",
+                    $structure,
+                    " posterior, and that as prior"
+                ),
+            )
+            .against(concat!($id, "/warm/standard")),
+        ]
+    };
+}
+
+/// Rows of a student's line of a table of gains or of final values.
+macro_rules! cross {
+    ($id:literal) => {
+        &[
+            concat!($id, "/cold/teacher-mean"),
+            concat!($id, "/cold/teacher"),
+            concat!($id, "/warm/standard"),
+            concat!($id, "/warm/teacher-mean"),
+            concat!($id, "/warm/teacher"),
+            concat!($id, "/kronecker/start"),
+            concat!($id, "/kronecker/start-and-prior"),
+            concat!($id, "/low-rank/start"),
+            concat!($id, "/low-rank/start-and-prior"),
+            concat!($id, "/full/start"),
+            concat!($id, "/full/start-and-prior"),
+        ]
+    };
+    ($id:literal, kronecker) => {
+        &[
+            concat!($id, "/cold/teacher-mean"),
+            concat!($id, "/cold/teacher"),
+            concat!($id, "/warm/standard"),
+            concat!($id, "/warm/teacher-mean"),
+            concat!($id, "/warm/teacher"),
+            concat!($id, "/kronecker/start"),
+            concat!($id, "/kronecker/start-and-prior"),
+        ]
+    };
+}
+
+/// Rows whose starts are compared before training.
+macro_rules! start {
+    ($id:literal) => {
+        &[
+            concat!($id, "/cold/standard"),
+            concat!($id, "/warm/standard"),
+            concat!($id, "/kronecker/start"),
+            concat!($id, "/low-rank/start"),
+            concat!($id, "/full/start"),
+        ]
+    };
+    ($id:literal, kronecker) => {
+        &[
+            concat!($id, "/cold/standard"),
+            concat!($id, "/warm/standard"),
+            concat!($id, "/kronecker/start"),
+        ]
+    };
+}
+
+/// Rows of the figures of a student.
+macro_rules! curves {
+    ($id:literal) => {
+        &[
+            concat!($id, "/cold/standard"),
+            concat!($id, "/cold/teacher"),
+            concat!($id, "/warm/standard"),
+            concat!($id, "/warm/teacher"),
+            concat!($id, "/kronecker/start"),
+        ]
+    };
+}
+
+mod fashion;
+mod prior;
+mod synthetic;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bayes_posterior::{
+    Curvature, Damping, Diagonal, Edit, EditOptions, Estimator, Gaussian, Inference, Posterior,
+    Prior, VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
+};
+use core_tensors::kernels::Activation;
+use core_tensors::{Dataset, Fit, Params, Rng};
+use losses::Likelihood;
+use models::{Architecture, Mlp};
+
+use crate::ledger::Curve;
+
+use crate::experiments::{Outcome, Task};
+use crate::training::{VariationalCourse, VariationalStart, area};
+
+pub(in crate::experiments) use fashion::FASHION;
+pub(in crate::experiments) use prior::PRIOR;
+pub(in crate::experiments) use synthetic::SYNTHETIC;
+
+/// Step size of Adam.
+const LEARNING_RATE: f64 = 1e-3;
+/// ρ of every parameter at every start, whatever the prior.
+const LOG_STD: f64 = -5.0;
+/// Precision of the standard prior N(0, I), and of the prior behind a Laplace posterior.
+const PRIOR_PRECISION: f64 = 1.0;
+
+/// What is trained and on what.
+struct Protocol<'a> {
+    /// Beginning of the rows.
+    teacher: &'a [usize],
+    teacher_row: &'a str,
+    students: &'a [Student],
+    likelihood: Likelihood,
+    /// Passes and batches of the teacher and of the students.
+    fits: [Fit; 2],
+    /// Iterations between two points of a curve.
+    every: usize,
+    /// Objects that a Laplace posterior is computed on.
+    most_curvature: usize,
+    /// Structures of each student that are run.
+    n_structures: usize,
+    train: &'a Dataset,
+    test: &'a Dataset,
+}
+
+/// One architecture that the teacher is cut to.
+struct Student {
+    /// Beginning of its rows.
+    id: &'static str,
+    widths: &'static [usize],
+    /// Hidden layers of the teacher that go.
+    drop_layers: &'static [usize],
+    /// Laplace posteriors that are carried to it beside the variational one, by the name in their rows.
+    structures: &'static [(&'static str, Curvature)],
+}
+
+/// Where q starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Cold,
+    Warm,
+}
+
+/// What the prior is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PriorOf {
+    /// N(0, I)
+    Standard,
+    /// N(m, I) with the teacher's mean m
+    TeacherMean,
+    /// N(m, Ψ)
+    Teacher,
+}
+
+/// The 2 × 3, the plain student first.
+const FACTORS: [(Start, PriorOf, &str); 6] = [
+    (Start::Cold, PriorOf::Standard, "cold/standard"),
+    (Start::Cold, PriorOf::TeacherMean, "cold/teacher-mean"),
+    (Start::Cold, PriorOf::Teacher, "cold/teacher"),
+    (Start::Warm, PriorOf::Standard, "warm/standard"),
+    (Start::Warm, PriorOf::TeacherMean, "warm/teacher-mean"),
+    (Start::Warm, PriorOf::Teacher, "warm/teacher"),
+];
+
+fn network(widths: &[usize]) -> Mlp {
+    Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
+}
+
+impl Protocol<'_> {
+    fn course<'a>(
+        &self,
+        network: &'a Mlp,
+        fit: Fit,
+        prior: VariationalPrior<'a>,
+    ) -> VariationalCourse<'a> {
+        let inference = Inference {
+            network,
+            likelihood: self.likelihood,
+            prior,
+            n_examples: self.train.n_examples(),
+            kl_weight: 1.0,
+            estimator: Estimator::Reparametrization,
+        };
+        VariationalCourse { inference, fit, learning_rate: LEARNING_RATE, every: self.every }
+    }
+
+    /// The teacher and every arm of every student of one seed.
+    fn run(&self, task: &Task) -> Result<Outcome> {
+        let rng = Rng::new(task.part.seed()).split("bayes-elbo");
+        let device = &task.session.device;
+        let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
+        let teacher = network(self.teacher);
+        let course = self.course(&teacher, self.fits[0], standard);
+        let n = self.train.n_examples();
+        let n_arms = |s: &Student| FACTORS.len() + 2 * s.structures.len().min(self.n_structures);
+        let points = self.course(&teacher, self.fits[1], standard).n_points(n);
+        let n_runs: usize = self.students.iter().map(n_arms).sum();
+        task.expect_epochs(course.n_points(n) + n_runs * points);
+
+        let mut outcome = Outcome::default();
+        let mean = teacher.init(&mut rng.split("teacher"), device)?.to_vec()?;
+        let start = VariationalStart { mean: &mean, log_std: LOG_STD };
+        let end = course.train(task, start, self.train, self.test, &rng.split("teacher run"))?;
+        outcome.add(self.teacher_row, with_area(end.curves, &end.at_start, None, self.every));
+        let posterior = Posterior::new(teacher, to_gaussian(&end.posterior)?)?;
+        for student in self.students {
+            self.run_student(task, &rng, student, &posterior, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Arms of one student: one plan of edits, one random start, one order of batches and one noise for all.
+    fn run_student(
+        &self,
+        task: &Task,
+        rng: &Rng,
+        student: &Student,
+        teacher: &Posterior<Diagonal>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let network = network(student.widths);
+        let mut order = rng.split(student.id);
+        let random_units = |layer: usize| Ok(order.permutation(teacher.network.widths[layer]));
+        let plan = align(&teacher.network, &network, student.drop_layers, random_units)?;
+        let carried = carry(teacher.clone(), &plan)?;
+        let random = network
+            .init(&mut rng.split(student.id).split("start"), &task.session.device)?
+            .to_vec()?;
+        let p = random.len();
+        let around =
+            Gaussian::new(network.layout(), carried.mean().to_vec(), Diagonal::new(vec![1.0; p])?)?;
+        let (around, own) = (Prior::new(&around)?, Prior::new(&carried)?);
+
+        let mut plain: Option<BTreeMap<String, Curve>> = None;
+        let mut arm = |name: &str, mean: &[f64], prior: VariationalPrior| -> Result<()> {
+            let course = self.course(&network, self.fits[1], prior);
+            let start = VariationalStart { mean, log_std: LOG_STD };
+            let end =
+                course.train(task, start, self.train, self.test, &rng.split("student run"))?;
+            let curves = with_area(end.curves, &end.at_start, plain.as_ref(), self.every);
+            outcome.add(&format!("{}/{name}", student.id), curves.clone());
+            plain.get_or_insert(curves);
+            Ok(())
+        };
+        let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
+        for (start, prior, name) in FACTORS {
+            let mean = match start {
+                Start::Cold => &random[..],
+                Start::Warm => carried.mean(),
+            };
+            let prior = match prior {
+                PriorOf::Standard => standard,
+                PriorOf::TeacherMean => VariationalPrior::Gaussian(&around),
+                PriorOf::Teacher => VariationalPrior::Gaussian(&own),
+            };
+            arm(name, mean, prior)?;
+        }
+        for &(name, curvature) in student.structures.iter().take(self.n_structures) {
+            let mut part = rng.split("curvature").permutation(self.train.n_examples());
+            part.truncate(self.most_curvature);
+            let data = self.train.rows(&part)?;
+            let mean = teacher.gaussian.mean();
+            let weights = Params::from_vec(teacher.gaussian.layout(), mean, &task.session.device)?;
+            let likelihood = &self.likelihood;
+            let big =
+                laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
+            let (small, _) =
+                big.posterior.transform(&plan, &EditOptions::strict(), Damping::numerical())?;
+            with_posterior!(&small, posterior => {
+                let carried = &posterior.gaussian;
+                let prior = Prior::new(carried)?;
+                arm(&format!("{name}/start"), carried.mean(), standard)?;
+                arm(&format!("{name}/start-and-prior"), carried.mean(), VariationalPrior::Gaussian(&prior))?;
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A teacher's posterior in the shape of the student.
+fn carry(teacher: Posterior<Diagonal>, plan: &[Edit]) -> Result<Gaussian<Diagonal>> {
+    Ok(transform(teacher, plan, &EditOptions::strict())?.posterior.gaussian)
+}
+
+/// Curves of one run with `area`, the integral of the likelihood over the iterations, `area_gain` over the plain
+/// student's of the same seed, and the metrics before the first step as `start_…`.
+fn with_area(
+    mut curves: BTreeMap<String, Curve>,
+    at_start: &[(&'static str, f64)],
+    plain: Option<&BTreeMap<String, Curve>>,
+    every: usize,
+) -> BTreeMap<String, Curve> {
+    let own = area(curves.get("log_likelihood").map_or(&[], |c| &c[..]), every);
+    curves.insert("area".into(), vec![own]);
+    if let Some(plain) = plain.and_then(|plain| plain.get("area")).and_then(|c| c.last()) {
+        curves.insert("area_gain".into(), vec![own - plain]);
+    }
+    curves.extend(at_start.iter().map(|(name, value)| (format!("start_{name}"), vec![*value])));
+    curves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiments::Experiment;
+
+    #[test]
+    fn every_row_of_the_tables_is_run_and_no_other() {
+        let check = |experiment: &Experiment, teacher: &str, students: &[Student]| {
+            let mut run = vec![teacher.to_owned()];
+            for student in students {
+                let factors = FACTORS.iter().map(|(.., name)| (*name).to_owned());
+                let arms = ["start", "start-and-prior"];
+                let structured = student.structures.iter();
+                let structured =
+                    structured.flat_map(|(name, _)| arms.map(|arm| format!("{name}/{arm}")));
+                run.extend(factors.chain(structured).map(|name| format!("{}/{name}", student.id)));
+            }
+            let mut listed: Vec<&str> = experiment.rows.iter().map(|row| row.id).collect();
+            run.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(run, listed);
+        };
+        check(&SYNTHETIC, synthetic::TEACHER_ROW, &synthetic::STUDENTS);
+        check(&FASHION, fashion::TEACHER_ROW, &fashion::STUDENTS);
+    }
+
+    #[test]
+    fn gains_are_over_the_plain_students_area() {
+        let curve =
+            |values: &[f64]| BTreeMap::from([("log_likelihood".to_owned(), values.to_vec())]);
+        let plain = with_area(curve(&[-2.0, -1.0]), &[("log_likelihood", -9.0)], None, 100);
+        assert_eq!(plain["area"], [-150.0]);
+        assert_eq!(plain["start_log_likelihood"], [-9.0]);
+        assert!(!plain.contains_key("area_gain"));
+        let other = with_area(curve(&[-1.0, -1.0]), &[], Some(&plain), 100);
+        assert_eq!(other["area_gain"], [50.0]);
+    }
+}

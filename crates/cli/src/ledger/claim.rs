@@ -1,0 +1,310 @@
+//! Claims of the papers, and the rule by which each is judged.
+
+mod judge;
+
+use crate::ledger::stats::{Estimate, Paired};
+use serde::{Serialize, Serializer};
+
+pub use judge::{Rows, judge};
+
+/// Below this many seeds no check but [`Check::Exact`] is better than inconclusive.
+pub const FEWEST_SEEDS: usize = 3;
+
+/// One statement of a paper. A published number lives in exactly one claim.
+pub struct Claim {
+    /// C1 … C27 of the papers that are reproduced, L1 … of Lopez-Paz et al. (2016), which they
+    /// build on, M1 of Gorpinich et al. (2022).
+    pub id: &'static str,
+    /// The statement.
+    pub text: &'static str,
+    /// What the paper printed; the first is the headline.
+    pub published: &'static [Published],
+    /// Seeds that the checks want, at least [`FEWEST_SEEDS`].
+    pub min_seeds: usize,
+    /// The claim is reproduced if all of them are.
+    pub checks: &'static [Check],
+}
+
+/// A printed number, and the row and metric it belongs to.
+pub struct Published {
+    /// Row of ours that repeats it.
+    pub row: &'static str,
+    /// Metric.
+    pub metric: &'static str,
+    /// Printed mean.
+    pub mean: f64,
+    /// Printed "±", a population standard deviation.
+    pub std: Option<f64>,
+}
+
+/// One comparison that a claim implies; the metric's last value of each run is compared.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// The row lies on the source's side of another, seed by seed.
+    Better {
+        /// Metric.
+        metric: &'static str,
+        /// The row that the source says is better.
+        row: &'static str,
+        /// The other row.
+        than: &'static str,
+        /// Where the source says the row lies.
+        side: Side,
+    },
+    /// The row's mean lies within a tolerance of a number.
+    Near {
+        /// Metric.
+        metric: &'static str,
+        /// Row.
+        row: &'static str,
+        /// The number, and where it is from.
+        value: f64,
+        /// Whose number it is.
+        of: Reference,
+        /// Tolerance, > 0.
+        within: f64,
+    },
+    /// The row's mean agrees with the mean of other people's runs, as far as both scatter.
+    Matches {
+        /// Metric.
+        metric: &'static str,
+        /// Row.
+        row: &'static str,
+        /// Mean of the re-simulated runs.
+        mean: f64,
+        /// Their population standard deviation, ≥ 0.
+        std: f64,
+        /// Their number, at least 2.
+        n: usize,
+    },
+    /// Two rows differ by less than a margin.
+    Equivalent {
+        /// Metric.
+        metric: &'static str,
+        /// Row.
+        row: &'static str,
+        /// The other row.
+        to: &'static str,
+        /// Margin, > 0.
+        margin: f64,
+    },
+    /// The row gains nothing that counts over another: not the margin, seed by seed.
+    NoGain {
+        /// Metric.
+        metric: &'static str,
+        /// The row that might gain.
+        row: &'static str,
+        /// The other row.
+        over: &'static str,
+        /// Where a gain would lie.
+        side: Side,
+        /// The smallest gain that counts, > 0.
+        margin: f64,
+    },
+    /// A number that does not depend on a seed.
+    Exact {
+        /// Metric.
+        metric: &'static str,
+        /// Row.
+        row: &'static str,
+        /// The number.
+        value: f64,
+        /// Tolerance, ≥ 0.
+        tolerance: f64,
+    },
+}
+
+/// Where the better of two rows lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Smaller is better, as for a cross-entropy.
+    Below,
+    /// Larger is better, as for an accuracy.
+    Above,
+}
+
+/// Whose number a row should be near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The paper's.
+    Paper,
+    /// An independent re-simulation of the corrected protocol in another framework.
+    Resimulation,
+    /// Nobody's: the middle of a range that the claim names in words.
+    Range,
+}
+
+/// What became of a claim or a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The statement holds here.
+    Reproduced,
+    /// The statement is contradicted here.
+    NotReproduced,
+    /// The runs cannot tell.
+    Inconclusive,
+    /// The statement was not put to the test.
+    NotRun,
+}
+
+/// A judged check.
+#[derive(Clone, Debug)]
+pub struct CheckResult {
+    /// The check.
+    pub check: Check,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// The numbers behind it, in one sentence.
+    pub reason: String,
+}
+
+/// A judged claim.
+#[derive(Clone, Debug)]
+pub struct ClaimResult {
+    /// Its id.
+    pub id: &'static str,
+    /// The row of ours that stands for the headline, and its mean, standard deviation and interval.
+    pub ours: Option<(&'static str, Estimate)>,
+    /// The first paired comparison among the checks.
+    pub difference: Option<Paired>,
+    /// The checks.
+    pub checks: Vec<CheckResult>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is not simply reproduced.
+    pub reason: Option<String>,
+}
+
+impl Verdict {
+    /// The word of results.json.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reproduced => "reproduced",
+            Self::NotReproduced => "not_reproduced",
+            Self::Inconclusive => "inconclusive",
+            Self::NotRun => "not_run",
+        }
+    }
+}
+
+impl Side {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Below => "below",
+            Self::Above => "above",
+        }
+    }
+}
+
+impl Check {
+    /// The rows it reads.
+    pub fn rows(&self) -> Vec<&'static str> {
+        match *self {
+            Self::Better { row, than: other, .. }
+            | Self::Equivalent { row, to: other, .. }
+            | Self::NoGain { row, over: other, .. } => vec![row, other],
+            Self::Near { row, .. } | Self::Matches { row, .. } | Self::Exact { row, .. } => {
+                vec![row]
+            }
+        }
+    }
+
+    /// The metric it reads.
+    pub fn metric(&self) -> &'static str {
+        match *self {
+            Self::Better { metric, .. }
+            | Self::Near { metric, .. }
+            | Self::Matches { metric, .. }
+            | Self::Equivalent { metric, .. }
+            | Self::NoGain { metric, .. }
+            | Self::Exact { metric, .. } => metric,
+        }
+    }
+
+    /// The check in words, for a reader.
+    pub fn describe(&self) -> String {
+        match *self {
+            Self::Better { metric, row, than, side } => {
+                format!("{metric} of {row} {} that of {than}", side.word())
+            }
+            Self::Near { metric, row, value, of, within } => {
+                let whose = match of {
+                    Reference::Paper => "the paper's",
+                    Reference::Resimulation => "the re-simulated",
+                    Reference::Range => "the middle of the claimed range,",
+                };
+                format!("{metric} of {row} within {within} of {whose} {value}")
+            }
+            Self::Matches { metric, row, mean, std, n } => {
+                format!("{metric} of {row} matches the re-simulated {mean} ± {std} of {n} runs")
+            }
+            Self::Equivalent { metric, row, to, margin } => {
+                format!("{metric} of {row} within {margin} of that of {to}")
+            }
+            Self::NoGain { metric, row, over, side, margin } => {
+                format!("{metric} of {row} not {margin} or more {} that of {over}", side.word())
+            }
+            Self::Exact { metric, row, value, tolerance } => {
+                format!("{metric} of {row} equal to {value} within {tolerance}")
+            }
+        }
+    }
+}
+
+/// How verdicts are reached; printed in every report.
+pub const RULES: &[&str] = &[
+    "A check compares the last value of a metric of every seeded run; arms of one seed share data, start \
+     and, where the data agree, batch order.",
+    "better: reproduced when the paired 95 % Student interval of the difference lies on the source's side of zero, \
+     not reproduced when on the other side, else inconclusive.",
+    "near: reproduced when our mean lies within the named tolerance on either side, else not reproduced; inconclusive when our \
+     own 95 % interval reaches further from our mean than the tolerance.",
+    "matches: reproduced when our mean lies within 3 √(s²/(n − 1) + s′²/(n′ − 1)) of the re-simulated one, else not reproduced; s \
+     and s′ are the population deviations of our n and its n′ runs. It says that two programs do the same thing as far as \
+     so few runs can tell, not that the number is known.",
+    "equivalent: reproduced when the paired 95 % interval lies inside the margin, not reproduced when it lies outside \
+     altogether, else inconclusive.",
+    "no gain: reproduced when the paired 95 % interval excludes a gain of the margin or more, not reproduced when every gain in it \
+     is larger, else inconclusive.",
+    "exact: reproduced when the value lies within its tolerance; needs no seeds.",
+    "With fewer than three seeds (or the number a claim names) every kind but exact is inconclusive, and so is every \
+     check at smoke scale, which cuts epochs and objects.",
+    "A claim is not reproduced if any check is not and is reproduced if all are. Else it is not run if a check could not be put \
+     to the test, for want of its rows or on generated data, and inconclusive otherwise.",
+    "Segments of one run (protocol \"as in the source\") are shown with their spread and never tested.",
+];
+
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = match *self {
+            Self::Better { metric, row, than, side } => serde_json::json!({
+                "kind": "better", "row": row, "metric": metric, "than": than,
+                "side": side.word(),
+            }),
+            Self::Near { metric, row, value, of, within } => serde_json::json!({
+                "kind": "near", "row": row, "metric": metric, "value": value, "within": within,
+                "of": match of {
+                    Reference::Paper => "paper",
+                    Reference::Resimulation => "resimulation",
+                    Reference::Range => "range",
+                },
+            }),
+            Self::Matches { metric, row, mean, std, n } => serde_json::json!({
+                "kind": "matches", "row": row, "metric": metric, "mean": mean, "deviation": std,
+                "n": n,
+            }),
+            Self::Equivalent { metric, row, to, margin } => serde_json::json!({
+                "kind": "equivalent", "row": row, "metric": metric, "to": to, "margin": margin,
+            }),
+            Self::NoGain { metric, row, over, side, margin } => serde_json::json!({
+                "kind": "no_gain", "row": row, "metric": metric, "over": over, "side": side.word(),
+                "margin": margin,
+            }),
+            Self::Exact { metric, row, value, tolerance } => serde_json::json!({
+                "kind": "exact", "row": row, "metric": metric, "value": value, "tolerance": tolerance,
+            }),
+        };
+        value.serialize(serializer)
+    }
+}

@@ -1,0 +1,5 @@
+//! Linear students.
+
+mod batched;
+
+pub use batched::LinearStudents;

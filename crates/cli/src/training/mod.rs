@@ -1,0 +1,28 @@
+//! Training with one or several networks, put together from the lower crates and told to a [`Monitor`].
+
+mod bayesian;
+mod course;
+mod examination;
+mod examples;
+mod linear;
+mod monitor;
+mod several;
+mod tuning;
+
+pub use bayesian::{
+    BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,
+};
+pub use course::{Course, joined, train, train_on, train_segments, train_through};
+pub use examination::{Examination, Record, apart, last};
+pub use examples::{CHUNK, at_most, chunk, labels, logits, some_rows, with_teacher};
+pub use linear::LinearStudents;
+pub use monitor::{Interrupted, Monitor, Unwatched};
+pub use several::{
+    AdversarialCourse, Choice, Imitation, ImitationCourse, MutualCourse, Shown, Strength,
+    mean_of_members, pairs, shown, taught_by_members, train_adversarially, train_chain,
+    train_imitating, train_mutually, train_translator,
+};
+pub use tuning::{
+    Chosen, Grid, MetaCourse, MetaDescent, cross_validate, hypergradient,
+    train_with_hyperparameters, with_choice,
+};

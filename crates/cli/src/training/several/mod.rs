@@ -1,0 +1,15 @@
+//! Training with several networks, or with more than logits of one.
+
+mod adversarial;
+mod chain;
+mod ensemble;
+mod imitation;
+mod mutual;
+mod translator;
+
+pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
+pub use chain::train_chain;
+pub use ensemble::{mean_of_members, taught_by_members};
+pub use imitation::{Imitation, ImitationCourse, Strength, train_imitating};
+pub use mutual::{MutualCourse, train_mutually};
+pub use translator::{Choice, pairs, train_translator};
