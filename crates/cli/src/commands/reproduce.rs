@@ -18,10 +18,7 @@ use super::UsageError;
 use crate::experiments::{ALL, Experiment, Ledger, Plan, Ran, run as run_plan};
 use crate::files::n_cores;
 use crate::files::{Input, check_folder as check_apart, note, say};
-use crate::ledger::Scale;
-use crate::ledger::{Description, Part};
-use crate::ledger::{Provenance, Start};
-use crate::ledger::{Store, folder_in, program_sum};
+use crate::ledger::{Description, Part, Provenance, Scale, Start, Store, folder_in, program_sum};
 use crate::report::{self, Report};
 
 /// What to run, and where to put the report.

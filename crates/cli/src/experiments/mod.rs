@@ -97,7 +97,7 @@ mod tests {
     fn a_published_number_lives_in_one_claim() {
         let claims = ALL.iter().flat_map(|e| e.claims.iter());
         let mut cells: Vec<_> =
-            claims.flat_map(|c| c.published.iter().map(|p| (p.row, p.metric))).collect();
+            claims.flat_map(|c| c.published.iter().map(|p| (p.row, p.metric.name))).collect();
         let n = cells.len();
         cells.sort_unstable();
         cells.dedup();

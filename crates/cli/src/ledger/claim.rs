@@ -1,11 +1,8 @@
 //! Claims of the papers, and the rule by which each is judged.
 
-mod judge;
-
-use crate::ledger::stats::{Estimate, Paired};
+use super::metric::Metric;
+use super::stats::{Estimate, Paired};
 use serde::{Serialize, Serializer};
-
-pub use judge::{Rows, judge};
 
 /// Below this many seeds no check but [`Check::Exact`] is better than inconclusive.
 pub const FEWEST_SEEDS: usize = 3;
@@ -30,7 +27,7 @@ pub struct Published {
     /// Row of ours that repeats it.
     pub row: &'static str,
     /// Metric.
-    pub metric: &'static str,
+    pub metric: Metric,
     /// Printed mean.
     pub mean: f64,
     /// Printed "±", a population standard deviation.
@@ -40,21 +37,19 @@ pub struct Published {
 /// One comparison that a claim implies; the metric's last value of each run is compared.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
-    /// The row lies on the source's side of another, seed by seed.
+    /// The row is better than another by the metric, seed by seed.
     Better {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// The row that the source says is better.
         row: &'static str,
         /// The other row.
         than: &'static str,
-        /// Where the source says the row lies.
-        side: Side,
     },
     /// The row's mean lies within a tolerance of a number.
     Near {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// Row.
         row: &'static str,
         /// The number, and where it is from.
@@ -67,7 +62,7 @@ pub enum Check {
     /// The row's mean agrees with the mean of other people's runs, as far as both scatter.
     Matches {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// Row.
         row: &'static str,
         /// Mean of the re-simulated runs.
@@ -80,7 +75,7 @@ pub enum Check {
     /// Two rows differ by less than a margin.
     Equivalent {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// Row.
         row: &'static str,
         /// The other row.
@@ -91,20 +86,18 @@ pub enum Check {
     /// The row gains nothing that counts over another: not the margin, seed by seed.
     NoGain {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// The row that might gain.
         row: &'static str,
         /// The other row.
         over: &'static str,
-        /// Where a gain would lie.
-        side: Side,
         /// The smallest gain that counts, > 0.
         margin: f64,
     },
     /// A number that does not depend on a seed.
     Exact {
         /// Metric.
-        metric: &'static str,
+        metric: Metric,
         /// Row.
         row: &'static str,
         /// The number.
@@ -112,15 +105,6 @@ pub enum Check {
         /// Tolerance, ≥ 0.
         tolerance: f64,
     },
-}
-
-/// Where the better of two rows lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Smaller is better, as for a cross-entropy.
-    Below,
-    /// Larger is better, as for an accuracy.
-    Above,
 }
 
 /// Whose number a row should be near.
@@ -188,16 +172,69 @@ impl Verdict {
     }
 }
 
-impl Side {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Below => "below",
-            Self::Above => "above",
-        }
+impl Published {
+    /// A printed mean and its "±".
+    pub const fn new(row: &'static str, metric: Metric, mean: f64, std: f64) -> Self {
+        Self { row, metric, mean, std: Some(std) }
+    }
+
+    /// A printed number without a spread.
+    pub const fn plain(row: &'static str, metric: Metric, mean: f64) -> Self {
+        Self { row, metric, mean, std: None }
     }
 }
 
 impl Check {
+    /// `row` is better than another by the metric.
+    pub const fn better(metric: Metric, row: &'static str, than: &'static str) -> Self {
+        Self::Better { metric, row, than }
+    }
+
+    /// The row's mean lies near the paper's number.
+    pub const fn near_paper(metric: Metric, row: &'static str, value: f64, within: f64) -> Self {
+        Self::Near { metric, row, value, of: Reference::Paper, within }
+    }
+
+    /// The row's mean lies near that of an independent re-simulation.
+    pub const fn near_resimulation(
+        metric: Metric,
+        row: &'static str,
+        value: f64,
+        within: f64,
+    ) -> Self {
+        Self::Near { metric, row, value, of: Reference::Resimulation, within }
+    }
+
+    /// The row's mean lies in a range that the claim names in words: its middle, and half its length.
+    pub const fn in_range(metric: Metric, row: &'static str, middle: f64, half: f64) -> Self {
+        Self::Near { metric, row, value: middle, of: Reference::Range, within: half }
+    }
+
+    /// The row's mean agrees with the mean of `n` re-simulated runs.
+    pub const fn matches(metric: Metric, row: &'static str, mean: f64, std: f64, n: usize) -> Self {
+        Self::Matches { metric, row, mean, std, n }
+    }
+
+    /// Two rows differ by less than a margin.
+    pub const fn same(metric: Metric, row: &'static str, to: &'static str, margin: f64) -> Self {
+        Self::Equivalent { metric, row, to, margin }
+    }
+
+    /// The row gains less than a margin over another.
+    pub const fn no_gain(
+        metric: Metric,
+        row: &'static str,
+        over: &'static str,
+        margin: f64,
+    ) -> Self {
+        Self::NoGain { metric, row, over, margin }
+    }
+
+    /// A number that no seed moves.
+    pub const fn exact(metric: Metric, row: &'static str, value: f64, tolerance: f64) -> Self {
+        Self::Exact { metric, row, value, tolerance }
+    }
+
     /// The rows it reads.
     pub fn rows(&self) -> Vec<&'static str> {
         match *self {
@@ -211,7 +248,7 @@ impl Check {
     }
 
     /// The metric it reads.
-    pub fn metric(&self) -> &'static str {
+    pub fn metric(&self) -> Metric {
         match *self {
             Self::Better { metric, .. }
             | Self::Near { metric, .. }
@@ -225,8 +262,8 @@ impl Check {
     /// The check in words, for a reader.
     pub fn describe(&self) -> String {
         match *self {
-            Self::Better { metric, row, than, side } => {
-                format!("{metric} of {row} {} that of {than}", side.word())
+            Self::Better { metric, row, than } => {
+                format!("{metric} of {row} {} that of {than}", metric.better.side())
             }
             Self::Near { metric, row, value, of, within } => {
                 let whose = match of {
@@ -242,8 +279,11 @@ impl Check {
             Self::Equivalent { metric, row, to, margin } => {
                 format!("{metric} of {row} within {margin} of that of {to}")
             }
-            Self::NoGain { metric, row, over, side, margin } => {
-                format!("{metric} of {row} not {margin} or more {} that of {over}", side.word())
+            Self::NoGain { metric, row, over, margin } => {
+                format!(
+                    "{metric} of {row} not {margin} or more {} that of {over}",
+                    metric.better.side()
+                )
             }
             Self::Exact { metric, row, value, tolerance } => {
                 format!("{metric} of {row} equal to {value} within {tolerance}")
@@ -278,9 +318,9 @@ pub const RULES: &[&str] = &[
 impl Serialize for Check {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let value = match *self {
-            Self::Better { metric, row, than, side } => serde_json::json!({
+            Self::Better { metric, row, than } => serde_json::json!({
                 "kind": "better", "row": row, "metric": metric, "than": than,
-                "side": side.word(),
+                "side": metric.better.side(),
             }),
             Self::Near { metric, row, value, of, within } => serde_json::json!({
                 "kind": "near", "row": row, "metric": metric, "value": value, "within": within,
@@ -297,8 +337,8 @@ impl Serialize for Check {
             Self::Equivalent { metric, row, to, margin } => serde_json::json!({
                 "kind": "equivalent", "row": row, "metric": metric, "to": to, "margin": margin,
             }),
-            Self::NoGain { metric, row, over, side, margin } => serde_json::json!({
-                "kind": "no_gain", "row": row, "metric": metric, "over": over, "side": side.word(),
+            Self::NoGain { metric, row, over, margin } => serde_json::json!({
+                "kind": "no_gain", "row": row, "metric": metric, "over": over, "side": metric.better.side(),
                 "margin": margin,
             }),
             Self::Exact { metric, row, value, tolerance } => serde_json::json!({

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::claim::{Claim, Side};
+use super::claim::Claim;
+use super::metric::{Better, Metric};
 
 /// How much of an experiment is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -44,19 +45,16 @@ pub enum Point {
     Epoch,
     /// So many iterations more than at the point before; the first point lies there, not at 0.
     Iterations(usize),
-    /// Units that a layer has left: the row's own metric [`N_UNITS`], on a logarithmic axis.
+    /// Units that a layer has left: the row's own metric [`N_UNITS`](super::metric::N_UNITS), on a logarithmic axis.
     Units,
     /// A value of a setting: the row's own metric of this name.
     Of {
         /// The metric.
-        metric: &'static str,
+        metric: Metric,
         /// What a reader calls it.
         name: &'static str,
     },
 }
-
-/// The metric that holds the positions of [`Point::Units`].
-pub const N_UNITS: &str = "n_units";
 
 /// A piece of an experiment that one thread runs and that is kept for the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +121,7 @@ pub enum Figure {
         /// Its caption.
         title: &'static str,
         /// Which metric.
-        metric: &'static str,
+        metric: Metric,
         /// Of which rows.
         rows: &'static [&'static str],
     },
@@ -132,7 +130,7 @@ pub enum Figure {
         /// Its caption.
         title: &'static str,
         /// Which metric.
-        metric: &'static str,
+        metric: Metric,
         /// Headings of the columns.
         columns: &'static [&'static str],
         /// Name of each line and the rows of its cells.
@@ -143,7 +141,7 @@ pub enum Figure {
         /// Its caption.
         title: &'static str,
         /// Which metric.
-        metric: &'static str,
+        metric: Metric,
         /// Of which rows, all with the same points.
         rows: &'static [&'static str],
     },
@@ -155,8 +153,8 @@ pub enum Figure {
         among: &'static str,
         /// The row that the others are compared with.
         than: &'static str,
-        /// Which metrics, and where their better values lie; the first gives the order.
-        metrics: &'static [(&'static str, Side)],
+        /// Which metrics; the first gives the order.
+        metrics: &'static [Metric],
     },
     /// Small images, a line of them a named array; an array that was not kept is left out.
     Images {
@@ -185,7 +183,7 @@ pub enum Figure {
         /// The array, (vertical, horizontal); averaged over seeds.
         array: &'static str,
         /// Where the better values lie.
-        better: Side,
+        better: Better,
         /// Name and values of the vertical axis.
         vertical: (&'static str, &'static [f64]),
         /// Name and values of the horizontal axis.

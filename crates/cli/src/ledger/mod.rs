@@ -4,16 +4,19 @@
 
 mod claim;
 mod experiment;
+mod judge;
 mod kept;
+pub mod metric;
 mod provenance;
 mod row;
 pub mod stats;
 
 pub use claim::{
-    Check, CheckResult, Claim, ClaimResult, FEWEST_SEEDS, Published, RULES, Reference, Rows, Side,
-    Verdict, judge,
+    Check, CheckResult, Claim, ClaimResult, FEWEST_SEEDS, Published, RULES, Reference, Verdict,
 };
-pub use experiment::{Description, Figure, N_UNITS, Part, Point, RowSpec, Scale, Unit};
+pub use experiment::{Description, Figure, Part, Point, RowSpec, Scale, Unit};
+pub use judge::{Rows, judge};
 pub use kept::{Attachment, Kept, Store, folder_in, program_sum};
+pub use metric::{Better, Metric, Shown};
 pub use provenance::{DataSum, Kind, Provenance, Start};
 pub use row::{Comparison, Curve, ExperimentRun, FiniteOrNull, Numbers, Row, assemble, compare};

@@ -4,9 +4,7 @@ use anyhow::Result;
 
 use super::ranking::Contest;
 use super::{ExperimentReport, Report, figures, tables};
-use crate::ledger::Figure;
-use crate::ledger::Scale;
-use crate::ledger::{RULES, Verdict};
+use crate::ledger::{Figure, RULES, Scale, Verdict};
 
 /// A report in blocks.
 pub(super) struct Document {
@@ -171,12 +169,12 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     for (index, figure) in experiment.figures.iter().enumerate() {
         if let Figure::Cross { title, metric, columns, rows } = figure {
             blocks.push(Block::Paragraph((*title).to_owned()));
-            blocks.push(Block::Table(tables::cross(report, metric, columns, rows)));
+            blocks.push(Block::Table(tables::cross(report, *metric, columns, rows)));
         }
         if let Figure::Points { title, metric, rows } = figure {
             blocks
                 .push(Block::Paragraph(format!("{title}; mean ± population deviation over runs")));
-            blocks.push(Block::Table(tables::points(report, metric, rows)));
+            blocks.push(Block::Table(tables::points(report, *metric, rows)));
         }
         if let Figure::Standing { title, among, than, metrics } = figure
             && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(report)?

@@ -7,8 +7,7 @@ use base64::Engine as _;
 
 use super::ExperimentReport;
 use super::render::html::escape;
-use crate::ledger::Figure;
-use crate::ledger::Side;
+use crate::ledger::{Better, Figure};
 use crate::report::contact_sheet::sheet;
 
 /// Side of a cell of an image of grayscale intensities.
@@ -26,7 +25,7 @@ const SMALL_IMAGE: usize = 32;
 /// Caption and SVG of a figure; `None` where what it shows was not run.
 pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<(String, String)>> {
     Ok(match figure {
-        Figure::Curves { title, metric, rows } => plots::curves(report, metric, rows)?
+        Figure::Curves { title, metric, rows } => plots::curves(report, *metric, rows)?
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
         // Not images: see `tables::cross`, `tables::points` and `standing`.
         Figure::Cross { .. } | Figure::Points { .. } | Figure::Standing { .. } => None,
@@ -106,13 +105,14 @@ fn strips(report: &ExperimentReport, n_classes: usize, named: &[(&str, &str)]) -
 /// One colored cell for each pair of settings with its number, from the worst value, white, to the best; that one framed.
 fn heat(
     values: &[f64],
-    better: Side,
+    better: Better,
     vertical: (&str, &[f64]),
     horizontal: (&str, &[f64]),
 ) -> String {
     let sign = match better {
-        Side::Above => 1.0,
-        Side::Below => -1.0,
+        Better::Higher => 1.0,
+        Better::Lower => -1.0,
+        Better::Neither => f64::NAN,
     };
     let finite = || values.iter().map(|v| sign * v).filter(|v| v.is_finite());
     let (low, high) =
@@ -262,7 +262,7 @@ mod tests {
             heat(&[0.1, 0.3, 0.2, f64::NAN], better, ("T", &[1.0, 2.0]), ("λ", &[0.0, 0.5]))
         };
         for (better, best) in
-            [(Side::Above, "T = 1, λ = 0.5: 0.3000"), (Side::Below, "T = 1, λ = 0: 0.1000")]
+            [(Better::Higher, "T = 1, λ = 0.5: 0.3000"), (Better::Lower, "T = 1, λ = 0: 0.1000")]
         {
             let svg = draw(better);
             let framed: Vec<&str> = svg.lines().filter(|line| line.contains("#000")).collect();

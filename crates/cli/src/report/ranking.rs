@@ -1,13 +1,12 @@
 //! Many rows against one: who is better, who is worse, and of whom that cannot be said.
 
 use crate::ledger::stats::{Paired, holm, mean};
+use crate::ledger::{Better, Metric, Unit};
 use anyhow::Result;
 
 use super::document::{Cell, Table};
-use super::tables::{heading, number, probability, signed};
+use super::tables::{number, probability, signed};
 use super::{ExperimentReport, Row};
-use crate::ledger::Side;
-use crate::ledger::Unit;
 
 /// A difference counts where Holm's p lies below this, over so many seeds or more.
 const SIGNIFICANT: f64 = 0.05;
@@ -19,7 +18,7 @@ pub(super) struct Contest<'a> {
     pub(super) among: &'a str,
     pub(super) than: &'a str,
     /// Metrics and where their better values lie; the first gives the order.
-    pub(super) metrics: &'a [(&'a str, Side)],
+    pub(super) metrics: &'a [Metric],
 }
 
 /// One row against the other in one metric.
@@ -46,12 +45,11 @@ impl Contest<'_> {
         let (than, mut others): (Vec<&Row>, Vec<&Row>) =
             report.rows.iter().filter(is_row).partition(|row| row.id == self.than);
         let Some(&than) = than.first() else { return Ok(None) };
-        others.retain(|row| self.metrics.iter().all(|(m, _)| row.metrics.contains_key(*m)));
+        others.retain(|row| self.metrics.iter().all(|m| row.metrics.contains_key(m.name)));
         if others.is_empty() {
             return Ok(None);
         }
-        let matches =
-            self.metrics.iter().map(|&(metric, side)| matches(&others, than, metric, side));
+        let matches = self.metrics.iter().map(|&metric| matches(&others, than, metric));
         let matches: Vec<Vec<Match>> = matches.collect::<Result<_>>()?;
         let title = |row: &Row| {
             let spec = report.about.rows.iter().find(|spec| spec.id == row.id);
@@ -59,27 +57,27 @@ impl Contest<'_> {
             // What all titles begin with, such as the data, stands in the caption.
             title.split_once(": ").map_or(title, |(_, own)| own).to_owned()
         };
-        let sentences = self.metrics.iter().zip(&matches).map(|((metric, _), matches)| {
+        let sentences = self.metrics.iter().zip(&matches).map(|(metric, matches)| {
             let of = |wanted: Outcome| {
                 let found = others.iter().zip(matches).filter(|(_, m)| m.outcome == wanted);
                 found.map(|(row, _)| title(row)).collect::<Vec<_>>()
             };
-            sentence(heading(metric), &title(than), of)
+            sentence(metric.label, &title(than), of)
         });
         let sentences = sentences.collect();
 
         let mut order: Vec<usize> = (0..others.len()).collect();
-        if let (Some((_, side)), Some(first)) = (self.metrics.first(), matches.first()) {
-            let gain = |i: usize| match gain(first[i].paired.difference.mean, *side) {
+        if let (Some(metric), Some(first)) = (self.metrics.first(), matches.first()) {
+            let gain = |i: usize| match gain(first[i].paired.difference.mean, metric.better) {
                 gain if gain.is_nan() => f64::NEG_INFINITY,
                 gain => gain,
             };
             order.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)));
         }
         let mut head = vec!["row".to_owned()];
-        head.extend(self.metrics.iter().map(|(metric, _)| heading(metric).to_owned()));
+        head.extend(self.metrics.iter().map(|metric| metric.label.to_owned()));
         let line = |row: &Row, of: &dyn Fn(usize) -> Vec<String>| {
-            let cells = self.metrics.iter().enumerate().map(|(t, (metric, _))| {
+            let cells = self.metrics.iter().enumerate().map(|(t, &metric)| {
                 let mut lines = vec![number(mean(&row.finals(metric)))];
                 lines.extend(of(t));
                 Cell { lines, verdict: None }
@@ -107,7 +105,7 @@ impl Match {
     }
 }
 
-fn matches(others: &[&Row], than: &Row, metric: &str, side: Side) -> Result<Vec<Match>> {
+fn matches(others: &[&Row], than: &Row, metric: Metric) -> Result<Vec<Match>> {
     let paired = |row: &&Row| {
         let (a, b) = row.pairs(than, metric);
         Ok(Paired::new(&a, &b)?)
@@ -116,7 +114,7 @@ fn matches(others: &[&Row], than: &Row, metric: &str, side: Side) -> Result<Vec<
     let p = holm(&paired.iter().map(|paired| paired.p).collect::<Vec<_>>());
     let one = |(paired, p_holm): (Paired, f64)| {
         let counts = p_holm < SIGNIFICANT && paired.difference.n >= FEWEST_SEEDS;
-        let outcome = match gain(paired.difference.mean, side) {
+        let outcome = match gain(paired.difference.mean, metric.better) {
             gain if !gain.is_finite() => Outcome::Lost,
             gain if counts && gain > 0.0 => Outcome::Better,
             _ if counts => Outcome::Worse,
@@ -127,10 +125,11 @@ fn matches(others: &[&Row], than: &Row, metric: &str, side: Side) -> Result<Vec<
     Ok(paired.into_iter().zip(p).map(one).collect())
 }
 
-fn gain(difference: f64, side: Side) -> f64 {
+fn gain(difference: f64, side: Better) -> f64 {
     match side {
-        Side::Above => difference,
-        Side::Below => -difference,
+        Better::Higher => difference,
+        Better::Lower => -difference,
+        Better::Neither => f64::NAN,
     }
 }
 
@@ -162,6 +161,7 @@ mod tests {
     use crate::experiments;
     use crate::ledger::FiniteOrNull;
     use crate::ledger::Kind;
+    use crate::ledger::metric;
 
     /// Twelve differences around 0, of standard deviation 1 or so.
     const NOISE: [f64; 12] = [1.2, -0.4, 0.3, -1.1, 0.8, -0.9, 0.1, -0.2, 1.4, -1.3, 0.6, -0.5];
@@ -174,7 +174,7 @@ mod tests {
             data: Kind::Real,
             unit: Unit::Seed,
             runs: (0..NOISE.len() as u64).collect(),
-            metrics: BTreeMap::from([("accuracy".to_owned(), curves)]),
+            metrics: BTreeMap::from([(metric::ACCURACY.key(), curves)]),
         }
     }
 
@@ -194,7 +194,7 @@ mod tests {
     const CONTEST: Contest = Contest {
         among: "methods/mnist/",
         than: "methods/mnist/forward",
-        metrics: &[("accuracy", Side::Above)],
+        metrics: &[metric::ACCURACY],
     };
 
     #[test]

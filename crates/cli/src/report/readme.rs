@@ -97,7 +97,7 @@ fn block(experiment: &ExperimentReport, report: &Report) -> Result<String> {
     for figure in experiment.about.figures {
         if let Figure::Cross { title, metric, columns, rows } = figure {
             parts.push(format!("{title}:"));
-            let table = tables::cross(experiment, metric, columns, rows);
+            let table = tables::cross(experiment, *metric, columns, rows);
             parts.push(markdown::render_table(&table));
         }
         if let Figure::Standing { title, among, than, metrics } = figure

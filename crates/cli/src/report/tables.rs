@@ -1,68 +1,10 @@
 //! The tables of the report.
 
 use crate::ledger::stats::{Estimate, mean, population_std, trapezoid};
+use crate::ledger::{CheckResult, ClaimResult, Kind, Metric, Published, Shown, Unit, metric};
 
 use super::document::{Cell, Table, scale_word};
 use super::{Comparison, ExperimentReport, Report, Row};
-use crate::ledger::Kind;
-use crate::ledger::{CheckResult, ClaimResult, Published};
-use crate::ledger::{N_UNITS, Unit};
-
-/// Metrics of a table of results, in order, with their headings.
-const METRICS: [(&str, &str); 44] = [
-    (N_UNITS, "units kept"),
-    ("log_likelihood", "test log-likelihood"),
-    ("area", "area under the log-likelihood"),
-    ("area_gain", "area gained over the plain student"),
-    ("remaining_gap", "share of the early gap left"),
-    ("divergence", "KL from the prior"),
-    ("divergence_area", "area under the KL"),
-    ("fit", "log-likelihood of a draw, training"),
-    ("risk", "risk"),
-    ("risk_gain", "risk below the plain student's"),
-    ("density", "log density"),
-    ("density_gain", "log density above the plain student's"),
-    ("start_log_likelihood", "test log-likelihood at the start"),
-    ("accuracy", "accuracy"),
-    ("cross_entropy", "cross-entropy"),
-    ("integral", "integral criterion"),
-    ("objective", "training objective"),
-    ("best_cross_entropy", "least cross-entropy"),
-    ("best_epoch", "at epoch"),
-    ("brier", "Brier"),
-    ("calibration_error", "ECE"),
-    ("agreement", "agreement with teacher"),
-    ("cross_entropy_true", "cross-entropy to truth"),
-    ("divergence_true", "KL from truth"),
-    ("max_min", "max − min"),
-    ("squared_error", "test MSE"),
-    ("excess", "MSE above the noise"),
-    ("teacher_probability", "D on the teacher"),
-    ("student_probability", "D on the student"),
-    ("passes_won", "passes in a row won by one player"),
-    ("train_accuracy", "training accuracy"),
-    ("gap", "largest difference of a weight"),
-    ("label_consistency", "teacher's accuracy through φ"),
-    ("proxy_distance", "proxy A-distance"),
-    ("discrepancy", "MMD²"),
-    ("round_trip", "round-trip error"),
-    ("answer_entropy", "entropy of the answers"),
-    ("chosen_lambda", "λ chosen"),
-    ("chosen_temperature", "T chosen"),
-    ("chosen_weight", "weight chosen"),
-    ("seconds", "seconds of training"),
-    ("evidence_change", "change of log evidence"),
-    ("evidence_size", "units of the largest evidence"),
-    ("loss_size", "units at a loss of over 1 point"),
-];
-
-/// Metrics that are curves and nothing else: figures show them, a table of results does not.
-const OF_CURVES: [(&str, &str); 4] = [
-    ("lambda", "λ"),
-    ("temperature", "T"),
-    ("cross_entropy_gain", "cross-entropy below no teacher's"),
-    ("accuracy_gain", "accuracy above no teacher's"),
-];
 
 /// What the columns mean.
 pub(super) const NOTES: &[&str] = &[
@@ -109,7 +51,7 @@ pub(super) fn claims(report: &Report) -> Table {
             let published = claim
                 .published
                 .first()
-                .map_or("–".into(), |p| format!("{} {}", heading(p.metric), printed(p)));
+                .map_or("–".into(), |p| format!("{} {}", p.metric.label, printed(p)));
             table.rows.push(vec![
                 Cell::text(claim.id),
                 Cell::verdict(result.verdict),
@@ -137,12 +79,13 @@ pub(super) fn results(report: &ExperimentReport) -> Table {
             report.rows.iter().find(|row| row.id == spec.id).map(|row| (row, spec.title))
         })
         .collect();
-    let metrics: Vec<_> = METRICS
-        .iter()
-        .filter(|(metric, _)| rows.iter().any(|(row, _)| row.metrics.contains_key(*metric)))
-        .collect();
+    let is_shown = |metric: &Metric| matches!(metric.shown, Shown::Compared | Shown::Table);
+    let is_taken =
+        |metric: &Metric| rows.iter().any(|(row, _)| row.metrics.contains_key(metric.name));
+    let metrics: Vec<Metric> =
+        metric::ALL.iter().copied().filter(|metric| is_shown(metric) && is_taken(metric)).collect();
     let mut head = vec!["row".to_owned(), "runs".to_owned()];
-    head.extend(metrics.iter().map(|(_, heading)| (*heading).to_owned()));
+    head.extend(metrics.iter().map(|metric| metric.label.to_owned()));
     let body = rows
         .iter()
         .map(|(row, title)| {
@@ -158,19 +101,19 @@ pub(super) fn results(report: &ExperimentReport) -> Table {
                 Unit::Single => "1 run".into(),
             };
             let mut cells = vec![name, Cell::text(unit)];
-            cells.extend(metrics.iter().map(|(metric, _)| value(report, row, metric)));
+            cells.extend(metrics.iter().map(|&metric| value(report, row, metric)));
             cells
         })
         .collect();
     Table { head, rows: body }
 }
 
-fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
-    if !row.metrics.contains_key(metric) {
+fn value(report: &ExperimentReport, row: &Row, metric: Metric) -> Cell {
+    if !row.metrics.contains_key(metric.name) {
         return Cell::text("–");
     }
     let estimate = Estimate::new(&row.finals(metric));
-    let std = if metric == "integral" { integral_std(row) } else { estimate.std };
+    let std = if metric == metric::INTEGRAL { integral_std(row) } else { estimate.std };
     let mut cell = Cell::text(if row.runs.len() == 1 {
         number(estimate.mean)
     } else {
@@ -189,7 +132,7 @@ fn value(report: &ExperimentReport, row: &Row, metric: &str) -> Cell {
 /// One metric by line and column.
 pub(super) fn cross(
     report: &ExperimentReport,
-    metric: &str,
+    metric: Metric,
     columns: &[&str],
     lines: &[(&str, &[&str])],
 ) -> Table {
@@ -205,14 +148,14 @@ pub(super) fn cross(
 }
 
 /// One metric by row and point of the curves.
-pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> Table {
+pub(super) fn points(report: &ExperimentReport, metric: Metric, ids: &[&str]) -> Table {
     let point = report.about.point;
     let (mut head, mut body) = (Vec::new(), Vec::new());
     for id in ids {
         let row = report.rows.iter().find(|row| row.id == *id);
         let spec = report.about.rows.iter().find(|spec| spec.id == *id);
         let (Some(row), Some(spec)) = (row, spec) else { continue };
-        let Some(curves) = row.metrics.get(metric) else { continue };
+        let Some(curves) = row.metrics.get(metric.name) else { continue };
         let n_points = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);
         let positions = row.positions(point, n_points);
         if head.is_empty() {
@@ -234,7 +177,7 @@ pub(super) fn points(report: &ExperimentReport, metric: &str, ids: &[&str]) -> T
 
 /// The papers' ± of the integral criterion: the trapezoid of the standard deviations by epoch.
 fn integral_std(row: &Row) -> f64 {
-    let Some(curves) = row.metrics.get("cross_entropy") else { return f64::NAN };
+    let Some(curves) = row.metrics.get(metric::CROSS_ENTROPY.name) else { return f64::NAN };
     let n_epochs = curves.iter().map(|curve| curve.0.len()).min().unwrap_or(0);
     let std = |epoch: usize| {
         population_std(&curves.iter().map(|curve| curve.0[epoch]).collect::<Vec<_>>())
@@ -259,7 +202,7 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
     let body = |c: &Comparison| {
         let d = &c.paired.difference;
         let texts = [
-            heading(c.metric).to_owned(),
+            c.metric.label.to_owned(),
             c.row.to_owned(),
             c.than.to_owned(),
             plus(d.mean),
@@ -334,11 +277,6 @@ pub(super) fn settings(settings: &serde_json::Value) -> String {
         .map(|(name, value)| format!("{} {value}", name.replace('_', " ")))
         .collect();
     parts.join(", ")
-}
-
-pub(super) fn heading(metric: &str) -> &str {
-    let named = METRICS.iter().chain(&OF_CURVES).find(|(name, _)| *name == metric);
-    named.map_or(metric, |(_, heading)| heading)
 }
 
 fn printed(p: &Published) -> String {

@@ -10,7 +10,7 @@ use losses::Predictions;
 use models::Architecture;
 
 use super::examples::{labels, logits, some_rows};
-use crate::ledger::{Curve, stats};
+use crate::ledger::{Curve, Metric, metric, stats};
 
 /// A test set and what a student is compared with on it.
 pub struct Examination {
@@ -56,7 +56,7 @@ impl Examination {
 
     /// Appends this epoch's metrics of predictions on the test examples to a record.
     pub fn take(&self, p: &Predictions, epoch: Epoch, record: &mut Record) -> Result<()> {
-        record.push("objective", epoch.objective);
+        record.push(metric::OBJECTIVE, epoch.objective);
         for (metric, value) in self.measure(p)? {
             record.push(metric, value);
         }
@@ -66,22 +66,22 @@ impl Examination {
     /// Every metric of predictions on the test examples, as curves of length 1.
     pub fn once(&self, p: &Predictions) -> Result<BTreeMap<String, Curve>> {
         let metrics = self.measure(p)?.into_iter();
-        Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).collect())
+        Ok(metrics.map(|(metric, value)| (metric.key(), vec![value])).collect())
     }
 
-    fn measure(&self, p: &Predictions) -> Result<Vec<(&'static str, f64)>> {
+    fn measure(&self, p: &Predictions) -> Result<Vec<(Metric, f64)>> {
         let mut metrics = vec![
-            ("accuracy", p.accuracy(&self.labels)?),
-            ("cross_entropy", p.cross_entropy(&self.labels)?),
-            ("brier", p.brier(&self.labels)?),
-            ("calibration_error", p.calibration_error(&self.labels)?),
+            (metric::ACCURACY, p.accuracy(&self.labels)?),
+            (metric::CROSS_ENTROPY, p.cross_entropy(&self.labels)?),
+            (metric::BRIER, p.brier(&self.labels)?),
+            (metric::CALIBRATION_ERROR, p.calibration_error(&self.labels)?),
         ];
         if let Some(teacher) = &self.teacher {
-            metrics.push(("agreement", p.agreement(teacher)?));
+            metrics.push((metric::AGREEMENT, p.agreement(teacher)?));
         }
         if let Some(truth) = &self.truth {
-            metrics.push(("cross_entropy_true", p.cross_entropy_against(truth)?));
-            metrics.push(("divergence_true", p.divergence_from(truth)?));
+            metrics.push((metric::CROSS_ENTROPY_TRUE, p.cross_entropy_against(truth)?));
+            metrics.push((metric::DIVERGENCE_TRUE, p.divergence_from(truth)?));
         }
         Ok(metrics)
     }
@@ -89,8 +89,8 @@ impl Examination {
 
 impl Record {
     /// Appends a value to a metric.
-    pub fn push(&mut self, metric: &str, value: f64) {
-        self.curves.entry(metric.to_owned()).or_default().push(value);
+    pub fn push(&mut self, metric: Metric, value: f64) {
+        self.curves.entry(metric.key()).or_default().push(value);
     }
 
     /// The curves, with what is derived from the test cross-entropy of a run:
@@ -98,7 +98,10 @@ impl Record {
     /// `integral`, the trapezoid over the epochs (lower is better); `best_cross_entropy`, its minimum; `best_epoch`,
     /// counted from 1; `overfitting`, last value minus minimum.
     pub fn finish(mut self) -> Result<BTreeMap<String, Curve>> {
-        let curve = self.curves.get("cross_entropy").context("a record without cross-entropy")?;
+        let curve = self
+            .curves
+            .get(metric::CROSS_ENTROPY.name)
+            .context("a record without cross-entropy")?;
         let (mut best, mut best_epoch) = (f64::NAN, f64::NAN);
         for (epoch, &value) in curve.iter().enumerate() {
             if best.is_nan() || value < best {
@@ -107,10 +110,10 @@ impl Record {
         }
         let last = curve.last().copied().unwrap_or(f64::NAN);
         let integral = stats::trapezoid(curve);
-        self.push("integral", integral);
-        self.push("best_cross_entropy", best);
-        self.push("best_epoch", best_epoch);
-        self.push("overfitting", last - best);
+        self.push(metric::INTEGRAL, integral);
+        self.push(metric::BEST_CROSS_ENTROPY, best);
+        self.push(metric::BEST_EPOCH, best_epoch);
+        self.push(metric::OVERFITTING, last - best);
         Ok(self.curves)
     }
 }
@@ -128,13 +131,13 @@ pub fn apart(
     let (mapped, own) = (part(mapped)?, part(own)?);
     let distance = proxy_distance(&mapped, &own, rng)?;
     let mmd = unbiased_mmd(&mapped, &own, rng)?;
-    let metrics = [("proxy_distance", distance), ("discrepancy", mmd)];
-    Ok(metrics.map(|(metric, value)| (metric.to_owned(), vec![value])).into())
+    let metrics = [(metric::PROXY_DISTANCE, distance), (metric::MMD, mmd)];
+    Ok(metrics.map(|(metric, value)| (metric.key(), vec![value])).into())
 }
 
 /// Last value of a metric, not a number where it was not taken.
-pub fn last(metrics: &BTreeMap<String, Curve>, metric: &str) -> f64 {
-    metrics.get(metric).and_then(|curve| curve.last()).copied().unwrap_or(f64::NAN)
+pub fn last(metrics: &BTreeMap<String, Curve>, metric: Metric) -> f64 {
+    metrics.get(metric.name).and_then(|curve| curve.last()).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -155,7 +158,7 @@ mod tests {
         let mapped = Tensor::cat(&[examples(300, 0.0), examples(2700, 6.0)], 0).unwrap();
         let mut rng = Rng::new(1);
         let [first, second] = [(); 2].map(|()| apart(&mapped, &own, 300, &mut rng).unwrap());
-        for (found, least) in [("proxy_distance", 1.0), ("discrepancy", 0.2)] {
+        for (found, least) in [(metric::PROXY_DISTANCE, 1.0), (metric::MMD, 0.2)] {
             let [first, second] = [&first, &second].map(|measures| last(measures, found));
             assert!(first > least && second > least && first != second, "{first} {second}");
         }
@@ -171,11 +174,11 @@ mod tests {
     #[test]
     fn derived_metrics_by_hand() {
         let mut record = Record::default();
-        [0.9, 0.5, 0.7].into_iter().for_each(|v| record.push("cross_entropy", v));
+        [0.9, 0.5, 0.7].into_iter().for_each(|v| record.push(metric::CROSS_ENTROPY, v));
         let curves = record.finish().unwrap();
-        assert!((curves["integral"][0] - 1.3).abs() < 1e-12);
-        assert_eq!(curves["best_cross_entropy"], [0.5]);
-        assert_eq!(curves["best_epoch"], [2.0]);
-        assert!((curves["overfitting"][0] - 0.2).abs() < 1e-12);
+        assert!((curves[metric::INTEGRAL.name][0] - 1.3).abs() < 1e-12);
+        assert_eq!(curves[metric::BEST_CROSS_ENTROPY.name], [0.5]);
+        assert_eq!(curves[metric::BEST_EPOCH.name], [2.0]);
+        assert!((curves[metric::OVERFITTING.name][0] - 0.2).abs() < 1e-12);
     }
 }

@@ -2,9 +2,7 @@
 
 use super::{run, settings};
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Reference};
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Metric, Point, Reference, RowSpec, Scale, metric};
 
 /// The rows that C27 is about: many examples, the corrected sign, weight 1.
 const WATCHED: &str = "adversarial/60000/watched";
@@ -90,10 +88,10 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         published: &[],
         min_seeds: 5,
         checks: &[
-            half("teacher_probability"),
-            half("student_probability"),
+            half(metric::TEACHER_PROBABILITY),
+            half(metric::STUDENT_PROBABILITY),
             Check::Equivalent {
-                metric: "accuracy",
+                metric: metric::ACCURACY,
                 row: CORRECTED,
                 to: WATCHED,
                 margin: SAME_ACCURACY,
@@ -104,7 +102,7 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "D's probability of the teacher, on the teacher's scores (figure 1), 60 000 objects",
-            metric: "teacher_probability",
+            metric: metric::TEACHER_PROBABILITY,
             rows: &[
                 "adversarial/60000/literal",
                 "adversarial/60000/saturating",
@@ -114,7 +112,7 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         },
         Figure::Curves {
             title: "D's probability of the teacher, on the student's scores (figure 1), 60 000 objects",
-            metric: "student_probability",
+            metric: metric::STUDENT_PROBABILITY,
             rows: &[
                 "adversarial/60000/literal",
                 "adversarial/60000/saturating",
@@ -124,17 +122,17 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Accuracy on training objects (figure 2), 60 000 objects",
-            metric: "train_accuracy",
+            metric: metric::TRAIN_ACCURACY,
             rows: &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
         },
         Figure::Curves {
             title: "Accuracy on test objects (figure 2), 60 000 objects",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
         },
         Figure::Curves {
             title: "Accuracy on test objects, 1000 objects",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &[
                 "adversarial/1000/watched",
                 "adversarial/1000/soft-labels",
@@ -145,6 +143,6 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
     ],
 };
 
-const fn half(metric: &'static str) -> Check {
+const fn half(metric: Metric) -> Check {
     Check::Near { metric, row: CORRECTED, value: 0.5, of: Reference::Range, within: ABOUT }
 }

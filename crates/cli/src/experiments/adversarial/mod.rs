@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::base::perceptron;
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Scale;
+use crate::ledger::{Scale, metric};
 use crate::training::{
     AdversarialCourse, Course, Examination, Record, at_most, logits, shown, train,
     train_adversarially, train_segments,
@@ -132,7 +132,7 @@ impl Study<'_> {
             };
             let look = |w: &Params, epoch, record: &mut Record| {
                 let p = on_train.predictions(self.student, w)?;
-                record.push("train_accuracy", p.accuracy(on_train.labels())?);
+                record.push(metric::TRAIN_ACCURACY, p.accuracy(on_train.labels())?);
                 self.exam.take(&self.exam.predictions(self.student, w)?, epoch, record)
             };
             let (_, record) = train_adversarially(self.task, &course, shown, &self.rng, look)?;

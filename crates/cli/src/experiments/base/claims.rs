@@ -3,9 +3,7 @@
 use super::{Objects, run};
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Published, Reference, Side};
-use crate::ledger::{Figure, Part, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
 
 /// The row that C17 and C24 compare with.
 const TRAIN_NONE: &str = "train/none/independent";
@@ -37,39 +35,54 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
         text: "On FashionMNIST-Train a teacher lowers the student's test cross-entropy and integral criterion and \
             raises its accuracy.",
         published: &[
-            published("train/teacher/segments", "cross_entropy", 0.329, 0.002),
-            published("train/none/segments", "cross_entropy", 0.384, 0.031),
-            published("train/teacher/segments", "accuracy", 0.885, 0.003),
-            published("train/none/segments", "accuracy", 0.878, 0.004),
-            published("train/teacher/segments", "integral", 6.520, 0.303),
-            published("train/none/segments", "integral", 7.151, 0.459),
+            Published::new("train/teacher/segments", metric::CROSS_ENTROPY, 0.329, 0.002),
+            Published::new("train/none/segments", metric::CROSS_ENTROPY, 0.384, 0.031),
+            Published::new("train/teacher/segments", metric::ACCURACY, 0.885, 0.003),
+            Published::new("train/none/segments", metric::ACCURACY, 0.878, 0.004),
+            Published::new("train/teacher/segments", metric::INTEGRAL, 6.520, 0.303),
+            Published::new("train/none/segments", metric::INTEGRAL, 7.151, 0.459),
         ],
         min_seeds: 3,
         checks: &[
-            better("cross_entropy", "train/teacher/independent", TRAIN_NONE, Side::Below),
-            better("integral", "train/teacher/independent", TRAIN_NONE, Side::Below),
-            better("accuracy", "train/teacher/independent", TRAIN_NONE, Side::Above),
-            near("cross_entropy", "train/teacher/independent", 0.345, CROSS_ENTROPY_WITHIN),
-            near("cross_entropy", TRAIN_NONE, 0.346, CROSS_ENTROPY_WITHIN),
-            near("accuracy", "train/teacher/independent", 0.877, ACCURACY_WITHIN),
-            near("accuracy", TRAIN_NONE, 0.879, ACCURACY_WITHIN),
+            Check::better(metric::CROSS_ENTROPY, "train/teacher/independent", TRAIN_NONE),
+            Check::better(metric::INTEGRAL, "train/teacher/independent", TRAIN_NONE),
+            Check::better(metric::ACCURACY, "train/teacher/independent", TRAIN_NONE),
+            Check::near_resimulation(
+                metric::CROSS_ENTROPY,
+                "train/teacher/independent",
+                0.345,
+                CROSS_ENTROPY_WITHIN,
+            ),
+            Check::near_resimulation(
+                metric::CROSS_ENTROPY,
+                TRAIN_NONE,
+                0.346,
+                CROSS_ENTROPY_WITHIN,
+            ),
+            Check::near_resimulation(
+                metric::ACCURACY,
+                "train/teacher/independent",
+                0.877,
+                ACCURACY_WITHIN,
+            ),
+            Check::near_resimulation(metric::ACCURACY, TRAIN_NONE, 0.879, ACCURACY_WITHIN),
         ],
     }],
     point: Point::Epoch,
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy, consecutive segments as in the source (figure 1)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["train/none/segments", "train/teacher/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[TRAIN_NONE, "train/teacher/independent"],
         },
         Figure::Curves {
             title: "Test accuracy, independent runs",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &[TRAIN_NONE, "train/teacher/independent"],
         },
     ],
@@ -102,32 +115,50 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
             id: "C18",
             text: "On FashionMNIST-Small the teacher Big lowers the student's test cross-entropy and raises its accuracy.",
             published: &[
-                published("small/teacher-big/segments", "cross_entropy", 0.570, 0.014),
-                published("small/none/segments", "cross_entropy", 0.666, 0.065),
-                published("small/teacher-big/segments", "accuracy", 0.813, 0.007),
-                published("small/none/segments", "accuracy", 0.798, 0.005),
-                published("small/teacher-big/segments", "integral", 11.484, 1.607),
-                published("small/none/segments", "integral", 12.978, 1.797),
+                Published::new("small/teacher-big/segments", metric::CROSS_ENTROPY, 0.570, 0.014),
+                Published::new("small/none/segments", metric::CROSS_ENTROPY, 0.666, 0.065),
+                Published::new("small/teacher-big/segments", metric::ACCURACY, 0.813, 0.007),
+                Published::new("small/none/segments", metric::ACCURACY, 0.798, 0.005),
+                Published::new("small/teacher-big/segments", metric::INTEGRAL, 11.484, 1.607),
+                Published::new("small/none/segments", metric::INTEGRAL, 12.978, 1.797),
             ],
             // The effect is about two standard deviations of a run.
             min_seeds: 10,
             checks: &[
-                better(
-                    "cross_entropy",
+                Check::better(
+                    metric::CROSS_ENTROPY,
                     "small/teacher-big/independent",
                     "small/none/independent",
-                    Side::Below,
                 ),
-                better(
-                    "accuracy",
+                Check::better(
+                    metric::ACCURACY,
                     "small/teacher-big/independent",
                     "small/none/independent",
-                    Side::Above,
                 ),
-                near("cross_entropy", "small/teacher-big/independent", 0.592, CROSS_ENTROPY_WITHIN),
-                near("cross_entropy", "small/none/independent", 0.617, CROSS_ENTROPY_WITHIN),
-                near("accuracy", "small/teacher-big/independent", 0.796, ACCURACY_WITHIN),
-                near("accuracy", "small/none/independent", 0.787, ACCURACY_WITHIN),
+                Check::near_resimulation(
+                    metric::CROSS_ENTROPY,
+                    "small/teacher-big/independent",
+                    0.592,
+                    CROSS_ENTROPY_WITHIN,
+                ),
+                Check::near_resimulation(
+                    metric::CROSS_ENTROPY,
+                    "small/none/independent",
+                    0.617,
+                    CROSS_ENTROPY_WITHIN,
+                ),
+                Check::near_resimulation(
+                    metric::ACCURACY,
+                    "small/teacher-big/independent",
+                    0.796,
+                    ACCURACY_WITHIN,
+                ),
+                Check::near_resimulation(
+                    metric::ACCURACY,
+                    "small/none/independent",
+                    0.787,
+                    ACCURACY_WITHIN,
+                ),
             ],
         },
         Claim {
@@ -136,19 +167,17 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
             published: &[],
             min_seeds: 3,
             checks: &[
-                better("cross_entropy", TRAIN_NONE, "small/teacher-big/independent", Side::Below),
-                better("accuracy", TRAIN_NONE, "small/teacher-big/independent", Side::Above),
-                better(
-                    "cross_entropy",
+                Check::better(metric::CROSS_ENTROPY, TRAIN_NONE, "small/teacher-big/independent"),
+                Check::better(metric::ACCURACY, TRAIN_NONE, "small/teacher-big/independent"),
+                Check::better(
+                    metric::CROSS_ENTROPY,
                     "train/teacher/independent",
                     "small/teacher-big/independent",
-                    Side::Below,
                 ),
-                better(
-                    "accuracy",
+                Check::better(
+                    metric::ACCURACY,
                     "train/teacher/independent",
                     "small/teacher-big/independent",
-                    Side::Above,
                 ),
             ],
         },
@@ -157,17 +186,17 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy, consecutive segments as in the source (figure 2)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["small/none/segments", "small/teacher-big/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["small/none/independent", "small/teacher-big/independent"],
         },
         Figure::Curves {
             title: "Test accuracy, independent runs",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &["small/none/independent", "small/teacher-big/independent"],
         },
     ],
@@ -177,15 +206,3 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
 const ACCURACY_WITHIN: f64 = 0.006;
 /// Tolerance of a re-simulated cross-entropy.
 const CROSS_ENTROPY_WITHIN: f64 = 0.015;
-
-const fn published(row: &'static str, metric: &'static str, mean: f64, std: f64) -> Published {
-    Published { row, metric, mean, std: Some(std) }
-}
-
-const fn better(metric: &'static str, row: &'static str, than: &'static str, side: Side) -> Check {
-    Check::Better { metric, row, than, side }
-}
-
-const fn near(metric: &'static str, row: &'static str, value: f64, within: f64) -> Check {
-    Check::Near { metric, row, value, of: Reference::Resimulation, within }
-}

@@ -9,11 +9,9 @@ use losses::Distillation;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::ledger::Part;
-
 use crate::experiments::Session;
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Scale;
+use crate::ledger::{Part, Scale};
 use crate::training::{Course, Examination, at_most, train, train_segments, with_teacher};
 
 pub(super) use claims::{SMALL, TRAIN};

@@ -3,8 +3,7 @@
 use super::{given, learned, settings};
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::{Check, Claim, Published, Side};
-use crate::ledger::{Figure, Part, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Metric, Part, Point, Published, RowSpec, metric};
 
 /// Rows that checks name more than once.
 const GIVEN_BIG: &str = "given/big/independent";
@@ -72,32 +71,32 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
             id: "C19",
             text: "Noise on the teacher's domain does not change the student's quality.",
             published: &[
-                published("given/noise/segments", "cross_entropy", 0.565, 0.024),
-                published("given/noise/segments", "accuracy", 0.810, 0.009),
-                published("given/noise/segments", "integral", 11.362, 1.595),
+                Published::new("given/noise/segments", metric::CROSS_ENTROPY, 0.565, 0.024),
+                Published::new("given/noise/segments", metric::ACCURACY, 0.810, 0.009),
+                Published::new("given/noise/segments", metric::INTEGRAL, 11.362, 1.595),
             ],
             min_seeds: 10,
             checks: &[
-                same("accuracy", NOISE, GIVEN_BIG, ACCURACY_MARGIN),
-                same("cross_entropy", NOISE, GIVEN_BIG, CROSS_ENTROPY_MARGIN),
-                matches("accuracy", NOISE, 0.793, 0.007),
-                matches("cross_entropy", NOISE, 0.594, 0.010),
+                Check::same(metric::ACCURACY, NOISE, GIVEN_BIG, ACCURACY_MARGIN),
+                Check::same(metric::CROSS_ENTROPY, NOISE, GIVEN_BIG, CROSS_ENTROPY_MARGIN),
+                matches(metric::ACCURACY, NOISE, 0.793, 0.007),
+                matches(metric::CROSS_ENTROPY, NOISE, 0.594, 0.010),
             ],
         },
         Claim {
             id: "C20",
             text: "A fixed convolution of the teacher's domain does not change the student's quality.",
             published: &[
-                published("given/convolution/segments", "cross_entropy", 0.561, 0.013),
-                published("given/convolution/segments", "accuracy", 0.816, 0.007),
-                published("given/convolution/segments", "integral", 11.330, 1.540),
+                Published::new("given/convolution/segments", metric::CROSS_ENTROPY, 0.561, 0.013),
+                Published::new("given/convolution/segments", metric::ACCURACY, 0.816, 0.007),
+                Published::new("given/convolution/segments", metric::INTEGRAL, 11.330, 1.540),
             ],
             min_seeds: 10,
             checks: &[
-                same("accuracy", CONVOLUTION, GIVEN_BIG, ACCURACY_MARGIN),
-                same("cross_entropy", CONVOLUTION, GIVEN_BIG, CROSS_ENTROPY_MARGIN),
-                matches("accuracy", CONVOLUTION, 0.796, 0.003),
-                matches("cross_entropy", CONVOLUTION, 0.594, 0.006),
+                Check::same(metric::ACCURACY, CONVOLUTION, GIVEN_BIG, ACCURACY_MARGIN),
+                Check::same(metric::CROSS_ENTROPY, CONVOLUTION, GIVEN_BIG, CROSS_ENTROPY_MARGIN),
+                matches(metric::ACCURACY, CONVOLUTION, 0.796, 0.003),
+                matches(metric::CROSS_ENTROPY, CONVOLUTION, 0.594, 0.006),
             ],
         },
     ],
@@ -105,22 +104,22 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy with noise (figure 4: segments of one run, as in the source)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["given/none/segments", "given/big/segments", "given/noise/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy with noise, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["given/none/independent", GIVEN_BIG, NOISE],
         },
         Figure::Curves {
             title: "Test cross-entropy with the fixed convolution (figure 6: segments of one run, as in the source)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["given/none/segments", "given/big/segments", "given/convolution/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy with the fixed convolution, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["given/none/independent", GIVEN_BIG, CONVOLUTION],
         },
         Figure::Images {
@@ -221,16 +220,16 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
             id: "C21",
             text: "A teacher of MNIST without a map between the domains strongly hurts.",
             published: &[
-                published("learned/digits/segments", "cross_entropy", 1.257, 0.028),
-                published("learned/digits/segments", "accuracy", 0.520, 0.020),
-                published("learned/digits/segments", "integral", 24.642, 1.462),
+                Published::new("learned/digits/segments", metric::CROSS_ENTROPY, 1.257, 0.028),
+                Published::new("learned/digits/segments", metric::ACCURACY, 0.520, 0.020),
+                Published::new("learned/digits/segments", metric::INTEGRAL, 24.642, 1.462),
             ],
             min_seeds: 10,
             checks: &[
-                better("accuracy", NONE, DIGITS, Side::Above),
-                better("cross_entropy", NONE, DIGITS, Side::Below),
-                matches("accuracy", DIGITS, 0.449, 0.013),
-                matches("cross_entropy", DIGITS, 1.312, 0.018),
+                Check::better(metric::ACCURACY, NONE, DIGITS),
+                Check::better(metric::CROSS_ENTROPY, NONE, DIGITS),
+                matches(metric::ACCURACY, DIGITS, 0.449, 0.013),
+                matches(metric::CROSS_ENTROPY, DIGITS, 1.312, 0.018),
             ],
         },
         Claim {
@@ -238,35 +237,35 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
             text: "The translator repairs it: better than without a map, and a lower cross-entropy than without a teacher. (Seeds \
                 share one translator, here as in the re-simulation, so that intervals are those given it.)",
             published: &[
-                published("learned/translator/segments", "cross_entropy", 0.629, 0.018),
-                published("learned/translator/segments", "accuracy", 0.810, 0.006),
-                published("learned/translator/segments", "integral", 12.657, 1.455),
+                Published::new("learned/translator/segments", metric::CROSS_ENTROPY, 0.629, 0.018),
+                Published::new("learned/translator/segments", metric::ACCURACY, 0.810, 0.006),
+                Published::new("learned/translator/segments", metric::INTEGRAL, 12.657, 1.455),
             ],
             min_seeds: 10,
             checks: &[
-                better("cross_entropy", TRANSLATOR, NONE, Side::Below),
-                better("accuracy", TRANSLATOR, DIGITS, Side::Above),
-                better("cross_entropy", TRANSLATOR, DIGITS, Side::Below),
-                matches("accuracy", TRANSLATOR, 0.785, 0.004),
-                matches("cross_entropy", TRANSLATOR, 0.699, 0.012),
+                Check::better(metric::CROSS_ENTROPY, TRANSLATOR, NONE),
+                Check::better(metric::ACCURACY, TRANSLATOR, DIGITS),
+                Check::better(metric::CROSS_ENTROPY, TRANSLATOR, DIGITS),
+                matches(metric::ACCURACY, TRANSLATOR, 0.785, 0.004),
+                matches(metric::CROSS_ENTROPY, TRANSLATOR, 0.699, 0.012),
             ],
         },
         Claim {
             id: "C23",
             text: "A teacher of GeneratedMNIST lies between no teacher and the teacher Big. (Given one translator.)",
             published: &[
-                published("learned/generated/segments", "cross_entropy", 0.600, 0.013),
-                published("learned/generated/segments", "accuracy", 0.803, 0.007),
-                published("learned/generated/segments", "integral", 12.019, 1.629),
+                Published::new("learned/generated/segments", metric::CROSS_ENTROPY, 0.600, 0.013),
+                Published::new("learned/generated/segments", metric::ACCURACY, 0.803, 0.007),
+                Published::new("learned/generated/segments", metric::INTEGRAL, 12.019, 1.629),
             ],
             min_seeds: 10,
             checks: &[
-                better("cross_entropy", GENERATED, NONE, Side::Below),
-                better("accuracy", GENERATED, NONE, Side::Above),
-                better("cross_entropy", BIG, GENERATED, Side::Below),
-                better("accuracy", BIG, GENERATED, Side::Above),
-                matches("accuracy", GENERATED, 0.793, 0.005),
-                matches("cross_entropy", GENERATED, 0.612, 0.013),
+                Check::better(metric::CROSS_ENTROPY, GENERATED, NONE),
+                Check::better(metric::ACCURACY, GENERATED, NONE),
+                Check::better(metric::CROSS_ENTROPY, BIG, GENERATED),
+                Check::better(metric::ACCURACY, BIG, GENERATED),
+                matches(metric::ACCURACY, GENERATED, 0.793, 0.005),
+                matches(metric::CROSS_ENTROPY, GENERATED, 0.612, 0.013),
             ],
         },
     ],
@@ -274,32 +273,32 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy with the translator (figure 10: segments of one run, as in the source)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["learned/none/segments", "learned/translator/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy with the translator, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[NONE, TRANSLATOR, "learned/translator-small/independent"],
         },
         Figure::Curves {
             title: "Test cross-entropy, teacher of MNIST with and without φ (figure 11: segments of one run, as in the source)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["learned/digits/segments", "learned/translator/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy, teacher of MNIST with and without φ, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[DIGITS, TRANSLATOR],
         },
         Figure::Curves {
             title: "Test cross-entropy with GeneratedMNIST (figure 12: segments of one run, as in the source)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["learned/none/segments", "learned/generated/segments"],
         },
         Figure::Curves {
             title: "Test cross-entropy with GeneratedMNIST, independent runs",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[NONE, GENERATED, "learned/generated-distinct/independent"],
         },
         Figure::Images {
@@ -330,18 +329,6 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
     ],
 };
 
-const fn published(row: &'static str, metric: &'static str, mean: f64, std: f64) -> Published {
-    Published { row, metric, mean, std: Some(std) }
-}
-
-const fn better(metric: &'static str, row: &'static str, than: &'static str, side: Side) -> Check {
-    Check::Better { metric, row, than, side }
-}
-
-const fn same(metric: &'static str, row: &'static str, to: &'static str, margin: f64) -> Check {
-    Check::Equivalent { metric, row, to, margin }
-}
-
-const fn matches(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
-    Check::Matches { metric, row, mean, std, n: N_RESIMULATED }
+const fn matches(metric: Metric, row: &'static str, mean: f64, std: f64) -> Check {
+    Check::matches(metric, row, mean, std, N_RESIMULATED)
 }

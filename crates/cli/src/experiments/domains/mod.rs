@@ -21,8 +21,7 @@ use super::base::{
     LEARNING_RATE, STUDENT, STUDENT_BATCH, TEACHER, TEACHER_BATCH, perceptron, start,
 };
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Curve, Part};
+use crate::ledger::{Curve, Part, Scale, metric};
 use crate::training::{
     CHUNK, Course, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
 };
@@ -178,8 +177,8 @@ impl<'a> Study<'a> {
         let small = map.apply(&some_rows(self.small.x(), N_MEASURED, &mut draws)?, &mut draws)?;
         let mut draws = rng.split("proxy distance");
         let mut measures = apart(&small, &teacher.sample, N_MEASURED, &mut draws)?;
-        let consistency = own.get("accuracy").context("no accuracy was taken")?;
-        measures.insert("label_consistency".to_owned(), consistency.clone());
+        let consistency = own.get(metric::ACCURACY.name).context("no accuracy was taken")?;
+        measures.insert(metric::LABEL_CONSISTENCY.key(), consistency.clone());
         measures.extend(mask.iter().map(|&(name, value)| (name.to_owned(), vec![value])));
         let mut noise = rng.split("student's view");
         let view = |batch: &Dataset| {

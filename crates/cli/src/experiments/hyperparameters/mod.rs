@@ -11,9 +11,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Published, Side};
-use crate::ledger::{Curve, Figure, Point, RowSpec};
+use crate::ledger::{Check, Claim, Curve, Figure, Point, Published, RowSpec, Scale, metric};
 use crate::training::{
     CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
 };
@@ -105,8 +103,8 @@ impl Study<'_> {
         let last = path.last().copied().unwrap_or(from);
         let mut metrics = with_choice(metrics, last.lambda, last.temperature);
         let every = || path.iter().skip(EVERY - 1).step_by(EVERY);
-        metrics.insert("lambda".into(), every().map(|m| m.lambda).collect());
-        metrics.insert("temperature".into(), every().map(|m| m.temperature).collect());
+        metrics.insert(metric::LAMBDA.key(), every().map(|m| m.lambda).collect());
+        metrics.insert(metric::TEMPERATURE.key(), every().map(|m| m.temperature).collect());
         let held_out = Examination::new(&self.validation)?;
         let risk = held_out.predictions(network, &w)?.cross_entropy(&labels(&self.validation)?)?;
         Ok((metrics, risk))
@@ -216,21 +214,21 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "λ on the way",
-            metric: "lambda",
+            metric: metric::LAMBDA,
             rows: &["meta/gradient", "meta/predicted"],
         },
         Figure::Curves {
             title: "T on the way",
-            metric: "temperature",
+            metric: metric::TEMPERATURE,
             rows: &["meta/gradient", "meta/predicted"],
         },
     ],
 };
 
 const fn published(row: &'static str, mean: f64) -> Published {
-    Published { row, metric: "accuracy", mean, std: None }
+    Published::plain(row, metric::ACCURACY, mean)
 }
 
 const fn better(than: &'static str) -> Check {
-    Check::Better { metric: "accuracy", row: "meta/gradient", than, side: Side::Above }
+    Check::better(metric::ACCURACY, "meta/gradient", than)
 }

@@ -1,7 +1,9 @@
 //! Papers 004 and 000, synthetic classification: a linear student of a teacher that knows the class probabilities.
 
 use crate::data::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
-use crate::ledger::stats;
+use crate::ledger::{
+    Check, Claim, Figure, FiniteOrNull, Part, Point, Published, RowSpec, Scale, metric, stats,
+};
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
@@ -12,9 +14,6 @@ use serde::Serialize;
 
 use crate::experiments::n_seeds;
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Published, Reference, Side};
-use crate::ledger::{Figure, FiniteOrNull, Part, Point, RowSpec};
 use crate::training::{Examination, LinearStudents, Record};
 
 /// Objects a batch.
@@ -125,13 +124,13 @@ fn learn(task: &Task, settings: Settings, taught: &Dataset, exam: &Examination) 
     let mut outcome = Outcome::default();
     let (of_arms, of_cells) = predictions.split_at(arms.len());
     for (((row, _), mut record), p) in arms.iter().zip(records).zip(of_arms) {
-        record.push("max_min", stats::mean(&p.spreads()));
+        record.push(metric::MAX_MIN, stats::mean(&p.spreads()));
         outcome.add(row, record.finish()?);
         let shown = (0..N_SHOWN).filter_map(|i| p.probabilities(i)).flatten().copied().collect();
         outcome.numbers.arrays.insert(format!("distributions {row}"), FiniteOrNull(shown));
     }
     for (&(temperature, lambda), p) in cells.iter().zip(of_cells) {
-        let spread = ("max_min".to_owned(), vec![stats::mean(&p.spreads())]);
+        let spread = (metric::MAX_MIN.key(), vec![stats::mean(&p.spreads())]);
         outcome.add(&format!("grid/T{temperature}/lambda{lambda}"), [spread].into());
     }
     let map = |example: usize, class: usize| {
@@ -157,7 +156,7 @@ fn truths(logits: &Tensor, exam: &Examination) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Some(p) = &exam.truth {
         let mut metrics = exam.once(p)?;
-        metrics.insert("max_min".into(), vec![stats::mean(&p.spreads())]);
+        metrics.insert(metric::MAX_MIN.key(), vec![stats::mean(&p.spreads())]);
         outcome.add("classes/truth", metrics);
     }
     for (name, temperature) in [("truth", 1.0), ("truth at T = 10", HOT)] {
@@ -223,13 +222,13 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             published: &[
                 Published {
                     row: "classes/teacher-code",
-                    metric: "max_min",
+                    metric: metric::MAX_MIN,
                     mean: CODE_SPREAD,
                     std: Some(0.203),
                 },
                 Published {
                     row: "classes/none",
-                    metric: "max_min",
+                    metric: metric::MAX_MIN,
                     mean: NONE_SPREAD,
                     std: Some(0.218),
                 },
@@ -237,8 +236,13 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             min_seeds: 3,
             checks: &[
                 flatter("classes/teacher-code", "classes/none"),
-                near("max_min", "classes/teacher-code", CODE_SPREAD, SPREAD_WITHIN),
-                near("max_min", "classes/none", NONE_SPREAD, SPREAD_WITHIN),
+                Check::near_paper(
+                    metric::MAX_MIN,
+                    "classes/teacher-code",
+                    CODE_SPREAD,
+                    SPREAD_WITHIN,
+                ),
+                Check::near_paper(metric::MAX_MIN, "classes/none", NONE_SPREAD, SPREAD_WITHIN),
                 flatter("grid/T2/lambda1", "grid/T1/lambda1"),
                 flatter("grid/T4/lambda1", "grid/T2/lambda1"),
                 flatter("grid/T8/lambda1", "grid/T4/lambda1"),
@@ -252,25 +256,25 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             published: &[
                 Published {
                     row: "classes/teacher-code",
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     mean: CODE_CE,
                     std: Some(0.00011),
                 },
                 Published {
                     row: "classes/none",
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     mean: NONE_CE,
                     std: Some(0.0026),
                 },
                 Published {
                     row: "classes/teacher-code",
-                    metric: "accuracy",
+                    metric: metric::ACCURACY,
                     mean: 0.828,
                     std: Some(0.0024),
                 },
                 Published {
                     row: "classes/none",
-                    metric: "accuracy",
+                    metric: metric::ACCURACY,
                     mean: 0.8308,
                     std: Some(0.0028),
                 },
@@ -278,13 +282,17 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             min_seeds: 3,
             checks: &[
                 Check::Better {
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     row: "classes/none",
                     than: "classes/teacher-code",
-                    side: Side::Below,
                 },
-                near("cross_entropy", "classes/teacher-code", CODE_CE, CE_WITHIN),
-                near("cross_entropy", "classes/none", NONE_CE, CE_WITHIN),
+                Check::near_paper(
+                    metric::CROSS_ENTROPY,
+                    "classes/teacher-code",
+                    CODE_CE,
+                    CE_WITHIN,
+                ),
+                Check::near_paper(metric::CROSS_ENTROPY, "classes/none", NONE_CE, CE_WITHIN),
             ],
         },
     ],
@@ -318,7 +326,7 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test cross-entropy on hard labels",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[
                 "classes/none",
                 "classes/teacher-code",
@@ -328,7 +336,7 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Divergence of the predictions from the true probabilities",
-            metric: "divergence_true",
+            metric: metric::DIVERGENCE_TRUE,
             rows: &[
                 "classes/none",
                 "classes/teacher-code",
@@ -350,13 +358,9 @@ const CE_WITHIN: f64 = 0.006;
 const SPREAD_WITHIN: f64 = 0.01;
 
 const fn closer(row: &'static str) -> Check {
-    Check::Better { metric: "divergence_true", row, than: "classes/none", side: Side::Below }
+    Check::better(metric::DIVERGENCE_TRUE, row, "classes/none")
 }
 
 const fn flatter(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "max_min", row, than, side: Side::Below }
-}
-
-const fn near(metric: &'static str, row: &'static str, value: f64, within: f64) -> Check {
-    Check::Near { metric, row, value, of: Reference::Paper, within }
+    Check::better(metric::MAX_MIN, row, than)
 }

@@ -11,9 +11,7 @@ use serde::Serialize;
 
 use crate::experiments::n_seeds;
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim};
-use crate::ledger::{Curve, Point, RowSpec};
+use crate::ledger::{Check, Claim, Curve, Point, RowSpec, Scale, metric};
 use crate::training::CHUNK;
 
 const N_EXAMPLES: usize = 100;
@@ -170,5 +168,5 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
 };
 
 const fn exact(row: &'static str) -> Check {
-    Check::Exact { metric: "gap", row, value: 0.0, tolerance: EXACT }
+    Check::Exact { metric: metric::GAP, row, value: 0.0, tolerance: EXACT }
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::experiments::n_seeds;
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Published, Reference, Side};
-use crate::ledger::{Figure, Part, Point, RowSpec};
+use crate::ledger::{
+    Check, Claim, Figure, Metric, Part, Point, Published, Reference, RowSpec, Scale, metric,
+};
 use crate::training::{Course, Examination, LinearStudents, Record, at_most, logits, train};
 
 /// Widths of the student; 7850 parameters.
@@ -122,7 +122,7 @@ fn learn(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     })?;
     let mut outcome = Outcome::default();
     for (((row, _), mut record), spread) in arms.iter().zip(records).zip(spreads) {
-        record.push("max_min", spread);
+        record.push(metric::MAX_MIN, spread);
         outcome.add(row, record.finish()?);
     }
     Ok(outcome)
@@ -158,25 +158,25 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             published: &[
                 Published {
                     row: "linear/teacher",
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     mean: TEACHER_CE,
                     std: Some(0.00305),
                 },
                 Published {
                     row: "linear/none",
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     mean: NONE_CE,
                     std: Some(0.00464),
                 },
                 Published {
                     row: "linear/teacher",
-                    metric: "objective",
+                    metric: metric::OBJECTIVE,
                     mean: TEACHER_OBJECTIVE,
                     std: None,
                 },
                 Published {
                     row: "linear/none",
-                    metric: "objective",
+                    metric: metric::OBJECTIVE,
                     mean: NONE_OBJECTIVE,
                     std: None,
                 },
@@ -184,13 +184,12 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             min_seeds: 10,
             checks: &[
                 Check::Better {
-                    metric: "cross_entropy",
+                    metric: metric::CROSS_ENTROPY,
                     row: "linear/teacher",
                     than: "linear/none",
-                    side: Side::Below,
                 },
-                near("cross_entropy", "linear/teacher", TEACHER_CE),
-                near("cross_entropy", "linear/none", NONE_CE),
+                near(metric::CROSS_ENTROPY, "linear/teacher", TEACHER_CE),
+                near(metric::CROSS_ENTROPY, "linear/none", NONE_CE),
                 objective("linear/teacher", TEACHER_OBJECTIVE),
                 objective("linear/none", NONE_OBJECTIVE),
             ],
@@ -205,13 +204,12 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             min_seeds: 3,
             checks: &[
                 Check::Better {
-                    metric: "overfitting",
+                    metric: metric::OVERFITTING,
                     row: "linear/teacher",
                     than: "linear/none",
-                    side: Side::Below,
                 },
                 Check::Equivalent {
-                    metric: "best_cross_entropy",
+                    metric: metric::BEST_CROSS_ENTROPY,
                     row: "linear/teacher",
                     to: "linear/none",
                     margin: WITHIN,
@@ -226,20 +224,20 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             published: &[
                 Published {
                     row: "linear/teacher",
-                    metric: "accuracy",
+                    metric: metric::ACCURACY,
                     mean: 0.84206,
                     std: Some(0.00214),
                 },
                 Published {
                     row: "linear/none",
-                    metric: "accuracy",
+                    metric: metric::ACCURACY,
                     mean: 0.841_265,
                     std: Some(0.00209),
                 },
             ],
             min_seeds: 3,
             checks: &[Check::Equivalent {
-                metric: "accuracy",
+                metric: metric::ACCURACY,
                 row: "linear/teacher",
                 to: "linear/none",
                 margin: WITHIN,
@@ -250,17 +248,17 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["linear/none", "linear/teacher", "linear/four-term"],
         },
         Figure::Curves {
             title: "Training objective, a different quantity in each row",
-            metric: "objective",
+            metric: metric::OBJECTIVE,
             rows: &["linear/none", "linear/teacher"],
         },
         Figure::Curves {
             title: "Test accuracy",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &["linear/none", "linear/teacher", "linear/four-term"],
         },
     ],
@@ -279,16 +277,16 @@ const WITHIN: f64 = 0.005;
 /// "About epoch 20 to 30": its middle, and a tolerance that takes in the source's own minima at 19 and 23.
 const TURNING_EPOCH: (f64, f64) = (25.0, 8.0);
 
-const fn near(metric: &'static str, row: &'static str, value: f64) -> Check {
-    Check::Near { metric, row, value, of: Reference::Paper, within: WITHIN }
+const fn near(metric: Metric, row: &'static str, value: f64) -> Check {
+    Check::near_paper(metric, row, value, WITHIN)
 }
 
 const fn objective(row: &'static str, value: f64) -> Check {
     let (of, within) = (Reference::Paper, OBJECTIVE_WITHIN);
-    Check::Near { metric: "objective", row, value, of, within }
+    Check::Near { metric: metric::OBJECTIVE, row, value, of, within }
 }
 
 const fn turning(row: &'static str) -> Check {
     let (value, within) = TURNING_EPOCH;
-    Check::Near { metric: "best_epoch", row, value, of: Reference::Range, within }
+    Check::Near { metric: metric::BEST_EPOCH, row, value, of: Reference::Range, within }
 }

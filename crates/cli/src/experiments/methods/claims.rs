@@ -3,8 +3,7 @@
 use super::{run, settings};
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::Side;
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Figure, Metric, Point, RowSpec, metric};
 
 /// A row of each method on either data set.
 macro_rules! on_both {
@@ -21,12 +20,12 @@ macro_rules! on_both {
 }
 
 /// What is compared; cross-entropy chose the settings and gives the order.
-const MEASURED: &[(&str, Side)] = &[
-    ("cross_entropy", Side::Below),
-    ("accuracy", Side::Above),
-    ("brier", Side::Below),
-    ("calibration_error", Side::Below),
-    ("agreement", Side::Above),
+const MEASURED: &[Metric] = &[
+    metric::CROSS_ENTROPY,
+    metric::ACCURACY,
+    metric::BRIER,
+    metric::CALIBRATION_ERROR,
+    metric::AGREEMENT,
 ];
 
 /// The benchmark.
@@ -97,7 +96,7 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
             title: "FashionMNIST-Small against no teacher",
             among: "methods/fashion/",
             than: "methods/fashion/none",
-            metrics: &[("cross_entropy", Side::Below), ("accuracy", Side::Above)],
+            metrics: &[metric::CROSS_ENTROPY, metric::ACCURACY],
         },
         Figure::Standing {
             title: "1000 objects of MNIST against plain distillation",
@@ -109,7 +108,7 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
             title: "1000 objects of MNIST against no teacher",
             among: "methods/mnist/",
             than: "methods/mnist/none",
-            metrics: &[("cross_entropy", Side::Below), ("accuracy", Side::Above)],
+            metrics: &[metric::CROSS_ENTROPY, metric::ACCURACY],
         },
     ],
 };

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::candidates::{Setting, Taught, Training, methods};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Scale;
+use crate::ledger::{Scale, metric};
 use crate::training::{
     AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels, logits,
     mean_of_members, shown, taught_by_members, train, train_adversarially, train_chain,
@@ -282,11 +282,11 @@ fn run_on(
         let w = study.train(&tried[chosen], &small)?;
         let seconds = start.elapsed().as_secs_f64();
         let mut metrics = exam.once(&exam.predictions(&student(), &w)?)?;
-        metrics.insert("chosen_weight".into(), vec![tried[chosen].weight]);
+        metrics.insert(metric::CHOSEN_WEIGHT.key(), vec![tried[chosen].weight]);
         if let Some(temperature) = tried[chosen].temperature {
-            metrics.insert("chosen_temperature".into(), vec![temperature]);
+            metrics.insert(metric::CHOSEN_TEMPERATURE.key(), vec![temperature]);
         }
-        metrics.insert("seconds".into(), vec![seconds]);
+        metrics.insert(metric::SECONDS.key(), vec![seconds]);
         outcome.add(&format!("methods/{name}/{}", method.row), metrics);
     }
     Ok(())

@@ -11,9 +11,7 @@ use serde::Serialize;
 use super::super::base::perceptron;
 use super::super::n_seeds;
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Side};
-use crate::ledger::{Figure, FiniteOrNull, Point, RowSpec};
+use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, RowSpec, Scale, metric};
 use crate::training::{
     CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
 };
@@ -173,7 +171,7 @@ fn run(task: &Task) -> Result<Outcome> {
             let w = study.student(&taught, temperature, lambda)?;
             exam.once(&exam.predictions(&study.student, &w)?)
         })?;
-        let tested = students.iter().map(|metrics| last(metrics, "accuracy")).collect();
+        let tested = students.iter().map(|metrics| last(metrics, metric::ACCURACY)).collect();
         let [by_risk, by_error] = &chosen;
         let accuracies = by_error.risks.iter().map(|error| 1.0 - error).collect();
         for (name, map) in maps.iter().zip([by_risk.risks.clone(), accuracies, tested]) {
@@ -233,33 +231,33 @@ pub(in crate::experiments) static DIGITS: Experiment = Experiment {
         heat(
             "Validation cross-entropy, 300 objects, mean over seeds",
             "validation 300",
-            Side::Below,
+            Better::Lower,
         ),
         heat(
             "Test accuracy, 300 objects, mean over seeds; it chose nothing",
             "test 300",
-            Side::Above,
+            Better::Higher,
         ),
         heat(
             "Validation cross-entropy, 500 objects, mean over seeds",
             "validation 500",
-            Side::Below,
+            Better::Lower,
         ),
         heat(
             "Test accuracy, 500 objects, mean over seeds; it chose nothing",
             "test 500",
-            Side::Above,
+            Better::Higher,
         ),
     ],
 };
 
-const fn heat(title: &'static str, array: &'static str, better: Side) -> Figure {
+const fn heat(title: &'static str, array: &'static str, better: Better) -> Figure {
     let (vertical, horizontal) = (("T", &TEMPERATURES as &[f64]), ("λ", &LAMBDAS as &[f64]));
     Figure::Heat { title, array, better, vertical, horizontal }
 }
 
 const fn better(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "accuracy", row, than, side: Side::Above }
+    Check::better(metric::ACCURACY, row, than)
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use super::super::base::{STUDENT, STUDENT_BATCH, perceptron};
 use super::super::n_seeds;
 use super::garments::{Study, settings};
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Side;
-use crate::ledger::{Figure, FiniteOrNull, Point, RowSpec};
+use crate::ledger::{Better, Figure, FiniteOrNull, Point, RowSpec, metric};
 use crate::training::{
     Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
     train_with_hyperparameters, with_choice,
@@ -57,7 +56,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let w = study.student(&study.taught, Distillation::hinton(lambda, temperature))?;
         study.exam.once(&study.predictions(&w)?)
     })?;
-    let tested = students.iter().map(|metrics| last(metrics, "cross_entropy")).collect();
+    let tested = students.iter().map(|metrics| last(metrics, metric::CROSS_ENTROPY)).collect();
     outcome.numbers.arrays.insert("validation".into(), FiniteOrNull(chosen.risks.clone()));
     outcome.numbers.arrays.insert("test".into(), FiniteOrNull(tested));
     // The first cell has λ = 0.
@@ -130,5 +129,5 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
 
 const fn heat(title: &'static str, array: &'static str) -> Figure {
     let (vertical, horizontal) = (("T", &TEMPERATURES as &[f64]), ("λ", &LAMBDAS as &[f64]));
-    Figure::Heat { title, array, better: Side::Below, vertical, horizontal }
+    Figure::Heat { title, array, better: Better::Lower, vertical, horizontal }
 }

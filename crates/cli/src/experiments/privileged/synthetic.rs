@@ -1,6 +1,7 @@
 //! Lopez-Paz et al. (2016), section 6.1: when privileged features help, on four synthetic problems.
 
 use crate::data::synthetic::LopezPaz;
+use crate::ledger::{Check, Claim, Point, RowSpec, Scale, metric};
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
@@ -10,9 +11,6 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Side};
-use crate::ledger::{Point, RowSpec};
 use crate::training::{CHUNK, Course, Examination, train};
 
 /// Objects to train on, one batch of them.
@@ -206,9 +204,9 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
 };
 
 const fn better(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "accuracy", row, than, side: Side::Above }
+    Check::better(metric::ACCURACY, row, than)
 }
 
 const fn no_gain(row: &'static str, over: &'static str) -> Check {
-    Check::NoGain { metric: "accuracy", row, over, side: Side::Above, margin: NO_GAIN }
+    Check::no_gain(metric::ACCURACY, row, over, NO_GAIN)
 }

@@ -2,25 +2,14 @@
 
 use super::Row;
 use crate::ledger::experiment::Description;
+use crate::ledger::metric::{self, Metric, Shown};
 use crate::ledger::stats::{Paired, holm, sign_flip_p};
-
-/// Metrics of the comparisons of arms.
-const COMPARED: [&str; 8] = [
-    "cross_entropy",
-    "area",
-    "divergence",
-    "accuracy",
-    "squared_error",
-    "excess",
-    "risk",
-    "density",
-];
 
 /// A row against its baseline, seed by seed.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Metric.
-    pub metric: &'static str,
+    pub metric: Metric,
     /// Row.
     pub row: &'static str,
     /// Its baseline.
@@ -37,12 +26,12 @@ pub struct Comparison {
 pub fn compare(about: &Description, rows: &[Row]) -> anyhow::Result<Vec<Comparison>> {
     let find = |id: &str| rows.iter().find(|row| row.id == id);
     let mut comparisons = Vec::new();
-    for metric in COMPARED {
+    for &metric in metric::ALL.iter().filter(|metric| metric.shown == Shown::Compared) {
         let start = comparisons.len();
         for spec in about.rows {
             let Some(than) = spec.baseline else { continue };
             let (Some(row), Some(other)) = (find(spec.id), find(than)) else { continue };
-            if ![row, other].iter().all(|row| row.metrics.contains_key(metric)) {
+            if ![row, other].iter().all(|row| row.metrics.contains_key(metric.name)) {
                 continue;
             }
             let (a, b) = row.pairs(other, metric);

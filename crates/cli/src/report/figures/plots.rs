@@ -1,13 +1,12 @@
 //! Curves with bands.
 
 use crate::ledger::stats::{mean, population_std};
+use crate::ledger::{Metric, Point, Row};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::series::LineSeries;
 
-use crate::ledger::Point;
-use crate::ledger::Row;
-use crate::report::{ExperimentReport, tables};
+use crate::report::ExperimentReport;
 
 /// Size of a plot.
 const SIZE: (u32, u32) = (760, 420);
@@ -41,7 +40,7 @@ struct Band {
 /// One plot of a metric of several rows; `None` where none was run.
 pub(in crate::report) fn curves(
     report: &ExperimentReport,
-    metric: &str,
+    metric: Metric,
     rows: &[&str],
 ) -> Result<Option<String>> {
     let bands: Vec<Band> = rows
@@ -85,15 +84,15 @@ pub(in crate::report) fn curves(
         horizontal: left..right,
         vertical: (low - pad - below)..(high + pad + above),
         below: &name,
-        beside: tables::heading(metric),
+        beside: metric.label,
         legend,
     };
     draw(&mut svg, &bands, point, axes).map_err(|error| anyhow!("plotting {metric}: {error}"))?;
     Ok(Some(svg))
 }
 
-fn band(row: &Row, metric: &str, title: &str, point: Point) -> Option<Band> {
-    let curves = row.metrics.get(metric)?;
+fn band(row: &Row, metric: Metric, title: &str, point: Point) -> Option<Band> {
+    let curves = row.metrics.get(metric.name)?;
     let n_points = curves.iter().map(|curve| curve.0.len()).min()?;
     let at = |index: usize| curves.iter().map(|curve| curve.0[index]).collect::<Vec<f64>>();
     let (mean, std) =

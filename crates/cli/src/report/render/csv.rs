@@ -1,10 +1,8 @@
 //! Every curve as CSV: one line an epoch or point, mean, population standard deviation, then one column a run.
 
 use crate::ledger::stats::{mean, population_std};
+use crate::ledger::{Kind, Point, Row};
 
-use crate::ledger::Kind;
-use crate::ledger::Point;
-use crate::ledger::Row;
 use crate::report::Report;
 
 /// Path below `curves/` and text of every metric that has more than one point.

@@ -1,11 +1,10 @@
 //! results.json, for other tools; schema 1.
 
 use crate::ledger::stats::{Estimate, Paired};
+use crate::ledger::{Claim, ClaimResult, Comparison};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::ledger::Comparison;
-use crate::ledger::{Claim, ClaimResult};
 use crate::report::{ExperimentReport, Report};
 
 /// Version of the shape of results.json.

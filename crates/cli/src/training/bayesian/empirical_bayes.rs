@@ -136,6 +136,7 @@ pub fn area(curve: &[f64], every: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::metric;
     use crate::training::Unwatched;
     use candle_core::Device;
     use core_tensors::kernels::Activation;
@@ -230,10 +231,10 @@ mod tests {
         let gap = found.iter().zip(&wanted).fold(0.0, |d: f64, (a, b)| d.max((a - b).abs()));
         assert!(gap < TOLERANCE, "{gap}");
         assert_eq!(course.n_points(20), 3);
-        assert_eq!(end.curves["log_likelihood"].len(), 3);
+        assert_eq!(end.curves[metric::LOG_LIKELIHOOD.name].len(), 3);
         let answers = network.forward(&last.weights, data.x()).unwrap();
         let loss = mean_loss(&answers, &data).unwrap().to_scalar::<f32>().unwrap();
-        assert!((end.curves["log_likelihood"][2] + f64::from(loss)).abs() < 1e-6);
+        assert!((end.curves[metric::LOG_LIKELIHOOD.name][2] + f64::from(loss)).abs() < 1e-6);
     }
 
     #[test]

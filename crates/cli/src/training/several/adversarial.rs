@@ -11,6 +11,7 @@ use core_tensors::{
 use losses::{Distillation, GanLoss, distillation, probability_of_teacher};
 use models::{Architecture, Mlp, SpectralNorm};
 
+use crate::ledger::metric;
 use crate::training::course::Steps;
 use crate::training::{Monitor, Record, chunk};
 
@@ -253,8 +254,8 @@ pub fn train_adversarially(
     let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
         let (teacher, student, n) = sums.replace((0.0, 0.0, 0));
         let [teacher, student] = [teacher, student].map(|sum| sum / n.max(1) as f64);
-        record.push("teacher_probability", teacher);
-        record.push("student_probability", student);
+        record.push(metric::TEACHER_PROBABILITY, teacher);
+        record.push(metric::STUDENT_PROBABILITY, student);
         let winner =
             if (teacher - student).abs() > WON { (teacher - student).signum() } else { 0.0 };
         streak = if winner != 0.0 && winner == streak.1 {
@@ -275,7 +276,7 @@ pub fn train_adversarially(
         Ok(ControlFlow::Continue(()))
     };
     course.fit.run(&shown.data, &mut rng.split("student batches"), step, after)?;
-    record.push("passes_won", longest as f64);
+    record.push(metric::PASSES_WON, longest as f64);
     Ok((frozen, record))
 }
 
@@ -351,14 +352,14 @@ mod tests {
             .unwrap()
             .remove(0);
         let watched = run([&[1], &[1]], Schedule::Constant(0.0));
-        assert_eq!(watched["cross_entropy"], alone["cross_entropy"]);
+        assert_eq!(watched[metric::CROSS_ENTROPY.name], alone[metric::CROSS_ENTROPY.name]);
         // A weight that grows acts from the second step on.
         let rising = run([&[1], &[1]], Schedule::Linear { from: 0.0, to: 1e-3 });
-        assert_ne!(rising["cross_entropy"], alone["cross_entropy"]);
+        assert_ne!(rising[metric::CROSS_ENTROPY.name], alone[metric::CROSS_ENTROPY.name]);
         // Hidden layers of 12 and 5 units meet through a projection.
         for layers in [[&[1][..], &[1][..]], [&[0, 1], &[0, 1]]] {
             let misled = run(layers, Schedule::Constant(1.0));
-            assert_ne!(misled["cross_entropy"], alone["cross_entropy"]);
+            assert_ne!(misled[metric::CROSS_ENTROPY.name], alone[metric::CROSS_ENTROPY.name]);
             for metric in ["teacher_probability", "student_probability"] {
                 assert!(
                     misled[metric].len() == 3
@@ -384,11 +385,11 @@ mod tests {
                 ..course(&student, &[1], Schedule::Constant(1.0))
             };
             let look = |_: &Params, _, record: &mut Record| {
-                record.push("cross_entropy", 0.0);
+                record.push(metric::CROSS_ENTROPY, 0.0);
                 Ok(())
             };
             let (w, record) = train_adversarially(&Unwatched, &course, &shown, &rng, look).unwrap();
-            let d = &record.finish().unwrap()["teacher_probability"];
+            let d = &record.finish().unwrap()[metric::TEACHER_PROBABILITY.name];
             let w = w.to_vec().unwrap();
             let gaps = w.iter().zip(&start).map(|(a, b)| (a - b).abs());
             (gaps.fold(0.0, f64::max), (d[2] - d[0]).abs())

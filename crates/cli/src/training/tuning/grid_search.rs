@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use core_tensors::Rng;
 
-use crate::ledger::Curve;
+use crate::ledger::{Curve, metric};
 
 /// Weights λ and temperatures T of the teacher's term that are tried, every pair of them.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +56,8 @@ pub fn with_choice(
     lambda: f64,
     temperature: f64,
 ) -> BTreeMap<String, Curve> {
-    metrics.insert("chosen_lambda".into(), vec![lambda]);
-    metrics.insert("chosen_temperature".into(), vec![temperature]);
+    metrics.insert(metric::CHOSEN_LAMBDA.key(), vec![lambda]);
+    metrics.insert(metric::CHOSEN_TEMPERATURE.key(), vec![temperature]);
     metrics
 }
 

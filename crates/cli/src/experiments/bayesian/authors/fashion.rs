@@ -1,11 +1,8 @@
 //! FashionMNIST: table 2 and figure 3 of paper 001, and the run that they leave out.
 
 use super::{ALL_ARMS, BASIC_ARMS, Cut, Protocol, Settings, Student};
-use super::{above, below, matches, published};
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim};
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Metric, Point, Published, RowSpec, Scale, metric};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/fashion-teacher";
@@ -82,20 +79,28 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
                 area than the plain one's. (Published is one run with scrambled weights; table 2 prints its two numbers \
                 in each other's columns.)",
             published: &[
-                published("bayes/784-50-10/distil/scrambled", "area_gain", 1145.0),
-                published("bayes/784-50-10/distil-all/scrambled", "area_gain", 1165.0),
-                published("bayes/784-50-10/student", "area", -12336.3),
-                published("bayes/784-50-10/distil/scrambled", "area", -11191.1),
-                published("bayes/784-50-10/distil-all/scrambled", "area", -11170.6),
-                published(TEACHER_ROW, "area", -11335.9),
+                Published::plain("bayes/784-50-10/distil/scrambled", metric::AREA_GAIN, 1145.0),
+                Published::plain("bayes/784-50-10/distil-all/scrambled", metric::AREA_GAIN, 1165.0),
+                Published::plain("bayes/784-50-10/student", metric::AREA, -12336.3),
+                Published::plain("bayes/784-50-10/distil/scrambled", metric::AREA, -11191.1),
+                Published::plain("bayes/784-50-10/distil-all/scrambled", metric::AREA, -11170.6),
+                Published::plain(TEACHER_ROW, metric::AREA, -11335.9),
             ],
             min_seeds: 3,
             checks: &[
-                above("area", "bayes/784-50-10/distil/scrambled", "bayes/784-50-10/student"),
-                above("area", "bayes/784-50-10/distil/correct", "bayes/784-50-10/student"),
-                reference("area_gain", "bayes/784-50-10/distil/scrambled", 1150.0, 90.0),
-                reference("area_gain", "bayes/784-50-10/distil/correct", 1441.0, 240.0),
-                reference("area", "bayes/784-50-10/student", -12523.0, 43.0),
+                Check::better(
+                    metric::AREA,
+                    "bayes/784-50-10/distil/scrambled",
+                    "bayes/784-50-10/student",
+                ),
+                Check::better(
+                    metric::AREA,
+                    "bayes/784-50-10/distil/correct",
+                    "bayes/784-50-10/student",
+                ),
+                reference(metric::AREA_GAIN, "bayes/784-50-10/distil/scrambled", 1150.0, 90.0),
+                reference(metric::AREA_GAIN, "bayes/784-50-10/distil/correct", 1441.0, 240.0),
+                reference(metric::AREA, "bayes/784-50-10/student", -12523.0, 43.0),
             ],
         },
         Claim {
@@ -104,15 +109,19 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
                 against the plain one. (Ours, not the paper's: the numbers are the authors' unreported run. Inconclusive \
                 means that the seeds do not tell the sign.)",
             published: &[
-                published("bayes/784-30-10-10/distil/scrambled", "area_gain", -1663.0),
-                published("bayes/784-30-10-10/distil-all/scrambled", "area_gain", -1660.7),
-                published("bayes/784-30-10-10/student", "area", -18133.1),
-                published("bayes/784-30-10-10/distil/scrambled", "area", -19796.1),
-                published("bayes/784-30-10-10/distil-all/scrambled", "area", -19793.8),
+                Published::plain("bayes/784-30-10-10/distil/scrambled", metric::AREA_GAIN, -1663.0),
+                Published::plain(
+                    "bayes/784-30-10-10/distil-all/scrambled",
+                    metric::AREA_GAIN,
+                    -1660.7,
+                ),
+                Published::plain("bayes/784-30-10-10/student", metric::AREA, -18133.1),
+                Published::plain("bayes/784-30-10-10/distil/scrambled", metric::AREA, -19796.1),
+                Published::plain("bayes/784-30-10-10/distil-all/scrambled", metric::AREA, -19793.8),
             ],
             min_seeds: 3,
-            checks: &[below(
-                "area",
+            checks: &[Check::better(
+                metric::AREA,
                 "bayes/784-30-10-10/distil/scrambled",
                 "bayes/784-30-10-10/student",
             )],
@@ -122,7 +131,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     figures: &[
         Figure::Cross {
             title: "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric: "area_gain",
+            metric: metric::AREA_GAIN,
             columns: super::CROSS_COLUMNS,
             rows: &[
                 ("[784, 50, 10], a layer removed", cross!("bayes/784-50-10")),
@@ -131,22 +140,22 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Figure 3, left: test log-likelihood of [784, 50, 10]",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!(TEACHER_ROW, "bayes/784-50-10"),
         },
         Figure::Curves {
             title: "Figure 3, right: KL from the prior, [784, 50, 10]",
-            metric: "divergence",
+            metric: metric::DIVERGENCE,
             rows: curves!(TEACHER_ROW, "bayes/784-50-10"),
         },
         Figure::Curves {
             title: "Not in the papers: test log-likelihood of [784, 30, 10, 10]",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!(TEACHER_ROW, "bayes/784-30-10-10"),
         },
     ],
 };
 
-const fn reference(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
-    matches(metric, row, mean, std, N_REFERENCE)
+const fn reference(metric: Metric, row: &'static str, mean: f64, std: f64) -> Check {
+    Check::matches(metric, row, mean, std, N_REFERENCE)
 }

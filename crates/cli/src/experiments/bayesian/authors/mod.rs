@@ -90,8 +90,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Curve;
-use crate::ledger::{Check, Published, Reference, Side};
+use crate::ledger::{Check, Curve, Reference, metric};
 use crate::training::{BayesCourse, BayesEnd, BayesStart, area};
 use selection::{Cut, Selection};
 
@@ -321,26 +320,15 @@ const CROSS_COLUMNS: &[&str] = &[
     "distil-all, right weights",
 ];
 
-/// A number of a single run.
-const fn published(row: &'static str, metric: &'static str, mean: f64) -> Published {
-    Published { row, metric, mean, std: None }
-}
-
-const fn above(metric: &'static str, row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric, row, than, side: Side::Above }
-}
-
-const fn below(metric: &'static str, row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric, row, than, side: Side::Below }
-}
-
-const fn matches(metric: &'static str, row: &'static str, mean: f64, std: f64, n: usize) -> Check {
-    Check::Matches { metric, row, mean, std, n }
-}
-
 /// At most half of the gap of iteration 1000 is left: a share from 0 to 0.5.
 const fn gap_closes(row: &'static str) -> Check {
-    Check::Near { metric: "remaining_gap", row, value: 0.25, of: Reference::Range, within: 0.25 }
+    Check::Near {
+        metric: metric::REMAINING_GAP,
+        row,
+        value: 0.25,
+        of: Reference::Range,
+        within: 0.25,
+    }
 }
 
 #[cfg(test)]
@@ -351,17 +339,18 @@ mod tests {
     #[test]
     fn areas_and_gaps_by_hand() {
         let of = |values: Vec<f64>| -> BTreeMap<String, Curve> {
-            [("log_likelihood".to_owned(), values), ("divergence".to_owned(), vec![1.0; 11])].into()
+            [(metric::LOG_LIKELIHOOD.key(), values), ("divergence".to_owned(), vec![1.0; 11])]
+                .into()
         };
         let mut distilled = vec![-1.0; 11];
         distilled[EARLY] = -2.0;
         let plain = of([vec![-4.0; 10], vec![-1.5]].concat());
         let found = with_areas(of(distilled), Some(&plain));
         // Ten intervals of 100 iterations; at iteration 1000 −2 against −4, at the end −1 against −1.5.
-        assert_eq!(found["area"], [-1100.0]);
-        assert_eq!(found["divergence_area"], [1000.0]);
-        assert_eq!(found["area_gain"], [-1100.0 + 3875.0]);
-        assert_eq!(found["remaining_gap"], [0.25]);
+        assert_eq!(found[metric::AREA.name], [-1100.0]);
+        assert_eq!(found[metric::DIVERGENCE_AREA.name], [1000.0]);
+        assert_eq!(found[metric::AREA_GAIN.name], [-1100.0 + 3875.0]);
+        assert_eq!(found[metric::REMAINING_GAP.name], [0.25]);
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Synthetic regression: table 2 and figures 1 and 2 of paper 001, rows 1 and 2.
 
 use crate::data::synthetic::SyntheticLinear;
+use crate::ledger::{Check, Claim, Figure, Metric, Point, Published, RowSpec, Scale, metric};
 
+use super::gap_closes;
 use super::{ALL_ARMS, Cut, Protocol, Settings, Student};
-use super::{above, below, gap_closes, matches, published};
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim};
-use crate::ledger::{Figure, Point, RowSpec};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/synthetic-teacher";
@@ -96,21 +94,29 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             text: "Synthetic data, a layer removed, [10, 50, 1]: the likelihood of the distilled student encloses a larger \
                 area than the plain one's. (Published is one run with scrambled weights.)",
             published: &[
-                published("bayes/10-50-1/distil/scrambled", "area_gain", 23310.0),
-                published("bayes/10-50-1/distil-all/scrambled", "area_gain", 25506.0),
-                published("bayes/10-50-1/student", "area", -70308.9),
-                published("bayes/10-50-1/distil/scrambled", "area", -46998.6),
-                published("bayes/10-50-1/distil-all/scrambled", "area", -44802.9),
-                published(TEACHER_ROW, "area", -16977.8),
+                Published::plain("bayes/10-50-1/distil/scrambled", metric::AREA_GAIN, 23310.0),
+                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::AREA_GAIN, 25506.0),
+                Published::plain("bayes/10-50-1/student", metric::AREA, -70308.9),
+                Published::plain("bayes/10-50-1/distil/scrambled", metric::AREA, -46998.6),
+                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::AREA, -44802.9),
+                Published::plain(TEACHER_ROW, metric::AREA, -16977.8),
             ],
             min_seeds: MIN_SEEDS,
             checks: &[
-                above("area", "bayes/10-50-1/distil/scrambled", "bayes/10-50-1/student"),
-                above("area", "bayes/10-50-1/distil/correct", "bayes/10-50-1/student"),
-                reference("area_gain", "bayes/10-50-1/distil/scrambled", 13989.0, 8515.0),
-                reference("area_gain", "bayes/10-50-1/distil/correct", 29800.0, 4939.0),
-                reference("area", "bayes/10-50-1/student", -68391.0, 5542.0),
-                reference("area", TEACHER_ROW, -15489.0, 1416.0),
+                Check::better(
+                    metric::AREA,
+                    "bayes/10-50-1/distil/scrambled",
+                    "bayes/10-50-1/student",
+                ),
+                Check::better(
+                    metric::AREA,
+                    "bayes/10-50-1/distil/correct",
+                    "bayes/10-50-1/student",
+                ),
+                reference(metric::AREA_GAIN, "bayes/10-50-1/distil/scrambled", 13989.0, 8515.0),
+                reference(metric::AREA_GAIN, "bayes/10-50-1/distil/correct", 29800.0, 4939.0),
+                reference(metric::AREA, "bayes/10-50-1/student", -68391.0, 5542.0),
+                reference(metric::AREA, TEACHER_ROW, -15489.0, 1416.0),
             ],
         },
         Claim {
@@ -120,23 +126,39 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 [10, 10, 10, 1]; a real [10, 10, 10, 1] is expected to gain from the right weights and to gain nothing \
                 from scrambled ones.)",
             published: &[
-                published("bayes/10-100-10-1/distil/scrambled", "area_gain", 16559.0),
-                published("bayes/10-100-10-1/distil-all/scrambled", "area_gain", 16864.0),
-                published("bayes/10-100-10-1/student", "area", -25735.5),
-                published("bayes/10-100-10-1/distil/scrambled", "area", -9175.9),
-                published("bayes/10-100-10-1/distil-all/scrambled", "area", -8870.8),
+                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::AREA_GAIN, 16559.0),
+                Published::plain(
+                    "bayes/10-100-10-1/distil-all/scrambled",
+                    metric::AREA_GAIN,
+                    16864.0,
+                ),
+                Published::plain("bayes/10-100-10-1/student", metric::AREA, -25735.5),
+                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::AREA, -9175.9),
+                Published::plain("bayes/10-100-10-1/distil-all/scrambled", metric::AREA, -8870.8),
             ],
             min_seeds: MIN_SEEDS,
             checks: &[
-                above("area", "bayes/10-100-10-1/distil/scrambled", "bayes/10-100-10-1/student"),
-                above("area", "bayes/10-100-10-1/distil/correct", "bayes/10-100-10-1/student"),
-                above("area", "bayes/10-10-10-1/distil/correct", "bayes/10-10-10-1/student"),
-                reference("area_gain", "bayes/10-100-10-1/distil/scrambled", 17268.0, 3700.0),
-                reference("area_gain", "bayes/10-100-10-1/distil/correct", 22920.0, 3048.0),
-                reference("area_gain", "bayes/10-10-10-1/distil/scrambled", -2140.0, 16200.0),
-                reference("area_gain", "bayes/10-10-10-1/distil/correct", 33658.0, 15369.0),
-                reference("area", "bayes/10-100-10-1/student", -27332.0, 3236.0),
-                reference("area", "bayes/10-10-10-1/student", -97359.0, 17103.0),
+                Check::better(
+                    metric::AREA,
+                    "bayes/10-100-10-1/distil/scrambled",
+                    "bayes/10-100-10-1/student",
+                ),
+                Check::better(
+                    metric::AREA,
+                    "bayes/10-100-10-1/distil/correct",
+                    "bayes/10-100-10-1/student",
+                ),
+                Check::better(
+                    metric::AREA,
+                    "bayes/10-10-10-1/distil/correct",
+                    "bayes/10-10-10-1/student",
+                ),
+                reference(metric::AREA_GAIN, "bayes/10-100-10-1/distil/scrambled", 17268.0, 3700.0),
+                reference(metric::AREA_GAIN, "bayes/10-100-10-1/distil/correct", 22920.0, 3048.0),
+                reference(metric::AREA_GAIN, "bayes/10-10-10-1/distil/scrambled", -2140.0, 16200.0),
+                reference(metric::AREA_GAIN, "bayes/10-10-10-1/distil/correct", 33658.0, 15369.0),
+                reference(metric::AREA, "bayes/10-100-10-1/student", -27332.0, 3236.0),
+                reference(metric::AREA, "bayes/10-10-10-1/student", -97359.0, 17103.0),
             ],
         },
         Claim {
@@ -177,15 +199,35 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 likelihoods at iteration 1000 at most half is left. (Published are ends of single runs; their shares are \
                 0.03, 0.26 and 0.05.)",
             published: &[
-                published("bayes/10-100-10-1/distil/scrambled", "log_likelihood", -0.0832),
-                published("bayes/10-100-10-1/distil-all/scrambled", "log_likelihood", -0.0861),
-                published("bayes/10-100-10-1/student", "log_likelihood", -0.2053),
-                published("bayes/10-50-1/distil/scrambled", "log_likelihood", -1.4076),
-                published("bayes/10-50-1/distil-all/scrambled", "log_likelihood", -1.3073),
-                published("bayes/10-50-1/student", "log_likelihood", -2.2943),
-                published("bayes/784-50-10/distil/scrambled", "log_likelihood", -0.5609),
-                published("bayes/784-50-10/distil-all/scrambled", "log_likelihood", -0.5944),
-                published("bayes/784-50-10/student", "log_likelihood", -0.5691),
+                Published::plain(
+                    "bayes/10-100-10-1/distil/scrambled",
+                    metric::LOG_LIKELIHOOD,
+                    -0.0832,
+                ),
+                Published::plain(
+                    "bayes/10-100-10-1/distil-all/scrambled",
+                    metric::LOG_LIKELIHOOD,
+                    -0.0861,
+                ),
+                Published::plain("bayes/10-100-10-1/student", metric::LOG_LIKELIHOOD, -0.2053),
+                Published::plain("bayes/10-50-1/distil/scrambled", metric::LOG_LIKELIHOOD, -1.4076),
+                Published::plain(
+                    "bayes/10-50-1/distil-all/scrambled",
+                    metric::LOG_LIKELIHOOD,
+                    -1.3073,
+                ),
+                Published::plain("bayes/10-50-1/student", metric::LOG_LIKELIHOOD, -2.2943),
+                Published::plain(
+                    "bayes/784-50-10/distil/scrambled",
+                    metric::LOG_LIKELIHOOD,
+                    -0.5609,
+                ),
+                Published::plain(
+                    "bayes/784-50-10/distil-all/scrambled",
+                    metric::LOG_LIKELIHOOD,
+                    -0.5944,
+                ),
+                Published::plain("bayes/784-50-10/student", metric::LOG_LIKELIHOOD, -0.5691),
             ],
             min_seeds: 3,
             checks: &[
@@ -201,31 +243,47 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             id: "C8",
             text: "A distilled student ends nearer to its prior than the plain student to its own.",
             published: &[
-                published("bayes/10-100-10-1/distil/scrambled", "divergence", 0.0078),
-                published("bayes/10-100-10-1/distil-all/scrambled", "divergence", 0.0068),
-                published("bayes/10-100-10-1/student", "divergence", 0.0480),
-                published("bayes/10-50-1/distil/scrambled", "divergence", 0.1852),
-                published("bayes/10-50-1/distil-all/scrambled", "divergence", 0.1886),
-                published("bayes/10-50-1/student", "divergence", 0.2886),
-                published("bayes/10-100-10-1/distil/scrambled", "divergence_area", 2541.0),
-                published("bayes/10-100-10-1/student", "divergence_area", 4245.0),
-                published("bayes/10-50-1/distil/scrambled", "divergence_area", 4343.0),
-                published("bayes/10-50-1/student", "divergence_area", 4921.0),
+                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::DIVERGENCE, 0.0078),
+                Published::plain(
+                    "bayes/10-100-10-1/distil-all/scrambled",
+                    metric::DIVERGENCE,
+                    0.0068,
+                ),
+                Published::plain("bayes/10-100-10-1/student", metric::DIVERGENCE, 0.0480),
+                Published::plain("bayes/10-50-1/distil/scrambled", metric::DIVERGENCE, 0.1852),
+                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::DIVERGENCE, 0.1886),
+                Published::plain("bayes/10-50-1/student", metric::DIVERGENCE, 0.2886),
+                Published::plain(
+                    "bayes/10-100-10-1/distil/scrambled",
+                    metric::DIVERGENCE_AREA,
+                    2541.0,
+                ),
+                Published::plain("bayes/10-100-10-1/student", metric::DIVERGENCE_AREA, 4245.0),
+                Published::plain("bayes/10-50-1/distil/scrambled", metric::DIVERGENCE_AREA, 4343.0),
+                Published::plain("bayes/10-50-1/student", metric::DIVERGENCE_AREA, 4921.0),
             ],
             min_seeds: MIN_SEEDS,
             checks: &[
-                below(
-                    "divergence",
+                Check::better(
+                    metric::DIVERGENCE,
                     "bayes/10-100-10-1/distil/scrambled",
                     "bayes/10-100-10-1/student",
                 ),
-                below(
-                    "divergence",
+                Check::better(
+                    metric::DIVERGENCE,
                     "bayes/10-100-10-1/distil/correct",
                     "bayes/10-100-10-1/student",
                 ),
-                below("divergence", "bayes/10-50-1/distil/scrambled", "bayes/10-50-1/student"),
-                below("divergence", "bayes/10-50-1/distil/correct", "bayes/10-50-1/student"),
+                Check::better(
+                    metric::DIVERGENCE,
+                    "bayes/10-50-1/distil/scrambled",
+                    "bayes/10-50-1/student",
+                ),
+                Check::better(
+                    metric::DIVERGENCE,
+                    "bayes/10-50-1/distil/correct",
+                    "bayes/10-50-1/student",
+                ),
             ],
         },
     ],
@@ -233,7 +291,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
     figures: &[
         Figure::Cross {
             title: "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric: "area_gain",
+            metric: metric::AREA_GAIN,
             columns: super::CROSS_COLUMNS,
             rows: &[
                 (
@@ -246,27 +304,27 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Figure 1, left: test log-likelihood of [10, 100, 10, 1]",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!(TEACHER_ROW, "bayes/10-100-10-1"),
         },
         Figure::Curves {
             title: "Figure 1, right: KL from the prior, [10, 100, 10, 1]",
-            metric: "divergence",
+            metric: metric::DIVERGENCE,
             rows: curves!(TEACHER_ROW, "bayes/10-100-10-1"),
         },
         Figure::Curves {
             title: "The architecture that table 2 prints: test log-likelihood of [10, 10, 10, 1]",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!(TEACHER_ROW, "bayes/10-10-10-1"),
         },
         Figure::Curves {
             title: "Figure 2, left: test log-likelihood of [10, 50, 1]",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!(TEACHER_ROW, "bayes/10-50-1"),
         },
         Figure::Curves {
             title: "Figure 2, right: KL from the prior, [10, 50, 1]",
-            metric: "divergence",
+            metric: metric::DIVERGENCE,
             rows: curves!(TEACHER_ROW, "bayes/10-50-1"),
         },
     ],
@@ -275,10 +333,10 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
 /// Fewer seeds than a quick run has, so that one may be cut short.
 const MIN_SEEDS: usize = 6;
 
-const fn reference(metric: &'static str, row: &'static str, mean: f64, std: f64) -> Check {
-    matches(metric, row, mean, std, N_REFERENCE)
+const fn reference(metric: Metric, row: &'static str, mean: f64, std: f64) -> Check {
+    Check::matches(metric, row, mean, std, N_REFERENCE)
 }
 
 const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {
-    Check::Equivalent { metric: "area", row, to, margin }
+    Check::same(metric::AREA, row, to, margin)
 }

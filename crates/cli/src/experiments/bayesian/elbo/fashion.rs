@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::{Protocol, Student};
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Figure, Point, RowSpec, Scale, metric};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "elbo-fashion/teacher";
@@ -93,7 +92,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     figures: &[
         Figure::Cross {
             title: "Gain of area over the random start under N(0, I)",
-            metric: "area_gain",
+            metric: metric::AREA_GAIN,
             columns: CROSS_COLUMNS,
             rows: &[
                 ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
@@ -102,7 +101,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         },
         Figure::Cross {
             title: "Test accuracy right after the edits, before any training",
-            metric: "start_accuracy",
+            metric: metric::START_ACCURACY,
             columns: &["random", "selected (diagonal)", "Kronecker"],
             rows: &[
                 ("[784, 50, 10]", start!("elbo-fashion/784-50-10", kronecker)),
@@ -111,7 +110,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         },
         Figure::Cross {
             title: "Test accuracy after training",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             columns: CROSS_COLUMNS,
             rows: &[
                 ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
@@ -120,17 +119,17 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test likelihood of [784, 50, 10] (minus mean cross-entropy)",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!("elbo-fashion/784-50-10"),
         },
         Figure::Curves {
             title: "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             rows: curves!("elbo-fashion/784-30-10-10"),
         },
         Figure::Curves {
             title: "KL(q ‖ p) of [784, 50, 10] in nats",
-            metric: "divergence",
+            metric: metric::DIVERGENCE,
             rows: curves!("elbo-fashion/784-50-10"),
         },
     ],

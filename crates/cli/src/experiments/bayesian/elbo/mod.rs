@@ -145,9 +145,8 @@ use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
-use crate::ledger::Curve;
-
 use crate::experiments::{Outcome, Task};
+use crate::ledger::{Curve, metric};
 use crate::training::{VariationalCourse, VariationalStart, area};
 
 pub(in crate::experiments) use fashion::FASHION;
@@ -347,10 +346,11 @@ fn with_area(
     plain: Option<&BTreeMap<String, Curve>>,
     every: usize,
 ) -> BTreeMap<String, Curve> {
-    let own = area(curves.get("log_likelihood").map_or(&[], |c| &c[..]), every);
-    curves.insert("area".into(), vec![own]);
-    if let Some(plain) = plain.and_then(|plain| plain.get("area")).and_then(|c| c.last()) {
-        curves.insert("area_gain".into(), vec![own - plain]);
+    let own = area(curves.get(metric::LOG_LIKELIHOOD.name).map_or(&[], |c| &c[..]), every);
+    curves.insert(metric::AREA.key(), vec![own]);
+    if let Some(plain) = plain.and_then(|plain| plain.get(metric::AREA.name)).and_then(|c| c.last())
+    {
+        curves.insert(metric::AREA_GAIN.key(), vec![own - plain]);
     }
     curves.extend(at_start.iter().map(|(name, value)| (format!("start_{name}"), vec![*value])));
     curves
@@ -385,12 +385,12 @@ mod tests {
     #[test]
     fn gains_are_over_the_plain_students_area() {
         let curve =
-            |values: &[f64]| BTreeMap::from([("log_likelihood".to_owned(), values.to_vec())]);
+            |values: &[f64]| BTreeMap::from([(metric::LOG_LIKELIHOOD.key(), values.to_vec())]);
         let plain = with_area(curve(&[-2.0, -1.0]), &[("log_likelihood", -9.0)], None, 100);
-        assert_eq!(plain["area"], [-150.0]);
-        assert_eq!(plain["start_log_likelihood"], [-9.0]);
+        assert_eq!(plain[metric::AREA.name], [-150.0]);
+        assert_eq!(plain[metric::START_LOG_LIKELIHOOD.name], [-9.0]);
         assert!(!plain.contains_key("area_gain"));
         let other = with_area(curve(&[-1.0, -1.0]), &[], Some(&plain), 100);
-        assert_eq!(other["area_gain"], [50.0]);
+        assert_eq!(other[metric::AREA_GAIN.name], [50.0]);
     }
 }

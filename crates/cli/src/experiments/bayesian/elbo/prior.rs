@@ -52,7 +52,7 @@ macro_rules! by_examples {
 
 /// A table of one noise: lines are arms, columns numbers of examples.
 macro_rules! table {
-    ($title:literal, $metric:literal, $sd:literal) => {
+    ($title:literal, $metric:expr, $sd:literal) => {
         Figure::Cross {
             title: $title,
             metric: $metric,
@@ -86,8 +86,7 @@ use serde::Serialize;
 
 use super::{PRIOR_PRECISION, carry, network};
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Figure, Point, RowSpec, Scale, metric};
 use crate::training::Monitor;
 
 const TEACHER: [usize; 4] = [10, 30, 10, 1];
@@ -151,16 +150,20 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     point: Point::Epoch,
     claims: &[],
     figures: &[
-        table!("Risk, noise of deviation 0.1", "risk", "0.1"),
-        table!("Risk below that under N(0, I), noise of deviation 0.1", "risk_gain", "0.1"),
+        table!("Risk, noise of deviation 0.1", metric::RISK, "0.1"),
+        table!("Risk below that under N(0, I), noise of deviation 0.1", metric::RISK_GAIN, "0.1"),
         table!(
             "Log density above that under N(0, I), noise of deviation 0.1",
-            "density_gain",
+            metric::DENSITY_GAIN,
             "0.1"
         ),
-        table!("Risk, noise of deviation 1", "risk", "1"),
-        table!("Risk below that under N(0, I), noise of deviation 1", "risk_gain", "1"),
-        table!("Log density above that under N(0, I), noise of deviation 1", "density_gain", "1"),
+        table!("Risk, noise of deviation 1", metric::RISK, "1"),
+        table!("Risk below that under N(0, I), noise of deviation 1", metric::RISK_GAIN, "1"),
+        table!(
+            "Log density above that under N(0, I), noise of deviation 1",
+            metric::DENSITY_GAIN,
+            "1"
+        ),
     ],
 };
 
@@ -306,8 +309,8 @@ impl Noise {
                     ("density".to_owned(), vec![found[1]]),
                 ]);
                 if name != "standard" {
-                    metrics.insert("risk_gain".into(), vec![first[0] - found[0]]);
-                    metrics.insert("density_gain".into(), vec![found[1] - first[1]]);
+                    metrics.insert(metric::RISK_GAIN.key(), vec![first[0] - found[0]]);
+                    metrics.insert(metric::DENSITY_GAIN.key(), vec![found[1] - first[1]]);
                 }
                 outcome.add(&format!("{id}/{name}"), metrics);
                 Ok(())

@@ -1,15 +1,13 @@
 //! The synthetic regression under the evidence lower bound: claim C7.
 
 use crate::data::synthetic::SyntheticLinear;
+use crate::ledger::{Check, Claim, Figure, Metric, Point, RowSpec, Scale, metric};
 use bayes_posterior::Curvature;
 use core_tensors::Fit;
 use losses::Likelihood;
 
 use super::{Protocol, Student};
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Side};
-use crate::ledger::{Figure, Point, RowSpec};
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "elbo/synthetic-teacher";
 /// σ²: the documents' 0.1 is a standard deviation.
@@ -106,7 +104,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
     figures: &[
         Figure::Cross {
             title: "Gain of area over the random start under N(0, I)",
-            metric: "area_gain",
+            metric: metric::AREA_GAIN,
             columns: CROSS_COLUMNS,
             rows: &[
                 ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1")),
@@ -115,7 +113,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         },
         Figure::Cross {
             title: "Minus mean squared error on the test objects right after the edits, before any training",
-            metric: "start_log_likelihood",
+            metric: metric::START_LOG_LIKELIHOOD,
             columns: START_COLUMNS,
             rows: &[
                 ("[10, 10, 10, 1]", start!("elbo/10-10-10-1")),
@@ -124,7 +122,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         },
         Figure::Cross {
             title: "Minus mean squared error on the test objects after training",
-            metric: "log_likelihood",
+            metric: metric::LOG_LIKELIHOOD,
             columns: CROSS_COLUMNS,
             rows: &[
                 ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1")),
@@ -133,31 +131,27 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         },
         curves(
             "Test likelihood of [10, 50, 1] (minus mean squared error)",
-            "log_likelihood",
+            metric::LOG_LIKELIHOOD,
             curves!("elbo/10-50-1"),
         ),
         curves(
             "Test likelihood of [10, 10, 10, 1] (minus mean squared error)",
-            "log_likelihood",
+            metric::LOG_LIKELIHOOD,
             curves!("elbo/10-10-10-1"),
         ),
-        curves("KL(q ‖ p) of [10, 50, 1] in nats", "divergence", curves!("elbo/10-50-1")),
+        curves("KL(q ‖ p) of [10, 50, 1] in nats", metric::DIVERGENCE, curves!("elbo/10-50-1")),
     ],
 };
 
 const fn above(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "area", row, than, side: Side::Above }
+    Check::better(metric::AREA, row, than)
 }
 
 const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {
-    Check::Equivalent { metric: "area", row, to, margin }
+    Check::same(metric::AREA, row, to, margin)
 }
 
-const fn curves(
-    title: &'static str,
-    metric: &'static str,
-    rows: &'static [&'static str],
-) -> Figure {
+const fn curves(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
     Figure::Curves { title, metric, rows }
 }
 

@@ -41,11 +41,10 @@ use losses::Likelihood;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::ledger::{Curve, Figure, N_UNITS, Point, RowSpec};
+use crate::ledger::{Curve, Figure, Metric, Point, RowSpec, Scale, metric};
 use crate::training::Monitor;
 
 use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::Scale;
 
 /// Step size of the teachers' Adam.
 const LEARNING_RATE: f64 = 1e-3;
@@ -205,37 +204,41 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
     claims: &[],
     point: Point::Units,
     figures: &[
-        points("FashionMNIST, test accuracy by units kept", "accuracy", IMAGES),
-        points("FashionMNIST, test cross-entropy by units kept", "cross_entropy", IMAGES),
-        points("FashionMNIST, ECE by units kept", "calibration_error", IMAGES),
-        curves("Test accuracy, diagonal posterior: kept weights stay", "accuracy", DIAGONAL),
-        curves("Test accuracy, Kronecker posterior: kept weights move", "accuracy", KRONECKER),
+        points("FashionMNIST, test accuracy by units kept", metric::ACCURACY, IMAGES),
+        points("FashionMNIST, test cross-entropy by units kept", metric::CROSS_ENTROPY, IMAGES),
+        points("FashionMNIST, ECE by units kept", metric::CALIBRATION_ERROR, IMAGES),
+        curves("Test accuracy, diagonal posterior: kept weights stay", metric::ACCURACY, DIAGONAL),
+        curves(
+            "Test accuracy, Kronecker posterior: kept weights move",
+            metric::ACCURACY,
+            KRONECKER,
+        ),
         curves(
             "Test accuracy, Kronecker posterior, numerical damping: kept weights move further",
-            "accuracy",
+            metric::ACCURACY,
             NUMERICAL,
         ),
         points(
             "Change of log evidence by units kept, greedy order",
-            "evidence_change",
+            metric::EVIDENCE_CHANGE,
             names!(["orders/diagonal" "orders/kronecker"] ["greedy"]),
         ),
         curves(
             "Change of log evidence by units kept, greedy order",
-            "evidence_change",
+            metric::EVIDENCE_CHANGE,
             names!(["orders/diagonal" "orders/kronecker"] ["greedy"]),
         ),
-        points("Regression, test MSE by units kept", "squared_error", REGRESSION),
+        points("Regression, test MSE by units kept", metric::SQUARED_ERROR, REGRESSION),
         curves(
             "Regression, test MSE by units kept, greedy order",
-            "squared_error",
+            metric::SQUARED_ERROR,
             names!(["orders-synthetic/diagonal" "orders-synthetic/kronecker"
                 "orders-synthetic/kronecker-numerical" "orders-synthetic/low-rank" "orders-synthetic/full"]
                 ["greedy"]),
         ),
         Figure::Cross {
             title: "Regression, test MSE right after layer 2 went as well",
-            metric: "squared_error",
+            metric: metric::SQUARED_ERROR,
             columns: &["pairing: identity", "pairing: density"],
             rows: &[
                 ("diagonal", names!(["orders-synthetic/diagonal/layer"] ["identity" "density"])),
@@ -263,19 +266,11 @@ const REGRESSION: &[&str] = names!(["orders-synthetic/diagonal" "orders-syntheti
     "orders-synthetic/kronecker-numerical" "orders-synthetic/low-rank" "orders-synthetic/full"]
     ["random" "magnitude" "signal-to-noise" "greedy"]);
 
-const fn points(
-    title: &'static str,
-    metric: &'static str,
-    rows: &'static [&'static str],
-) -> Figure {
+const fn points(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
     Figure::Points { title, metric, rows }
 }
 
-const fn curves(
-    title: &'static str,
-    metric: &'static str,
-    rows: &'static [&'static str],
-) -> Figure {
+const fn curves(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
     Figure::Curves { title, metric, rows }
 }
 
@@ -370,18 +365,18 @@ impl Walks<'_> {
             for (metric, values) in self.look(left)? {
                 curves.entry(metric).or_default().extend(values);
             }
-            push(&mut curves, N_UNITS, step.n_units as f64);
+            push(&mut curves, metric::N_UNITS.name, step.n_units as f64);
             if has_evidence {
-                push(&mut curves, "evidence_change", step.log_evidence);
+                push(&mut curves, metric::EVIDENCE_CHANGE.name, step.log_evidence);
             }
             visit(left)
         };
         follow_path(posterior.clone(), LAYER, ranked, &sizes, self.prior_precision, step)?;
-        if let Some(changes) = curves.get("evidence_change") {
+        if let Some(changes) = curves.get(metric::EVIDENCE_CHANGE.name) {
             let size = size_of_largest(&sizes, changes);
             push(&mut curves, "evidence_size", size);
         }
-        if let Some(accuracy) = curves.get("accuracy") {
+        if let Some(accuracy) = curves.get(metric::ACCURACY.name) {
             let size = size_of_loss(&sizes, accuracy);
             push(&mut curves, "loss_size", size);
         }

@@ -1,6 +1,7 @@
 //! The synthetic regression of paper 001: a few orders, and a removed layer, under posteriors of four structures.
 
 use crate::data::synthetic::SyntheticLinear;
+use crate::ledger::metric;
 use anyhow::{Result, bail};
 use bayes_posterior::{
     Curvature, Damping, Edit, EditOptions, Posterior, PruningCriterion, Structure, UnitMatching,
@@ -122,7 +123,7 @@ fn remove_next<S: Structure>(
 fn measure(network: &Mlp, w: &Params, test: &Dataset) -> Result<Curves> {
     let Targets::Values(y) = test.y() else { bail!("wanted values, found classes") };
     let error = mean_squared_error(&logits(network, w, test.x())?, y)?;
-    Ok([("squared_error".to_owned(), vec![error])].into())
+    Ok([(metric::SQUARED_ERROR.key(), vec![error])].into())
 }
 
 /// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖² of one output.

@@ -4,9 +4,7 @@ use super::{run, settings};
 use crate::data::published::IMAGENETTE;
 use crate::data::published::weights::VGG19;
 use crate::experiments::Experiment;
-use crate::ledger::Scale;
-use crate::ledger::{Check, Claim, Published, Side};
-use crate::ledger::{Figure, Part, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
 
 /// The rows that C25 is about: images of 200 pixels, the whole set.
 const NONE: &str = "imagenette-200/student/none/independent";
@@ -198,15 +196,40 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
         id: "C25",
         text: "Imagenette: the teacher Big helps most, the teacher of styled pictures less, both more than no teacher.",
         published: &[
-            published("imagenette-200/student/big/segments", "accuracy", 0.465, 0.005),
-            published("imagenette-200/student/none/segments", "accuracy", 0.363, 0.017),
-            published("imagenette-200/student/style/segments", "accuracy", 0.411, 0.008),
-            published("imagenette-200/student/none/segments", "cross_entropy", 3.849, 0.866),
-            published("imagenette-200/student/big/segments", "cross_entropy", 1.876, 0.066),
-            published("imagenette-200/student/style/segments", "cross_entropy", 2.131, 0.093),
-            published("imagenette-200/student/none/segments", "integral", 46.615, 11.498),
-            published("imagenette-200/student/big/segments", "integral", 26.488, 0.996),
-            published("imagenette-200/student/style/segments", "integral", 29.476, 1.495),
+            Published::new("imagenette-200/student/big/segments", metric::ACCURACY, 0.465, 0.005),
+            Published::new("imagenette-200/student/none/segments", metric::ACCURACY, 0.363, 0.017),
+            Published::new("imagenette-200/student/style/segments", metric::ACCURACY, 0.411, 0.008),
+            Published::new(
+                "imagenette-200/student/none/segments",
+                metric::CROSS_ENTROPY,
+                3.849,
+                0.866,
+            ),
+            Published::new(
+                "imagenette-200/student/big/segments",
+                metric::CROSS_ENTROPY,
+                1.876,
+                0.066,
+            ),
+            Published::new(
+                "imagenette-200/student/style/segments",
+                metric::CROSS_ENTROPY,
+                2.131,
+                0.093,
+            ),
+            Published::new(
+                "imagenette-200/student/none/segments",
+                metric::INTEGRAL,
+                46.615,
+                11.498,
+            ),
+            Published::new("imagenette-200/student/big/segments", metric::INTEGRAL, 26.488, 0.996),
+            Published::new(
+                "imagenette-200/student/style/segments",
+                metric::INTEGRAL,
+                29.476,
+                1.495,
+            ),
         ],
         min_seeds: 3,
         checks: &[higher(BIG, STYLE), higher(STYLE, NONE), higher(BIG, NONE)],
@@ -215,7 +238,7 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy at 64 pixels, the source's student (figure 14)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[
                 "imagenette-64/student/none/independent",
                 "imagenette-64/student/big/independent",
@@ -224,7 +247,7 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test accuracy at 64 pixels, the smaller student",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &[
                 "imagenette-64/smaller/none/independent",
                 "imagenette-64/smaller/big/independent",
@@ -239,16 +262,12 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test cross-entropy at 200 pixels, the source's student (figure 14)",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[NONE, BIG, STYLE],
         },
     ],
 };
 
-const fn published(row: &'static str, metric: &'static str, mean: f64, std: f64) -> Published {
-    Published { row, metric, mean, std: Some(std) }
-}
-
 const fn higher(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "accuracy", row, than, side: Side::Above }
+    Check::better(metric::ACCURACY, row, than)
 }

@@ -16,8 +16,7 @@ use super::show;
 use crate::data::published::IMAGENETTE;
 use crate::data::published::weights::{Source as Weights, VGG19};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Part;
-use crate::ledger::Scale;
+use crate::ledger::{Part, Scale, metric};
 use crate::training::{
     Course, Examination, Monitor, apart, at_most, chunk, labels, logits, train, train_segments,
 };
@@ -272,7 +271,7 @@ fn arms(task: &Task) -> Result<Outcome> {
             let answers = logits(&teacher, seen.w, seen.x)?;
             let consistency = Predictions::new(&answers)?.accuracy(&labels(&small)?)?;
             measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
-            measures.insert("label_consistency".to_owned(), vec![consistency]);
+            measures.insert(metric::LABEL_CONSISTENCY.key(), vec![consistency]);
             data =
                 data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| Ok(answers.clone()))?;
         }

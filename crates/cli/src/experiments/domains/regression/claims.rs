@@ -3,8 +3,7 @@
 use super::{run, settings};
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::{Check, Claim, Published, Side};
-use crate::ledger::{Figure, Part, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// The regression tables.
 pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
@@ -110,7 +109,7 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         min_seeds: 10,
         checks: &[
             Check::Exact {
-                metric: "squared_error",
+                metric: metric::SQUARED_ERROR,
                 row: "regression/constant/one",
                 value: 1.064_36,
                 tolerance: 5e-6,
@@ -118,10 +117,9 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
             lower("regression/0.5/big/20", "regression/0.5/none/20"),
             lower("regression/1.0/big/20", "regression/1.0/none/20"),
             Check::NoGain {
-                metric: "excess",
+                metric: metric::EXCESS,
                 row: "regression/0.1/big/20",
                 over: "regression/0.1/none/20",
-                side: Side::Below,
                 margin: NO_GAIN_MARGIN,
             },
         ],
@@ -130,12 +128,12 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
     figures: &[
         Figure::Curves {
             title: "Test MSE on all of Train, as in the source (figure 15)",
-            metric: "squared_error",
+            metric: metric::SQUARED_ERROR,
             rows: &["regression/train-none/segments", "regression/train-teacher/segments"],
         },
         Figure::Curves {
             title: "Test MSE on Small, as in the source (figures 16 and 17)",
-            metric: "squared_error",
+            metric: metric::SQUARED_ERROR,
             rows: &[
                 "regression/small-none/segments",
                 "regression/small-big/segments",
@@ -144,12 +142,12 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         },
         Figure::Curves {
             title: "MSE above the noise, noise 1",
-            metric: "excess",
+            metric: metric::EXCESS,
             rows: &["regression/1.0/none/60", "regression/1.0/big/60", "regression/1.0/sine/60"],
         },
         Figure::Curves {
             title: "MSE above the noise, noise 0.1",
-            metric: "excess",
+            metric: metric::EXCESS,
             rows: &["regression/0.1/none/60", "regression/0.1/big/60", "regression/0.1/sine/60"],
         },
     ],
@@ -159,9 +157,9 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
 const NO_GAIN_MARGIN: f64 = 0.01;
 
 const fn published(row: &'static str, mean: f64, std: f64) -> Published {
-    Published { row, metric: "squared_error", mean, std: Some(std) }
+    Published::new(row, metric::SQUARED_ERROR, mean, std)
 }
 
 const fn lower(row: &'static str, than: &'static str) -> Check {
-    Check::Better { metric: "excess", row, than, side: Side::Below }
+    Check::better(metric::EXCESS, row, than)
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::data::synthetic::DomainRegression;
+use crate::ledger::{Curve, Part, Scale, metric};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
@@ -15,10 +16,7 @@ use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::ledger::{Curve, Part};
-
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Scale;
 use crate::training::{CHUNK, Monitor, apart, some_rows};
 
 pub(in crate::experiments) use claims::REGRESSION;
@@ -254,7 +252,7 @@ fn constant(data: &DomainRegression) -> Outcome {
     let risk = |&i: &usize| (data.targets[i] - mean).powi(2);
     let risk = crate::ledger::stats::mean(&data.test.iter().map(risk).collect::<Vec<_>>());
     let mut outcome = Outcome::default();
-    outcome.add("regression/constant/one", [("squared_error".to_owned(), vec![risk])].into());
+    outcome.add("regression/constant/one", [(metric::SQUARED_ERROR.key(), vec![risk])].into());
     outcome
 }
 

@@ -3,7 +3,7 @@
 use super::{knowledge, known_share, settings};
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Figure, Point, RowSpec, metric};
 
 /// The teacher and its ablations.
 const ANSWERED: [&str; 5] = [
@@ -56,21 +56,24 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
         RowSpec::seeds("knowledge/the-teacher", "the teacher itself"),
     ],
     claims: &[],
-    point: Point::Of { metric: "decile", name: "decile of the teacher's entropy, 1 the surest" },
+    point: Point::Of {
+        metric: metric::DECILE,
+        name: "decile of the teacher's entropy, 1 the surest",
+    },
     figures: &[
         Figure::Curves {
             title: "Gain of test cross-entropy over no teacher, by decile of the teacher's entropy",
-            metric: "cross_entropy_gain",
+            metric: metric::CROSS_ENTROPY_GAIN,
             rows: &OF_OWN_CLASS,
         },
         Figure::Curves {
             title: "Gain of test accuracy over no teacher, by decile of the teacher's entropy",
-            metric: "accuracy_gain",
+            metric: metric::ACCURACY_GAIN,
             rows: &OF_OWN_CLASS,
         },
         Figure::Points {
             title: "Gain of test cross-entropy over no teacher by decile",
-            metric: "cross_entropy_gain",
+            metric: metric::CROSS_ENTROPY_GAIN,
             rows: &ANSWERED,
         },
     ],
@@ -96,26 +99,26 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
         RowSpec::seeds("share/likelihood", "likelihood with λ = 1/2").against("share/none"),
     ],
     claims: &[],
-    point: Point::Of { metric: "share", name: "share of objects whose answer is known" },
+    point: Point::Of { metric: metric::SHARE, name: "share of objects whose answer is known" },
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy by the share of known answers",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["share/sum", "share/likelihood"],
         },
         Figure::Curves {
             title: "Test accuracy by the share of known answers",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &["share/sum", "share/likelihood"],
         },
         Figure::Points {
             title: "Test cross-entropy by the share of known answers",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["share/sum", "share/likelihood"],
         },
         Figure::Points {
             title: "Test accuracy by the share of known answers",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &["share/sum", "share/likelihood"],
         },
     ],

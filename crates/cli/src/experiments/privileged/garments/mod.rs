@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use super::super::base::{LEARNING_RATE, STUDENT, STUDENT_BATCH, perceptron, start, teacher_of};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Curve;
-use crate::ledger::Scale;
+use crate::ledger::{Curve, Scale, metric};
 use crate::training::{Course, Examination, at_most, labels, logits, train, with_teacher};
 
 pub(in crate::experiments) use claims::{KNOWLEDGE, KNOWN_SHARE};
@@ -141,7 +140,7 @@ pub(super) fn knowledge(task: &Task) -> Result<Outcome> {
         let mut metrics = study.exam.once(&p)?;
         if let Some(soft) = data.soft() {
             let entropy = crate::ledger::stats::mean(&entropies(soft.logits(), 1.0)?);
-            metrics.insert("answer_entropy".into(), vec![entropy]);
+            metrics.insert(metric::ANSWER_ENTROPY.key(), vec![entropy]);
         }
         metrics.extend(gains(&alone, &p, y, &deciles)?);
         outcome.add(row, metrics);
@@ -177,11 +176,11 @@ fn gains(
     Ok([
         ("decile".to_owned(), names),
         (
-            "cross_entropy_gain".to_owned(),
+            metric::CROSS_ENTROPY_GAIN.key(),
             by(&|part: &[usize]| mean(&risks[0], part) - mean(&risks[1], part)),
         ),
         (
-            "accuracy_gain".to_owned(),
+            metric::ACCURACY_GAIN.key(),
             by(&|part: &[usize]| mean(&hits[1], part) - mean(&hits[0], part)),
         ),
     ]
@@ -237,8 +236,11 @@ mod tests {
         let alone = predictions(&|_| 0.25);
         let taught = predictions(&|i| if i == 9 { 0.75 } else { 0.25 });
         let found = gains(&alone, &taught, &[0; 10], &deciles).unwrap();
-        assert!((found["cross_entropy_gain"][0] - 3f64.ln()).abs() < 1e-12);
-        assert_eq!(found["accuracy_gain"], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert!(found["cross_entropy_gain"][1..].iter().all(|g| g.abs() < 1e-12));
+        assert!((found[metric::CROSS_ENTROPY_GAIN.name][0] - 3f64.ln()).abs() < 1e-12);
+        assert_eq!(
+            found[metric::ACCURACY_GAIN.name],
+            [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        );
+        assert!(found[metric::CROSS_ENTROPY_GAIN.name][1..].iter().all(|g| g.abs() < 1e-12));
     }
 }

@@ -5,8 +5,7 @@ use crate::data::published::bert::BERT_BASE;
 use crate::data::published::tweets::ID;
 use crate::experiments::Experiment;
 use crate::experiments::n_seeds;
-use crate::ledger::{Check, Claim, Published, Side};
-use crate::ledger::{Figure, Point, RowSpec};
+use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, metric};
 
 /// The rows that C16 is about: the whole of Sentiment140, a student of BERT's vectors.
 const NONE: &str = "twitter/none";
@@ -63,21 +62,24 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         text: "Twitter: with a teacher the student gains 1.7 points of accuracy. (Needs the whole data set, BERT and the \
             scale paper; rows of substitutes have other names.)",
         published: &[
-            published(TEACHER, "accuracy", 0.764, 0.004),
-            published(NONE, "accuracy", 0.747, 0.005),
-            published(TEACHER, "cross_entropy", 0.489, 0.003),
-            published(NONE, "cross_entropy", 0.501, 0.006),
-            published(TEACHER, "max_min", 0.79, 0.17),
-            published(NONE, "max_min", 0.83, 0.22),
+            Published::new(TEACHER, metric::ACCURACY, 0.764, 0.004),
+            Published::new(NONE, metric::ACCURACY, 0.747, 0.005),
+            Published::new(TEACHER, metric::CROSS_ENTROPY, 0.489, 0.003),
+            Published::new(NONE, metric::CROSS_ENTROPY, 0.501, 0.006),
+            Published::new(TEACHER, metric::MAX_MIN, 0.79, 0.17),
+            Published::new(NONE, metric::MAX_MIN, 0.83, 0.22),
         ],
         min_seeds: 3,
-        checks: &[better("accuracy", Side::Above), better("cross_entropy", Side::Below)],
+        checks: &[
+            Check::better(metric::ACCURACY, TEACHER, NONE),
+            Check::better(metric::CROSS_ENTROPY, TEACHER, NONE),
+        ],
     }],
     point: Point::Epoch,
     figures: &[
         Figure::Curves {
             title: "Test cross-entropy, 768 hashed words",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &[
                 "tweets-hashed/none",
                 "tweets-hashed/smoothed-labels",
@@ -87,7 +89,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test accuracy, 768 hashed words",
-            metric: "accuracy",
+            metric: metric::ACCURACY,
             rows: &[
                 "tweets-hashed/none",
                 "tweets-hashed/smoothed-labels",
@@ -97,16 +99,8 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         },
         Figure::Curves {
             title: "Test cross-entropy, sentence vectors of BERT",
-            metric: "cross_entropy",
+            metric: metric::CROSS_ENTROPY,
             rows: &["tweets-bert/none", "tweets-bert/smoothed-labels", "tweets-bert/teacher"],
         },
     ],
 };
-
-const fn published(row: &'static str, metric: &'static str, mean: f64, std: f64) -> Published {
-    Published { row, metric, mean, std: Some(std) }
-}
-
-const fn better(metric: &'static str, side: Side) -> Check {
-    Check::Better { metric, row: TEACHER, than: NONE, side }
-}

@@ -4,7 +4,6 @@ mod claims;
 
 use std::collections::BTreeMap;
 
-use crate::ledger::stats;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
@@ -15,8 +14,7 @@ use serde::Serialize;
 
 use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Curve;
-use crate::ledger::Scale;
+use crate::ledger::{Curve, Scale, stats};
 use crate::training::{
     Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
@@ -399,6 +397,7 @@ fn with(mut metrics: BTreeMap<String, Curve>, metric: &str, value: f64) -> BTree
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::metric;
     use candle_core::Device;
 
     use crate::data::published::{Places, bert, tweets::Texts};
@@ -423,12 +422,16 @@ mod tests {
         assert!(session.data().eq([ID, "tiny"]) && session.origin("tiny").unwrap().1.len() == 3);
         let with = rows(&session);
         for (row, metrics) in &without {
-            assert_eq!(metrics["cross_entropy"][0].0, with[row]["cross_entropy"][0].0, "{row}");
+            assert_eq!(
+                metrics[metric::CROSS_ENTROPY.name][0].0,
+                with[row][metric::CROSS_ENTROPY.name][0].0,
+                "{row}"
+            );
         }
         let of_bert: Vec<&str> =
             with.keys().filter_map(|row| row.strip_prefix("tweets-bert/")).collect();
         assert_eq!(of_bert, ["none", "smoothed-labels", "teacher", "teacher-more"]);
-        let risk = |row: &str| with[row]["cross_entropy"][0].0.last().copied().unwrap();
+        let risk = |row: &str| with[row][metric::CROSS_ENTROPY.name][0].0.last().copied().unwrap();
         assert!(risk("tweets-bert/teacher").is_finite());
         assert_ne!(risk("tweets-bert/none"), risk("tweets-hashed/none"));
     }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::experiment::{Description, N_UNITS, Part, Point, Unit};
+use super::experiment::{Description, Part, Point, Unit};
+use super::metric::{Metric, N_UNITS};
 use super::provenance::Kind;
 
 pub use comparison::{Comparison, compare};
@@ -79,8 +80,8 @@ impl Numbers {
 
 impl Row {
     /// Last value of a metric of each run.
-    pub fn finals(&self, metric: &str) -> Vec<f64> {
-        let curves = self.metrics.get(metric).map(Vec::as_slice).unwrap_or_default();
+    pub fn finals(&self, metric: Metric) -> Vec<f64> {
+        let curves = self.metrics.get(metric.name).map(Vec::as_slice).unwrap_or_default();
         curves.iter().map(|curve| curve.0.last().copied().unwrap_or(f64::NAN)).collect()
     }
 
@@ -94,13 +95,13 @@ impl Row {
         }
     }
 
-    fn own_positions(&self, metric: &str, n_points: usize) -> Vec<f64> {
-        let runs = self.metrics.get(metric).and_then(|runs| runs.first());
+    fn own_positions(&self, metric: Metric, n_points: usize) -> Vec<f64> {
+        let runs = self.metrics.get(metric.name).and_then(|runs| runs.first());
         runs.map_or_else(Vec::new, |run| run.0.iter().copied().take(n_points).collect())
     }
 
     /// Last values of a metric of two rows for the runs that both have, in order of the runs.
-    pub fn pairs(&self, other: &Self, metric: &str) -> (Vec<f64>, Vec<f64>) {
+    pub fn pairs(&self, other: &Self, metric: Metric) -> (Vec<f64>, Vec<f64>) {
         let by_run = |row: &Self| -> BTreeMap<u64, f64> {
             row.runs.iter().copied().zip(row.finals(metric)).collect()
         };

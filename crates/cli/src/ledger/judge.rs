@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::stats::{Estimate, Paired};
-
-use super::{Check, CheckResult, Claim, ClaimResult, FEWEST_SEEDS, Side, Verdict};
-use crate::ledger::Kind;
-use crate::ledger::Row;
-use crate::ledger::Scale;
-use crate::ledger::Unit;
+use super::claim::{Check, CheckResult, Claim, ClaimResult, FEWEST_SEEDS, Verdict};
+use super::experiment::{Scale, Unit};
+use super::metric::{Better, Metric};
+use super::provenance::Kind;
+use super::row::Row;
+use super::stats::{Estimate, Paired};
 
 /// Every row of a reproduction by name, with the scale it was run at.
 pub struct Rows<'a> {
@@ -33,7 +32,7 @@ impl<'a> Rows<'a> {
                     "row {id} was run on generated pictures, not on the real data"
                 ));
             }
-            if !row.metrics.contains_key(check.metric()) {
+            if !row.metrics.contains_key(check.metric().name) {
                 return Some(format!("row {id} has no metric {}", check.metric()));
             }
         }
@@ -46,12 +45,12 @@ impl<'a> Rows<'a> {
     }
 
     /// Last value of a metric of each seed.
-    fn finals(&self, id: &str, metric: &str) -> Vec<f64> {
+    fn finals(&self, id: &str, metric: Metric) -> Vec<f64> {
         self.repeated(id).map(|row| row.finals(metric)).unwrap_or_default()
     }
 
     /// Last values of two rows for the seeds that both have.
-    fn pairs(&self, a: &str, b: &str, metric: &str) -> (Vec<f64>, Vec<f64>) {
+    fn pairs(&self, a: &str, b: &str, metric: Metric) -> (Vec<f64>, Vec<f64>) {
         let rows = self.repeated(a).zip(self.repeated(b));
         rows.map(|(a, b)| a.pairs(b, metric)).unwrap_or_default()
     }
@@ -111,9 +110,9 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
         return result(Verdict::NotRun, obstacle);
     }
     let (verdict, numbers, n) = match *check {
-        Check::Better { metric, row, than, side } => {
+        Check::Better { metric, row, than } => {
             let (a, b) = rows.pairs(row, than, metric);
-            let (verdict, numbers) = better(&a, &b, side);
+            let (verdict, numbers) = better(&a, &b, metric.better);
             (verdict, numbers, Some(a.len()))
         }
         Check::Near { metric, row, value, within, .. } => {
@@ -131,9 +130,9 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
             let (verdict, numbers) = equivalent(&a, &b, margin);
             (verdict, numbers, Some(a.len()))
         }
-        Check::NoGain { metric, row, over, side, margin } => {
+        Check::NoGain { metric, row, over, margin } => {
             let (a, b) = rows.pairs(row, over, metric);
-            let (verdict, numbers) = no_gain(&a, &b, side, margin);
+            let (verdict, numbers) = no_gain(&a, &b, metric.better, margin);
             (verdict, numbers, Some(a.len()))
         }
         Check::Exact { metric, row, value, tolerance } => {
@@ -156,16 +155,16 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
     result(verdict, described)
 }
 
-fn better(a: &[f64], b: &[f64], side: Side) -> (Verdict, String) {
+fn better(a: &[f64], b: &[f64], side: Better) -> (Verdict, String) {
     let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
     let (low, high) = paired.difference.ci95;
     let verdict = match side {
         _ if !(low.is_finite() && high.is_finite()) => Verdict::Inconclusive,
-        Side::Below if high < 0.0 => Verdict::Reproduced,
-        Side::Below if low > 0.0 => Verdict::NotReproduced,
-        Side::Above if low > 0.0 => Verdict::Reproduced,
-        Side::Above if high < 0.0 => Verdict::NotReproduced,
-        Side::Below | Side::Above => Verdict::Inconclusive,
+        Better::Lower if high < 0.0 => Verdict::Reproduced,
+        Better::Lower if low > 0.0 => Verdict::NotReproduced,
+        Better::Higher if low > 0.0 => Verdict::Reproduced,
+        Better::Higher if high < 0.0 => Verdict::NotReproduced,
+        Better::Lower | Better::Higher | Better::Neither => Verdict::Inconclusive,
     };
     (verdict, paired_numbers(&paired))
 }
@@ -183,11 +182,12 @@ fn equivalent(a: &[f64], b: &[f64], margin: f64) -> (Verdict, String) {
     (verdict, paired_numbers(&paired))
 }
 
-fn no_gain(a: &[f64], b: &[f64], side: Side, margin: f64) -> (Verdict, String) {
+fn no_gain(a: &[f64], b: &[f64], side: Better, margin: f64) -> (Verdict, String) {
     let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
     let (low, high) = match side {
-        Side::Above => paired.difference.ci95,
-        Side::Below => (-paired.difference.ci95.1, -paired.difference.ci95.0),
+        Better::Higher => paired.difference.ci95,
+        Better::Lower => (-paired.difference.ci95.1, -paired.difference.ci95.0),
+        Better::Neither => return (Verdict::Inconclusive, paired_numbers(&paired)),
     };
     let verdict = if high < margin {
         Verdict::Reproduced
@@ -257,6 +257,7 @@ fn paired_numbers(paired: &Paired) -> String {
 mod tests {
     use super::*;
     use crate::ledger::FiniteOrNull;
+    use crate::ledger::metric;
     use crate::ledger::{Published, Reference};
 
     const NOISE: [f64; 4] = [0.01, -0.01, 0.02, -0.02];
@@ -268,7 +269,7 @@ mod tests {
             data,
             unit,
             runs: (0..values.len() as u64).collect(),
-            metrics: BTreeMap::from([("m".to_owned(), curves)]),
+            metrics: BTreeMap::from([(metric::CROSS_ENTROPY.key(), curves)]),
         }
     }
 
@@ -282,14 +283,22 @@ mod tests {
         judge_check(&check, &claim, &Rows::new(rows.iter(), scale)).verdict
     }
 
-    const BELOW: Check = Check::Better { metric: "m", row: "a", than: "b", side: Side::Below };
-    const EQUIVALENT: Check = Check::Equivalent { metric: "m", row: "a", to: "b", margin: 0.5 };
-    const NEAR: Check =
-        Check::Near { metric: "m", row: "a", value: 1.0, of: Reference::Paper, within: 0.5 };
-    const MATCHES: Check = Check::Matches { metric: "m", row: "a", mean: 1.0, std: 0.4, n: 5 };
+    const BELOW: Check = Check::Better { metric: metric::CROSS_ENTROPY, row: "a", than: "b" };
+    const EQUIVALENT: Check =
+        Check::Equivalent { metric: metric::CROSS_ENTROPY, row: "a", to: "b", margin: 0.5 };
+    const NEAR: Check = Check::Near {
+        metric: metric::CROSS_ENTROPY,
+        row: "a",
+        value: 1.0,
+        of: Reference::Paper,
+        within: 0.5,
+    };
+    const MATCHES: Check =
+        Check::Matches { metric: metric::CROSS_ENTROPY, row: "a", mean: 1.0, std: 0.4, n: 5 };
     const NO_GAIN: Check =
-        Check::NoGain { metric: "m", row: "a", over: "b", side: Side::Below, margin: 0.5 };
-    const EXACT: Check = Check::Exact { metric: "m", row: "a", value: 1.0, tolerance: 0.1 };
+        Check::NoGain { metric: metric::CROSS_ENTROPY, row: "a", over: "b", margin: 0.5 };
+    const EXACT: Check =
+        Check::Exact { metric: metric::CROSS_ENTROPY, row: "a", value: 1.0, tolerance: 0.1 };
 
     #[test]
     fn every_rule_reaches_every_verdict() {
@@ -347,14 +356,19 @@ mod tests {
     #[test]
     fn a_row_whose_number_is_checked_stands_for_printed_segments() {
         static CHECKS: [Check; 3] = [
-            Check::Better { metric: "other", row: "b", than: "a", side: Side::Above },
-            Check::Better { metric: "m", row: "b", than: "a", side: Side::Above },
+            Check::Better { metric: metric::BRIER, row: "b", than: "a" },
+            Check::Better { metric: metric::CROSS_ENTROPY, row: "b", than: "a" },
             MATCHES,
         ];
         let claim = Claim {
             id: "C0",
             text: "",
-            published: &[Published { row: "s", metric: "m", mean: 1.0, std: None }],
+            published: &[Published {
+                row: "s",
+                metric: metric::CROSS_ENTROPY,
+                mean: 1.0,
+                std: None,
+            }],
             min_seeds: 3,
             checks: &CHECKS,
         };
@@ -364,7 +378,8 @@ mod tests {
             row("b", &[3.0; 4], Kind::Real, Unit::Seed),
         ];
         for (row, level) in rows.iter_mut().zip([0.0, 7.0, 8.0]) {
-            row.metrics.insert("other".into(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
+            row.metrics
+                .insert(metric::BRIER.key(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
         }
         let found = judge(&claim, &Rows::new(rows.iter(), Scale::Quick));
         let (name, ours) = found.ours.unwrap();
@@ -380,7 +395,12 @@ mod tests {
         let claim = Claim {
             id: "C0",
             text: "",
-            published: &[Published { row: "a", metric: "m", mean: 1.0, std: None }],
+            published: &[Published {
+                row: "a",
+                metric: metric::CROSS_ENTROPY,
+                mean: 1.0,
+                std: None,
+            }],
             min_seeds: 3,
             checks: &CHECKS,
         };
@@ -409,7 +429,7 @@ mod tests {
         a.runs = vec![3, 2, 1, 0];
         let b = row("b", &[4.5, 3.5, 2.5, 1.5, 100.0], Kind::Real, Unit::Seed);
         let rows = [a, b];
-        let (x, y) = Rows::new(rows.iter(), Scale::Quick).pairs("a", "b", "m");
+        let (x, y) = Rows::new(rows.iter(), Scale::Quick).pairs("a", "b", metric::CROSS_ENTROPY);
         assert_eq!((x, y), (vec![4.0, 3.0, 2.0, 1.0], vec![4.5, 3.5, 2.5, 1.5]));
     }
 }
