@@ -15,7 +15,7 @@ Commands:
   reproduce  re-run the papers' experiments and give a verdict on each claim (--help for its options)
   fetch      download data sets into datasets/cache and check them (--help for its options)
   bench      run the benches; with --reference FILE compare steps with a reference script's lines
-  tidy       formatting, lints, documentation, layers: everything that needs no training";
+  tidy       formatting, links, lints, documentation, layers: everything that needs no training";
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;

@@ -276,7 +276,17 @@ fn a_wrong_readme_is_found_before_the_runs() -> TestResult {
     rights.set_readonly(true);
     std::fs::set_permissions(at("locked.md"), rights)?;
     std::fs::write(out.join("report.md"), marks)?;
+    // The pages lie beside the README, so that what is in their way is found too.
+    std::fs::create_dir_all(at("file/docs"))?;
+    std::fs::create_dir_all(at("page/docs/results/synthetic-classes.md"))?;
+    std::fs::write(at("file/docs/results"), b"")?;
+    for folder in ["file", "page"] {
+        std::fs::write(at(folder).join("README.md"), marks)?;
+    }
     for (name, status, part) in [
+        ("no/folder/README.md", 1, "No such file"),
+        ("file/README.md", 1, "docs/results"),
+        ("page/README.md", 1, "found a folder"),
         ("none.md", 1, "No such file"),
         ("bare.md", 1, "wanted the marks"),
         ("bytes.md", 1, "UTF-8"),
@@ -290,6 +300,32 @@ fn a_wrong_readme_is_found_before_the_runs() -> TestResult {
         assert!(found == status && line.contains(part) && line.contains("--readme"), "{line}");
         assert!(!out.join("runs").exists(), "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_whole_report_writes_a_line_and_a_page_beside_the_readme() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let (readme, pages) = (at("README.md"), at("docs/results"));
+    std::fs::write(&readme, b"<!-- results: begin -->\n<!-- results: end -->")?;
+    let run = |out: &Path| {
+        let own = ["--seeds", "1", "--out", word(out), "--readme", word(&readme)];
+        command(&[&SYNTHETIC[..], &own].concat()).output()
+    };
+    assert!(run(&at("out"))?.status.success());
+    let line = "| [C12](docs/results/synthetic-classes.md) |";
+    assert!(std::fs::read_to_string(&readme)?.contains(line));
+    let page = std::fs::read_to_string(pages.join("synthetic-classes.md"))?;
+    assert!(
+        page.contains("| command | `cargo xtask reproduce --scale smoke --only synthetic-classes")
+    );
+    assert!(page.contains("Smoke scale") && page.contains("Checks of C12:"), "{page}");
+    assert!(std::fs::read_to_string(pages.join("README.md"))?.contains("(synthetic-classes.md)"));
+    // A report among the pages would be taken for one of them.
+    let output = run(&pages)?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("wanted a place outside --readme"), "{}", told(&output));
     Ok(())
 }
 

@@ -16,10 +16,9 @@ use self::listener::Listener;
 use self::load::{load, open};
 use super::UsageError;
 use crate::experiments::{ALL, Experiment, Ledger, Plan, Ran, run as run_plan};
-use crate::files::n_cores;
-use crate::files::{Input, check_folder as check_apart, note, say};
+use crate::files::{check_folder as check_apart, n_cores, note, say};
 use crate::ledger::{Description, Part, Provenance, Scale, Start, Store, folder_in, program_sum};
-use crate::report::{self, Report};
+use crate::report::{self, Docs, Report};
 
 /// What to run, and where to put the report.
 #[derive(clap::Args)]
@@ -48,8 +47,8 @@ pub(super) struct Arguments {
     /// Folder of the report and of finished runs. Files that an earlier report left there are removed, unless they were changed.
     #[arg(long, value_name = "DIR", default_value = "target/reproduce/latest")]
     out: PathBuf,
-    /// Put verdicts and tables between the result marks of this file; those of experiments that are not run stay, and all of
-    /// them where the report is partial.
+    /// Put a line for each claim between the result marks of this file, and a page for each experiment into docs/results
+    /// beside it; those of experiments that are not run stay, and all of them where the report is partial.
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
     /// Redo runs that were finished before.
@@ -76,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         list(&experiments)?;
         return Ok(ExitCode::SUCCESS);
     }
-    check(arguments)?;
+    check(arguments, &experiments)?;
     let listener = Listener::start()?;
     let device = open(arguments.device)?;
     let session = Arc::new(load(arguments, &experiments, device)?);
@@ -107,12 +106,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// What would only be found after the runs.
-fn check(arguments: &Arguments) -> Result<()> {
+fn check(arguments: &Arguments, experiments: &[&'static Experiment]) -> Result<()> {
     let Arguments { out, readme, .. } = arguments;
     if let Some(readme) = readme {
-        let written = [Input::new("--readme", readme)];
-        check_apart(out, &report::PAGES, &written).map_err(UsageError)?;
-        report::check_readme(readme)?;
+        let docs = Docs::of(readme);
+        let described = descriptions(experiments);
+        check_apart(out, &report::PAGES, &docs.inputs(&described)).map_err(UsageError)?;
+        docs.check(&described)?;
     }
     report::check_folder(out).context("--out: wanted a folder to write to")
 }
@@ -131,10 +131,11 @@ fn seeds(ledger: &Ledger) -> Vec<u64> {
 fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     report.write(&arguments.out)?;
     match &arguments.readme {
-        Some(path) if ending.is_whole() => report.update_readme(path, &descriptions())?,
-        Some(path) => {
-            note(&format!("{}: left as it is, as this report is partial", path.display()));
-        }
+        Some(path) if ending.is_whole() => Docs::of(path).update(report, &descriptions(&ALL))?,
+        Some(path) => note(&format!(
+            "{}: left as it is, with its pages, as this report is partial",
+            path.display()
+        )),
         None => {}
     }
     let mut text: String = report.summary().iter().map(|line| format!("{line}\n")).collect();
@@ -143,9 +144,9 @@ fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
     say(&text)
 }
 
-/// What a report shows of every experiment.
-fn descriptions() -> Vec<Description> {
-    ALL.iter().map(|experiment| experiment.description()).collect()
+/// What a report shows of experiments.
+fn descriptions(experiments: &[&Experiment]) -> Vec<Description> {
+    experiments.iter().map(|experiment| experiment.description()).collect()
 }
 
 /// The experiments that were named, in the report's order; all of them if none was.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::ranking::Contest;
 use super::{ExperimentReport, Report, figures, tables};
-use crate::ledger::{Figure, RULES, Scale, Verdict};
+use crate::ledger::{Description, Figure, RULES, Scale, Verdict};
 
 /// A report in blocks.
 pub(super) struct Document {
@@ -36,6 +36,7 @@ pub(super) struct Table {
 }
 
 /// A cell.
+#[derive(Clone)]
 pub(super) struct Cell {
     pub(super) lines: Vec<String>,
     pub(super) verdict: Option<Verdict>,
@@ -133,13 +134,17 @@ pub(super) fn scale_word(scale: Scale) -> &'static str {
     }
 }
 
+/// Which paper an experiment is from, and what is run.
+pub(super) fn summary(experiment: &Description) -> String {
+    let origin = experiment.origin();
+    let (initial, rest) = origin.split_at(1);
+    format!("{}{rest}. {}", initial.to_uppercase(), experiment.summary)
+}
+
 fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     let experiment = report.about;
     blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
-    let origin = experiment.origin();
-    let (initial, rest) = origin.split_at(1);
-    let summary = format!("{}{rest}. {}", initial.to_uppercase(), experiment.summary);
-    blocks.push(Block::Paragraph(summary));
+    blocks.push(Block::Paragraph(summary(&experiment)));
     let drawn = report.is_generated();
     if drawn {
         blocks.push(Block::Warning("Run on generated pictures, not on the real data.".into()));

@@ -1,24 +1,26 @@
 //! The report of a reproduction: results.json, report.md, index.html, CSV of every curve, figures.
 
 pub(crate) mod contact_sheet;
+mod docs;
 mod document;
 mod figures;
 mod ranking;
-mod readme;
 mod render;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use self::render::{csv, html, json, markdown};
-use crate::files::{check_replaceable, check_set, check_writable, read, write_set, write_whole};
+use crate::files::{check_set, check_writable, write_set};
 use crate::ledger::{
     ClaimResult, Comparison, Description, ExperimentRun, Kind, Provenance, Row, Rows, Scale,
     assemble, compare, judge,
 };
+
+pub(crate) use docs::Docs;
 
 /// Files of a report beside those in its folders, which are also below.
 pub(crate) const PAGES: [&str; 3] = ["results.json", "report.md", "index.html"];
@@ -67,21 +69,6 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     check_set(folder, &[&PAGES[..], &[FIGURES, CURVES]].concat())
 }
 
-/// The same for [`Report::update_readme`].
-pub(crate) fn check_readme(path: &Path) -> Result<()> {
-    let check = || {
-        let text = text_of(path)?;
-        readme::check(&text).with_context(|| path.display().to_string())?;
-        check_replaceable(path)
-    };
-    check().context("--readme")
-}
-
-fn text_of(path: &Path) -> Result<String> {
-    let text = String::from_utf8(read(path)?);
-    text.with_context(|| format!("{}: wanted text in UTF-8", path.display()))
-}
-
 impl Report {
     /// Puts finished parts together and judges the claims.
     pub fn new(
@@ -125,16 +112,6 @@ impl Report {
         let figures = document.figures().map(figure);
         let curves = csv::curves(self).into_iter().map(curve);
         write_set(folder, &[FIGURES, CURVES], pages.chain(figures).chain(curves))
-    }
-
-    /// Replaces the results section of a README.
-    pub fn update_readme(&self, path: &Path, all: &[Description]) -> Result<()> {
-        let update = || {
-            let text = text_of(path)?;
-            let replaced = readme::replace(&text, self, all);
-            write_whole(path, replaced.with_context(|| path.display().to_string())?.as_bytes())
-        };
-        update().context("--readme")
     }
 
     /// One line a claim, for the terminal.

@@ -97,7 +97,7 @@ struct Difference {
 /// first − second, with 0 where it is rounding.
 fn differences(first: &[f64], second: &[f64]) -> Result<Vec<Difference>> {
     let (n, found) = (first.len(), second.len());
-    ensure!(n == found, "paired runs: expected as many of both rows, found {n} and {found}");
+    ensure!(n == found, "paired runs: wanted {n}, found {found}");
     let difference = |(a, b): (&f64, &f64)| {
         let (value, rounding) = (a - b, ROUNDINGS * f64::EPSILON * a.abs().max(b.abs()));
         // An infinite number has an infinite rounding, but it is not equal to a finite one.
