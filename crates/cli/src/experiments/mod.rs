@@ -1,5 +1,8 @@
 //! The experiments, one module a family, and their list.
 
+#[macro_use]
+mod rows;
+
 mod adversarial;
 mod base;
 mod bayesian;
@@ -12,11 +15,9 @@ mod protocol;
 mod runner;
 mod session;
 
-pub use protocol::{Experiment, Outcome, Task};
+pub use protocol::{Experiment, Outcome, Seeds, Task};
 pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
-
-use crate::ledger::Scale;
 
 /// Every experiment, in the order of the report.
 pub static ALL: [&Experiment; 24] = [
@@ -47,15 +48,6 @@ pub static ALL: [&Experiment; 24] = [
     &bayesian::elbo::PRIOR,
     &bayesian::ranking::ORDERS,
 ];
-
-/// Seeds of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
-fn n_seeds(scale: Scale) -> usize {
-    match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 10,
-        Scale::Paper => 20,
-    }
-}
 
 #[cfg(test)]
 mod tests {

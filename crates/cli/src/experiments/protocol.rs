@@ -25,7 +25,7 @@ pub struct Experiment {
     /// Its settings at a scale: part of the key under which results are kept.
     pub settings: fn(Scale) -> Result<serde_json::Value>,
     /// Seeds at a scale, unless `--seeds` says otherwise.
-    pub n_seeds: fn(Scale) -> usize,
+    pub n_seeds: Seeds,
     /// Its parts besides one for each seed.
     pub extra_parts: &'static [Part],
     /// Runs one part.
@@ -38,6 +38,15 @@ pub struct Experiment {
     pub point: Point,
     /// Its figures.
     pub figures: &'static [Figure],
+}
+
+/// How many seeds are run at a scale; two at smoke scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// At quick scale.
+    pub quick: usize,
+    /// At the paper's.
+    pub paper: usize,
 }
 
 /// What a part found, and tensors for the parts that follow.
@@ -66,6 +75,20 @@ impl Experiment {
     pub fn description(&self) -> Description {
         let Self { id, title, source, summary, rows, claims, point, figures, .. } = *self;
         Description { id, title, source, summary, rows, claims, point, figures }
+    }
+}
+
+impl Seeds {
+    /// Of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
+    pub const USUAL: Self = Self { quick: 10, paper: 20 };
+
+    /// Their number at a scale.
+    pub fn at(self, scale: Scale) -> usize {
+        match scale {
+            Scale::Smoke => 2,
+            Scale::Quick => self.quick,
+            Scale::Paper => self.paper,
+        }
     }
 }
 

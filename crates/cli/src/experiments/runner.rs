@@ -69,7 +69,7 @@ pub struct Failure {
 impl Plan {
     /// Seeds 0, 1, … of an experiment.
     pub fn seeds(&self, experiment: &Experiment, session: &Session) -> Vec<u64> {
-        let n = self.n_seeds.unwrap_or_else(|| (experiment.n_seeds)(session.scale));
+        let n = self.n_seeds.unwrap_or_else(|| experiment.n_seeds.at(session.scale));
         (0..n as u64).collect()
     }
 

@@ -206,6 +206,58 @@ pub enum Figure {
     },
 }
 
+impl Figure {
+    /// Curves of a metric of some rows.
+    pub const fn curves(
+        title: &'static str,
+        metric: Metric,
+        rows: &'static [&'static str],
+    ) -> Self {
+        Self::Curves { title, metric, rows }
+    }
+
+    /// A metric at every point of the curves of some rows, as a table.
+    pub const fn points(
+        title: &'static str,
+        metric: Metric,
+        rows: &'static [&'static str],
+    ) -> Self {
+        Self::Points { title, metric, rows }
+    }
+
+    /// A metric as a table of named lines × columns.
+    pub const fn cross(
+        title: &'static str,
+        metric: Metric,
+        columns: &'static [&'static str],
+        rows: &'static [(&'static str, &'static [&'static str])],
+    ) -> Self {
+        Self::Cross { title, metric, columns, rows }
+    }
+
+    /// Rows whose names begin alike against one of them.
+    pub const fn standing(
+        title: &'static str,
+        among: &'static str,
+        than: &'static str,
+        metrics: &'static [Metric],
+    ) -> Self {
+        Self::Standing { title, among, than, metrics }
+    }
+
+    /// A measure over T, upward, and λ, to the right.
+    pub const fn heat(
+        title: &'static str,
+        array: &'static str,
+        better: Better,
+        temperatures: &'static [f64],
+        lambdas: &'static [f64],
+    ) -> Self {
+        let (vertical, horizontal) = (("T", temperatures), ("λ", lambdas));
+        Self::Heat { title, array, better, vertical, horizontal }
+    }
+}
+
 impl Point {
     /// Name of the horizontal axis.
     pub fn name(self) -> &'static str {

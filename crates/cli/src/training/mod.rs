@@ -4,6 +4,8 @@ mod bayesian;
 mod course;
 mod examination;
 mod examples;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod linear;
 mod monitor;
 mod several;

@@ -1,8 +1,8 @@
 //! Rows, claim and figures of the adversarial distillation.
 
 use super::{run, settings};
-use crate::experiments::Experiment;
-use crate::ledger::{Check, Claim, Figure, Metric, Point, Reference, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Seeds};
+use crate::ledger::{Check, Claim, Figure, Point, RowSpec, metric};
 
 /// The rows that C27 is about: many examples, the corrected sign, weight 1.
 const WATCHED: &str = "adversarial/60000/watched";
@@ -26,60 +26,25 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         optimiser, weight or number.",
     data: &["mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 5,
-        Scale::Paper => 20,
-    },
+    n_seeds: Seeds { quick: 5, paper: 20 },
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("adversarial/the-teacher", "the teacher"),
-        RowSpec::seeds(WATCHED, "60 000: labels alone, watched"),
-        RowSpec::seeds("adversarial/60000/soft-labels", "60 000: soft labels").against(WATCHED),
-        RowSpec::seeds("adversarial/60000/literal", "60 000: as printed").against(WATCHED),
-        RowSpec::seeds("adversarial/60000/saturating", "60 000: sign corrected, saturating")
-            .against(WATCHED),
-        RowSpec::seeds(CORRECTED, "60 000: sign corrected, non-saturating").against(WATCHED),
-        RowSpec::seeds("adversarial/60000/scheduled", "60 000: the same, with schedules")
-            .against(WATCHED),
-        RowSpec::seeds(
-            "adversarial/60000/non-saturating-small",
-            "60 000: non-saturating, weight 0.05",
-        )
-        .against(WATCHED),
-        RowSpec::seeds("adversarial/60000/hinge", "60 000: hinge, weight 0.05").against(WATCHED),
-        RowSpec::seeds("adversarial/60000/wasserstein", "60 000: Wasserstein, weight 0.05")
-            .against(WATCHED),
-        RowSpec::seeds("adversarial/60000/conditional", "60 000: conditioned on the class, 0.05")
-            .against(WATCHED),
-        RowSpec::seeds("adversarial/60000/hidden", "60 000: with hidden layers, 0.05")
-            .against(WATCHED),
-        RowSpec::seeds("adversarial/1000/watched", "1000: labels alone, watched"),
-        RowSpec::seeds("adversarial/1000/soft-labels", "1000: soft labels")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/literal", "1000: as printed")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/saturating", "1000: sign corrected, saturating")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/non-saturating", "1000: sign corrected, non-saturating")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/scheduled", "1000: the same, with schedules")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds(
-            "adversarial/1000/non-saturating-small",
-            "1000: non-saturating, weight 0.05",
-        )
-        .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/hinge", "1000: hinge, weight 0.05")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/wasserstein", "1000: Wasserstein, weight 0.05")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/conditional", "1000: conditioned on the class, 0.05")
-            .against("adversarial/1000/watched"),
-        RowSpec::seeds("adversarial/1000/hidden", "1000: with hidden layers, 0.05")
-            .against("adversarial/1000/watched"),
-    ],
+    rows: rows!(
+        RowSpec::seeds("adversarial/the-teacher", "the teacher");
+        [("adversarial/60000", "60 000: ") ("adversarial/1000", "1000: ")] {
+            "watched" => "labels alone, watched";
+            "soft-labels" => "soft labels", vs "watched";
+            "literal" => "as printed", vs "watched";
+            "saturating" => "sign corrected, saturating", vs "watched";
+            "non-saturating" => "sign corrected, non-saturating", vs "watched";
+            "scheduled" => "the same, with schedules", vs "watched";
+            "non-saturating-small" => "non-saturating, weight 0.05", vs "watched";
+            "hinge" => "hinge, weight 0.05", vs "watched";
+            "wasserstein" => "Wasserstein, weight 0.05", vs "watched";
+            "conditional" => "conditioned on the class, 0.05", vs "watched";
+            "hidden" => "with hidden layers, 0.05", vs "watched";
+        }
+    ),
     claims: &[Claim {
         id: "C27",
         text: "Adversarial distillation: the discriminator's probability tends to one half on teacher and student alike, and \
@@ -88,61 +53,42 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         published: &[],
         min_seeds: 5,
         checks: &[
-            half(metric::TEACHER_PROBABILITY),
-            half(metric::STUDENT_PROBABILITY),
-            Check::Equivalent {
-                metric: metric::ACCURACY,
-                row: CORRECTED,
-                to: WATCHED,
-                margin: SAME_ACCURACY,
-            },
+            Check::in_range(metric::TEACHER_PROBABILITY, CORRECTED, 0.5, ABOUT),
+            Check::in_range(metric::STUDENT_PROBABILITY, CORRECTED, 0.5, ABOUT),
+            Check::same(metric::ACCURACY, CORRECTED, WATCHED, SAME_ACCURACY),
         ],
     }],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "D's probability of the teacher, on the teacher's scores (figure 1), 60 000 objects",
-            metric: metric::TEACHER_PROBABILITY,
-            rows: &[
-                "adversarial/60000/literal",
-                "adversarial/60000/saturating",
-                CORRECTED,
-                WATCHED,
-            ],
-        },
-        Figure::Curves {
-            title: "D's probability of the teacher, on the student's scores (figure 1), 60 000 objects",
-            metric: metric::STUDENT_PROBABILITY,
-            rows: &[
-                "adversarial/60000/literal",
-                "adversarial/60000/saturating",
-                CORRECTED,
-                WATCHED,
-            ],
-        },
-        Figure::Curves {
-            title: "Accuracy on training objects (figure 2), 60 000 objects",
-            metric: metric::TRAIN_ACCURACY,
-            rows: &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
-        },
-        Figure::Curves {
-            title: "Accuracy on test objects (figure 2), 60 000 objects",
-            metric: metric::ACCURACY,
-            rows: &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
-        },
-        Figure::Curves {
-            title: "Accuracy on test objects, 1000 objects",
-            metric: metric::ACCURACY,
-            rows: &[
+        Figure::curves(
+            "D's probability of the teacher, on the teacher's scores (figure 1), 60 000 objects",
+            metric::TEACHER_PROBABILITY,
+            &["adversarial/60000/literal", "adversarial/60000/saturating", CORRECTED, WATCHED],
+        ),
+        Figure::curves(
+            "D's probability of the teacher, on the student's scores (figure 1), 60 000 objects",
+            metric::STUDENT_PROBABILITY,
+            &["adversarial/60000/literal", "adversarial/60000/saturating", CORRECTED, WATCHED],
+        ),
+        Figure::curves(
+            "Accuracy on training objects (figure 2), 60 000 objects",
+            metric::TRAIN_ACCURACY,
+            &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
+        ),
+        Figure::curves(
+            "Accuracy on test objects (figure 2), 60 000 objects",
+            metric::ACCURACY,
+            &[WATCHED, "adversarial/60000/literal", CORRECTED, "adversarial/60000/hidden"],
+        ),
+        Figure::curves(
+            "Accuracy on test objects, 1000 objects",
+            metric::ACCURACY,
+            &[
                 "adversarial/1000/watched",
                 "adversarial/1000/soft-labels",
                 "adversarial/1000/non-saturating-small",
                 "adversarial/1000/hidden",
             ],
-        },
+        ),
     ],
 };
-
-const fn half(metric: Metric) -> Check {
-    Check::Near { metric, row: CORRECTED, value: 0.5, of: Reference::Range, within: ABOUT }
-}

@@ -1,12 +1,14 @@
 //! Rows, claims and figures of the base distillation: tables 3 and 4 of paper 003.
 
 use super::{Objects, run};
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
-use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Seeds};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
-/// The row that C17 and C24 compare with.
+/// Rows that checks name.
 const TRAIN_NONE: &str = "train/none/independent";
+const TRAIN_TEACHER: &str = "train/teacher/independent";
+const SMALL_NONE: &str = "small/none/independent";
+const SMALL_TEACHER: &str = "small/teacher-big/independent";
 
 /// FashionMNIST-Train.
 pub(in crate::experiments) static TRAIN: Experiment = Experiment {
@@ -19,15 +21,14 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(Objects::Train.settings(scale))?),
     // A seed takes half a minute of a core.
-    n_seeds: |scale| if scale == Scale::Quick { 3 } else { n_seeds(scale) },
+    n_seeds: Seeds { quick: 3, paper: 20 },
     extra_parts: &[Part::Source],
     run: |task| run(task, Objects::Train),
     rows: &[
         RowSpec::segments("train/none/segments", "no teacher, as in the source"),
         RowSpec::segments("train/teacher/segments", "with teacher, as in the source"),
         RowSpec::seeds(TRAIN_NONE, "no teacher, independent runs"),
-        RowSpec::seeds("train/teacher/independent", "with teacher, independent runs")
-            .against(TRAIN_NONE),
+        RowSpec::seeds(TRAIN_TEACHER, "with teacher, independent runs").against(TRAIN_NONE),
         RowSpec::seeds("train/the-teacher/independent", "the teacher itself"),
     ],
     claims: &[Claim {
@@ -44,12 +45,12 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
         ],
         min_seeds: 3,
         checks: &[
-            Check::better(metric::CROSS_ENTROPY, "train/teacher/independent", TRAIN_NONE),
-            Check::better(metric::INTEGRAL, "train/teacher/independent", TRAIN_NONE),
-            Check::better(metric::ACCURACY, "train/teacher/independent", TRAIN_NONE),
+            Check::better(metric::CROSS_ENTROPY, TRAIN_TEACHER, TRAIN_NONE),
+            Check::better(metric::INTEGRAL, TRAIN_TEACHER, TRAIN_NONE),
+            Check::better(metric::ACCURACY, TRAIN_TEACHER, TRAIN_NONE),
             Check::near_resimulation(
                 metric::CROSS_ENTROPY,
-                "train/teacher/independent",
+                TRAIN_TEACHER,
                 0.345,
                 CROSS_ENTROPY_WITHIN,
             ),
@@ -59,32 +60,27 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
                 0.346,
                 CROSS_ENTROPY_WITHIN,
             ),
-            Check::near_resimulation(
-                metric::ACCURACY,
-                "train/teacher/independent",
-                0.877,
-                ACCURACY_WITHIN,
-            ),
+            Check::near_resimulation(metric::ACCURACY, TRAIN_TEACHER, 0.877, ACCURACY_WITHIN),
             Check::near_resimulation(metric::ACCURACY, TRAIN_NONE, 0.879, ACCURACY_WITHIN),
         ],
     }],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy, consecutive segments as in the source (figure 1)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["train/none/segments", "train/teacher/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[TRAIN_NONE, "train/teacher/independent"],
-        },
-        Figure::Curves {
-            title: "Test accuracy, independent runs",
-            metric: metric::ACCURACY,
-            rows: &[TRAIN_NONE, "train/teacher/independent"],
-        },
+        Figure::curves(
+            "Test cross-entropy, consecutive segments as in the source (figure 1)",
+            metric::CROSS_ENTROPY,
+            &["train/none/segments", "train/teacher/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy, independent runs",
+            metric::CROSS_ENTROPY,
+            &[TRAIN_NONE, TRAIN_TEACHER],
+        ),
+        Figure::curves(
+            "Test accuracy, independent runs",
+            metric::ACCURACY,
+            &[TRAIN_NONE, TRAIN_TEACHER],
+        ),
     ],
 };
 
@@ -99,15 +95,14 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
         independent runs of 20 epochs with a teacher each.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(Objects::Small.settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Source],
     run: |task| run(task, Objects::Small),
     rows: &[
         RowSpec::segments("small/none/segments", "no teacher, as in the source"),
         RowSpec::segments("small/teacher-big/segments", "teacher Big, as in the source"),
-        RowSpec::seeds("small/none/independent", "no teacher, independent runs"),
-        RowSpec::seeds("small/teacher-big/independent", "teacher Big, independent runs")
-            .against("small/none/independent"),
+        RowSpec::seeds(SMALL_NONE, "no teacher, independent runs"),
+        RowSpec::seeds(SMALL_TEACHER, "teacher Big, independent runs").against(SMALL_NONE),
         RowSpec::seeds("small/the-teacher/independent", "the teacher itself"),
     ],
     claims: &[
@@ -125,40 +120,22 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
             // The effect is about two standard deviations of a run.
             min_seeds: 10,
             checks: &[
-                Check::better(
-                    metric::CROSS_ENTROPY,
-                    "small/teacher-big/independent",
-                    "small/none/independent",
-                ),
-                Check::better(
-                    metric::ACCURACY,
-                    "small/teacher-big/independent",
-                    "small/none/independent",
-                ),
+                Check::better(metric::CROSS_ENTROPY, SMALL_TEACHER, SMALL_NONE),
+                Check::better(metric::ACCURACY, SMALL_TEACHER, SMALL_NONE),
                 Check::near_resimulation(
                     metric::CROSS_ENTROPY,
-                    "small/teacher-big/independent",
+                    SMALL_TEACHER,
                     0.592,
                     CROSS_ENTROPY_WITHIN,
                 ),
                 Check::near_resimulation(
                     metric::CROSS_ENTROPY,
-                    "small/none/independent",
+                    SMALL_NONE,
                     0.617,
                     CROSS_ENTROPY_WITHIN,
                 ),
-                Check::near_resimulation(
-                    metric::ACCURACY,
-                    "small/teacher-big/independent",
-                    0.796,
-                    ACCURACY_WITHIN,
-                ),
-                Check::near_resimulation(
-                    metric::ACCURACY,
-                    "small/none/independent",
-                    0.787,
-                    ACCURACY_WITHIN,
-                ),
+                Check::near_resimulation(metric::ACCURACY, SMALL_TEACHER, 0.796, ACCURACY_WITHIN),
+                Check::near_resimulation(metric::ACCURACY, SMALL_NONE, 0.787, ACCURACY_WITHIN),
             ],
         },
         Claim {
@@ -167,38 +144,30 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
             published: &[],
             min_seeds: 3,
             checks: &[
-                Check::better(metric::CROSS_ENTROPY, TRAIN_NONE, "small/teacher-big/independent"),
-                Check::better(metric::ACCURACY, TRAIN_NONE, "small/teacher-big/independent"),
-                Check::better(
-                    metric::CROSS_ENTROPY,
-                    "train/teacher/independent",
-                    "small/teacher-big/independent",
-                ),
-                Check::better(
-                    metric::ACCURACY,
-                    "train/teacher/independent",
-                    "small/teacher-big/independent",
-                ),
+                Check::better(metric::CROSS_ENTROPY, TRAIN_NONE, SMALL_TEACHER),
+                Check::better(metric::ACCURACY, TRAIN_NONE, SMALL_TEACHER),
+                Check::better(metric::CROSS_ENTROPY, TRAIN_TEACHER, SMALL_TEACHER),
+                Check::better(metric::ACCURACY, TRAIN_TEACHER, SMALL_TEACHER),
             ],
         },
     ],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy, consecutive segments as in the source (figure 2)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["small/none/segments", "small/teacher-big/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["small/none/independent", "small/teacher-big/independent"],
-        },
-        Figure::Curves {
-            title: "Test accuracy, independent runs",
-            metric: metric::ACCURACY,
-            rows: &["small/none/independent", "small/teacher-big/independent"],
-        },
+        Figure::curves(
+            "Test cross-entropy, consecutive segments as in the source (figure 2)",
+            metric::CROSS_ENTROPY,
+            &["small/none/segments", "small/teacher-big/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy, independent runs",
+            metric::CROSS_ENTROPY,
+            &[SMALL_NONE, SMALL_TEACHER],
+        ),
+        Figure::curves(
+            "Test accuracy, independent runs",
+            metric::ACCURACY,
+            &[SMALL_NONE, SMALL_TEACHER],
+        ),
     ],
 };
 

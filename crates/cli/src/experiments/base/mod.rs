@@ -110,8 +110,21 @@ pub(super) fn start(task: &Task) -> Rng {
     Rng::new(task.part.seed()).split("base")
 }
 
+/// A perceptron with ReLU, which a removed layer needs, and biases.
 pub(super) fn perceptron(widths: &[usize]) -> Mlp {
     Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
+}
+
+/// How a teacher learns from labels.
+pub(super) fn teacher_course(network: &Mlp, epochs: usize) -> Course<'_> {
+    let fit = Fit { epochs, batch_size: TEACHER_BATCH };
+    Course { network, fit, learning_rate: LEARNING_RATE, loss: Distillation::labels_only() }
+}
+
+/// How a student learns.
+pub(super) fn student_course(network: &Mlp, epochs: usize, loss: Distillation) -> Course<'_> {
+    let fit = Fit { epochs, batch_size: STUDENT_BATCH };
+    Course { network, fit, learning_rate: LEARNING_RATE, loss }
 }
 
 /// The teacher of these examples, trained on labels: the same for every experiment with the generator of [`start`].
@@ -122,12 +135,7 @@ pub(super) fn teacher_of(
     rng: &Rng,
 ) -> Result<(Mlp, Params)> {
     let network = perceptron(&TEACHER);
-    let course = Course {
-        network: &network,
-        fit: Fit { epochs, batch_size: TEACHER_BATCH },
-        learning_rate: LEARNING_RATE,
-        loss: Distillation::labels_only(),
-    };
+    let course = teacher_course(&network, epochs);
     let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     train(task, &course, &w, data, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
     Ok((network, w))
@@ -157,12 +165,7 @@ fn run(task: &Task, examples: Objects) -> Result<Outcome> {
     let student = perceptron(&STUDENT);
     for (row, loss) in [(without, Distillation::labels_only()), (with, Distillation::sum_of_both())]
     {
-        let course = Course {
-            network: &student,
-            fit: Fit { epochs: settings.student_epochs, batch_size: STUDENT_BATCH },
-            learning_rate: LEARNING_RATE,
-            loss,
-        };
+        let course = student_course(&student, settings.student_epochs, loss);
         // Both arms of a seed share start and batch order.
         let view = |batch: &Dataset| Ok(batch.clone());
         for run in train_segments(task, &course, &taught, &rng, n_segments, view, &exam)? {

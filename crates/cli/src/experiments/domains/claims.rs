@@ -1,8 +1,7 @@
 //! Rows, claims and figures of the distillation across domains: tables 5 to 9 of paper 003 and what goes beyond them.
 
 use super::{given, learned, settings};
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Check, Claim, Figure, Metric, Part, Point, Published, RowSpec, metric};
 
 /// Rows that checks name more than once.
@@ -35,7 +34,7 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
         middle, where its input is smaller), or with all pixels in one random order.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Source],
     run: given::run,
     rows: &[
@@ -102,26 +101,26 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
     ],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy with noise (figure 4: segments of one run, as in the source)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["given/none/segments", "given/big/segments", "given/noise/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with noise, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["given/none/independent", GIVEN_BIG, NOISE],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with the fixed convolution (figure 6: segments of one run, as in the source)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["given/none/segments", "given/big/segments", "given/convolution/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with the fixed convolution, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["given/none/independent", GIVEN_BIG, CONVOLUTION],
-        },
+        Figure::curves(
+            "Test cross-entropy with noise (figure 4: segments of one run, as in the source)",
+            metric::CROSS_ENTROPY,
+            &["given/none/segments", "given/big/segments", "given/noise/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy with noise, independent runs",
+            metric::CROSS_ENTROPY,
+            &["given/none/independent", GIVEN_BIG, NOISE],
+        ),
+        Figure::curves(
+            "Test cross-entropy with the fixed convolution (figure 6: segments of one run, as in the source)",
+            metric::CROSS_ENTROPY,
+            &["given/none/segments", "given/big/segments", "given/convolution/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy with the fixed convolution, independent runs",
+            metric::CROSS_ENTROPY,
+            &["given/none/independent", GIVEN_BIG, CONVOLUTION],
+        ),
         Figure::Images {
             title: "One garment of each class before and after φ (figures 3 and 5)",
             channels: 1,
@@ -159,7 +158,7 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
         (gradient reversal; maximum mean discrepancy; 3 epochs).",
     data: &["fashion-mnist", "mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared, Part::Source],
     run: learned::run,
     rows: &[
@@ -271,36 +270,36 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
     ],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy with the translator (figure 10: segments of one run, as in the source)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["learned/none/segments", "learned/translator/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with the translator, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[NONE, TRANSLATOR, "learned/translator-small/independent"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy, teacher of MNIST with and without φ (figure 11: segments of one run, as in the source)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["learned/digits/segments", "learned/translator/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy, teacher of MNIST with and without φ, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[DIGITS, TRANSLATOR],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with GeneratedMNIST (figure 12: segments of one run, as in the source)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["learned/none/segments", "learned/generated/segments"],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy with GeneratedMNIST, independent runs",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[NONE, GENERATED, "learned/generated-distinct/independent"],
-        },
+        Figure::curves(
+            "Test cross-entropy with the translator (figure 10: segments of one run, as in the source)",
+            metric::CROSS_ENTROPY,
+            &["learned/none/segments", "learned/translator/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy with the translator, independent runs",
+            metric::CROSS_ENTROPY,
+            &[NONE, TRANSLATOR, "learned/translator-small/independent"],
+        ),
+        Figure::curves(
+            "Test cross-entropy, teacher of MNIST with and without φ (figure 11: segments of one run, as in the source)",
+            metric::CROSS_ENTROPY,
+            &["learned/digits/segments", "learned/translator/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy, teacher of MNIST with and without φ, independent runs",
+            metric::CROSS_ENTROPY,
+            &[DIGITS, TRANSLATOR],
+        ),
+        Figure::curves(
+            "Test cross-entropy with GeneratedMNIST (figure 12: segments of one run, as in the source)",
+            metric::CROSS_ENTROPY,
+            &["learned/none/segments", "learned/generated/segments"],
+        ),
+        Figure::curves(
+            "Test cross-entropy with GeneratedMNIST, independent runs",
+            metric::CROSS_ENTROPY,
+            &[NONE, GENERATED, "learned/generated-distinct/independent"],
+        ),
         Figure::Images {
             title: "Pairs, translations and reconstructions of one garment of each class (figures 7 and 8)",
             channels: 1,

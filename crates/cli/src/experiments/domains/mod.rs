@@ -11,19 +11,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use core_tensors::{Dataset, Fit, Params, Rng};
+use core_tensors::{Dataset, Params, Rng};
 use domain_adapt::{DomainMap, Identity};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use super::base::{
-    LEARNING_RATE, STUDENT, STUDENT_BATCH, TEACHER, TEACHER_BATCH, perceptron, start,
-};
+use super::base::{STUDENT, TEACHER, perceptron, start, student_course, teacher_course};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, Part, Scale, metric};
 use crate::training::{
-    CHUNK, Course, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
+    CHUNK, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
 };
 
 pub(super) use claims::{GIVEN, LEARNED};
@@ -116,12 +114,7 @@ impl<'a> Study<'a> {
         let mut widths = TEACHER;
         widths[0] = sample.dims2()?.1;
         let network = perceptron(&widths);
-        let course = Course {
-            network: &network,
-            fit: Fit { epochs: self.settings.teacher_epochs, batch_size: TEACHER_BATCH },
-            learning_rate: LEARNING_RATE,
-            loss: Distillation::labels_only(),
-        };
+        let course = teacher_course(&network, self.settings.teacher_epochs);
         let w = network.init(&mut self.rng.split("teacher"), &self.task.session.device)?;
         let w = w.trainable()?;
         let view = |batch: &Dataset| {
@@ -208,12 +201,7 @@ impl<'a> Study<'a> {
         let is_source = self.task.part == Part::Source;
         let n_segments = if is_source { self.settings.segments } else { 1 };
         let student = perceptron(&STUDENT);
-        let course = Course {
-            network: &student,
-            fit: Fit { epochs: self.settings.student_epochs, batch_size: STUDENT_BATCH },
-            learning_rate: LEARNING_RATE,
-            loss,
-        };
+        let course = student_course(&student, self.settings.student_epochs, loss);
         let runs =
             train_segments(self.task, &course, &self.small, &self.rng, n_segments, view, exam)?;
         for mut run in runs {

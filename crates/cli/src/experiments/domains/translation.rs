@@ -108,18 +108,9 @@ pub(super) fn generated(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::training::fixtures::{column, examples};
     use candle_core::Device;
     use domain_adapt::{GaussianNoise, Identity};
-
-    fn examples(n: usize, n_classes: usize) -> Dataset {
-        let x = (0..n).map(|i| i as f32).collect();
-        let y = (0..n).map(|i| (i % n_classes) as u32).collect();
-        Dataset::classification(x, y, n_classes, &Device::Cpu).unwrap()
-    }
-
-    fn column(x: &Tensor) -> Vec<f32> {
-        x.flatten_all().unwrap().to_vec1().unwrap()
-    }
 
     #[test]
     fn the_sources_generated_set_leaks_and_ours_does_not() {

@@ -10,7 +10,7 @@ use losses::{Hyperparameters, TemperatureScale};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::ledger::{Check, Claim, Curve, Figure, Point, Published, RowSpec, Scale, metric};
 use crate::training::{
     CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
@@ -178,11 +178,7 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
         random search keeps the best of five trials by validation cross-entropy.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 20,
-        Scale::Paper => 100,
-    },
+    n_seeds: Seeds { quick: 20, paper: 100 },
     extra_parts: &[],
     run,
     rows: &[
@@ -200,35 +196,23 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
         text: "λ and T found by gradient descent make the student more accurate than none, λ = 1/2 with T = 1, and random ones. \
             (The source's values are of one draw of the data.)",
         published: &[
-            published("meta/gradient", 0.77),
-            published("meta/none", 0.63),
-            published("meta/naive", 0.63),
-            published("meta/random", 0.64),
-            published("meta/predicted", 0.76),
-            published("meta/search", 0.77),
+            Published::plain("meta/gradient", metric::ACCURACY, 0.77),
+            Published::plain("meta/none", metric::ACCURACY, 0.63),
+            Published::plain("meta/naive", metric::ACCURACY, 0.63),
+            Published::plain("meta/random", metric::ACCURACY, 0.64),
+            Published::plain("meta/predicted", metric::ACCURACY, 0.76),
+            Published::plain("meta/search", metric::ACCURACY, 0.77),
         ],
         min_seeds: 10,
-        checks: &[better("meta/none"), better("meta/naive"), better("meta/random")],
+        checks: &[
+            Check::better(metric::ACCURACY, "meta/gradient", "meta/none"),
+            Check::better(metric::ACCURACY, "meta/gradient", "meta/naive"),
+            Check::better(metric::ACCURACY, "meta/gradient", "meta/random"),
+        ],
     }],
     point: Point::Iterations(EVERY),
     figures: &[
-        Figure::Curves {
-            title: "λ on the way",
-            metric: metric::LAMBDA,
-            rows: &["meta/gradient", "meta/predicted"],
-        },
-        Figure::Curves {
-            title: "T on the way",
-            metric: metric::TEMPERATURE,
-            rows: &["meta/gradient", "meta/predicted"],
-        },
+        Figure::curves("λ on the way", metric::LAMBDA, &["meta/gradient", "meta/predicted"]),
+        Figure::curves("T on the way", metric::TEMPERATURE, &["meta/gradient", "meta/predicted"]),
     ],
 };
-
-const fn published(row: &'static str, mean: f64) -> Published {
-    Published::plain(row, metric::ACCURACY, mean)
-}
-
-const fn better(than: &'static str) -> Check {
-    Check::better(metric::ACCURACY, "meta/gradient", than)
-}

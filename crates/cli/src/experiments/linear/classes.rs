@@ -12,8 +12,7 @@ use losses::{ClassReduction, Distillation, Normalizer, Predictions};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::experiments::n_seeds;
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::training::{Examination, LinearStudents, Record};
 
 /// Objects a batch.
@@ -180,7 +179,7 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
         all test objects; the code's own compared other rows of 40 objects with a heated truth.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared],
     run,
     rows: &[
@@ -220,18 +219,8 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             text: "A hot teacher flattens the student's probabilities: max − min is smaller with it, falls as T grows, \
                 and falls as λ grows.",
             published: &[
-                Published {
-                    row: "classes/teacher-code",
-                    metric: metric::MAX_MIN,
-                    mean: CODE_SPREAD,
-                    std: Some(0.203),
-                },
-                Published {
-                    row: "classes/none",
-                    metric: metric::MAX_MIN,
-                    mean: NONE_SPREAD,
-                    std: Some(0.218),
-                },
+                Published::new("classes/teacher-code", metric::MAX_MIN, CODE_SPREAD, 0.203),
+                Published::new("classes/none", metric::MAX_MIN, NONE_SPREAD, 0.218),
             ],
             min_seeds: 3,
             checks: &[
@@ -254,38 +243,14 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             id: "C14",
             text: "The test cross-entropy on hard labels is worse with the teacher at T = 10.",
             published: &[
-                Published {
-                    row: "classes/teacher-code",
-                    metric: metric::CROSS_ENTROPY,
-                    mean: CODE_CE,
-                    std: Some(0.00011),
-                },
-                Published {
-                    row: "classes/none",
-                    metric: metric::CROSS_ENTROPY,
-                    mean: NONE_CE,
-                    std: Some(0.0026),
-                },
-                Published {
-                    row: "classes/teacher-code",
-                    metric: metric::ACCURACY,
-                    mean: 0.828,
-                    std: Some(0.0024),
-                },
-                Published {
-                    row: "classes/none",
-                    metric: metric::ACCURACY,
-                    mean: 0.8308,
-                    std: Some(0.0028),
-                },
+                Published::new("classes/teacher-code", metric::CROSS_ENTROPY, CODE_CE, 0.00011),
+                Published::new("classes/none", metric::CROSS_ENTROPY, NONE_CE, 0.0026),
+                Published::new("classes/teacher-code", metric::ACCURACY, 0.828, 0.0024),
+                Published::new("classes/none", metric::ACCURACY, 0.8308, 0.0028),
             ],
             min_seeds: 3,
             checks: &[
-                Check::Better {
-                    metric: metric::CROSS_ENTROPY,
-                    row: "classes/none",
-                    than: "classes/teacher-code",
-                },
+                Check::better(metric::CROSS_ENTROPY, "classes/none", "classes/teacher-code"),
                 Check::near_paper(
                     metric::CROSS_ENTROPY,
                     "classes/teacher-code",
@@ -324,26 +289,26 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
             vertical: ("T", &TEMPERATURES),
             horizontal: ("λ", &LAMBDAS),
         },
-        Figure::Curves {
-            title: "Test cross-entropy on hard labels",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[
+        Figure::curves(
+            "Test cross-entropy on hard labels",
+            metric::CROSS_ENTROPY,
+            &[
                 "classes/none",
                 "classes/teacher-code",
                 "classes/teacher-t1",
                 "classes/teacher-squared",
             ],
-        },
-        Figure::Curves {
-            title: "Divergence of the predictions from the true probabilities",
-            metric: metric::DIVERGENCE_TRUE,
-            rows: &[
+        ),
+        Figure::curves(
+            "Divergence of the predictions from the true probabilities",
+            metric::DIVERGENCE_TRUE,
+            &[
                 "classes/none",
                 "classes/teacher-code",
                 "classes/teacher-t1",
                 "classes/teacher-squared",
             ],
-        },
+        ),
     ],
 };
 

@@ -9,8 +9,7 @@ use core_tensors::{Dataset, Privileged, Rng, Targets};
 use losses::{Regression, Weights, linear_student, linear_student_stacked};
 use serde::Serialize;
 
-use crate::experiments::n_seeds;
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::ledger::{Check, Claim, Curve, Point, RowSpec, Scale, metric};
 use crate::training::CHUNK;
 
@@ -136,7 +135,7 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
         let settings = Settings { examples: N_EXAMPLES, features: N_FEATURES };
         Ok(serde_json::to_value(settings)?)
     },
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
     rows: &[
@@ -161,12 +160,11 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
             least-squares fit to the same data changes nothing. (With the variances as variances.)",
         published: &[],
         min_seeds: 3,
-        checks: &[exact("linear-regression/two-forms"), exact("linear-regression/own-fit")],
+        checks: &[
+            Check::exact(metric::GAP, "linear-regression/two-forms", 0.0, EXACT),
+            Check::exact(metric::GAP, "linear-regression/own-fit", 0.0, EXACT),
+        ],
     }],
     point: Point::Epoch,
     figures: &[],
 };
-
-const fn exact(row: &'static str) -> Check {
-    Check::Exact { metric: metric::GAP, row, value: 0.0, tolerance: EXACT }
-}

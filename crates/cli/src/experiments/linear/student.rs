@@ -7,11 +7,8 @@ use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Mlp};
 use serde::Serialize;
 
-use crate::experiments::n_seeds;
-use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::{
-    Check, Claim, Figure, Metric, Part, Point, Published, Reference, RowSpec, Scale, metric,
-};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
 use crate::training::{Course, Examination, LinearStudents, Record, at_most, logits, train};
 
 /// Widths of the student; 7850 parameters.
@@ -140,7 +137,7 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
         cross-entropy: the source's figure (a) compares the two.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared],
     run,
     rows: &[
@@ -156,42 +153,28 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             id: "C9",
             text: "After 100 epochs the linear student's test cross-entropy is lower with a teacher.",
             published: &[
-                Published {
-                    row: "linear/teacher",
-                    metric: metric::CROSS_ENTROPY,
-                    mean: TEACHER_CE,
-                    std: Some(0.00305),
-                },
-                Published {
-                    row: "linear/none",
-                    metric: metric::CROSS_ENTROPY,
-                    mean: NONE_CE,
-                    std: Some(0.00464),
-                },
-                Published {
-                    row: "linear/teacher",
-                    metric: metric::OBJECTIVE,
-                    mean: TEACHER_OBJECTIVE,
-                    std: None,
-                },
-                Published {
-                    row: "linear/none",
-                    metric: metric::OBJECTIVE,
-                    mean: NONE_OBJECTIVE,
-                    std: None,
-                },
+                Published::new("linear/teacher", metric::CROSS_ENTROPY, TEACHER_CE, 0.00305),
+                Published::new("linear/none", metric::CROSS_ENTROPY, NONE_CE, 0.00464),
+                Published::plain("linear/teacher", metric::OBJECTIVE, TEACHER_OBJECTIVE),
+                Published::plain("linear/none", metric::OBJECTIVE, NONE_OBJECTIVE),
             ],
             min_seeds: 10,
             checks: &[
-                Check::Better {
-                    metric: metric::CROSS_ENTROPY,
-                    row: "linear/teacher",
-                    than: "linear/none",
-                },
-                near(metric::CROSS_ENTROPY, "linear/teacher", TEACHER_CE),
-                near(metric::CROSS_ENTROPY, "linear/none", NONE_CE),
-                objective("linear/teacher", TEACHER_OBJECTIVE),
-                objective("linear/none", NONE_OBJECTIVE),
+                Check::better(metric::CROSS_ENTROPY, "linear/teacher", "linear/none"),
+                Check::near_paper(metric::CROSS_ENTROPY, "linear/teacher", TEACHER_CE, WITHIN),
+                Check::near_paper(metric::CROSS_ENTROPY, "linear/none", NONE_CE, WITHIN),
+                Check::near_paper(
+                    metric::OBJECTIVE,
+                    "linear/teacher",
+                    TEACHER_OBJECTIVE,
+                    OBJECTIVE_WITHIN,
+                ),
+                Check::near_paper(
+                    metric::OBJECTIVE,
+                    "linear/none",
+                    NONE_OBJECTIVE,
+                    OBJECTIVE_WITHIN,
+                ),
             ],
         },
         Claim {
@@ -203,64 +186,45 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
             published: &[],
             min_seeds: 3,
             checks: &[
-                Check::Better {
-                    metric: metric::OVERFITTING,
-                    row: "linear/teacher",
-                    than: "linear/none",
-                },
-                Check::Equivalent {
-                    metric: metric::BEST_CROSS_ENTROPY,
-                    row: "linear/teacher",
-                    to: "linear/none",
-                    margin: WITHIN,
-                },
-                turning("linear/none"),
-                turning("linear/teacher"),
+                Check::better(metric::OVERFITTING, "linear/teacher", "linear/none"),
+                Check::same(metric::BEST_CROSS_ENTROPY, "linear/teacher", "linear/none", WITHIN),
+                Check::in_range(metric::BEST_EPOCH, "linear/none", TURNING_EPOCH, TURNING_WITHIN),
+                Check::in_range(
+                    metric::BEST_EPOCH,
+                    "linear/teacher",
+                    TURNING_EPOCH,
+                    TURNING_WITHIN,
+                ),
             ],
         },
         Claim {
             id: "C11",
             text: "The linear student's accuracy is the same with and without a teacher.",
             published: &[
-                Published {
-                    row: "linear/teacher",
-                    metric: metric::ACCURACY,
-                    mean: 0.84206,
-                    std: Some(0.00214),
-                },
-                Published {
-                    row: "linear/none",
-                    metric: metric::ACCURACY,
-                    mean: 0.841_265,
-                    std: Some(0.00209),
-                },
+                Published::new("linear/teacher", metric::ACCURACY, 0.84206, 0.00214),
+                Published::new("linear/none", metric::ACCURACY, 0.841_265, 0.00209),
             ],
             min_seeds: 3,
-            checks: &[Check::Equivalent {
-                metric: metric::ACCURACY,
-                row: "linear/teacher",
-                to: "linear/none",
-                margin: WITHIN,
-            }],
+            checks: &[Check::same(metric::ACCURACY, "linear/teacher", "linear/none", WITHIN)],
         },
     ],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["linear/none", "linear/teacher", "linear/four-term"],
-        },
-        Figure::Curves {
-            title: "Training objective, a different quantity in each row",
-            metric: metric::OBJECTIVE,
-            rows: &["linear/none", "linear/teacher"],
-        },
-        Figure::Curves {
-            title: "Test accuracy",
-            metric: metric::ACCURACY,
-            rows: &["linear/none", "linear/teacher", "linear/four-term"],
-        },
+        Figure::curves(
+            "Test cross-entropy",
+            metric::CROSS_ENTROPY,
+            &["linear/none", "linear/teacher", "linear/four-term"],
+        ),
+        Figure::curves(
+            "Training objective, a different quantity in each row",
+            metric::OBJECTIVE,
+            &["linear/none", "linear/teacher"],
+        ),
+        Figure::curves(
+            "Test accuracy",
+            metric::ACCURACY,
+            &["linear/none", "linear/teacher", "linear/four-term"],
+        ),
     ],
 };
 
@@ -275,18 +239,5 @@ const OBJECTIVE_WITHIN: f64 = 0.01;
 /// Tolerance of every other quantity of the linear student.
 const WITHIN: f64 = 0.005;
 /// "About epoch 20 to 30": its middle, and a tolerance that takes in the source's own minima at 19 and 23.
-const TURNING_EPOCH: (f64, f64) = (25.0, 8.0);
-
-const fn near(metric: Metric, row: &'static str, value: f64) -> Check {
-    Check::near_paper(metric, row, value, WITHIN)
-}
-
-const fn objective(row: &'static str, value: f64) -> Check {
-    let (of, within) = (Reference::Paper, OBJECTIVE_WITHIN);
-    Check::Near { metric: metric::OBJECTIVE, row, value, of, within }
-}
-
-const fn turning(row: &'static str) -> Check {
-    let (value, within) = TURNING_EPOCH;
-    Check::Near { metric: metric::BEST_EPOCH, row, value, of: Reference::Range, within }
-}
+const TURNING_EPOCH: f64 = 25.0;
+const TURNING_WITHIN: f64 = 8.0;

@@ -1,8 +1,7 @@
 //! Rows and standings of the benchmark of methods.
 
 use super::{run, settings};
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Figure, Metric, Point, RowSpec, metric};
 
 /// A row of each method on either data set.
@@ -47,7 +46,7 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
         born-again and mutual (two students) have no teacher; the distribution of three teachers is learned at T = 2 or at one that falls from 10 to 1.",
     data: &["fashion-mnist", "mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
     rows: on_both![
@@ -86,29 +85,29 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
     claims: &[],
     point: Point::Epoch,
     figures: &[
-        Figure::Standing {
-            title: "FashionMNIST-Small against plain distillation",
-            among: "methods/fashion/",
-            than: "methods/fashion/forward",
-            metrics: MEASURED,
-        },
-        Figure::Standing {
-            title: "FashionMNIST-Small against no teacher",
-            among: "methods/fashion/",
-            than: "methods/fashion/none",
-            metrics: &[metric::CROSS_ENTROPY, metric::ACCURACY],
-        },
-        Figure::Standing {
-            title: "1000 objects of MNIST against plain distillation",
-            among: "methods/mnist/",
-            than: "methods/mnist/forward",
-            metrics: MEASURED,
-        },
-        Figure::Standing {
-            title: "1000 objects of MNIST against no teacher",
-            among: "methods/mnist/",
-            than: "methods/mnist/none",
-            metrics: &[metric::CROSS_ENTROPY, metric::ACCURACY],
-        },
+        Figure::standing(
+            "FashionMNIST-Small against plain distillation",
+            "methods/fashion/",
+            "methods/fashion/forward",
+            MEASURED,
+        ),
+        Figure::standing(
+            "FashionMNIST-Small against no teacher",
+            "methods/fashion/",
+            "methods/fashion/none",
+            &[metric::CROSS_ENTROPY, metric::ACCURACY],
+        ),
+        Figure::standing(
+            "1000 objects of MNIST against plain distillation",
+            "methods/mnist/",
+            "methods/mnist/forward",
+            MEASURED,
+        ),
+        Figure::standing(
+            "1000 objects of MNIST against no teacher",
+            "methods/mnist/",
+            "methods/mnist/none",
+            &[metric::CROSS_ENTROPY, metric::ACCURACY],
+        ),
     ],
 };

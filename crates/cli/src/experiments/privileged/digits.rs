@@ -9,9 +9,8 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use super::super::base::perceptron;
-use super::super::n_seeds;
-use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, Scale, metric};
 use crate::training::{
     CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
 };
@@ -199,66 +198,60 @@ pub(in crate::experiments) static DIGITS: Experiment = Experiment {
         cross-entropy or by accuracy; λ = 0 is among the choices. The maps show what was chosen from, and what the test set would have said.",
     data: &["mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("digits/300/teacher", "300 objects: the teacher on 28 × 28 pixels"),
-        RowSpec::seeds("digits/300/regular", "300: student on labels"),
-        RowSpec::seeds("digits/300/by-cross-entropy", "300: distilled, chosen by cross-entropy")
-            .against("digits/300/regular"),
-        RowSpec::seeds("digits/300/by-accuracy", "300: distilled, chosen by accuracy")
-            .against("digits/300/regular"),
-        RowSpec::seeds("digits/500/teacher", "500 objects: the teacher on 28 × 28 pixels"),
-        RowSpec::seeds("digits/500/regular", "500: student on labels"),
-        RowSpec::seeds("digits/500/by-cross-entropy", "500: distilled, chosen by cross-entropy")
-            .against("digits/500/regular"),
-        RowSpec::seeds("digits/500/by-accuracy", "500: distilled, chosen by accuracy")
-            .against("digits/500/regular"),
-    ],
+    rows: rows!(
+        ;
+        [("digits/300", "300") ("digits/500", "500")] {
+            "teacher" => " objects: the teacher on 28 × 28 pixels";
+            "regular" => ": student on labels";
+            "by-cross-entropy" => ": distilled, chosen by cross-entropy", vs "regular";
+            "by-accuracy" => ": distilled, chosen by accuracy", vs "regular";
+        }
+    ),
     claims: &[Claim {
         id: "L5",
         text: "Digits of 7 × 7 pixels: a student of a teacher of 28 × 28 pixels is more accurate, at 300 and at 500 objects.",
         published: &[],
         min_seeds: 10,
         checks: &[
-            better("digits/300/by-accuracy", "digits/300/regular"),
-            better("digits/500/by-accuracy", "digits/500/regular"),
+            Check::better(metric::ACCURACY, "digits/300/by-accuracy", "digits/300/regular"),
+            Check::better(metric::ACCURACY, "digits/500/by-accuracy", "digits/500/regular"),
         ],
     }],
     point: Point::Epoch,
     figures: &[
-        heat(
+        Figure::heat(
             "Validation cross-entropy, 300 objects, mean over seeds",
             "validation 300",
             Better::Lower,
+            &TEMPERATURES,
+            &LAMBDAS,
         ),
-        heat(
+        Figure::heat(
             "Test accuracy, 300 objects, mean over seeds; it chose nothing",
             "test 300",
             Better::Higher,
+            &TEMPERATURES,
+            &LAMBDAS,
         ),
-        heat(
+        Figure::heat(
             "Validation cross-entropy, 500 objects, mean over seeds",
             "validation 500",
             Better::Lower,
+            &TEMPERATURES,
+            &LAMBDAS,
         ),
-        heat(
+        Figure::heat(
             "Test accuracy, 500 objects, mean over seeds; it chose nothing",
             "test 500",
             Better::Higher,
+            &TEMPERATURES,
+            &LAMBDAS,
         ),
     ],
 };
-
-const fn heat(title: &'static str, array: &'static str, better: Better) -> Figure {
-    let (vertical, horizontal) = (("T", &TEMPERATURES as &[f64]), ("λ", &LAMBDAS as &[f64]));
-    Figure::Heat { title, array, better, vertical, horizontal }
-}
-
-const fn better(row: &'static str, than: &'static str) -> Check {
-    Check::better(metric::ACCURACY, row, than)
-}
 
 #[cfg(test)]
 mod tests {

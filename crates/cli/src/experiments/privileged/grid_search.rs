@@ -6,9 +6,8 @@ use losses::{Distillation, Hyperparameters, TemperatureScale};
 use models::Architecture;
 
 use super::super::base::{STUDENT, STUDENT_BATCH, perceptron};
-use super::super::n_seeds;
 use super::garments::{Study, settings};
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::ledger::{Better, Figure, FiniteOrNull, Point, RowSpec, metric};
 use crate::training::{
     Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
@@ -108,7 +107,7 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
         on all objects as the others are. The map of the test set chose nothing.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
     rows: &[
@@ -122,12 +121,19 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
     claims: &[],
     point: Point::Epoch,
     figures: &[
-        heat("Validation cross-entropy, mean over folds and seeds", "validation"),
-        heat("Test cross-entropy, mean over seeds; it chose nothing", "test"),
+        Figure::heat(
+            "Validation cross-entropy, mean over folds and seeds",
+            "validation",
+            Better::Lower,
+            &TEMPERATURES,
+            &LAMBDAS,
+        ),
+        Figure::heat(
+            "Test cross-entropy, mean over seeds; it chose nothing",
+            "test",
+            Better::Lower,
+            &TEMPERATURES,
+            &LAMBDAS,
+        ),
     ],
 };
-
-const fn heat(title: &'static str, array: &'static str) -> Figure {
-    let (vertical, horizontal) = (("T", &TEMPERATURES as &[f64]), ("λ", &LAMBDAS as &[f64]));
-    Figure::Heat { title, array, better: Better::Lower, vertical, horizontal }
-}

@@ -10,7 +10,7 @@ use losses::Distillation;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::training::{CHUNK, Course, Examination, train};
 
 /// Objects to train on, one batch of them.
@@ -36,29 +36,13 @@ fn settings(scale: Scale) -> Settings {
     }
 }
 
-/// Rows of one problem: teacher, regular student, distilled student.
-fn rows(kind: LopezPaz) -> [&'static str; 3] {
+/// Beginning of the rows of one problem.
+fn family(kind: LopezPaz) -> &'static str {
     match kind {
-        LopezPaz::CleanLabels => [
-            "privileged/clean-labels/teacher",
-            "privileged/clean-labels/regular",
-            "privileged/clean-labels/distilled",
-        ],
-        LopezPaz::CleanFeatures => [
-            "privileged/clean-features/teacher",
-            "privileged/clean-features/regular",
-            "privileged/clean-features/distilled",
-        ],
-        LopezPaz::RelevantFeatures => [
-            "privileged/relevant/teacher",
-            "privileged/relevant/regular",
-            "privileged/relevant/distilled",
-        ],
-        LopezPaz::SampleDependentFeatures => [
-            "privileged/sample-dependent/teacher",
-            "privileged/sample-dependent/regular",
-            "privileged/sample-dependent/distilled",
-        ],
+        LopezPaz::CleanLabels => "privileged/clean-labels",
+        LopezPaz::CleanFeatures => "privileged/clean-features",
+        LopezPaz::RelevantFeatures => "privileged/relevant",
+        LopezPaz::SampleDependentFeatures => "privileged/sample-dependent",
     }
 }
 
@@ -71,7 +55,7 @@ fn run(task: &Task) -> Result<Outcome> {
     for kind in LopezPaz::ALL {
         let (train, test) =
             kind.sample(N_TRAIN, settings.n_test, &rng.split(&format!("{kind:?}")), device)?;
-        let [teacher, regular, distilled] = rows(kind);
+        let family = family(kind);
 
         let view = train.teachers_view()?;
         let model = logistic(view.x())?;
@@ -79,7 +63,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let w = fit(task, settings, &model, &start, &view, Distillation::labels_only(), &rng)?;
         let exam = Examination::new(&test.teachers_view()?)?;
         let answers = exam.predictions(&model, &w)?;
-        outcome.add(teacher, exam.once(&answers)?);
+        outcome.add(&format!("{family}/teacher"), exam.once(&answers)?);
 
         let ask = |x_star: &Tensor| model.forward(&w, x_star).map_err(candle_core::Error::wrap);
         let taught = train.with_teacher(CHUNK, ask)?;
@@ -87,12 +71,12 @@ fn run(task: &Task) -> Result<Outcome> {
         let start = student.init(&mut rng.split("student"), device)?;
         let exam = Examination::new(test.data())?.with_teacher(answers);
         let arms = [
-            (regular, Distillation::labels_only()),
-            (distilled, Distillation::convex(LAMBDA, TEMPERATURE)),
+            ("regular", Distillation::labels_only()),
+            ("distilled", Distillation::convex(LAMBDA, TEMPERATURE)),
         ];
         for (row, loss) in arms {
             let w = fit(task, settings, &student, &start, &taught, loss, &rng)?;
-            outcome.add(row, exam.once(&exam.predictions(&student, &w)?)?);
+            outcome.add(&format!("{family}/{row}"), exam.once(&exam.predictions(&student, &w)?)?);
         }
     }
     Ok(outcome)
@@ -132,11 +116,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         features of each object matter, others of every object, and x* are those.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 20,
-        Scale::Paper => 100,
-    },
+    n_seeds: Seeds { quick: 20, paper: 100 },
     extra_parts: &[],
     run,
     rows: &[
@@ -166,7 +146,8 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             text: "Clean labels as privileged information: the distilled student is clearly better than the regular one.",
             published: &[],
             min_seeds: 10,
-            checks: &[better(
+            checks: &[Check::better(
+                metric::ACCURACY,
                 "privileged/clean-labels/distilled",
                 "privileged/clean-labels/regular",
             )],
@@ -176,9 +157,11 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             text: "Clean features as privileged information: little or no gain (less than 2 points of accuracy).",
             published: &[],
             min_seeds: 10,
-            checks: &[no_gain(
+            checks: &[Check::no_gain(
+                metric::ACCURACY,
                 "privileged/clean-features/distilled",
                 "privileged/clean-features/regular",
+                NO_GAIN,
             )],
         },
         Claim {
@@ -186,27 +169,25 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             text: "The relevant features as privileged information: the distilled student is clearly better.",
             published: &[],
             min_seeds: 10,
-            checks: &[better("privileged/relevant/distilled", "privileged/relevant/regular")],
+            checks: &[Check::better(
+                metric::ACCURACY,
+                "privileged/relevant/distilled",
+                "privileged/relevant/regular",
+            )],
         },
         Claim {
             id: "L4",
             text: "Features whose relevance depends on the object: little or no gain (less than 2 points of accuracy).",
             published: &[],
             min_seeds: 10,
-            checks: &[no_gain(
+            checks: &[Check::no_gain(
+                metric::ACCURACY,
                 "privileged/sample-dependent/distilled",
                 "privileged/sample-dependent/regular",
+                NO_GAIN,
             )],
         },
     ],
     point: Point::Epoch,
     figures: &[],
 };
-
-const fn better(row: &'static str, than: &'static str) -> Check {
-    Check::better(metric::ACCURACY, row, than)
-}
-
-const fn no_gain(row: &'static str, over: &'static str) -> Check {
-    Check::no_gain(metric::ACCURACY, row, over, NO_GAIN)
-}

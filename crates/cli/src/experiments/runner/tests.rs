@@ -7,6 +7,7 @@ use anyhow::bail;
 use candle_core::{Device, Tensor};
 
 use super::*;
+use crate::experiments::Seeds;
 use crate::ledger::Scale;
 use crate::ledger::{FiniteOrNull, Point};
 
@@ -18,7 +19,7 @@ pub(super) const TOY: Experiment = Experiment {
     summary: "",
     data: &[],
     settings: |_| Ok(serde_json::Value::Null),
-    n_seeds: |_| 2,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared],
     run: toy,
     rows: &[],

@@ -80,17 +80,8 @@ fn n_classes(data: &Dataset) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{Device, Tensor};
-
-    fn examples(n: usize, n_classes: usize) -> Dataset {
-        let x = (0..n).map(|i| i as f32).collect();
-        let y = (0..n).map(|i| (i % n_classes) as u32).collect();
-        Dataset::classification(x, y, n_classes, &Device::Cpu).unwrap()
-    }
-
-    fn column(x: &Tensor) -> Vec<f32> {
-        x.flatten_all().unwrap().to_vec1().unwrap()
-    }
+    use crate::training::fixtures::{column, examples};
+    use candle_core::Device;
 
     #[test]
     fn partners_share_the_class_and_examples_keep_their_order() {

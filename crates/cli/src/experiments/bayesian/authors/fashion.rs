@@ -1,8 +1,8 @@
 //! FashionMNIST: table 2 and figure 3 of paper 001, and the run that they leave out.
 
 use super::{ALL_ARMS, BASIC_ARMS, Cut, Protocol, Settings, Student};
-use crate::experiments::Experiment;
-use crate::ledger::{Check, Claim, Figure, Metric, Point, Published, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Seeds};
+use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, Scale, metric};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/fashion-teacher";
@@ -44,11 +44,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     // A seed takes minutes of a core, most of them for its teacher of 668 560 parameters.
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 3,
-        Scale::Paper => 10,
-    },
+    n_seeds: Seeds { quick: 3, paper: 10 },
     extra_parts: &[],
     run: |task| {
         let Settings { epochs, most_examples } = settings(task.session.scale);
@@ -65,12 +61,10 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         };
         protocol.run(task)
     },
-    rows: rows!(
+    rows: students!(
         RowSpec::seeds(TEACHER_ROW, "teacher [784, 800, 50, 10]");
-        "bayes/784-50-10" "[784, 50, 10]"
-            [plain scrambled all_scrambled correct all_correct zero_prior]
-        "bayes/784-30-10-10" "[784, 30, 10, 10]"
-            [plain scrambled all_scrambled correct]
+        [("bayes/784-50-10", "[784, 50, 10]")]
+        [("bayes/784-30-10-10", "[784, 30, 10, 10]")]
     ),
     claims: &[
         Claim {
@@ -78,29 +72,32 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             text: "FashionMNIST, a layer removed, [784, 50, 10]: the likelihood of the distilled student encloses a larger \
                 area than the plain one's. (Published is one run with scrambled weights; table 2 prints its two numbers \
                 in each other's columns.)",
-            published: &[
-                Published::plain("bayes/784-50-10/distil/scrambled", metric::AREA_GAIN, 1145.0),
-                Published::plain("bayes/784-50-10/distil-all/scrambled", metric::AREA_GAIN, 1165.0),
-                Published::plain("bayes/784-50-10/student", metric::AREA, -12336.3),
-                Published::plain("bayes/784-50-10/distil/scrambled", metric::AREA, -11191.1),
-                Published::plain("bayes/784-50-10/distil-all/scrambled", metric::AREA, -11170.6),
-                Published::plain(TEACHER_ROW, metric::AREA, -11335.9),
-            ],
+            published: table_2!("bayes/784-50-10", gains 1145.0 1165.0, areas -12336.3 -11191.1 -11170.6, TEACHER_ROW -11335.9),
             min_seeds: 3,
             checks: &[
-                Check::better(
-                    metric::AREA,
+                beats_plain!(metric::AREA, "bayes/784-50-10", "distil/scrambled"),
+                beats_plain!(metric::AREA, "bayes/784-50-10", "distil/correct"),
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/784-50-10/distil/scrambled",
-                    "bayes/784-50-10/student",
+                    1150.0,
+                    90.0,
+                    N_REFERENCE,
                 ),
-                Check::better(
-                    metric::AREA,
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/784-50-10/distil/correct",
-                    "bayes/784-50-10/student",
+                    1441.0,
+                    240.0,
+                    N_REFERENCE,
                 ),
-                reference(metric::AREA_GAIN, "bayes/784-50-10/distil/scrambled", 1150.0, 90.0),
-                reference(metric::AREA_GAIN, "bayes/784-50-10/distil/correct", 1441.0, 240.0),
-                reference(metric::AREA, "bayes/784-50-10/student", -12523.0, 43.0),
+                Check::matches(
+                    metric::AREA,
+                    "bayes/784-50-10/student",
+                    -12523.0,
+                    43.0,
+                    N_REFERENCE,
+                ),
             ],
         },
         Claim {
@@ -108,54 +105,40 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             text: "FashionMNIST, units removed, [784, 30, 10, 10]: the distilled student, with scrambled weights, loses area \
                 against the plain one. (Ours, not the paper's: the numbers are the authors' unreported run. Inconclusive \
                 means that the seeds do not tell the sign.)",
-            published: &[
-                Published::plain("bayes/784-30-10-10/distil/scrambled", metric::AREA_GAIN, -1663.0),
-                Published::plain(
-                    "bayes/784-30-10-10/distil-all/scrambled",
-                    metric::AREA_GAIN,
-                    -1660.7,
-                ),
-                Published::plain("bayes/784-30-10-10/student", metric::AREA, -18133.1),
-                Published::plain("bayes/784-30-10-10/distil/scrambled", metric::AREA, -19796.1),
-                Published::plain("bayes/784-30-10-10/distil-all/scrambled", metric::AREA, -19793.8),
-            ],
+            published: table_2!(
+                "bayes/784-30-10-10",
+                gains - 1663.0 - 1660.7,
+                areas - 18133.1 - 19796.1 - 19793.8
+            ),
             min_seeds: 3,
-            checks: &[Check::better(
-                metric::AREA,
-                "bayes/784-30-10-10/distil/scrambled",
-                "bayes/784-30-10-10/student",
-            )],
+            checks: &[beats_plain!(metric::AREA, "bayes/784-30-10-10", "distil/scrambled")],
         },
     ],
     point: Point::Iterations(super::EVERY),
     figures: &[
-        Figure::Cross {
-            title: "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric: metric::AREA_GAIN,
-            columns: super::CROSS_COLUMNS,
-            rows: &[
+        Figure::cross(
+            "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
+            metric::AREA_GAIN,
+            super::CROSS_COLUMNS,
+            &[
                 ("[784, 50, 10], a layer removed", cross!("bayes/784-50-10")),
                 ("[784, 30, 10, 10], units removed", cross!("bayes/784-30-10-10")),
             ],
-        },
-        Figure::Curves {
-            title: "Figure 3, left: test log-likelihood of [784, 50, 10]",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!(TEACHER_ROW, "bayes/784-50-10"),
-        },
-        Figure::Curves {
-            title: "Figure 3, right: KL from the prior, [784, 50, 10]",
-            metric: metric::DIVERGENCE,
-            rows: curves!(TEACHER_ROW, "bayes/784-50-10"),
-        },
-        Figure::Curves {
-            title: "Not in the papers: test log-likelihood of [784, 30, 10, 10]",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!(TEACHER_ROW, "bayes/784-30-10-10"),
-        },
+        ),
+        Figure::curves(
+            "Figure 3, left: test log-likelihood of [784, 50, 10]",
+            metric::LOG_LIKELIHOOD,
+            curves!(TEACHER_ROW, "bayes/784-50-10"),
+        ),
+        Figure::curves(
+            "Figure 3, right: KL from the prior, [784, 50, 10]",
+            metric::DIVERGENCE,
+            curves!(TEACHER_ROW, "bayes/784-50-10"),
+        ),
+        Figure::curves(
+            "Not in the papers: test log-likelihood of [784, 30, 10, 10]",
+            metric::LOG_LIKELIHOOD,
+            curves!(TEACHER_ROW, "bayes/784-30-10-10"),
+        ),
     ],
 };
-
-const fn reference(metric: Metric, row: &'static str, mean: f64, std: f64) -> Check {
-    Check::matches(metric, row, mean, std, N_REFERENCE)
-}

@@ -1,66 +1,60 @@
 //! Papers 001 and 000, Bayesian distillation under the authors' protocol: a teacher's mean, cut to size, is prior and start.
 
-/// Row of an arm of a student.
-macro_rules! row {
-    ($id:literal, $name:literal, plain) => {
-        RowSpec::seeds(
-            concat!($id, "/student"),
-            concat!($name, ": plain, prior around its own start"),
+/// The teacher's row and those of the students with every arm, then of those with the basic ones.
+macro_rules! students {
+    ($teacher:expr; $of_all:tt $of_basic:tt) => {
+        rows!(
+            $teacher;
+            $of_all {
+                "student" => ": plain, prior around its own start";
+                "distil/scrambled" => ": distil, scrambled (as run)", vs "student";
+                "distil-all/scrambled" =>
+                    ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)", vs "student";
+                "distil/correct" => ": distil, right weights", vs "student";
+                "distil-all/correct" =>
+                    ": distil-all (variances of the teacher's prior: a bug), right weights", vs "student";
+                "zero-prior" => ": plain, prior N(0, I) (as printed)", vs "student";
+            }
+            $of_basic {
+                "student" => ": plain, prior around its own start";
+                "distil/scrambled" => ": distil, scrambled (as run)", vs "student";
+                "distil-all/scrambled" =>
+                    ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)", vs "student";
+                "distil/correct" => ": distil, right weights", vs "student";
+            }
         )
-    };
-    ($id:literal, $name:literal, scrambled) => {
-        RowSpec::seeds(
-            concat!($id, "/distil/scrambled"),
-            concat!($name, ": distil, scrambled (as run)"),
-        )
-        .against(concat!($id, "/student"))
-    };
-    ($id:literal, $name:literal, all_scrambled) => {
-        RowSpec::seeds(
-            concat!($id, "/distil-all/scrambled"),
-            concat!(
-                $name,
-                ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)"
-            ),
-        )
-        .against(concat!($id, "/student"))
-    };
-    ($id:literal, $name:literal, correct) => {
-        RowSpec::seeds(concat!($id, "/distil/correct"), concat!($name, ": distil, right weights"))
-            .against(concat!($id, "/student"))
-    };
-    ($id:literal, $name:literal, all_correct) => {
-        RowSpec::seeds(
-            concat!($id, "/distil-all/correct"),
-            concat!($name, ": distil-all (variances of the teacher's prior: a bug), right weights"),
-        )
-        .against(concat!($id, "/student"))
-    };
-    ($id:literal, $name:literal, zero_prior) => {
-        RowSpec::seeds(
-            concat!($id, "/zero-prior"),
-            concat!($name, ": plain, prior N(0, I) (as printed)"),
-        )
-        .against(concat!($id, "/student"))
-    };
-}
-
-/// The rows of an experiment: the teacher's, then those of each student's arms.
-macro_rules! rows {
-    ($teacher:expr; $($id:literal $name:literal [$($arm:ident)*])*) => {
-        &[$teacher, $($(row!($id, $name, $arm),)*)*]
     };
 }
 
 /// Rows of a student's line of table 2, in the order of [`CROSS_COLUMNS`].
 macro_rules! cross {
     ($id:literal) => {
+        names!([$id] ["distil/scrambled" "distil-all/scrambled" "distil/correct" "distil-all/correct"])
+    };
+}
+
+/// What table 2 prints of a student: areas gained by distil and distil-all, then the areas of the plain student and of
+/// those two, and the teacher's.
+macro_rules! table_2 {
+    (
+        $id:literal, gains $gain:literal $gain_all:literal,
+        areas $plain:literal $distil:literal $all:literal $(, $teacher:ident $area:literal)?
+    ) => {
         &[
-            concat!($id, "/distil/scrambled"),
-            concat!($id, "/distil-all/scrambled"),
-            concat!($id, "/distil/correct"),
-            concat!($id, "/distil-all/correct"),
+            Published::plain(concat!($id, "/distil/scrambled"), metric::AREA_GAIN, $gain),
+            Published::plain(concat!($id, "/distil-all/scrambled"), metric::AREA_GAIN, $gain_all),
+            Published::plain(concat!($id, "/student"), metric::AREA, $plain),
+            Published::plain(concat!($id, "/distil/scrambled"), metric::AREA, $distil),
+            Published::plain(concat!($id, "/distil-all/scrambled"), metric::AREA, $all),
+            $(Published::plain($teacher, metric::AREA, $area),)?
         ]
+    };
+}
+
+/// An arm of a student is better than the plain one.
+macro_rules! beats_plain {
+    ($metric:expr, $id:literal, $arm:literal) => {
+        Check::better($metric, concat!($id, "/", $arm), concat!($id, "/student"))
     };
 }
 
@@ -90,7 +84,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Check, Curve, Reference, metric};
+use crate::ledger::{Check, Curve, metric};
 use crate::training::{BayesCourse, BayesEnd, BayesStart, area};
 use selection::{Cut, Selection};
 
@@ -322,13 +316,7 @@ const CROSS_COLUMNS: &[&str] = &[
 
 /// At most half of the gap of iteration 1000 is left: a share from 0 to 0.5.
 const fn gap_closes(row: &'static str) -> Check {
-    Check::Near {
-        metric: metric::REMAINING_GAP,
-        row,
-        value: 0.25,
-        of: Reference::Range,
-        within: 0.25,
-    }
+    Check::in_range(metric::REMAINING_GAP, row, 0.25, 0.25)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Synthetic regression: table 2 and figures 1 and 2 of paper 001, rows 1 and 2.
 
 use crate::data::synthetic::SyntheticLinear;
-use crate::ledger::{Check, Claim, Figure, Metric, Point, Published, RowSpec, Scale, metric};
+use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, Scale, metric};
 
 use super::gap_closes;
 use super::{ALL_ARMS, Cut, Protocol, Settings, Student};
-use crate::experiments::Experiment;
+use crate::experiments::{Experiment, Seeds};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/synthetic-teacher";
@@ -58,11 +58,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         teacher differ from seed to seed; the arms of a seed share them.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 8,
-        Scale::Paper => 10,
-    },
+    n_seeds: Seeds { quick: 8, paper: 10 },
     extra_parts: &[],
     run: |task| {
         let data = SyntheticLinear::new(&task.session.device)?;
@@ -79,44 +75,47 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         };
         protocol.run(task)
     },
-    rows: rows!(
+    rows: students!(
         RowSpec::seeds(TEACHER_ROW, "teacher [10, 100, 50, 1]");
-        "bayes/10-100-10-1" "[10, 100, 10, 1]"
-            [plain scrambled all_scrambled correct all_correct zero_prior]
-        "bayes/10-10-10-1" "[10, 10, 10, 1]"
-            [plain scrambled all_scrambled correct all_correct zero_prior]
-        "bayes/10-50-1" "[10, 50, 1]"
-            [plain scrambled all_scrambled correct all_correct zero_prior]
+        [
+            ("bayes/10-100-10-1", "[10, 100, 10, 1]")
+            ("bayes/10-10-10-1", "[10, 10, 10, 1]")
+            ("bayes/10-50-1", "[10, 50, 1]")
+        ]
+        []
     ),
     claims: &[
         Claim {
             id: "C1",
             text: "Synthetic data, a layer removed, [10, 50, 1]: the likelihood of the distilled student encloses a larger \
                 area than the plain one's. (Published is one run with scrambled weights.)",
-            published: &[
-                Published::plain("bayes/10-50-1/distil/scrambled", metric::AREA_GAIN, 23310.0),
-                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::AREA_GAIN, 25506.0),
-                Published::plain("bayes/10-50-1/student", metric::AREA, -70308.9),
-                Published::plain("bayes/10-50-1/distil/scrambled", metric::AREA, -46998.6),
-                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::AREA, -44802.9),
-                Published::plain(TEACHER_ROW, metric::AREA, -16977.8),
-            ],
+            published: table_2!("bayes/10-50-1", gains 23310.0 25506.0, areas -70308.9 -46998.6 -44802.9, TEACHER_ROW -16977.8),
             min_seeds: MIN_SEEDS,
             checks: &[
-                Check::better(
-                    metric::AREA,
+                beats_plain!(metric::AREA, "bayes/10-50-1", "distil/scrambled"),
+                beats_plain!(metric::AREA, "bayes/10-50-1", "distil/correct"),
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/10-50-1/distil/scrambled",
-                    "bayes/10-50-1/student",
+                    13989.0,
+                    8515.0,
+                    N_REFERENCE,
                 ),
-                Check::better(
-                    metric::AREA,
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/10-50-1/distil/correct",
-                    "bayes/10-50-1/student",
+                    29800.0,
+                    4939.0,
+                    N_REFERENCE,
                 ),
-                reference(metric::AREA_GAIN, "bayes/10-50-1/distil/scrambled", 13989.0, 8515.0),
-                reference(metric::AREA_GAIN, "bayes/10-50-1/distil/correct", 29800.0, 4939.0),
-                reference(metric::AREA, "bayes/10-50-1/student", -68391.0, 5542.0),
-                reference(metric::AREA, TEACHER_ROW, -15489.0, 1416.0),
+                Check::matches(
+                    metric::AREA,
+                    "bayes/10-50-1/student",
+                    -68391.0,
+                    5542.0,
+                    N_REFERENCE,
+                ),
+                Check::matches(metric::AREA, TEACHER_ROW, -15489.0, 1416.0, N_REFERENCE),
             ],
         },
         Claim {
@@ -125,40 +124,54 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 plain one's. (Published is one run of [10, 100, 10, 1] with scrambled weights, under the name \
                 [10, 10, 10, 1]; a real [10, 10, 10, 1] is expected to gain from the right weights and to gain nothing \
                 from scrambled ones.)",
-            published: &[
-                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::AREA_GAIN, 16559.0),
-                Published::plain(
-                    "bayes/10-100-10-1/distil-all/scrambled",
-                    metric::AREA_GAIN,
-                    16864.0,
-                ),
-                Published::plain("bayes/10-100-10-1/student", metric::AREA, -25735.5),
-                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::AREA, -9175.9),
-                Published::plain("bayes/10-100-10-1/distil-all/scrambled", metric::AREA, -8870.8),
-            ],
+            published: table_2!("bayes/10-100-10-1", gains 16559.0 16864.0, areas -25735.5 -9175.9 -8870.8),
             min_seeds: MIN_SEEDS,
             checks: &[
-                Check::better(
-                    metric::AREA,
+                beats_plain!(metric::AREA, "bayes/10-100-10-1", "distil/scrambled"),
+                beats_plain!(metric::AREA, "bayes/10-100-10-1", "distil/correct"),
+                beats_plain!(metric::AREA, "bayes/10-10-10-1", "distil/correct"),
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/10-100-10-1/distil/scrambled",
-                    "bayes/10-100-10-1/student",
+                    17268.0,
+                    3700.0,
+                    N_REFERENCE,
                 ),
-                Check::better(
-                    metric::AREA,
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/10-100-10-1/distil/correct",
-                    "bayes/10-100-10-1/student",
+                    22920.0,
+                    3048.0,
+                    N_REFERENCE,
                 ),
-                Check::better(
-                    metric::AREA,
+                Check::matches(
+                    metric::AREA_GAIN,
+                    "bayes/10-10-10-1/distil/scrambled",
+                    -2140.0,
+                    16200.0,
+                    N_REFERENCE,
+                ),
+                Check::matches(
+                    metric::AREA_GAIN,
                     "bayes/10-10-10-1/distil/correct",
-                    "bayes/10-10-10-1/student",
+                    33658.0,
+                    15369.0,
+                    N_REFERENCE,
                 ),
-                reference(metric::AREA_GAIN, "bayes/10-100-10-1/distil/scrambled", 17268.0, 3700.0),
-                reference(metric::AREA_GAIN, "bayes/10-100-10-1/distil/correct", 22920.0, 3048.0),
-                reference(metric::AREA_GAIN, "bayes/10-10-10-1/distil/scrambled", -2140.0, 16200.0),
-                reference(metric::AREA_GAIN, "bayes/10-10-10-1/distil/correct", 33658.0, 15369.0),
-                reference(metric::AREA, "bayes/10-100-10-1/student", -27332.0, 3236.0),
-                reference(metric::AREA, "bayes/10-10-10-1/student", -97359.0, 17103.0),
+                Check::matches(
+                    metric::AREA,
+                    "bayes/10-100-10-1/student",
+                    -27332.0,
+                    3236.0,
+                    N_REFERENCE,
+                ),
+                Check::matches(
+                    metric::AREA,
+                    "bayes/10-10-10-1/student",
+                    -97359.0,
+                    17103.0,
+                    N_REFERENCE,
+                ),
             ],
         },
         Claim {
@@ -169,28 +182,42 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             published: &[],
             min_seeds: 3,
             checks: &[
-                same(
+                Check::same(
+                    metric::AREA,
                     "bayes/10-100-10-1/distil-all/scrambled",
                     "bayes/10-100-10-1/distil/scrambled",
                     3236.0,
                 ),
-                same(
+                Check::same(
+                    metric::AREA,
                     "bayes/10-100-10-1/distil-all/correct",
                     "bayes/10-100-10-1/distil/correct",
                     3236.0,
                 ),
-                same(
+                Check::same(
+                    metric::AREA,
                     "bayes/10-50-1/distil-all/scrambled",
                     "bayes/10-50-1/distil/scrambled",
                     5542.0,
                 ),
-                same("bayes/10-50-1/distil-all/correct", "bayes/10-50-1/distil/correct", 5542.0),
-                same(
+                Check::same(
+                    metric::AREA,
+                    "bayes/10-50-1/distil-all/correct",
+                    "bayes/10-50-1/distil/correct",
+                    5542.0,
+                ),
+                Check::same(
+                    metric::AREA,
                     "bayes/784-50-10/distil-all/scrambled",
                     "bayes/784-50-10/distil/scrambled",
                     43.0,
                 ),
-                same("bayes/784-50-10/distil-all/correct", "bayes/784-50-10/distil/correct", 43.0),
+                Check::same(
+                    metric::AREA,
+                    "bayes/784-50-10/distil-all/correct",
+                    "bayes/784-50-10/distil/correct",
+                    43.0,
+                ),
             ],
         },
         Claim {
@@ -264,36 +291,20 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             ],
             min_seeds: MIN_SEEDS,
             checks: &[
-                Check::better(
-                    metric::DIVERGENCE,
-                    "bayes/10-100-10-1/distil/scrambled",
-                    "bayes/10-100-10-1/student",
-                ),
-                Check::better(
-                    metric::DIVERGENCE,
-                    "bayes/10-100-10-1/distil/correct",
-                    "bayes/10-100-10-1/student",
-                ),
-                Check::better(
-                    metric::DIVERGENCE,
-                    "bayes/10-50-1/distil/scrambled",
-                    "bayes/10-50-1/student",
-                ),
-                Check::better(
-                    metric::DIVERGENCE,
-                    "bayes/10-50-1/distil/correct",
-                    "bayes/10-50-1/student",
-                ),
+                beats_plain!(metric::DIVERGENCE, "bayes/10-100-10-1", "distil/scrambled"),
+                beats_plain!(metric::DIVERGENCE, "bayes/10-100-10-1", "distil/correct"),
+                beats_plain!(metric::DIVERGENCE, "bayes/10-50-1", "distil/scrambled"),
+                beats_plain!(metric::DIVERGENCE, "bayes/10-50-1", "distil/correct"),
             ],
         },
     ],
     point: Point::Iterations(super::EVERY),
     figures: &[
-        Figure::Cross {
-            title: "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric: metric::AREA_GAIN,
-            columns: super::CROSS_COLUMNS,
-            rows: &[
+        Figure::cross(
+            "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
+            metric::AREA_GAIN,
+            super::CROSS_COLUMNS,
+            &[
                 (
                     "[10, 100, 10, 1], units removed (row 1 as it was run)",
                     cross!("bayes/10-100-10-1"),
@@ -301,42 +312,34 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 ("[10, 10, 10, 1], units removed (row 1 as printed)", cross!("bayes/10-10-10-1")),
                 ("[10, 50, 1], a layer removed", cross!("bayes/10-50-1")),
             ],
-        },
-        Figure::Curves {
-            title: "Figure 1, left: test log-likelihood of [10, 100, 10, 1]",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!(TEACHER_ROW, "bayes/10-100-10-1"),
-        },
-        Figure::Curves {
-            title: "Figure 1, right: KL from the prior, [10, 100, 10, 1]",
-            metric: metric::DIVERGENCE,
-            rows: curves!(TEACHER_ROW, "bayes/10-100-10-1"),
-        },
-        Figure::Curves {
-            title: "The architecture that table 2 prints: test log-likelihood of [10, 10, 10, 1]",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!(TEACHER_ROW, "bayes/10-10-10-1"),
-        },
-        Figure::Curves {
-            title: "Figure 2, left: test log-likelihood of [10, 50, 1]",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!(TEACHER_ROW, "bayes/10-50-1"),
-        },
-        Figure::Curves {
-            title: "Figure 2, right: KL from the prior, [10, 50, 1]",
-            metric: metric::DIVERGENCE,
-            rows: curves!(TEACHER_ROW, "bayes/10-50-1"),
-        },
+        ),
+        Figure::curves(
+            "Figure 1, left: test log-likelihood of [10, 100, 10, 1]",
+            metric::LOG_LIKELIHOOD,
+            curves!(TEACHER_ROW, "bayes/10-100-10-1"),
+        ),
+        Figure::curves(
+            "Figure 1, right: KL from the prior, [10, 100, 10, 1]",
+            metric::DIVERGENCE,
+            curves!(TEACHER_ROW, "bayes/10-100-10-1"),
+        ),
+        Figure::curves(
+            "The architecture that table 2 prints: test log-likelihood of [10, 10, 10, 1]",
+            metric::LOG_LIKELIHOOD,
+            curves!(TEACHER_ROW, "bayes/10-10-10-1"),
+        ),
+        Figure::curves(
+            "Figure 2, left: test log-likelihood of [10, 50, 1]",
+            metric::LOG_LIKELIHOOD,
+            curves!(TEACHER_ROW, "bayes/10-50-1"),
+        ),
+        Figure::curves(
+            "Figure 2, right: KL from the prior, [10, 50, 1]",
+            metric::DIVERGENCE,
+            curves!(TEACHER_ROW, "bayes/10-50-1"),
+        ),
     ],
 };
 
 /// Fewer seeds than a quick run has, so that one may be cut short.
 const MIN_SEEDS: usize = 6;
-
-const fn reference(metric: Metric, row: &'static str, mean: f64, std: f64) -> Check {
-    Check::matches(metric, row, mean, std, N_REFERENCE)
-}
-
-const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {
-    Check::same(metric::AREA, row, to, margin)
-}

@@ -6,7 +6,7 @@ use losses::Likelihood;
 use serde::Serialize;
 
 use super::{Protocol, Student};
-use crate::experiments::Experiment;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Figure, Point, RowSpec, Scale, metric};
 use crate::training::at_most;
 
@@ -61,11 +61,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         prior. The teacher's posterior as a prior on the same objects counts them twice.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 5,
-        Scale::Paper => 20,
-    },
+    n_seeds: Seeds { quick: 5, paper: 20 },
     extra_parts: &[],
     run: |task| {
         let Settings { epochs, most_curvature, most_examples } = settings(task.session.scale);
@@ -86,52 +82,62 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         };
         protocol.run(task)
     },
-    rows: &ROWS,
+    rows: students!(
+        RowSpec::seeds(TEACHER_ROW, "teacher [784, 800, 50, 10]");
+        [("elbo-fashion/784-50-10", "[784, 50, 10]") ("elbo-fashion/784-30-10-10", "[784, 30, 10, 10]")];
+        "kronecker"
+    ),
     point: Point::Iterations(EVERY),
     claims: &[],
     figures: &[
-        Figure::Cross {
-            title: "Gain of area over the random start under N(0, I)",
-            metric: metric::AREA_GAIN,
-            columns: CROSS_COLUMNS,
-            rows: &[
+        Figure::cross(
+            "Gain of area over the random start under N(0, I)",
+            metric::AREA_GAIN,
+            CROSS_COLUMNS,
+            &[
                 ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
                 ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
             ],
-        },
-        Figure::Cross {
-            title: "Test accuracy right after the edits, before any training",
-            metric: metric::START_ACCURACY,
-            columns: &["random", "selected (diagonal)", "Kronecker"],
-            rows: &[
-                ("[784, 50, 10]", start!("elbo-fashion/784-50-10", kronecker)),
-                ("[784, 30, 10, 10]", start!("elbo-fashion/784-30-10-10", kronecker)),
+        ),
+        Figure::cross(
+            "Test accuracy right after the edits, before any training",
+            metric::START_ACCURACY,
+            &["random", "selected (diagonal)", "Kronecker"],
+            &[
+                (
+                    "[784, 50, 10]",
+                    names!(["elbo-fashion/784-50-10"] ["cold/standard" "warm/standard" "kronecker/start"]),
+                ),
+                (
+                    "[784, 30, 10, 10]",
+                    names!(["elbo-fashion/784-30-10-10"] ["cold/standard" "warm/standard" "kronecker/start"]),
+                ),
             ],
-        },
-        Figure::Cross {
-            title: "Test accuracy after training",
-            metric: metric::ACCURACY,
-            columns: CROSS_COLUMNS,
-            rows: &[
+        ),
+        Figure::cross(
+            "Test accuracy after training",
+            metric::ACCURACY,
+            CROSS_COLUMNS,
+            &[
                 ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
                 ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
             ],
-        },
-        Figure::Curves {
-            title: "Test likelihood of [784, 50, 10] (minus mean cross-entropy)",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!("elbo-fashion/784-50-10"),
-        },
-        Figure::Curves {
-            title: "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)",
-            metric: metric::LOG_LIKELIHOOD,
-            rows: curves!("elbo-fashion/784-30-10-10"),
-        },
-        Figure::Curves {
-            title: "KL(q ‖ p) of [784, 50, 10] in nats",
-            metric: metric::DIVERGENCE,
-            rows: curves!("elbo-fashion/784-50-10"),
-        },
+        ),
+        Figure::curves(
+            "Test likelihood of [784, 50, 10] (minus mean cross-entropy)",
+            metric::LOG_LIKELIHOOD,
+            curves!("elbo-fashion/784-50-10"),
+        ),
+        Figure::curves(
+            "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)",
+            metric::LOG_LIKELIHOOD,
+            curves!("elbo-fashion/784-30-10-10"),
+        ),
+        Figure::curves(
+            "KL(q ‖ p) of [784, 50, 10] in nats",
+            metric::DIVERGENCE,
+            curves!("elbo-fashion/784-50-10"),
+        ),
     ],
 };
 
@@ -144,12 +150,3 @@ const CROSS_COLUMNS: &[&str] = &[
     "Kronecker, start",
     "Kronecker, start and prior",
 ];
-
-const ROWS: [RowSpec; 17] = {
-    let [a, b, c, d, e, f] = factors!("elbo-fashion/784-50-10", "[784, 50, 10]");
-    let [g, h] = structured!("elbo-fashion/784-50-10", "[784, 50, 10]", "kronecker");
-    let [i, j, k, l, m, n] = factors!("elbo-fashion/784-30-10-10", "[784, 30, 10, 10]");
-    let [o, p] = structured!("elbo-fashion/784-30-10-10", "[784, 30, 10, 10]", "kronecker");
-    let teacher = RowSpec::seeds(TEACHER_ROW, "teacher [784, 800, 50, 10]");
-    [teacher, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
-};

@@ -1,131 +1,45 @@
 //! Bayesian distillation under the evidence lower bound: start and prior as separate factors, and teachers whose
 //! posterior has more than a diagonal.
 
-/// Rows of a student: the 2 × 3 of start and prior.
-macro_rules! factors {
-    ($id:literal, $name:literal) => {
-        [
-            RowSpec::seeds(
-                concat!($id, "/cold/standard"),
-                concat!($name, ": random start, prior N(0, I)"),
-            ),
-            RowSpec::seeds(
-                concat!($id, "/cold/teacher-mean"),
-                concat!($name, ": random start, prior around the teacher, variance 1"),
-            )
-            .against(concat!($id, "/cold/standard")),
-            RowSpec::seeds(
-                concat!($id, "/cold/teacher"),
-                concat!($name, ": random start, prior the teacher's posterior"),
-            )
-            .against(concat!($id, "/cold/standard")),
-            RowSpec::seeds(
-                concat!($id, "/warm/standard"),
-                concat!($name, ": start at the teacher, prior N(0, I)"),
-            )
-            .against(concat!($id, "/cold/standard")),
-            RowSpec::seeds(
-                concat!($id, "/warm/teacher-mean"),
-                concat!($name, ": start at the teacher, prior around it, variance 1"),
-            )
-            .against(concat!($id, "/cold/standard")),
-            RowSpec::seeds(
-                concat!($id, "/warm/teacher"),
-                concat!($name, ": start at the teacher, prior its posterior"),
-            )
-            .against(concat!($id, "/cold/standard")),
-        ]
-    };
-}
-
-/// Rows of a student from a Laplace posterior of one structure.
-macro_rules! structured {
-    ($id:literal, $name:literal, $structure:literal) => {
-        [
-            RowSpec::seeds(
-                concat!($id, "/", $structure, "/start"),
-                concat!(
-                    $name,
-                    ": start at the mean of a ",
-                    $structure,
-                    " posterior, prior N(0, I)"
-                ),
-            )
-            .against(concat!($id, "/warm/standard")),
-            RowSpec::seeds(
-                concat!($id, "/", $structure, "/start-and-prior"),
-                concat!(
-                    $name,
-                    ": start at the mean of a ",
-                    $structure,
-                    " posterior, and that as prior"
-                ),
-            )
-            .against(concat!($id, "/warm/standard")),
-        ]
+/// The teacher's row and those of each student: the 2 × 3 of start and prior, and two of each Laplace posterior.
+macro_rules! students {
+    ($teacher:expr; $students:tt; $($structure:literal)*) => {
+        rows!($teacher; $students {
+            "cold/standard" => ": random start, prior N(0, I)";
+            "cold/teacher-mean" => ": random start, prior around the teacher, variance 1", vs "cold/standard";
+            "cold/teacher" => ": random start, prior the teacher's posterior", vs "cold/standard";
+            "warm/standard" => ": start at the teacher, prior N(0, I)", vs "cold/standard";
+            "warm/teacher-mean" => ": start at the teacher, prior around it, variance 1", vs "cold/standard";
+            "warm/teacher" => ": start at the teacher, prior its posterior", vs "cold/standard";
+            $(
+                concat!($structure, "/start") =>
+                    concat!(": start at the mean of a ", $structure, " posterior, prior N(0, I)"),
+                    vs "warm/standard";
+                concat!($structure, "/start-and-prior") =>
+                    concat!(": start at the mean of a ", $structure, " posterior, and that as prior"),
+                    vs "warm/standard";
+            )*
+        })
     };
 }
 
 /// Rows of a student's line of a table of gains or of final values.
 macro_rules! cross {
-    ($id:literal) => {
-        &[
-            concat!($id, "/cold/teacher-mean"),
-            concat!($id, "/cold/teacher"),
-            concat!($id, "/warm/standard"),
-            concat!($id, "/warm/teacher-mean"),
-            concat!($id, "/warm/teacher"),
-            concat!($id, "/kronecker/start"),
-            concat!($id, "/kronecker/start-and-prior"),
-            concat!($id, "/low-rank/start"),
-            concat!($id, "/low-rank/start-and-prior"),
-            concat!($id, "/full/start"),
-            concat!($id, "/full/start-and-prior"),
-        ]
-    };
     ($id:literal, kronecker) => {
-        &[
-            concat!($id, "/cold/teacher-mean"),
-            concat!($id, "/cold/teacher"),
-            concat!($id, "/warm/standard"),
-            concat!($id, "/warm/teacher-mean"),
-            concat!($id, "/warm/teacher"),
-            concat!($id, "/kronecker/start"),
-            concat!($id, "/kronecker/start-and-prior"),
-        ]
+        names!([$id] ["cold/teacher-mean" "cold/teacher" "warm/standard" "warm/teacher-mean" "warm/teacher"
+            "kronecker/start" "kronecker/start-and-prior"])
     };
-}
-
-/// Rows whose starts are compared before training.
-macro_rules! start {
-    ($id:literal) => {
-        &[
-            concat!($id, "/cold/standard"),
-            concat!($id, "/warm/standard"),
-            concat!($id, "/kronecker/start"),
-            concat!($id, "/low-rank/start"),
-            concat!($id, "/full/start"),
-        ]
-    };
-    ($id:literal, kronecker) => {
-        &[
-            concat!($id, "/cold/standard"),
-            concat!($id, "/warm/standard"),
-            concat!($id, "/kronecker/start"),
-        ]
+    ($id:literal, all) => {
+        names!([$id] ["cold/teacher-mean" "cold/teacher" "warm/standard" "warm/teacher-mean" "warm/teacher"
+            "kronecker/start" "kronecker/start-and-prior" "low-rank/start" "low-rank/start-and-prior"
+            "full/start" "full/start-and-prior"])
     };
 }
 
 /// Rows of the figures of a student.
 macro_rules! curves {
     ($id:literal) => {
-        &[
-            concat!($id, "/cold/standard"),
-            concat!($id, "/cold/teacher"),
-            concat!($id, "/warm/standard"),
-            concat!($id, "/warm/teacher"),
-            concat!($id, "/kronecker/start"),
-        ]
+        names!([$id] ["cold/standard" "cold/teacher" "warm/standard" "warm/teacher" "kronecker/start"])
     };
 }
 
@@ -140,11 +54,11 @@ use bayes_posterior::{
     Curvature, Damping, Diagonal, Edit, EditOptions, Estimator, Gaussian, Inference, Posterior,
     Prior, VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
 };
-use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::experiments::base::perceptron;
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, metric};
 use crate::training::{VariationalCourse, VariationalStart, area};
@@ -218,10 +132,6 @@ const FACTORS: [(Start, PriorOf, &str); 6] = [
     (Start::Warm, PriorOf::Teacher, "warm/teacher"),
 ];
 
-fn network(widths: &[usize]) -> Mlp {
-    Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
-}
-
 impl Protocol<'_> {
     fn course<'a>(
         &self,
@@ -245,7 +155,7 @@ impl Protocol<'_> {
         let rng = Rng::new(task.part.seed()).split("bayes-elbo");
         let device = &task.session.device;
         let standard = VariationalPrior::Isotropic { precision: PRIOR_PRECISION };
-        let teacher = network(self.teacher);
+        let teacher = perceptron(self.teacher);
         let course = self.course(&teacher, self.fits[0], standard);
         let n = self.train.n_examples();
         let n_arms = |s: &Student| FACTORS.len() + 2 * s.structures.len().min(self.n_structures);
@@ -274,7 +184,7 @@ impl Protocol<'_> {
         teacher: &Posterior<Diagonal>,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let network = network(student.widths);
+        let network = perceptron(student.widths);
         let mut order = rng.split(student.id);
         let random_units = |layer: usize| Ok(order.permutation(teacher.network.widths[layer]));
         let plan = align(&teacher.network, &network, student.drop_layers, random_units)?;

@@ -1,43 +1,5 @@
 //! When the prior itself helps: a student with few examples under a teacher's posterior, or without it.
 
-/// The arms of one cell, the plain student first.
-macro_rules! arms {
-    ($id:literal, $name:literal) => {
-        [
-            RowSpec::seeds(concat!($id, "/standard"), concat!($name, ": N(0, I)")),
-            RowSpec::seeds(
-                concat!($id, "/start"),
-                concat!($name, ": N(0, I), start at the teacher"),
-            )
-            .against(concat!($id, "/standard")),
-            RowSpec::seeds(
-                concat!($id, "/center"),
-                concat!($name, ": around the teacher, variance 1"),
-            )
-            .against(concat!($id, "/standard")),
-            RowSpec::seeds(
-                concat!($id, "/diagonal"),
-                concat!($name, ": the teacher's variational posterior"),
-            )
-            .against(concat!($id, "/standard")),
-            RowSpec::seeds(
-                concat!($id, "/tempered"),
-                concat!($name, ": the same, tempered by 0.1"),
-            )
-            .against(concat!($id, "/standard")),
-            RowSpec::seeds(concat!($id, "/kronecker"), concat!($name, ": its Kronecker posterior"))
-                .against(concat!($id, "/standard")),
-            RowSpec::seeds(concat!($id, "/full"), concat!($name, ": its full posterior"))
-                .against(concat!($id, "/standard")),
-            RowSpec::seeds(
-                concat!($id, "/same-data"),
-                concat!($name, ": the posterior of a teacher of the same objects"),
-            )
-            .against(concat!($id, "/standard")),
-        ]
-    };
-}
-
 /// Rows of one arm by number of examples.
 macro_rules! by_examples {
     ($sd:literal, $arm:literal) => {
@@ -53,11 +15,11 @@ macro_rules! by_examples {
 /// A table of one noise: lines are arms, columns numbers of examples.
 macro_rules! table {
     ($title:literal, $metric:expr, $sd:literal) => {
-        Figure::Cross {
-            title: $title,
-            metric: $metric,
-            columns: &["20 objects", "100", "300", "1000"],
-            rows: &[
+        Figure::cross(
+            $title,
+            $metric,
+            &["20 objects", "100", "300", "1000"],
+            &[
                 ("N(0, I)", by_examples!($sd, "standard")),
                 ("N(0, I), start at the teacher", by_examples!($sd, "start")),
                 ("around the teacher, variance 1", by_examples!($sd, "center")),
@@ -67,7 +29,7 @@ macro_rules! table {
                 ("full posterior", by_examples!($sd, "full")),
                 ("teacher of the same objects", by_examples!($sd, "same-data")),
             ],
-        }
+        )
     };
 }
 
@@ -84,9 +46,10 @@ use losses::Likelihood;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use super::{PRIOR_PRECISION, carry, network};
-use crate::experiments::{Experiment, Outcome, Task};
-use crate::ledger::{Figure, Point, RowSpec, Scale, metric};
+use super::{PRIOR_PRECISION, carry};
+use crate::experiments::base::perceptron;
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::ledger::{Figure, Point, Scale, metric};
 use crate::training::Monitor;
 
 const TEACHER: [usize; 4] = [10, 30, 10, 1];
@@ -139,14 +102,31 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
         and variance. Gains are over N(0, I), seed by seed: the prior helps where the interval in brackets lies above 0.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 20,
-        Scale::Paper => 50,
-    },
+    n_seeds: Seeds { quick: 20, paper: 50 },
     extra_parts: &[],
     run,
-    rows: &ROWS,
+    rows: rows!(
+        ;
+        [
+            ("prior/sd-0.1/n-20", "noise 0.1, 20 objects: ")
+            ("prior/sd-0.1/n-100", "noise 0.1, 100 objects: ")
+            ("prior/sd-0.1/n-300", "noise 0.1, 300 objects: ")
+            ("prior/sd-0.1/n-1000", "noise 0.1, 1000 objects: ")
+            ("prior/sd-1/n-20", "noise 1, 20 objects: ")
+            ("prior/sd-1/n-100", "noise 1, 100 objects: ")
+            ("prior/sd-1/n-300", "noise 1, 300 objects: ")
+            ("prior/sd-1/n-1000", "noise 1, 1000 objects: ")
+        ] {
+            "standard" => "N(0, I)";
+            "start" => "N(0, I), start at the teacher", vs "standard";
+            "center" => "around the teacher, variance 1", vs "standard";
+            "diagonal" => "the teacher's variational posterior", vs "standard";
+            "tempered" => "the same, tempered by 0.1", vs "standard";
+            "kronecker" => "its Kronecker posterior", vs "standard";
+            "full" => "its full posterior", vs "standard";
+            "same-data" => "the posterior of a teacher of the same objects", vs "standard";
+        }
+    ),
     point: Point::Epoch,
     claims: &[],
     figures: &[
@@ -258,7 +238,7 @@ impl Noise {
     }
 
     fn teacher(&self, data: &Dataset) -> Result<Posterior<Diagonal>> {
-        let network = network(&TEACHER);
+        let network = perceptron(&TEACHER);
         let rng = self.rng.split("teacher");
         let start = network.init(&mut rng.split("start"), &Device::Cpu)?.to_vec()?;
         let cell = Cell {
@@ -283,7 +263,7 @@ impl Noise {
         test: &Objects,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let student = network(&STUDENT);
+        let student = perceptron(&STUDENT);
         let rng = self.rng.split("student");
         let mut order = rng.split("units");
         let random = |layer: usize| Ok(order.permutation(TEACHER[layer]));
@@ -368,28 +348,6 @@ impl Noise {
         Ok([risk, density])
     }
 }
-
-const N_ARMS: usize = 8;
-const CELLS: [[RowSpec; N_ARMS]; 8] = [
-    arms!("prior/sd-0.1/n-20", "noise 0.1, 20 objects"),
-    arms!("prior/sd-0.1/n-100", "noise 0.1, 100 objects"),
-    arms!("prior/sd-0.1/n-300", "noise 0.1, 300 objects"),
-    arms!("prior/sd-0.1/n-1000", "noise 0.1, 1000 objects"),
-    arms!("prior/sd-1/n-20", "noise 1, 20 objects"),
-    arms!("prior/sd-1/n-100", "noise 1, 100 objects"),
-    arms!("prior/sd-1/n-300", "noise 1, 300 objects"),
-    arms!("prior/sd-1/n-1000", "noise 1, 1000 objects"),
-];
-const ROWS: [RowSpec; 64] = {
-    let mut rows = [const { RowSpec::seeds("", "") }; 64];
-    let mut i = 0;
-    while i < rows.len() {
-        let RowSpec { id, title, unit, baseline } = CELLS[i / N_ARMS][i % N_ARMS];
-        rows[i] = RowSpec { id, title, unit, baseline };
-        i += 1;
-    }
-    rows
-};
 
 #[cfg(test)]
 mod tests {

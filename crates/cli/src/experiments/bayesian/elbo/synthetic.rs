@@ -1,13 +1,13 @@
 //! The synthetic regression under the evidence lower bound: claim C7.
 
 use crate::data::synthetic::SyntheticLinear;
-use crate::ledger::{Check, Claim, Figure, Metric, Point, RowSpec, Scale, metric};
+use crate::ledger::{Check, Claim, Figure, Point, RowSpec, Scale, metric};
 use bayes_posterior::Curvature;
 use core_tensors::Fit;
 use losses::Likelihood;
 
 use super::{Protocol, Student};
-use crate::experiments::Experiment;
+use crate::experiments::{Experiment, Seeds};
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "elbo/synthetic-teacher";
 /// σ²: the documents' 0.1 is a standard deviation.
@@ -56,11 +56,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         on the same 900 objects counts them twice: its rows show what the papers propose, not a valid posterior.",
     data: &[],
     settings: |scale| Ok(serde_json::json!({ "epochs": epochs(scale) })),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 6,
-        Scale::Paper => 20,
-    },
+    n_seeds: Seeds { quick: 6, paper: 20 },
     extra_parts: &[],
     run: |task| {
         let data = SyntheticLinear::new(&task.session.device)?;
@@ -83,7 +79,11 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         };
         protocol.run(task)
     },
-    rows: &ROWS,
+    rows: students!(
+        RowSpec::seeds(TEACHER_ROW, "teacher [10, 100, 50, 1]");
+        [("elbo/10-10-10-1", "[10, 10, 10, 1]") ("elbo/10-50-1", "[10, 50, 1]")];
+        "kronecker" "low-rank" "full"
+    ),
     point: Point::Iterations(EVERY),
     claims: &[Claim {
         id: "C7",
@@ -92,68 +92,89 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         published: &[],
         min_seeds: 6,
         checks: &[
-            above("elbo/10-10-10-1/warm/standard", "elbo/10-10-10-1/cold/standard"),
-            above("elbo/10-50-1/warm/standard", "elbo/10-50-1/cold/standard"),
+            Check::better(
+                metric::AREA,
+                "elbo/10-10-10-1/warm/standard",
+                "elbo/10-10-10-1/cold/standard",
+            ),
+            Check::better(metric::AREA, "elbo/10-50-1/warm/standard", "elbo/10-50-1/cold/standard"),
             // A tenth of the re-simulated gain of the start.
-            same("elbo/10-10-10-1/warm/teacher-mean", "elbo/10-10-10-1/warm/standard", 212.0),
-            same("elbo/10-50-1/warm/teacher-mean", "elbo/10-50-1/warm/standard", 95.0),
-            same("elbo/10-50-1/cold/teacher-mean", "elbo/10-50-1/cold/standard", 95.0),
-            above("elbo/10-10-10-1/warm/standard", "elbo/10-10-10-1/cold/teacher-mean"),
+            Check::same(
+                metric::AREA,
+                "elbo/10-10-10-1/warm/teacher-mean",
+                "elbo/10-10-10-1/warm/standard",
+                212.0,
+            ),
+            Check::same(
+                metric::AREA,
+                "elbo/10-50-1/warm/teacher-mean",
+                "elbo/10-50-1/warm/standard",
+                95.0,
+            ),
+            Check::same(
+                metric::AREA,
+                "elbo/10-50-1/cold/teacher-mean",
+                "elbo/10-50-1/cold/standard",
+                95.0,
+            ),
+            Check::better(
+                metric::AREA,
+                "elbo/10-10-10-1/warm/standard",
+                "elbo/10-10-10-1/cold/teacher-mean",
+            ),
         ],
     }],
     figures: &[
-        Figure::Cross {
-            title: "Gain of area over the random start under N(0, I)",
-            metric: metric::AREA_GAIN,
-            columns: CROSS_COLUMNS,
-            rows: &[
-                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1")),
-                ("[10, 50, 1]", cross!("elbo/10-50-1")),
+        Figure::cross(
+            "Gain of area over the random start under N(0, I)",
+            metric::AREA_GAIN,
+            CROSS_COLUMNS,
+            &[
+                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1", all)),
+                ("[10, 50, 1]", cross!("elbo/10-50-1", all)),
             ],
-        },
-        Figure::Cross {
-            title: "Minus mean squared error on the test objects right after the edits, before any training",
-            metric: metric::START_LOG_LIKELIHOOD,
-            columns: START_COLUMNS,
-            rows: &[
-                ("[10, 10, 10, 1]", start!("elbo/10-10-10-1")),
-                ("[10, 50, 1]", start!("elbo/10-50-1")),
+        ),
+        Figure::cross(
+            "Minus mean squared error on the test objects right after the edits, before any training",
+            metric::START_LOG_LIKELIHOOD,
+            START_COLUMNS,
+            &[
+                (
+                    "[10, 10, 10, 1]",
+                    names!(["elbo/10-10-10-1"] ["cold/standard" "warm/standard" "kronecker/start" "low-rank/start" "full/start"]),
+                ),
+                (
+                    "[10, 50, 1]",
+                    names!(["elbo/10-50-1"] ["cold/standard" "warm/standard" "kronecker/start" "low-rank/start" "full/start"]),
+                ),
             ],
-        },
-        Figure::Cross {
-            title: "Minus mean squared error on the test objects after training",
-            metric: metric::LOG_LIKELIHOOD,
-            columns: CROSS_COLUMNS,
-            rows: &[
-                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1")),
-                ("[10, 50, 1]", cross!("elbo/10-50-1")),
+        ),
+        Figure::cross(
+            "Minus mean squared error on the test objects after training",
+            metric::LOG_LIKELIHOOD,
+            CROSS_COLUMNS,
+            &[
+                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1", all)),
+                ("[10, 50, 1]", cross!("elbo/10-50-1", all)),
             ],
-        },
-        curves(
+        ),
+        Figure::curves(
             "Test likelihood of [10, 50, 1] (minus mean squared error)",
             metric::LOG_LIKELIHOOD,
             curves!("elbo/10-50-1"),
         ),
-        curves(
+        Figure::curves(
             "Test likelihood of [10, 10, 10, 1] (minus mean squared error)",
             metric::LOG_LIKELIHOOD,
             curves!("elbo/10-10-10-1"),
         ),
-        curves("KL(q ‖ p) of [10, 50, 1] in nats", metric::DIVERGENCE, curves!("elbo/10-50-1")),
+        Figure::curves(
+            "KL(q ‖ p) of [10, 50, 1] in nats",
+            metric::DIVERGENCE,
+            curves!("elbo/10-50-1"),
+        ),
     ],
 };
-
-const fn above(row: &'static str, than: &'static str) -> Check {
-    Check::better(metric::AREA, row, than)
-}
-
-const fn same(row: &'static str, to: &'static str, margin: f64) -> Check {
-    Check::same(metric::AREA, row, to, margin)
-}
-
-const fn curves(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
-    Figure::Curves { title, metric, rows }
-}
 
 const CROSS_COLUMNS: &[&str] = &[
     "cold, teacher's mean as prior",
@@ -169,16 +190,3 @@ const CROSS_COLUMNS: &[&str] = &[
     "full, start and prior",
 ];
 const START_COLUMNS: &[&str] = &["random", "selected (diagonal)", "Kronecker", "low-rank", "full"];
-
-const ROWS: [RowSpec; 25] = {
-    let [a, b, c, d, e, f] = factors!("elbo/10-10-10-1", "[10, 10, 10, 1]");
-    let [g, h] = structured!("elbo/10-10-10-1", "[10, 10, 10, 1]", "kronecker");
-    let [i, j] = structured!("elbo/10-10-10-1", "[10, 10, 10, 1]", "low-rank");
-    let [k, l] = structured!("elbo/10-10-10-1", "[10, 10, 10, 1]", "full");
-    let [m, n, o, p, q, r] = factors!("elbo/10-50-1", "[10, 50, 1]");
-    let [s, t] = structured!("elbo/10-50-1", "[10, 50, 1]", "kronecker");
-    let [u, v] = structured!("elbo/10-50-1", "[10, 50, 1]", "low-rank");
-    let [w, x] = structured!("elbo/10-50-1", "[10, 50, 1]", "full");
-    let teacher = RowSpec::seeds(TEACHER_ROW, "teacher [10, 100, 50, 1]");
-    [teacher, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x]
-};

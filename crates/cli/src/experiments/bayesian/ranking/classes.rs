@@ -7,7 +7,8 @@ use bayes_posterior::{
 use core_tensors::{Fit, Rng};
 use losses::Likelihood;
 
-use super::{Curves, Settings, Walks, network, push, trained};
+use super::{Curves, Settings, Walks, push, trained};
+use crate::experiments::base::perceptron;
 use crate::experiments::{Outcome, Task};
 use crate::training::{Examination, Monitor, at_most};
 
@@ -34,7 +35,7 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
     let [most_train, most_test] = settings.fashion_most_examples.unwrap_or([usize::MAX; 2]);
     let train = at_most(&images.train, most_train)?;
     let exam = Examination::new(&at_most(&images.test, most_test)?)?;
-    let network = network(settings.fashion_teacher);
+    let network = perceptron(settings.fashion_teacher);
     let fit = Fit { epochs: settings.fashion_epochs, batch_size: settings.fashion_batch };
     let weights = trained(task, &network, Likelihood::Categorical, fit, &train, &rng)?;
 

@@ -1,25 +1,19 @@
 //! All orders of removal compared at several sizes, under posteriors of several structures, and the evidence on the way.
 
-/// Rows of one posterior: those that are written out, then one for each order against the random one.
-macro_rules! rows {
+/// Rows of one posterior: its first, and one for each order against the random one.
+macro_rules! orders {
     (
         $($lead:expr),*;
         $([$first:expr] $id:literal $name:literal [$($order:literal)*])*;
-        $($last:expr),* $(,)?
+        $($layers:tt)*
     ) => {
-        &[$($lead,)* $($first, $(
-            RowSpec::seeds(concat!($id, "/", $order), concat!($name, ", ", $order))
-                .against(concat!($id, "/random")),
-        )*)* $($last,)*]
-    };
-}
-
-/// Names of rows: every combination of a beginning and an end.
-macro_rules! names {
-    ([$($id:literal)*] $orders:tt) => { names!(@ [] [$($id)*] $orders) };
-    (@ [$($done:expr,)*] [] $orders:tt) => { &[$($done,)*] };
-    (@ [$($done:expr,)*] [$id:literal $($rest:literal)*] [$($order:literal)*]) => {
-        names!(@ [$($done,)* $(concat!($id, "/", $order),)*] [$($rest)*] [$($order)*])
+        rows!(
+            $($lead,)* $($first, $(
+                RowSpec::seeds(concat!($id, "/", $order), concat!($name, ", ", $order))
+                    .against(concat!($id, "/random")),
+            )*)*;
+            $($layers)*
+        )
     };
 }
 
@@ -35,16 +29,15 @@ use bayes_posterior::{
     follow_path, rank,
 };
 use candle_core::Device;
-use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 use serde::Serialize;
 
-use crate::ledger::{Curve, Figure, Metric, Point, RowSpec, Scale, metric};
+use crate::ledger::{Curve, Figure, Point, RowSpec, Scale, metric};
 use crate::training::Monitor;
 
-use crate::experiments::{Experiment, Outcome, Task};
+use crate::experiments::{Experiment, Outcome, Seeds, Task};
 
 /// Step size of the teachers' Adam.
 const LEARNING_RATE: f64 = 1e-3;
@@ -133,11 +126,7 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
         What was found stands in the tables below.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 5,
-        Scale::Paper => 10,
-    },
+    n_seeds: Seeds { quick: 5, paper: 10 },
     extra_parts: &[],
     run: |task| {
         let settings = settings(task.session.scale);
@@ -147,7 +136,7 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
         regression::run(task, &settings, &mut outcome)?;
         Ok(outcome)
     },
-    rows: rows!(
+    rows: orders!(
         RowSpec::seeds(classes::TEACHER_ROW, "FashionMNIST teacher"),
         RowSpec::seeds(regression::TEACHER_ROW, "regression teacher");
         [RowSpec::seeds("orders/diagonal/random", "diagonal, random")]
@@ -175,72 +164,68 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
         [RowSpec::seeds("orders-synthetic/full/random", "regression, full, random")
             .against("orders-synthetic/diagonal/random")]
         "orders-synthetic/full" "regression, full" ["magnitude" "signal-to-noise" "greedy"];
-        RowSpec::seeds("orders-synthetic/diagonal/layer/identity", "diagonal, layer 2 removed, identity"),
-        RowSpec::seeds("orders-synthetic/diagonal/layer/density", "diagonal, layer 2 removed, density")
-            .against("orders-synthetic/diagonal/layer/identity"),
-        RowSpec::seeds("orders-synthetic/kronecker/layer/identity", "Kronecker, layer 2 removed, identity")
-            .against("orders-synthetic/diagonal/layer/identity"),
-        RowSpec::seeds("orders-synthetic/kronecker/layer/density", "Kronecker, layer 2 removed, density")
-            .against("orders-synthetic/kronecker/layer/identity"),
-        RowSpec::seeds(
-            "orders-synthetic/kronecker-numerical/layer/identity",
-            "Kronecker, numerical damping, layer 2 removed, identity",
-        )
-        .against("orders-synthetic/diagonal/layer/identity"),
-        RowSpec::seeds(
-            "orders-synthetic/kronecker-numerical/layer/density",
-            "Kronecker, numerical damping, layer 2 removed, density",
-        )
-        .against("orders-synthetic/kronecker-numerical/layer/identity"),
-        RowSpec::seeds("orders-synthetic/low-rank/layer/identity", "low-rank, layer 2 removed, identity")
-            .against("orders-synthetic/diagonal/layer/identity"),
-        RowSpec::seeds("orders-synthetic/low-rank/layer/density", "low-rank, layer 2 removed, density")
-            .against("orders-synthetic/low-rank/layer/identity"),
-        RowSpec::seeds("orders-synthetic/full/layer/identity", "full, layer 2 removed, identity")
-            .against("orders-synthetic/diagonal/layer/identity"),
-        RowSpec::seeds("orders-synthetic/full/layer/density", "full, layer 2 removed, density")
-            .against("orders-synthetic/full/layer/identity"),
+        [("orders-synthetic/diagonal/layer", "diagonal, layer 2 removed, ")] {
+            "identity" => "identity";
+            "density" => "density", vs "identity";
+        }
+        [
+            ("orders-synthetic/kronecker/layer", "Kronecker, layer 2 removed, ")
+            ("orders-synthetic/kronecker-numerical/layer", "Kronecker, numerical damping, layer 2 removed, ")
+            ("orders-synthetic/low-rank/layer", "low-rank, layer 2 removed, ")
+            ("orders-synthetic/full/layer", "full, layer 2 removed, ")
+        ] {
+            "identity" => "identity", vs_row "orders-synthetic/diagonal/layer/identity";
+            "density" => "density", vs "identity";
+        }
     ),
     claims: &[],
     point: Point::Units,
     figures: &[
-        points("FashionMNIST, test accuracy by units kept", metric::ACCURACY, IMAGES),
-        points("FashionMNIST, test cross-entropy by units kept", metric::CROSS_ENTROPY, IMAGES),
-        points("FashionMNIST, ECE by units kept", metric::CALIBRATION_ERROR, IMAGES),
-        curves("Test accuracy, diagonal posterior: kept weights stay", metric::ACCURACY, DIAGONAL),
-        curves(
+        Figure::points("FashionMNIST, test accuracy by units kept", metric::ACCURACY, IMAGES),
+        Figure::points(
+            "FashionMNIST, test cross-entropy by units kept",
+            metric::CROSS_ENTROPY,
+            IMAGES,
+        ),
+        Figure::points("FashionMNIST, ECE by units kept", metric::CALIBRATION_ERROR, IMAGES),
+        Figure::curves(
+            "Test accuracy, diagonal posterior: kept weights stay",
+            metric::ACCURACY,
+            DIAGONAL,
+        ),
+        Figure::curves(
             "Test accuracy, Kronecker posterior: kept weights move",
             metric::ACCURACY,
             KRONECKER,
         ),
-        curves(
+        Figure::curves(
             "Test accuracy, Kronecker posterior, numerical damping: kept weights move further",
             metric::ACCURACY,
             NUMERICAL,
         ),
-        points(
+        Figure::points(
             "Change of log evidence by units kept, greedy order",
             metric::EVIDENCE_CHANGE,
             names!(["orders/diagonal" "orders/kronecker"] ["greedy"]),
         ),
-        curves(
+        Figure::curves(
             "Change of log evidence by units kept, greedy order",
             metric::EVIDENCE_CHANGE,
             names!(["orders/diagonal" "orders/kronecker"] ["greedy"]),
         ),
-        points("Regression, test MSE by units kept", metric::SQUARED_ERROR, REGRESSION),
-        curves(
+        Figure::points("Regression, test MSE by units kept", metric::SQUARED_ERROR, REGRESSION),
+        Figure::curves(
             "Regression, test MSE by units kept, greedy order",
             metric::SQUARED_ERROR,
             names!(["orders-synthetic/diagonal" "orders-synthetic/kronecker"
                 "orders-synthetic/kronecker-numerical" "orders-synthetic/low-rank" "orders-synthetic/full"]
                 ["greedy"]),
         ),
-        Figure::Cross {
-            title: "Regression, test MSE right after layer 2 went as well",
-            metric: metric::SQUARED_ERROR,
-            columns: &["pairing: identity", "pairing: density"],
-            rows: &[
+        Figure::cross(
+            "Regression, test MSE right after layer 2 went as well",
+            metric::SQUARED_ERROR,
+            &["pairing: identity", "pairing: density"],
+            &[
                 ("diagonal", names!(["orders-synthetic/diagonal/layer"] ["identity" "density"])),
                 ("Kronecker", names!(["orders-synthetic/kronecker/layer"] ["identity" "density"])),
                 (
@@ -250,7 +235,7 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
                 ("low-rank", names!(["orders-synthetic/low-rank/layer"] ["identity" "density"])),
                 ("full", names!(["orders-synthetic/full/layer"] ["identity" "density"])),
             ],
-        },
+        ),
     ],
 };
 
@@ -266,24 +251,11 @@ const REGRESSION: &[&str] = names!(["orders-synthetic/diagonal" "orders-syntheti
     "orders-synthetic/kronecker-numerical" "orders-synthetic/low-rank" "orders-synthetic/full"]
     ["random" "magnitude" "signal-to-noise" "greedy"]);
 
-const fn points(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
-    Figure::Points { title, metric, rows }
-}
-
-const fn curves(title: &'static str, metric: Metric, rows: &'static [&'static str]) -> Figure {
-    Figure::Curves { title, metric, rows }
-}
-
 /// Metrics of one row.
 type Curves = BTreeMap<String, Curve>;
 
 fn push(curves: &mut Curves, metric: &str, value: f64) {
     curves.entry(metric.to_owned()).or_default().push(value);
-}
-
-/// A perceptron with ReLU, which a removed layer needs, and biases.
-fn network(widths: &[usize]) -> Mlp {
-    Mlp { widths: widths.to_vec(), activation: Activation::Relu, bias: true }
 }
 
 /// Weights of the largest likelihood, without a prior.

@@ -12,7 +12,8 @@ use core_tensors::{Dataset, Fit, Params, Rng, Targets};
 use losses::Likelihood;
 use models::Mlp;
 
-use super::{Curves, LAYER, Settings, Walks, network, push, trained};
+use super::{Curves, LAYER, Settings, Walks, push, trained};
+use crate::experiments::base::perceptron;
 use crate::experiments::{Outcome, Task};
 use crate::training::{Monitor, logits};
 
@@ -53,7 +54,7 @@ pub(super) fn n_steps(settings: &Settings) -> usize {
 pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Result<()> {
     let rng = Rng::new(task.part.seed()).split("bayes-orders regression");
     let SyntheticLinear { train, test, .. } = SyntheticLinear::new(&task.session.device)?;
-    let network = network(settings.synthetic_teacher);
+    let network = perceptron(settings.synthetic_teacher);
     let fit = Fit { epochs: settings.synthetic_epochs, batch_size: settings.synthetic_batch };
     let weights = trained(task, &network, NOISE, fit, &train, &rng)?;
     let a = settings.synthetic_prior_precision;

@@ -3,8 +3,8 @@
 use super::{run, settings};
 use crate::data::published::IMAGENETTE;
 use crate::data::published::weights::VGG19;
-use crate::experiments::Experiment;
-use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Seeds};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// The rows that C25 is about: images of 200 pixels, the whole set.
 const NONE: &str = "imagenette-200/student/none/independent";
@@ -27,11 +27,7 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
         beside it. Pictures of a copy of 160 pixels are enlarged at 200.",
     data: &[IMAGENETTE, VGG19],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: |scale| match scale {
-        Scale::Smoke => 2,
-        Scale::Quick => 3,
-        Scale::Paper => 10,
-    },
+    n_seeds: Seeds { quick: 3, paper: 10 },
     extra_parts: &[Part::Shared, Part::Source],
     run,
     rows: &[
@@ -236,35 +232,35 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
     }],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy at 64 pixels, the source's student (figure 14)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[
+        Figure::curves(
+            "Test cross-entropy at 64 pixels, the source's student (figure 14)",
+            metric::CROSS_ENTROPY,
+            &[
                 "imagenette-64/student/none/independent",
                 "imagenette-64/student/big/independent",
                 "imagenette-64/student/style/independent",
             ],
-        },
-        Figure::Curves {
-            title: "Test accuracy at 64 pixels, the smaller student",
-            metric: metric::ACCURACY,
-            rows: &[
+        ),
+        Figure::curves(
+            "Test accuracy at 64 pixels, the smaller student",
+            metric::ACCURACY,
+            &[
                 "imagenette-64/smaller/none/independent",
                 "imagenette-64/smaller/big/independent",
                 "imagenette-64/smaller/style/independent",
             ],
-        },
+        ),
         Figure::Images {
             title: "Pictures of Small before and after φ, and the painting (figure 13)",
             channels: 3,
             columns: 10,
             rows: &[("before", "x", 10), ("styled", "φ(x)", 10), ("painting", "painting", 1)],
         },
-        Figure::Curves {
-            title: "Test cross-entropy at 200 pixels, the source's student (figure 14)",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[NONE, BIG, STYLE],
-        },
+        Figure::curves(
+            "Test cross-entropy at 200 pixels, the source's student (figure 14)",
+            metric::CROSS_ENTROPY,
+            &[NONE, BIG, STYLE],
+        ),
     ],
 };
 

@@ -1,8 +1,7 @@
 //! Rows, claims and figures of the regression across domains: tables 14 to 18 of paper 003, and the corrected task.
 
 use super::{run, settings};
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// The regression tables.
@@ -18,10 +17,10 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         error; MSE above the noise is measured against the function itself.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared, Part::Source],
     run,
-    rows: &[
+    rows: rows!(
         RowSpec::segments("regression/train-none/segments", "Train, no teacher, as in the source"),
         RowSpec::segments(
             "regression/train-teacher/segments",
@@ -33,133 +32,77 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
             "regression/small-sine/segments",
             "Small, teacher of sin x, as in the source",
         ),
-        RowSpec::single("regression/constant/one", "the training mean for every object"),
-        RowSpec::seeds("regression/0.1/none/20", "noise 0.1, no teacher, 20 epochs"),
-        RowSpec::seeds("regression/0.1/big/20", "noise 0.1, teacher Big, 20 epochs")
-            .against("regression/0.1/none/20"),
-        RowSpec::seeds("regression/0.1/sine/20", "noise 0.1, teacher of sin x, 20 epochs")
-            .against("regression/0.1/none/20"),
-        RowSpec::seeds(
-            "regression/0.1/sine-without-map/20",
-            "noise 0.1, teacher of sin x without φ, 20 epochs",
-        )
-        .against("regression/0.1/none/20"),
-        RowSpec::seeds(
-            "regression/0.1/sine-random-map/20",
-            "noise 0.1, teacher of sin x, random φ, 20 epochs",
-        )
-        .against("regression/0.1/none/20"),
-        RowSpec::seeds("regression/0.5/none/20", "noise 0.5, no teacher, 20 epochs"),
-        RowSpec::seeds("regression/0.5/big/20", "noise 0.5, teacher Big, 20 epochs")
-            .against("regression/0.5/none/20"),
-        RowSpec::seeds("regression/0.5/sine/20", "noise 0.5, teacher of sin x, 20 epochs")
-            .against("regression/0.5/none/20"),
-        RowSpec::seeds(
-            "regression/0.5/sine-without-map/20",
-            "noise 0.5, teacher of sin x without φ, 20 epochs",
-        )
-        .against("regression/0.5/none/20"),
-        RowSpec::seeds(
-            "regression/0.5/sine-random-map/20",
-            "noise 0.5, teacher of sin x, random φ, 20 epochs",
-        )
-        .against("regression/0.5/none/20"),
-        RowSpec::seeds("regression/1.0/none/20", "noise 1, no teacher, 20 epochs"),
-        RowSpec::seeds("regression/1.0/big/20", "noise 1, teacher Big, 20 epochs")
-            .against("regression/1.0/none/20"),
-        RowSpec::seeds("regression/1.0/sine/20", "noise 1, teacher of sin x, 20 epochs")
-            .against("regression/1.0/none/20"),
-        RowSpec::seeds(
-            "regression/1.0/sine-without-map/20",
-            "noise 1, teacher of sin x without φ, 20 epochs",
-        )
-        .against("regression/1.0/none/20"),
-        RowSpec::seeds(
-            "regression/1.0/sine-random-map/20",
-            "noise 1, teacher of sin x, random φ, 20 epochs",
-        )
-        .against("regression/1.0/none/20"),
-        RowSpec::seeds("regression/0.1/none/60", "noise 0.1, no teacher, 60 epochs"),
-        RowSpec::seeds("regression/0.1/big/60", "noise 0.1, teacher Big, 60 epochs")
-            .against("regression/0.1/none/60"),
-        RowSpec::seeds("regression/0.1/sine/60", "noise 0.1, teacher of sin x, 60 epochs")
-            .against("regression/0.1/none/60"),
-        RowSpec::seeds("regression/0.5/none/60", "noise 0.5, no teacher, 60 epochs"),
-        RowSpec::seeds("regression/0.5/big/60", "noise 0.5, teacher Big, 60 epochs")
-            .against("regression/0.5/none/60"),
-        RowSpec::seeds("regression/0.5/sine/60", "noise 0.5, teacher of sin x, 60 epochs")
-            .against("regression/0.5/none/60"),
-        RowSpec::seeds("regression/1.0/none/60", "noise 1, no teacher, 60 epochs"),
-        RowSpec::seeds("regression/1.0/big/60", "noise 1, teacher Big, 60 epochs")
-            .against("regression/1.0/none/60"),
-        RowSpec::seeds("regression/1.0/sine/60", "noise 1, teacher of sin x, 60 epochs")
-            .against("regression/1.0/none/60"),
-    ],
+        RowSpec::single("regression/constant/one", "the training mean for every object");
+        [("regression/0.1", "noise 0.1, ") ("regression/0.5", "noise 0.5, ") ("regression/1.0", "noise 1, ")] {
+            "none/20" => "no teacher, 20 epochs";
+            "big/20" => "teacher Big, 20 epochs", vs "none/20";
+            "sine/20" => "teacher of sin x, 20 epochs", vs "none/20";
+            "sine-without-map/20" => "teacher of sin x without φ, 20 epochs", vs "none/20";
+            "sine-random-map/20" => "teacher of sin x, random φ, 20 epochs", vs "none/20";
+        }
+        [("regression/0.1", "noise 0.1, ") ("regression/0.5", "noise 0.5, ") ("regression/1.0", "noise 1, ")] {
+            "none/60" => "no teacher, 60 epochs";
+            "big/60" => "teacher Big, 60 epochs", vs "none/60";
+            "sine/60" => "teacher of sin x, 60 epochs", vs "none/60";
+        }
+    ),
     claims: &[Claim {
         id: "C26",
         text: "Regression: the published errors are the variance of a target that is noise. With a function to learn, the \
                 teacher lowers the error of Small where the labels are noisy (deviation 0.5 and 1), and not where it is 0.1.",
         published: &[
-            published("regression/small-big/segments", 1.0753, 0.0004),
-            published("regression/train-none/segments", 1.0646, 0.0003),
-            published("regression/train-teacher/segments", 1.0644, 0.0001),
-            published("regression/small-none/segments", 1.0790, 0.0004),
-            published("regression/small-sine/segments", 1.0763, 0.0004),
+            Published::new("regression/small-big/segments", metric::SQUARED_ERROR, 1.0753, 0.0004),
+            Published::new("regression/train-none/segments", metric::SQUARED_ERROR, 1.0646, 0.0003),
+            Published::new(
+                "regression/train-teacher/segments",
+                metric::SQUARED_ERROR,
+                1.0644,
+                0.0001,
+            ),
+            Published::new("regression/small-none/segments", metric::SQUARED_ERROR, 1.0790, 0.0004),
+            Published::new("regression/small-sine/segments", metric::SQUARED_ERROR, 1.0763, 0.0004),
         ],
         min_seeds: 10,
         checks: &[
-            Check::Exact {
-                metric: metric::SQUARED_ERROR,
-                row: "regression/constant/one",
-                value: 1.064_36,
-                tolerance: 5e-6,
-            },
-            lower("regression/0.5/big/20", "regression/0.5/none/20"),
-            lower("regression/1.0/big/20", "regression/1.0/none/20"),
-            Check::NoGain {
-                metric: metric::EXCESS,
-                row: "regression/0.1/big/20",
-                over: "regression/0.1/none/20",
-                margin: NO_GAIN_MARGIN,
-            },
+            Check::exact(metric::SQUARED_ERROR, "regression/constant/one", 1.064_36, 5e-6),
+            Check::better(metric::EXCESS, "regression/0.5/big/20", "regression/0.5/none/20"),
+            Check::better(metric::EXCESS, "regression/1.0/big/20", "regression/1.0/none/20"),
+            Check::no_gain(
+                metric::EXCESS,
+                "regression/0.1/big/20",
+                "regression/0.1/none/20",
+                NO_GAIN_MARGIN,
+            ),
         ],
     }],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test MSE on all of Train, as in the source (figure 15)",
-            metric: metric::SQUARED_ERROR,
-            rows: &["regression/train-none/segments", "regression/train-teacher/segments"],
-        },
-        Figure::Curves {
-            title: "Test MSE on Small, as in the source (figures 16 and 17)",
-            metric: metric::SQUARED_ERROR,
-            rows: &[
+        Figure::curves(
+            "Test MSE on all of Train, as in the source (figure 15)",
+            metric::SQUARED_ERROR,
+            &["regression/train-none/segments", "regression/train-teacher/segments"],
+        ),
+        Figure::curves(
+            "Test MSE on Small, as in the source (figures 16 and 17)",
+            metric::SQUARED_ERROR,
+            &[
                 "regression/small-none/segments",
                 "regression/small-big/segments",
                 "regression/small-sine/segments",
             ],
-        },
-        Figure::Curves {
-            title: "MSE above the noise, noise 1",
-            metric: metric::EXCESS,
-            rows: &["regression/1.0/none/60", "regression/1.0/big/60", "regression/1.0/sine/60"],
-        },
-        Figure::Curves {
-            title: "MSE above the noise, noise 0.1",
-            metric: metric::EXCESS,
-            rows: &["regression/0.1/none/60", "regression/0.1/big/60", "regression/0.1/sine/60"],
-        },
+        ),
+        Figure::curves(
+            "MSE above the noise, noise 1",
+            metric::EXCESS,
+            &["regression/1.0/none/60", "regression/1.0/big/60", "regression/1.0/sine/60"],
+        ),
+        Figure::curves(
+            "MSE above the noise, noise 0.1",
+            metric::EXCESS,
+            &["regression/0.1/none/60", "regression/0.1/big/60", "regression/0.1/sine/60"],
+        ),
     ],
 };
 
 /// A gain at noise 0.1 that counts: the variance of that noise.
 const NO_GAIN_MARGIN: f64 = 0.01;
-
-const fn published(row: &'static str, mean: f64, std: f64) -> Published {
-    Published::new(row, metric::SQUARED_ERROR, mean, std)
-}
-
-const fn lower(row: &'static str, than: &'static str) -> Check {
-    Check::better(metric::EXCESS, row, than)
-}

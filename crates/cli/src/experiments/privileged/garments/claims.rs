@@ -1,8 +1,7 @@
 //! Rows and figures of what a student of FashionMNIST-Small gains from its teacher.
 
 use super::{knowledge, known_share, settings};
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Figure, Point, RowSpec, metric};
 
 /// The teacher and its ablations.
@@ -36,7 +35,7 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
         that it is surest of.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run: knowledge,
     rows: &[
@@ -61,21 +60,21 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
         name: "decile of the teacher's entropy, 1 the surest",
     },
     figures: &[
-        Figure::Curves {
-            title: "Gain of test cross-entropy over no teacher, by decile of the teacher's entropy",
-            metric: metric::CROSS_ENTROPY_GAIN,
-            rows: &OF_OWN_CLASS,
-        },
-        Figure::Curves {
-            title: "Gain of test accuracy over no teacher, by decile of the teacher's entropy",
-            metric: metric::ACCURACY_GAIN,
-            rows: &OF_OWN_CLASS,
-        },
-        Figure::Points {
-            title: "Gain of test cross-entropy over no teacher by decile",
-            metric: metric::CROSS_ENTROPY_GAIN,
-            rows: &ANSWERED,
-        },
+        Figure::curves(
+            "Gain of test cross-entropy over no teacher, by decile of the teacher's entropy",
+            metric::CROSS_ENTROPY_GAIN,
+            &OF_OWN_CLASS,
+        ),
+        Figure::curves(
+            "Gain of test accuracy over no teacher, by decile of the teacher's entropy",
+            metric::ACCURACY_GAIN,
+            &OF_OWN_CLASS,
+        ),
+        Figure::points(
+            "Gain of test cross-entropy over no teacher by decile",
+            metric::CROSS_ENTROPY_GAIN,
+            &ANSWERED,
+        ),
     ],
 };
 
@@ -90,7 +89,7 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
         A row's value is that at the whole share.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run: known_share,
     rows: &[
@@ -101,25 +100,25 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
     claims: &[],
     point: Point::Of { metric: metric::SHARE, name: "share of objects whose answer is known" },
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy by the share of known answers",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["share/sum", "share/likelihood"],
-        },
-        Figure::Curves {
-            title: "Test accuracy by the share of known answers",
-            metric: metric::ACCURACY,
-            rows: &["share/sum", "share/likelihood"],
-        },
-        Figure::Points {
-            title: "Test cross-entropy by the share of known answers",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["share/sum", "share/likelihood"],
-        },
-        Figure::Points {
-            title: "Test accuracy by the share of known answers",
-            metric: metric::ACCURACY,
-            rows: &["share/sum", "share/likelihood"],
-        },
+        Figure::curves(
+            "Test cross-entropy by the share of known answers",
+            metric::CROSS_ENTROPY,
+            &["share/sum", "share/likelihood"],
+        ),
+        Figure::curves(
+            "Test accuracy by the share of known answers",
+            metric::ACCURACY,
+            &["share/sum", "share/likelihood"],
+        ),
+        Figure::points(
+            "Test cross-entropy by the share of known answers",
+            metric::CROSS_ENTROPY,
+            &["share/sum", "share/likelihood"],
+        ),
+        Figure::points(
+            "Test accuracy by the share of known answers",
+            metric::ACCURACY,
+            &["share/sum", "share/likelihood"],
+        ),
     ],
 };

@@ -6,15 +6,15 @@ mod claims;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use core_tensors::{Dataset, Fit, Params, Rng};
+use core_tensors::{Dataset, Params, Rng};
 use losses::{Ablation, Distillation, Predictions, entropies};
 use models::Architecture;
 use serde::Serialize;
 
-use super::super::base::{LEARNING_RATE, STUDENT, STUDENT_BATCH, perceptron, start, teacher_of};
+use super::super::base::{STUDENT, perceptron, start, student_course, teacher_of};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, Scale, metric};
-use crate::training::{Course, Examination, at_most, labels, logits, train, with_teacher};
+use crate::training::{Examination, at_most, labels, logits, train, with_teacher};
 
 pub(in crate::experiments) use claims::{KNOWLEDGE, KNOWN_SHARE};
 
@@ -82,12 +82,7 @@ impl<'a> Study<'a> {
     /// A student of these examples; all students share start and batch order where they have the same examples.
     pub(super) fn student(&self, data: &Dataset, loss: Distillation) -> Result<Params> {
         let network = perceptron(&STUDENT);
-        let course = Course {
-            network: &network,
-            fit: Fit { epochs: self.settings.student_epochs, batch_size: STUDENT_BATCH },
-            learning_rate: LEARNING_RATE,
-            loss,
-        };
+        let course = student_course(&network, self.settings.student_epochs, loss);
         let w = network.init(&mut self.rng.split("student"), &self.task.session.device)?;
         let w = w.trainable()?;
         let mut batches = self.rng.split("student batches");

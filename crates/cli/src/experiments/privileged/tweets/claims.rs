@@ -3,8 +3,7 @@
 use super::{run, settings};
 use crate::data::published::bert::BERT_BASE;
 use crate::data::published::tweets::ID;
-use crate::experiments::Experiment;
-use crate::experiments::n_seeds;
+use crate::experiments::{Experiment, Seeds};
 use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, metric};
 
 /// The rows that C16 is about: the whole of Sentiment140, a student of BERT's vectors.
@@ -27,7 +26,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         preprocessing of punctuation are not known.",
     data: &[ID, BERT_BASE.name],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds,
+    n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
     rows: &[
@@ -77,30 +76,30 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     }],
     point: Point::Epoch,
     figures: &[
-        Figure::Curves {
-            title: "Test cross-entropy, 768 hashed words",
-            metric: metric::CROSS_ENTROPY,
-            rows: &[
+        Figure::curves(
+            "Test cross-entropy, 768 hashed words",
+            metric::CROSS_ENTROPY,
+            &[
                 "tweets-hashed/none",
                 "tweets-hashed/smoothed-labels",
                 "tweets-hashed/teacher",
                 "tweets-hashed/teacher-more",
             ],
-        },
-        Figure::Curves {
-            title: "Test accuracy, 768 hashed words",
-            metric: metric::ACCURACY,
-            rows: &[
+        ),
+        Figure::curves(
+            "Test accuracy, 768 hashed words",
+            metric::ACCURACY,
+            &[
                 "tweets-hashed/none",
                 "tweets-hashed/smoothed-labels",
                 "tweets-hashed/teacher",
                 "tweets-hashed/teacher-more",
             ],
-        },
-        Figure::Curves {
-            title: "Test cross-entropy, sentence vectors of BERT",
-            metric: metric::CROSS_ENTROPY,
-            rows: &["tweets-bert/none", "tweets-bert/smoothed-labels", "tweets-bert/teacher"],
-        },
+        ),
+        Figure::curves(
+            "Test cross-entropy, sentence vectors of BERT",
+            metric::CROSS_ENTROPY,
+            &["tweets-bert/none", "tweets-bert/smoothed-labels", "tweets-bert/teacher"],
+        ),
     ],
 };
