@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod rows;
+#[macro_use]
+mod settings;
 
 mod adversarial;
 mod base;

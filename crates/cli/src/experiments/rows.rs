@@ -2,11 +2,14 @@
 
 /// Rows of independent runs: some that are written out, then blocks in which each family, a beginning of names and of
 /// titles, has every member, an end of both; `vs` names the member of the family that one is compared with, `vs_row` a
-/// row.
+/// row. Others that are written out may follow.
 macro_rules! rows {
     ($($lead:expr),* $(,)?; $($blocks:tt)*) => { rows!(@ [$($lead,)*] $($blocks)*) };
-    (@ [$($done:expr,)*]) => { &[$($done,)*] };
+    (@ [$($done:expr,)*] $(; $($last:expr),* $(,)?)?) => { &[$($done,)* $($($last,)*)?] };
     (@ [$($done:expr,)*] [] $members:tt $($rest:tt)*) => { rows!(@ [$($done,)*] $($rest)*) };
+    (@ [$($done:expr,)*] [($id:literal) $($families:tt)*] $members:tt $($rest:tt)*) => {
+        rows!(@ [$($done,)*] [($id, "") $($families)*] $members $($rest)*)
+    };
     (
         @ [$($done:expr,)*] [($id:literal, $name:literal) $($families:tt)*]
         {$($end:expr => $title:expr $(, vs $base:literal)? $(, vs_row $row:expr)?;)*}

@@ -6,11 +6,10 @@ use anyhow::Result;
 use core_tensors::{Dataset, Fit, Params, Rng, Schedule};
 use losses::{Distillation, GanLoss};
 use models::{Architecture, Cnn, Mlp};
-use serde::Serialize;
 
 use super::base::perceptron;
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Scale, metric};
+use crate::ledger::metric;
 use crate::training::{
     AdversarialCourse, Course, Examination, Record, at_most, logits, shown, train,
     train_adversarially, train_segments,
@@ -31,32 +30,13 @@ const SMALL_WEIGHT: f64 = 0.05;
 /// Training examples on which the accuracy is taken.
 const N_EXAMINED: usize = 5000;
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 5;
     /// Passes over many and over few examples.
-    epochs: [usize; 2],
+    epochs: [usize; 2] = [1, 2], [10, 60];
     /// Many and few examples.
-    n_examples: [usize; 2],
-    most_test: Option<usize>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings {
-            teacher_epochs: 1,
-            epochs: [1, 2],
-            n_examples: [1000, 300],
-            most_test: Some(500),
-        },
-        Scale::Quick | Scale::Paper => Settings {
-            teacher_epochs: 5,
-            epochs: [10, 60],
-            n_examples: [60_000, 1000],
-            most_test: None,
-        },
-    }
+    n_examples: [usize; 2] = [1000, 300], [60_000, 1000];
+    most_test: Option<usize> = Some(500), None;
 }
 
 /// An arm of the game.

@@ -15,11 +15,10 @@ use core_tensors::{Dataset, Params, Rng};
 use domain_adapt::{DomainMap, Identity};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use super::base::{STUDENT, TEACHER, perceptron, start, student_course, teacher_course};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, Part, Scale, metric};
+use crate::ledger::{Curve, Part, metric};
 use crate::training::{
     CHUNK, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
 };
@@ -29,47 +28,20 @@ pub(super) use claims::{GIVEN, LEARNED};
 /// Objects of each sample by which domains are compared.
 const N_MEASURED: usize = 1000;
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 10;
     /// Passes of a teacher that is aligned with the student's domain.
-    aligned_epochs: usize,
-    student_epochs: usize,
-    segments: usize,
+    aligned_epochs: usize = 1, 3;
+    student_epochs: usize = 2, 20;
+    segments: usize = 2, 5;
     /// Passes of the translator of the source, and of the one whose latent space is drawn.
-    translator_epochs: [usize; 2],
+    translator_epochs: [usize; 2] = [1, 1], [50, 20];
     /// Passes of the translator that sees the student's examples alone, with so many partners each.
-    small_translator: [usize; 2],
+    small_translator: [usize; 2] = [1, 2], [25, 20];
     /// Pictures generated from each of the student's.
-    n_generated: usize,
+    n_generated: usize = 3, 70;
     /// At most so many examples of a teacher, of the student and of a test set.
-    most_examples: Option<[usize; 3]>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings {
-            teacher_epochs: 1,
-            aligned_epochs: 1,
-            student_epochs: 2,
-            segments: 2,
-            translator_epochs: [1, 1],
-            small_translator: [1, 2],
-            n_generated: 3,
-            most_examples: Some([2000, 300, 500]),
-        },
-        Scale::Quick | Scale::Paper => Settings {
-            teacher_epochs: 10,
-            aligned_epochs: 3,
-            student_epochs: 20,
-            segments: 5,
-            translator_epochs: [50, 20],
-            small_translator: [25, 20],
-            n_generated: 70,
-            most_examples: None,
-        },
-    }
+    most_examples: Option<[usize; 3]> = Some([2000, 300, 500]), None;
 }
 
 /// Everything that the arms of one part share.

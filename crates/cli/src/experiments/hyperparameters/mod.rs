@@ -8,10 +8,9 @@ use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::{Hyperparameters, TemperatureScale};
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Check, Claim, Curve, Figure, Point, Published, RowSpec, Scale, metric};
+use crate::ledger::{Check, Claim, Curve, Figure, Point, Published, metric};
 use crate::training::{
     CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
 };
@@ -35,16 +34,8 @@ const DESCENT: MetaDescent = MetaDescent {
     stages: (1, 0),
 };
 
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    steps: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { steps: 60 },
-        Scale::Quick | Scale::Paper => Settings { steps: 2000 },
-    }
+settings! {
+    steps: usize = 60, 2000;
 }
 
 fn at(lambda: f64, temperature: f64) -> Hyperparameters {
@@ -181,16 +172,18 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
     n_seeds: Seeds { quick: 20, paper: 100 },
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("meta/teacher", "the teacher"),
-        RowSpec::seeds("meta/none", "no teacher"),
-        RowSpec::seeds("meta/naive", "λ = 1/2, T = 1").against("meta/none"),
-        RowSpec::seeds("meta/random", "random λ and T").against("meta/none"),
-        RowSpec::seeds("meta/gradient", "λ and T by gradient descent").against("meta/none"),
-        RowSpec::seeds("meta/predicted", "λ and T by gradient and predicted, in turn")
-            .against("meta/none"),
-        RowSpec::seeds("meta/search", "random search of five trials").against("meta/none"),
-    ],
+    rows: rows!(
+        ;
+        [("meta")] {
+            "teacher" => "the teacher";
+            "none" => "no teacher";
+            "naive" => "λ = 1/2, T = 1", vs "none";
+            "random" => "random λ and T", vs "none";
+            "gradient" => "λ and T by gradient descent", vs "none";
+            "predicted" => "λ and T by gradient and predicted, in turn", vs "none";
+            "search" => "random search of five trials", vs "none";
+        }
+    ),
     claims: &[Claim {
         id: "M1",
         text: "λ and T found by gradient descent make the student more accurate than none, λ = 1/2 with T = 1, and random ones. \

@@ -2,7 +2,7 @@
 
 use crate::data::synthetic::{N_CLASSES, N_FEATURES, SyntheticClasses};
 use crate::ledger::{
-    Check, Claim, Figure, FiniteOrNull, Part, Point, Published, RowSpec, Scale, metric, stats,
+    Check, Claim, Figure, FiniteOrNull, Part, Point, Published, RowSpec, metric, stats,
 };
 use anyhow::Result;
 use candle_core::Tensor;
@@ -10,7 +10,6 @@ use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Rng};
 use losses::{ClassReduction, Distillation, Normalizer, Predictions};
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::training::{Examination, LinearStudents, Record};
@@ -32,17 +31,8 @@ const LAMBDAS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.
 /// Its test examples, from 0.
 const GRID_EXAMPLES: [usize; 3] = [4, 8, 16];
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    epochs: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { epochs: 5 },
-        Scale::Quick | Scale::Paper => Settings { epochs: 200 },
-    }
+settings! {
+    epochs: usize = 5, 200;
 }
 
 /// The loss of the code: temperature on the teacher's side alone, mean over classes.
@@ -182,23 +172,21 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared],
     run,
-    rows: &[
-        RowSpec::seeds("classes/none", "no teacher"),
-        RowSpec::seeds("classes/teacher-code", "teacher at T = 10, student at 1 (as in the code)")
-            .against("classes/none"),
-        RowSpec::seeds("classes/teacher-t1", "teacher at T = 1 (as in the text)")
-            .against("classes/none"),
-        RowSpec::seeds("classes/teacher-squared", "both at T = 10, with T²")
-            .against("classes/none"),
-        RowSpec::seeds("classes/four-term", "four-term loss at T = 1").against("classes/none"),
-        RowSpec::seeds("classes/orthant", "T = 1, normalised over the orthant")
-            .against("classes/teacher-t1"),
-        RowSpec::seeds("classes/cube", "T = 1, normalised over the cube")
-            .against("classes/teacher-t1"),
-        RowSpec::seeds("classes/simplex", "T = 1, normalised over the simplex")
-            .against("classes/teacher-t1"),
+    rows: rows!(
+        ;
+        [("classes")] {
+            "none" => "no teacher";
+            "teacher-code" => "teacher at T = 10, student at 1 (as in the code)", vs "none";
+            "teacher-t1" => "teacher at T = 1 (as in the text)", vs "none";
+            "teacher-squared" => "both at T = 10, with T²", vs "none";
+            "four-term" => "four-term loss at T = 1", vs "none";
+            "orthant" => "T = 1, normalised over the orthant", vs "teacher-t1";
+            "cube" => "T = 1, normalised over the cube", vs "teacher-t1";
+            "simplex" => "T = 1, normalised over the simplex", vs "teacher-t1";
+        }
+        ;
         RowSpec::single("classes/truth", "the true probabilities"),
-    ],
+    ),
     claims: &[
         Claim {
             id: "C12",

@@ -138,22 +138,18 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("linear-regression/two-forms", "pseudo-targets against stacked rows"),
-        RowSpec::seeds("linear-regression/own-fit", "teacher = the least-squares fit: change"),
-        RowSpec::seeds("linear-regression/none", "no teacher"),
-        RowSpec::seeds("linear-regression/all", "teacher of all objects")
-            .against("linear-regression/none"),
-        RowSpec::seeds("linear-regression/quarter", "teacher of a quarter")
-            .against("linear-regression/none"),
-        RowSpec::seeds("linear-regression/all-literal", "teacher of all, the papers' weights")
-            .against("linear-regression/all"),
-        RowSpec::seeds(
-            "linear-regression/quarter-literal",
-            "teacher of a quarter, the papers' weights",
-        )
-        .against("linear-regression/quarter"),
-    ],
+    rows: rows!(
+        ;
+        [("linear-regression")] {
+            "two-forms" => "pseudo-targets against stacked rows";
+            "own-fit" => "teacher = the least-squares fit: change";
+            "none" => "no teacher";
+            "all" => "teacher of all objects", vs "none";
+            "quarter" => "teacher of a quarter", vs "none";
+            "all-literal" => "teacher of all, the papers' weights", vs "all";
+            "quarter-literal" => "teacher of a quarter, the papers' weights", vs "quarter";
+        }
+    ),
     claims: &[Claim {
         id: "C15",
         text: "A distilled linear regression is the weighted least-squares fit to pseudo-targets, and a teacher that is the \

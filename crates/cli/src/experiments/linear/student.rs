@@ -5,10 +5,9 @@ use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Rng};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Mlp};
-use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, Scale, metric};
+use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 use crate::training::{Course, Examination, LinearStudents, Record, at_most, logits, train};
 
 /// Widths of the student; 7850 parameters.
@@ -22,24 +21,11 @@ const TEMPERATURE: f64 = 2.0;
 /// λ of the committed loss.
 const LAMBDA: f64 = 0.25;
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
-    student_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 20;
+    student_epochs: usize = 3, 100;
     /// At most so many training and test examples.
-    most_examples: Option<[usize; 2]>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => {
-            Settings { teacher_epochs: 1, student_epochs: 3, most_examples: Some([3000, 2000]) }
-        }
-        Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 20, student_epochs: 100, most_examples: None }
-        }
-    }
+    most_examples: Option<[usize; 2]> = Some([3000, 2000]), None;
 }
 
 /// The loss behind the published table, found from its recorded objective: ½ CE + ¼ soft CE at T = 2, no fourth term.
@@ -140,14 +126,16 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[Part::Shared],
     run,
-    rows: &[
-        RowSpec::seeds("linear/none", "no teacher"),
-        RowSpec::seeds("linear/teacher", "with teacher, the loss behind the table")
-            .against("linear/none"),
-        RowSpec::seeds("linear/four-term", "with teacher, the four-term loss as committed")
-            .against("linear/none"),
+    rows: rows!(
+        ;
+        [("linear")] {
+            "none" => "no teacher";
+            "teacher" => "with teacher, the loss behind the table", vs "none";
+            "four-term" => "with teacher, the four-term loss as committed", vs "none";
+        }
+        ;
         RowSpec::single("linear/the-teacher", "the teacher itself"),
-    ],
+    ),
     claims: &[
         Claim {
             id: "C9",

@@ -10,11 +10,10 @@ use candle_core::Tensor;
 use core_tensors::{Dataset, Fit, Params, Rng, Schedule, Targets};
 use losses::{Distillation, Predictions, smoothed_labels};
 use models::{Architecture, Cnn, Convolution};
-use serde::Serialize;
 
 use self::candidates::{Setting, Taught, Training, methods};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Scale, metric};
+use crate::ledger::metric;
 use crate::training::{
     AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels, logits,
     mean_of_members, shown, taught_by_members, train, train_adversarially, train_chain,
@@ -39,32 +38,13 @@ const CRITIC_UNITS: usize = 64;
 /// Names of the data sets in rows and in the session.
 const DATA: [(&str, &str); 2] = [("fashion", "fashion-mnist"), ("mnist", "mnist")];
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
-    student_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 3;
+    student_epochs: usize = 1, 20;
     /// Settings that are tried of each method.
-    n_settings: usize,
+    n_settings: usize = 2, candidates::N_SETTINGS;
     /// At most so many examples of a teacher, of a student and of the test set.
-    most_examples: Option<[usize; 3]>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings {
-            teacher_epochs: 1,
-            student_epochs: 1,
-            n_settings: 2,
-            most_examples: Some([500, 100, 100]),
-        },
-        Scale::Quick | Scale::Paper => Settings {
-            teacher_epochs: 3,
-            student_epochs: 20,
-            n_settings: candidates::N_SETTINGS,
-            most_examples: None,
-        },
-    }
+    most_examples: Option<[usize; 3]> = Some([500, 100, 100]), None;
 }
 
 /// 27 562 parameters.

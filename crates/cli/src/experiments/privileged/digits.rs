@@ -6,11 +6,10 @@ use core_tensors::kernels::features;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
 use losses::Distillation;
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use super::super::base::perceptron;
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, Scale, metric};
+use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, metric};
 use crate::training::{
     CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
 };
@@ -18,9 +17,9 @@ use crate::training::{
 /// Pixels of a side, and of a side of the square that becomes one pixel of the student.
 const SIDE: usize = 28;
 const SQUARE: usize = 4;
-/// Hidden units of both layers of teacher and student.
-const HIDDEN: usize = 20;
-const N_CLASSES: usize = 10;
+/// Widths of teacher and student.
+const TEACHER: [usize; 4] = [784, 20, 20, 10];
+const STUDENT: [usize; 4] = [49, 20, 20, 10];
 const BATCH: usize = 50;
 const LEARNING_RATE: f64 = 1e-3;
 const N_FOLDS: usize = 5;
@@ -29,17 +28,9 @@ const LAMBDAS: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 const TEMPERATURES: [f64; 6] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0];
 const GRID: Grid = Grid { lambdas: &LAMBDAS, temperatures: &TEMPERATURES };
 
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    epochs: usize,
-    most_test: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { epochs: 3, most_test: 500 },
-        Scale::Quick | Scale::Paper => Settings { epochs: 200, most_test: usize::MAX },
-    }
+settings! {
+    epochs: usize = 3, 200;
+    most_test: usize = 500, usize::MAX;
 }
 
 /// What belongs to one number of examples: the rows of teacher, regular student and distilled students chosen by
@@ -134,8 +125,8 @@ fn run(task: &Task) -> Result<Outcome> {
     let study = Study {
         task,
         epochs: settings.epochs,
-        teacher: perceptron(&[SIDE * SIDE, HIDDEN, HIDDEN, N_CLASSES]),
-        student: perceptron(&[(SIDE / SQUARE).pow(2), HIDDEN, HIDDEN, N_CLASSES]),
+        teacher: perceptron(&TEACHER),
+        student: perceptron(&STUDENT),
         rng: rng.clone(),
     };
     let order = rng.split("objects").permutation(digits.train.n_examples());

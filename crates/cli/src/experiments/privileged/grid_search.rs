@@ -8,7 +8,7 @@ use models::Architecture;
 use super::super::base::{STUDENT, STUDENT_BATCH, perceptron};
 use super::garments::{Study, settings};
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Better, Figure, FiniteOrNull, Point, RowSpec, metric};
+use crate::ledger::{Better, Figure, FiniteOrNull, Point, metric};
 use crate::training::{
     Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
     train_with_hyperparameters, with_choice,
@@ -110,14 +110,15 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("choice/none", "no teacher"),
-        RowSpec::seeds("choice/sum", "CE + soft CE at T = 1, nothing chosen")
-            .against("choice/none"),
-        RowSpec::seeds("choice/cross-validated", "λ and T by cross-validation")
-            .against("choice/sum"),
-        RowSpec::seeds("choice/gradient", "λ and T by gradient descent").against("choice/sum"),
-    ],
+    rows: rows!(
+        ;
+        [("choice")] {
+            "none" => "no teacher";
+            "sum" => "CE + soft CE at T = 1, nothing chosen", vs "none";
+            "cross-validated" => "λ and T by cross-validation", vs "sum";
+            "gradient" => "λ and T by gradient descent", vs "sum";
+        }
+    ),
     claims: &[],
     point: Point::Epoch,
     figures: &[

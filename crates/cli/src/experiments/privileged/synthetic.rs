@@ -1,14 +1,13 @@
 //! Lopez-Paz et al. (2016), section 6.1: when privileged features help, on four synthetic problems.
 
 use crate::data::synthetic::LopezPaz;
-use crate::ledger::{Check, Claim, Point, RowSpec, Scale, metric};
+use crate::ledger::{Check, Claim, Point, metric};
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Distillation;
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
 use crate::training::{CHUNK, Course, Examination, train};
@@ -23,17 +22,9 @@ const TEMPERATURE: f64 = 1.0;
 /// A gain of accuracy below it counts as none.
 const NO_GAIN: f64 = 0.02;
 
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    n_test: usize,
-    epochs: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { n_test: 500, epochs: 30 },
-        Scale::Quick | Scale::Paper => Settings { n_test: 10_000, epochs: 1000 },
-    }
+settings! {
+    n_test: usize = 500, 10_000;
+    epochs: usize = 30, 1000;
 }
 
 /// Beginning of the rows of one problem.
@@ -119,27 +110,23 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
     n_seeds: Seeds { quick: 20, paper: 100 },
     extra_parts: &[],
     run,
-    rows: &[
-        RowSpec::seeds("privileged/clean-labels/teacher", "1, clean labels: the teacher on x*"),
-        RowSpec::seeds("privileged/clean-labels/regular", "1: student on labels"),
-        RowSpec::seeds("privileged/clean-labels/distilled", "1: student of the teacher")
-            .against("privileged/clean-labels/regular"),
-        RowSpec::seeds("privileged/clean-features/teacher", "2, clean features: the teacher on x*"),
-        RowSpec::seeds("privileged/clean-features/regular", "2: student on labels"),
-        RowSpec::seeds("privileged/clean-features/distilled", "2: student of the teacher")
-            .against("privileged/clean-features/regular"),
-        RowSpec::seeds("privileged/relevant/teacher", "3, relevant features: the teacher on x*"),
-        RowSpec::seeds("privileged/relevant/regular", "3: student on labels"),
-        RowSpec::seeds("privileged/relevant/distilled", "3: student of the teacher")
-            .against("privileged/relevant/regular"),
-        RowSpec::seeds(
-            "privileged/sample-dependent/teacher",
-            "4, features that matter differ: the teacher on x*",
-        ),
-        RowSpec::seeds("privileged/sample-dependent/regular", "4: student on labels"),
-        RowSpec::seeds("privileged/sample-dependent/distilled", "4: student of the teacher")
-            .against("privileged/sample-dependent/regular"),
-    ],
+    rows: rows!(
+        ;
+        [("privileged")] {
+            "clean-labels/teacher" => "1, clean labels: the teacher on x*";
+            "clean-labels/regular" => "1: student on labels";
+            "clean-labels/distilled" => "1: student of the teacher", vs "clean-labels/regular";
+            "clean-features/teacher" => "2, clean features: the teacher on x*";
+            "clean-features/regular" => "2: student on labels";
+            "clean-features/distilled" => "2: student of the teacher", vs "clean-features/regular";
+            "relevant/teacher" => "3, relevant features: the teacher on x*";
+            "relevant/regular" => "3: student on labels";
+            "relevant/distilled" => "3: student of the teacher", vs "relevant/regular";
+            "sample-dependent/teacher" => "4, features that matter differ: the teacher on x*";
+            "sample-dependent/regular" => "4: student on labels";
+            "sample-dependent/distilled" => "4: student of the teacher", vs "sample-dependent/regular";
+        }
+    ),
     claims: &[
         Claim {
             id: "L1",

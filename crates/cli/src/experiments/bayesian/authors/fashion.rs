@@ -72,7 +72,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             text: "FashionMNIST, a layer removed, [784, 50, 10]: the likelihood of the distilled student encloses a larger \
                 area than the plain one's. (Published is one run with scrambled weights; table 2 prints its two numbers \
                 in each other's columns.)",
-            published: table_2!("bayes/784-50-10", gains 1145.0 1165.0, areas -12336.3 -11191.1 -11170.6, TEACHER_ROW -11335.9),
+            published: table_2!("bayes/784-50-10", [1145.0, 1165.0], [-12336.3, -11191.1, -11170.6], TEACHER_ROW: -11335.9),
             min_seeds: 3,
             checks: &[
                 beats_plain!(metric::AREA, "bayes/784-50-10", "distil/scrambled"),
@@ -107,38 +107,21 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
                 means that the seeds do not tell the sign.)",
             published: table_2!(
                 "bayes/784-30-10-10",
-                gains - 1663.0 - 1660.7,
-                areas - 18133.1 - 19796.1 - 19793.8
+                [-1663.0, -1660.7],
+                [-18133.1, -19796.1, -19793.8]
             ),
             min_seeds: 3,
             checks: &[beats_plain!(metric::AREA, "bayes/784-30-10-10", "distil/scrambled")],
         },
     ],
     point: Point::Iterations(super::EVERY),
-    figures: &[
-        Figure::cross(
-            "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric::AREA_GAIN,
-            super::CROSS_COLUMNS,
-            &[
-                ("[784, 50, 10], a layer removed", cross!("bayes/784-50-10")),
-                ("[784, 30, 10, 10], units removed", cross!("bayes/784-30-10-10")),
-            ],
-        ),
-        Figure::curves(
-            "Figure 3, left: test log-likelihood of [784, 50, 10]",
-            metric::LOG_LIKELIHOOD,
-            curves!(TEACHER_ROW, "bayes/784-50-10"),
-        ),
-        Figure::curves(
-            "Figure 3, right: KL from the prior, [784, 50, 10]",
-            metric::DIVERGENCE,
-            curves!(TEACHER_ROW, "bayes/784-50-10"),
-        ),
-        Figure::curves(
-            "Not in the papers: test log-likelihood of [784, 30, 10, 10]",
-            metric::LOG_LIKELIHOOD,
-            curves!(TEACHER_ROW, "bayes/784-30-10-10"),
-        ),
-    ],
+    figures: figures!(
+        TEACHER_ROW;
+        "[784, 50, 10], a layer removed" "bayes/784-50-10";
+        "[784, 30, 10, 10], units removed" "bayes/784-30-10-10";
+        curves:
+        "Figure 3, left: test log-likelihood of [784, 50, 10]" LOG_LIKELIHOOD "bayes/784-50-10";
+        "Figure 3, right: KL from the prior, [784, 50, 10]" DIVERGENCE "bayes/784-50-10";
+        "Not in the papers: test log-likelihood of [784, 30, 10, 10]" LOG_LIKELIHOOD "bayes/784-30-10-10";
+    ),
 };

@@ -26,19 +26,12 @@ macro_rules! students {
     };
 }
 
-/// Rows of a student's line of table 2, in the order of [`CROSS_COLUMNS`].
-macro_rules! cross {
-    ($id:literal) => {
-        names!([$id] ["distil/scrambled" "distil-all/scrambled" "distil/correct" "distil-all/correct"])
-    };
-}
-
 /// What table 2 prints of a student: areas gained by distil and distil-all, then the areas of the plain student and of
 /// those two, and the teacher's.
 macro_rules! table_2 {
     (
-        $id:literal, gains $gain:literal $gain_all:literal,
-        areas $plain:literal $distil:literal $all:literal $(, $teacher:ident $area:literal)?
+        $id:literal, [$gain:literal, $gain_all:literal],
+        [$plain:literal, $distil:literal, $all:literal] $(, $teacher:ident: $area:literal)?
     ) => {
         &[
             Published::plain(concat!($id, "/distil/scrambled"), metric::AREA_GAIN, $gain),
@@ -58,15 +51,35 @@ macro_rules! beats_plain {
     };
 }
 
-/// Rows of the figures of a student.
-macro_rules! curves {
-    ($teacher:expr, $id:literal) => {
+/// Table 2 with a line a student, then curves of a student and the teacher.
+macro_rules! figures {
+    ($teacher:ident; $($name:literal $id:literal;)* curves: $($title:literal $metric:ident $student:literal;)*) => {
         &[
-            $teacher,
-            concat!($id, "/student"),
-            concat!($id, "/distil/scrambled"),
-            concat!($id, "/distil-all/scrambled"),
-            concat!($id, "/distil/correct"),
+            Figure::cross(
+                "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
+                metric::AREA_GAIN,
+                &[
+                    "distil, scrambled (as run)",
+                    "distil-all, scrambled (as run)",
+                    "distil, right weights",
+                    "distil-all, right weights",
+                ],
+                &[$((
+                    $name,
+                    names!([$id] ["distil/scrambled" "distil-all/scrambled" "distil/correct" "distil-all/correct"]),
+                )),*],
+            ),
+            $(Figure::curves(
+                $title,
+                metric::$metric,
+                &[
+                    $teacher,
+                    concat!($student, "/student"),
+                    concat!($student, "/distil/scrambled"),
+                    concat!($student, "/distil-all/scrambled"),
+                    concat!($student, "/distil/correct"),
+                ],
+            ),)*
         ]
     };
 }
@@ -305,14 +318,6 @@ fn with_areas(
     curves.extend(derived.into_iter().map(|(name, value)| (name.to_owned(), vec![value])));
     curves
 }
-
-/// Columns of table 2 and what the paper's two became.
-const CROSS_COLUMNS: &[&str] = &[
-    "distil, scrambled (as run)",
-    "distil-all, scrambled (as run)",
-    "distil, right weights",
-    "distil-all, right weights",
-];
 
 /// At most half of the gap of iteration 1000 is left: a share from 0 to 0.5.
 const fn gap_closes(row: &'static str) -> Check {

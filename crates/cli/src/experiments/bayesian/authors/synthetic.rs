@@ -89,7 +89,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             id: "C1",
             text: "Synthetic data, a layer removed, [10, 50, 1]: the likelihood of the distilled student encloses a larger \
                 area than the plain one's. (Published is one run with scrambled weights.)",
-            published: table_2!("bayes/10-50-1", gains 23310.0 25506.0, areas -70308.9 -46998.6 -44802.9, TEACHER_ROW -16977.8),
+            published: table_2!("bayes/10-50-1", [23310.0, 25506.0], [-70308.9, -46998.6, -44802.9], TEACHER_ROW: -16977.8),
             min_seeds: MIN_SEEDS,
             checks: &[
                 beats_plain!(metric::AREA, "bayes/10-50-1", "distil/scrambled"),
@@ -124,7 +124,11 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
                 plain one's. (Published is one run of [10, 100, 10, 1] with scrambled weights, under the name \
                 [10, 10, 10, 1]; a real [10, 10, 10, 1] is expected to gain from the right weights and to gain nothing \
                 from scrambled ones.)",
-            published: table_2!("bayes/10-100-10-1", gains 16559.0 16864.0, areas -25735.5 -9175.9 -8870.8),
+            published: table_2!(
+                "bayes/10-100-10-1",
+                [16559.0, 16864.0],
+                [-25735.5, -9175.9, -8870.8]
+            ),
             min_seeds: MIN_SEEDS,
             checks: &[
                 beats_plain!(metric::AREA, "bayes/10-100-10-1", "distil/scrambled"),
@@ -299,46 +303,18 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         },
     ],
     point: Point::Iterations(super::EVERY),
-    figures: &[
-        Figure::cross(
-            "Table 2 of paper 001: area under the test log-likelihood gained over the plain student",
-            metric::AREA_GAIN,
-            super::CROSS_COLUMNS,
-            &[
-                (
-                    "[10, 100, 10, 1], units removed (row 1 as it was run)",
-                    cross!("bayes/10-100-10-1"),
-                ),
-                ("[10, 10, 10, 1], units removed (row 1 as printed)", cross!("bayes/10-10-10-1")),
-                ("[10, 50, 1], a layer removed", cross!("bayes/10-50-1")),
-            ],
-        ),
-        Figure::curves(
-            "Figure 1, left: test log-likelihood of [10, 100, 10, 1]",
-            metric::LOG_LIKELIHOOD,
-            curves!(TEACHER_ROW, "bayes/10-100-10-1"),
-        ),
-        Figure::curves(
-            "Figure 1, right: KL from the prior, [10, 100, 10, 1]",
-            metric::DIVERGENCE,
-            curves!(TEACHER_ROW, "bayes/10-100-10-1"),
-        ),
-        Figure::curves(
-            "The architecture that table 2 prints: test log-likelihood of [10, 10, 10, 1]",
-            metric::LOG_LIKELIHOOD,
-            curves!(TEACHER_ROW, "bayes/10-10-10-1"),
-        ),
-        Figure::curves(
-            "Figure 2, left: test log-likelihood of [10, 50, 1]",
-            metric::LOG_LIKELIHOOD,
-            curves!(TEACHER_ROW, "bayes/10-50-1"),
-        ),
-        Figure::curves(
-            "Figure 2, right: KL from the prior, [10, 50, 1]",
-            metric::DIVERGENCE,
-            curves!(TEACHER_ROW, "bayes/10-50-1"),
-        ),
-    ],
+    figures: figures!(
+        TEACHER_ROW;
+        "[10, 100, 10, 1], units removed (row 1 as it was run)" "bayes/10-100-10-1";
+        "[10, 10, 10, 1], units removed (row 1 as printed)" "bayes/10-10-10-1";
+        "[10, 50, 1], a layer removed" "bayes/10-50-1";
+        curves:
+        "Figure 1, left: test log-likelihood of [10, 100, 10, 1]" LOG_LIKELIHOOD "bayes/10-100-10-1";
+        "Figure 1, right: KL from the prior, [10, 100, 10, 1]" DIVERGENCE "bayes/10-100-10-1";
+        "The architecture that table 2 prints: test log-likelihood of [10, 10, 10, 1]" LOG_LIKELIHOOD "bayes/10-10-10-1";
+        "Figure 2, left: test log-likelihood of [10, 50, 1]" LOG_LIKELIHOOD "bayes/10-50-1";
+        "Figure 2, right: KL from the prior, [10, 50, 1]" DIVERGENCE "bayes/10-50-1";
+    ),
 };
 
 /// Fewer seeds than a quick run has, so that one may be cut short.

@@ -3,11 +3,10 @@
 use bayes_posterior::Curvature;
 use core_tensors::Fit;
 use losses::Likelihood;
-use serde::Serialize;
 
 use super::{Protocol, Student};
 use crate::experiments::{Experiment, Seeds};
-use crate::ledger::{Figure, Point, RowSpec, Scale, metric};
+use crate::ledger::{Figure, Point, RowSpec, metric};
 use crate::training::at_most;
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "elbo-fashion/teacher";
@@ -29,24 +28,12 @@ pub(in crate::experiments) static STUDENTS: [Student; 2] = [
     },
 ];
 
-/// What is cut below the paper's scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    epochs: [usize; 2],
+settings! {
+    epochs: [usize; 2] = [1, 1], [3, 2], [20, 10];
     /// Objects of the Kronecker posterior.
-    most_curvature: usize,
+    most_curvature: usize = 256, 5000, 60_000;
     /// At most so many examples to train and to test on.
-    most_examples: Option<[usize; 2]>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => {
-            Settings { epochs: [1, 1], most_curvature: 256, most_examples: Some([6400, 1000]) }
-        }
-        Scale::Quick => Settings { epochs: [3, 2], most_curvature: 5000, most_examples: None },
-        Scale::Paper => Settings { epochs: [20, 10], most_curvature: 60_000, most_examples: None },
-    }
+    most_examples: Option<[usize; 2]> = Some([6400, 1000]), None;
 }
 
 /// Start and prior as separate factors, on images.
@@ -89,64 +76,15 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     ),
     point: Point::Iterations(EVERY),
     claims: &[],
-    figures: &[
-        Figure::cross(
-            "Gain of area over the random start under N(0, I)",
-            metric::AREA_GAIN,
-            CROSS_COLUMNS,
-            &[
-                ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
-                ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
-            ],
-        ),
-        Figure::cross(
-            "Test accuracy right after the edits, before any training",
-            metric::START_ACCURACY,
-            &["random", "selected (diagonal)", "Kronecker"],
-            &[
-                (
-                    "[784, 50, 10]",
-                    names!(["elbo-fashion/784-50-10"] ["cold/standard" "warm/standard" "kronecker/start"]),
-                ),
-                (
-                    "[784, 30, 10, 10]",
-                    names!(["elbo-fashion/784-30-10-10"] ["cold/standard" "warm/standard" "kronecker/start"]),
-                ),
-            ],
-        ),
-        Figure::cross(
-            "Test accuracy after training",
-            metric::ACCURACY,
-            CROSS_COLUMNS,
-            &[
-                ("[784, 50, 10]", cross!("elbo-fashion/784-50-10", kronecker)),
-                ("[784, 30, 10, 10]", cross!("elbo-fashion/784-30-10-10", kronecker)),
-            ],
-        ),
-        Figure::curves(
-            "Test likelihood of [784, 50, 10] (minus mean cross-entropy)",
-            metric::LOG_LIKELIHOOD,
-            curves!("elbo-fashion/784-50-10"),
-        ),
-        Figure::curves(
-            "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)",
-            metric::LOG_LIKELIHOOD,
-            curves!("elbo-fashion/784-30-10-10"),
-        ),
-        Figure::curves(
-            "KL(q ‖ p) of [784, 50, 10] in nats",
-            metric::DIVERGENCE,
-            curves!("elbo-fashion/784-50-10"),
-        ),
-    ],
+    figures: figures!(
+        kronecker 1;
+        "[784, 50, 10]" "elbo-fashion/784-50-10";
+        "[784, 30, 10, 10]" "elbo-fashion/784-30-10-10";
+        before: "Test accuracy right after the edits, before any training" START_ACCURACY;
+        after: "Test accuracy after training" ACCURACY;
+        curves:
+        "Test likelihood of [784, 50, 10] (minus mean cross-entropy)" LOG_LIKELIHOOD "elbo-fashion/784-50-10";
+        "Test likelihood of [784, 30, 10, 10] (minus mean cross-entropy)" LOG_LIKELIHOOD "elbo-fashion/784-30-10-10";
+        "KL(q ‖ p) of [784, 50, 10] in nats" DIVERGENCE "elbo-fashion/784-50-10";
+    ),
 };
-
-const CROSS_COLUMNS: &[&str] = &[
-    "cold, teacher's mean as prior",
-    "cold, teacher as prior",
-    "warm, N(0, I)",
-    "warm, teacher's mean as prior",
-    "warm, teacher as prior",
-    "Kronecker, start",
-    "Kronecker, start and prior",
-];

@@ -23,23 +23,57 @@ macro_rules! students {
     };
 }
 
-/// Rows of a student's line of a table of gains or of final values.
-macro_rules! cross {
-    ($id:literal, kronecker) => {
+/// Rows of a student's line of a table: of gains or of final values, and of starts before training.
+macro_rules! line {
+    (gains kronecker $id:literal) => {
         names!([$id] ["cold/teacher-mean" "cold/teacher" "warm/standard" "warm/teacher-mean" "warm/teacher"
             "kronecker/start" "kronecker/start-and-prior"])
     };
-    ($id:literal, all) => {
+    (gains all $id:literal) => {
         names!([$id] ["cold/teacher-mean" "cold/teacher" "warm/standard" "warm/teacher-mean" "warm/teacher"
             "kronecker/start" "kronecker/start-and-prior" "low-rank/start" "low-rank/start-and-prior"
             "full/start" "full/start-and-prior"])
     };
+    (starts kronecker $id:literal) => {
+        names!([$id] ["cold/standard" "warm/standard" "kronecker/start"])
+    };
+    (starts all $id:literal) => {
+        names!([$id] ["cold/standard" "warm/standard" "kronecker/start" "low-rank/start" "full/start"])
+    };
 }
 
-/// Rows of the figures of a student.
-macro_rules! curves {
-    ($id:literal) => {
-        names!([$id] ["cold/standard" "cold/teacher" "warm/standard" "warm/teacher" "kronecker/start"])
+/// Three tables with a line a student, then curves of a student.
+macro_rules! figures {
+    (
+        $structures:ident $n:literal; $($name:literal $id:literal;)*
+        before: $before:literal $start:ident; after: $after:literal $end:ident;
+        curves: $($title:literal $metric:ident $student:literal;)*
+    ) => {
+        &[
+            Figure::cross(
+                "Gain of area over the random start under N(0, I)",
+                metric::AREA_GAIN,
+                super::GAIN_COLUMNS.split_at(5 + 2 * $n).0,
+                &[$(($name, line!(gains $structures $id))),*],
+            ),
+            Figure::cross(
+                $before,
+                metric::$start,
+                super::START_COLUMNS.split_at(2 + $n).0,
+                &[$(($name, line!(starts $structures $id))),*],
+            ),
+            Figure::cross(
+                $after,
+                metric::$end,
+                super::GAIN_COLUMNS.split_at(5 + 2 * $n).0,
+                &[$(($name, line!(gains $structures $id))),*],
+            ),
+            $(Figure::curves(
+                $title,
+                metric::$metric,
+                names!([$student] ["cold/standard" "cold/teacher" "warm/standard" "warm/teacher" "kronecker/start"]),
+            ),)*
+        ]
     };
 }
 
@@ -73,6 +107,23 @@ const LEARNING_RATE: f64 = 1e-3;
 const LOG_STD: f64 = -5.0;
 /// Precision of the standard prior N(0, I), and of the prior behind a Laplace posterior.
 const PRIOR_PRECISION: f64 = 1.0;
+
+/// Columns of the tables of gains; the first seven, five and two of a Kronecker posterior, where there is no other.
+const GAIN_COLUMNS: &[&str] = &[
+    "cold, teacher's mean as prior",
+    "cold, teacher as prior",
+    "warm, N(0, I)",
+    "warm, teacher's mean as prior",
+    "warm, teacher as prior",
+    "Kronecker, start",
+    "Kronecker, start and prior",
+    "low-rank, start",
+    "low-rank, start and prior",
+    "full, start",
+    "full, start and prior",
+];
+/// Columns of the tables of starts.
+const START_COLUMNS: &[&str] = &["random", "selected (diagonal)", "Kronecker", "low-rank", "full"];
 
 /// What is trained and on what.
 struct Protocol<'a> {

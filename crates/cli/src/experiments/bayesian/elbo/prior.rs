@@ -44,12 +44,11 @@ use candle_core::{Device, Tensor};
 use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng, Targets};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use super::{PRIOR_PRECISION, carry};
 use crate::experiments::base::perceptron;
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Figure, Point, Scale, metric};
+use crate::ledger::{Figure, Point, metric};
 use crate::training::Monitor;
 
 const TEACHER: [usize; 4] = [10, 30, 10, 1];
@@ -72,20 +71,11 @@ const N_SAMPLES: usize = 100;
 /// β of the tempered prior.
 const TEMPERED: f64 = 0.1;
 
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
+settings! {
     /// Steps of an inference.
-    n_steps: usize,
+    n_steps: usize = 60, 2000, 6000;
     /// Sizes that are run.
-    n_sizes: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { n_steps: 60, n_sizes: 1 },
-        Scale::Quick => Settings { n_steps: 2000, n_sizes: SIZES.len() },
-        Scale::Paper => Settings { n_steps: 6000, n_sizes: SIZES.len() },
-    }
+    n_sizes: usize = 1, SIZES.len();
 }
 
 /// The study.

@@ -124,69 +124,15 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             ),
         ],
     }],
-    figures: &[
-        Figure::cross(
-            "Gain of area over the random start under N(0, I)",
-            metric::AREA_GAIN,
-            CROSS_COLUMNS,
-            &[
-                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1", all)),
-                ("[10, 50, 1]", cross!("elbo/10-50-1", all)),
-            ],
-        ),
-        Figure::cross(
-            "Minus mean squared error on the test objects right after the edits, before any training",
-            metric::START_LOG_LIKELIHOOD,
-            START_COLUMNS,
-            &[
-                (
-                    "[10, 10, 10, 1]",
-                    names!(["elbo/10-10-10-1"] ["cold/standard" "warm/standard" "kronecker/start" "low-rank/start" "full/start"]),
-                ),
-                (
-                    "[10, 50, 1]",
-                    names!(["elbo/10-50-1"] ["cold/standard" "warm/standard" "kronecker/start" "low-rank/start" "full/start"]),
-                ),
-            ],
-        ),
-        Figure::cross(
-            "Minus mean squared error on the test objects after training",
-            metric::LOG_LIKELIHOOD,
-            CROSS_COLUMNS,
-            &[
-                ("[10, 10, 10, 1]", cross!("elbo/10-10-10-1", all)),
-                ("[10, 50, 1]", cross!("elbo/10-50-1", all)),
-            ],
-        ),
-        Figure::curves(
-            "Test likelihood of [10, 50, 1] (minus mean squared error)",
-            metric::LOG_LIKELIHOOD,
-            curves!("elbo/10-50-1"),
-        ),
-        Figure::curves(
-            "Test likelihood of [10, 10, 10, 1] (minus mean squared error)",
-            metric::LOG_LIKELIHOOD,
-            curves!("elbo/10-10-10-1"),
-        ),
-        Figure::curves(
-            "KL(q ‖ p) of [10, 50, 1] in nats",
-            metric::DIVERGENCE,
-            curves!("elbo/10-50-1"),
-        ),
-    ],
+    figures: figures!(
+        all 3;
+        "[10, 10, 10, 1]" "elbo/10-10-10-1";
+        "[10, 50, 1]" "elbo/10-50-1";
+        before: "Minus mean squared error on the test objects right after the edits, before any training" START_LOG_LIKELIHOOD;
+        after: "Minus mean squared error on the test objects after training" LOG_LIKELIHOOD;
+        curves:
+        "Test likelihood of [10, 50, 1] (minus mean squared error)" LOG_LIKELIHOOD "elbo/10-50-1";
+        "Test likelihood of [10, 10, 10, 1] (minus mean squared error)" LOG_LIKELIHOOD "elbo/10-10-10-1";
+        "KL(q ‖ p) of [10, 50, 1] in nats" DIVERGENCE "elbo/10-50-1";
+    ),
 };
-
-const CROSS_COLUMNS: &[&str] = &[
-    "cold, teacher's mean as prior",
-    "cold, teacher as prior",
-    "warm, N(0, I)",
-    "warm, teacher's mean as prior",
-    "warm, teacher as prior",
-    "Kronecker, start",
-    "Kronecker, start and prior",
-    "low-rank, start",
-    "low-rank, start and prior",
-    "full, start",
-    "full, start and prior",
-];
-const START_COLUMNS: &[&str] = &["random", "selected (diagonal)", "Kronecker", "low-rank", "full"];

@@ -32,9 +32,8 @@ use candle_core::Device;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
-use crate::ledger::{Curve, Figure, Point, RowSpec, Scale, metric};
+use crate::ledger::{Curve, Figure, Point, RowSpec, metric};
 use crate::training::Monitor;
 
 use crate::experiments::{Experiment, Outcome, Seeds, Task};
@@ -46,62 +45,27 @@ const LAYER: usize = 1;
 /// A loss of accuracy that counts: one point.
 const LOSS: f64 = 0.01;
 
-/// What is run at a scale.
-#[derive(Clone, Serialize)]
-struct Settings {
+settings! {
     /// Widths of the teacher of images.
-    fashion_teacher: &'static [usize],
-    fashion_epochs: usize,
-    fashion_batch: usize,
+    fashion_teacher: &'static [usize] = &[784, 40, 20, 10], &[784, 800, 50, 10];
+    fashion_epochs: usize = 1, 5;
+    fashion_batch: usize = 256;
     /// Units of layer 1 at which it is looked at.
-    fashion_sizes: &'static [usize],
+    fashion_sizes: &'static [usize] = &[20, 10], &[600, 400, 300, 200, 100, 50, 25];
     /// a of the prior N(0, I/a).
-    fashion_prior_precision: f64,
+    fashion_prior_precision: f64 = 100.0;
     /// Training examples behind curvature and orders.
-    fashion_curvature_examples: usize,
+    fashion_curvature_examples: usize = 200, 10_000;
     /// At most so many examples to train and to test on.
-    fashion_most_examples: Option<[usize; 2]>,
+    fashion_most_examples: Option<[usize; 2]> = Some([1600, 500]), None;
     /// Widths of the teacher of the regression.
-    synthetic_teacher: &'static [usize],
-    synthetic_epochs: usize,
-    synthetic_batch: usize,
-    synthetic_sizes: &'static [usize],
-    synthetic_prior_precision: f64,
+    synthetic_teacher: &'static [usize] = &[10, 20, 10, 1], &[10, 100, 50, 1];
+    synthetic_epochs: usize = 3, 100;
+    synthetic_batch: usize = 32;
+    synthetic_sizes: &'static [usize] = &[10, 5], &[50, 25, 10];
+    synthetic_prior_precision: f64 = 1.0;
     /// r of the low-rank posterior.
-    synthetic_rank: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    let whole = Settings {
-        fashion_teacher: &[784, 800, 50, 10],
-        fashion_epochs: 5,
-        fashion_batch: 256,
-        fashion_sizes: &[600, 400, 300, 200, 100, 50, 25],
-        fashion_prior_precision: 100.0,
-        fashion_curvature_examples: 10_000,
-        fashion_most_examples: None,
-        synthetic_teacher: &[10, 100, 50, 1],
-        synthetic_epochs: 100,
-        synthetic_batch: 32,
-        synthetic_sizes: &[50, 25, 10],
-        synthetic_prior_precision: 1.0,
-        synthetic_rank: 50,
-    };
-    match scale {
-        Scale::Smoke => Settings {
-            fashion_teacher: &[784, 40, 20, 10],
-            fashion_epochs: 1,
-            fashion_sizes: &[20, 10],
-            fashion_curvature_examples: 200,
-            fashion_most_examples: Some([1600, 500]),
-            synthetic_teacher: &[10, 20, 10, 1],
-            synthetic_epochs: 3,
-            synthetic_sizes: &[10, 5],
-            synthetic_rank: 5,
-            ..whole
-        },
-        Scale::Quick | Scale::Paper => whole,
-    }
+    synthetic_rank: usize = 5, 50;
 }
 
 /// Orders and structures beside one another.

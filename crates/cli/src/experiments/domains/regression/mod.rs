@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::data::synthetic::DomainRegression;
-use crate::ledger::{Curve, Part, Scale, metric};
+use crate::ledger::{Curve, Part, metric};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
@@ -14,7 +14,6 @@ use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use domain_adapt::{DomainMap, Identity, Pick, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
-use serde::Serialize;
 
 use crate::experiments::{Outcome, Task};
 use crate::training::{CHUNK, Monitor, apart, some_rows};
@@ -34,22 +33,11 @@ const WEIGHT_STD: f64 = 0.1;
 /// Objects by which domains are compared.
 const N_MEASURED: usize = 300;
 
-/// What is cut at smoke scale.
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
+settings! {
+    teacher_epochs: usize = 2, 20;
     /// Passes of a student: of the source, and of the longer run of the corrected task.
-    student_epochs: [usize; 2],
-    segments: usize,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings { teacher_epochs: 2, student_epochs: [2, 3], segments: 2 },
-        Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 20, student_epochs: [20, 60], segments: 5 }
-        }
-    }
+    student_epochs: [usize; 2] = [2, 3], [20, 60];
+    segments: usize = 2, 5;
 }
 
 /// Which squared error is minimized and reported.

@@ -2,7 +2,7 @@
 
 use super::{knowledge, known_share, settings};
 use crate::experiments::{Experiment, Seeds};
-use crate::ledger::{Figure, Point, RowSpec, metric};
+use crate::ledger::{Figure, Point, metric};
 
 /// The teacher and its ablations.
 const ANSWERED: [&str; 5] = [
@@ -38,22 +38,18 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run: knowledge,
-    rows: &[
-        RowSpec::seeds("knowledge/none", "no teacher").against("knowledge/smoothed-labels"),
-        RowSpec::seeds("knowledge/smoothed-labels", "smoothed labels"),
-        RowSpec::seeds("knowledge/any-object", "answers for any object")
-            .against("knowledge/smoothed-labels"),
-        RowSpec::seeds(
-            "knowledge/other-classes",
-            "the label's probability, others in random order",
-        )
-        .against("knowledge/smoothed-labels"),
-        RowSpec::seeds("knowledge/same-class", "answers for another object of the class")
-            .against("knowledge/smoothed-labels"),
-        RowSpec::seeds("knowledge/teacher", "the teacher's answers")
-            .against("knowledge/smoothed-labels"),
-        RowSpec::seeds("knowledge/the-teacher", "the teacher itself"),
-    ],
+    rows: rows!(
+        ;
+        [("knowledge")] {
+            "none" => "no teacher", vs "smoothed-labels";
+            "smoothed-labels" => "smoothed labels";
+            "any-object" => "answers for any object", vs "smoothed-labels";
+            "other-classes" => "the label's probability, others in random order", vs "smoothed-labels";
+            "same-class" => "answers for another object of the class", vs "smoothed-labels";
+            "teacher" => "the teacher's answers", vs "smoothed-labels";
+            "the-teacher" => "the teacher itself";
+        }
+    ),
     claims: &[],
     point: Point::Of {
         metric: metric::DECILE,
@@ -92,11 +88,14 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
     n_seeds: Seeds::USUAL,
     extra_parts: &[],
     run: known_share,
-    rows: &[
-        RowSpec::seeds("share/none", "no teacher"),
-        RowSpec::seeds("share/sum", "CE + soft CE").against("share/none"),
-        RowSpec::seeds("share/likelihood", "likelihood with λ = 1/2").against("share/none"),
-    ],
+    rows: rows!(
+        ;
+        [("share")] {
+            "none" => "no teacher";
+            "sum" => "CE + soft CE", vs "none";
+            "likelihood" => "likelihood with λ = 1/2", vs "none";
+        }
+    ),
     claims: &[],
     point: Point::Of { metric: metric::SHARE, name: "share of objects whose answer is known" },
     figures: &[

@@ -9,11 +9,10 @@ use anyhow::Result;
 use core_tensors::{Dataset, Params, Rng};
 use losses::{Ablation, Distillation, Predictions, entropies};
 use models::Architecture;
-use serde::Serialize;
 
 use super::super::base::{STUDENT, perceptron, start, student_course, teacher_of};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, Scale, metric};
+use crate::ledger::{Curve, metric};
 use crate::training::{Examination, at_most, labels, logits, train, with_teacher};
 
 pub(in crate::experiments) use claims::{KNOWLEDGE, KNOWN_SHARE};
@@ -25,23 +24,11 @@ pub(super) const SHARES: [f64; 7] = [0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0];
 /// λ of the likelihood of the papers.
 const LAMBDA: f64 = 0.5;
 
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct Settings {
-    pub(super) teacher_epochs: usize,
-    pub(super) student_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 10;
+    student_epochs: usize = 2, 20;
     /// At most so many examples of the teacher, of the student and of the test set.
-    most_examples: Option<[usize; 3]>,
-}
-
-pub(super) fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => {
-            Settings { teacher_epochs: 1, student_epochs: 2, most_examples: Some([2000, 300, 500]) }
-        }
-        Scale::Quick | Scale::Paper => {
-            Settings { teacher_epochs: 10, student_epochs: 20, most_examples: None }
-        }
-    }
+    most_examples: Option<[usize; 3]> = Some([2000, 300, 500]), None;
 }
 
 /// FashionMNIST-Small with the answers of a teacher of FashionMNIST-Big, whose start and batches are those of the base

@@ -10,7 +10,6 @@ use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
 use losses::{Ablation, Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
-use serde::Serialize;
 
 use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
@@ -40,39 +39,16 @@ const STUDENT_RATE: f64 = 1e-2;
 /// λ and T that are tried, with T².
 const GRID: Grid = Grid { lambdas: &[0.0, 0.25, 0.5, 0.75, 1.0], temperatures: &[1.0, 2.0, 4.0] };
 
-#[derive(Clone, Copy, Serialize)]
-struct Settings {
-    teacher_epochs: usize,
-    baseline_epochs: usize,
-    student_epochs: usize,
+settings! {
+    teacher_epochs: usize = 1, 6;
+    baseline_epochs: usize = 2, 20;
+    student_epochs: usize = 2, 20;
     /// Passes over more texts, of the teacher and of the linear model.
-    epochs_of_more: [usize; 2],
+    epochs_of_more: [usize; 2] = [1, 1], [2, 3];
     /// Numbers of an embedded word and units of a direction.
-    teacher_width: usize,
+    teacher_width: usize = 8, TEACHER_WIDTH;
     /// At most so many of the student's texts, to test on, and of the others.
-    most_texts: Option<[usize; 3]>,
-}
-
-fn settings(scale: Scale) -> Settings {
-    match scale {
-        Scale::Smoke => Settings {
-            teacher_epochs: 1,
-            baseline_epochs: 2,
-            student_epochs: 2,
-            epochs_of_more: [1, 1],
-            teacher_width: 8,
-            most_texts: Some([400, 200, 400]),
-        },
-        Scale::Quick => Settings { most_texts: Some(MOST_QUICK), ..settings(Scale::Paper) },
-        Scale::Paper => Settings {
-            teacher_epochs: 6,
-            baseline_epochs: 20,
-            student_epochs: 20,
-            epochs_of_more: [2, 3],
-            teacher_width: TEACHER_WIDTH,
-            most_texts: None,
-        },
-    }
+    most_texts: Option<[usize; 3]> = Some([400, 200, 400]), Some(MOST_QUICK), None;
 }
 
 /// What the student sees of a text.
