@@ -1,30 +1,42 @@
 //! Tables of rows said in short: every member of every family, and what each is compared with.
 
-/// Rows of independent runs: some that are written out, then blocks in which each family, a beginning of names and of
-/// titles, has every member, an end of both; `vs` names the member of the family that one is compared with, `vs_row` a
-/// row. Others that are written out may follow.
+/// Rows of independent runs, as `[families] {sections}`: each family, a beginning of names and of titles, has every
+/// member of every section, an end of both. `against "x"` compares the members of a section with the family's member x,
+/// `against_row "x"` with the row x. Other rows may stand before the first such block and behind the last.
 macro_rules! rows {
+    ([$($families:tt)*] {$($sections:tt)*} $($rest:tt)*) => {
+        rows!(@ [] [$($families)*] {$($sections)*} $($rest)*)
+    };
     ($($lead:expr),* $(,)?; $($blocks:tt)*) => { rows!(@ [$($lead,)*] $($blocks)*) };
     (@ [$($done:expr,)*] $(; $($last:expr),* $(,)?)?) => { &[$($done,)* $($($last,)*)?] };
-    (@ [$($done:expr,)*] [] $members:tt $($rest:tt)*) => { rows!(@ [$($done,)*] $($rest)*) };
-    (@ [$($done:expr,)*] [($id:literal) $($families:tt)*] $members:tt $($rest:tt)*) => {
-        rows!(@ [$($done,)*] [($id, "") $($families)*] $members $($rest)*)
+    (@ [$($done:expr,)*] [] $sections:tt $($rest:tt)*) => { rows!(@ [$($done,)*] $($rest)*) };
+    (@ $done:tt [($id:literal) $($families:tt)*] $($rest:tt)*) => {
+        rows!(@ $done [($id, "") $($families)*] $($rest)*)
+    };
+    (@ $done:tt [($id:literal, $name:literal) $($families:tt)*] $sections:tt $($rest:tt)*) => {
+        rows!(@family $id $name $sections $done [$($families)*] $sections $($rest)*)
+    };
+    (@family $id:literal $name:literal {} $($rest:tt)*) => { rows!(@ $($rest)*) };
+    (@family $id:literal $name:literal {against $base:literal $members:tt $($sections:tt)*} $($rest:tt)*) => {
+        rows!(@members $id $name [.against(concat!($id, "/", $base))] $members {$($sections)*} $($rest)*)
+    };
+    (@family $id:literal $name:literal {against_row $row:literal $members:tt $($sections:tt)*} $($rest:tt)*) => {
+        rows!(@members $id $name [.against($row)] $members {$($sections)*} $($rest)*)
+    };
+    (@family $id:literal $name:literal {$members:tt $($sections:tt)*} $($rest:tt)*) => {
+        rows!(@members $id $name [] $members {$($sections)*} $($rest)*)
     };
     (
-        @ [$($done:expr,)*] [($id:literal, $name:literal) $($families:tt)*]
-        {$($end:expr => $title:expr $(, vs $base:literal)? $(, vs_row $row:expr)?;)*}
-        $($rest:tt)*
+        @members $id:literal $name:literal $against:tt {$($end:expr => $title:expr;)*} $sections:tt
+        [$($done:expr,)*] $($rest:tt)*
     ) => {
         rows!(
-            @ [$($done,)* $(
-                crate::ledger::RowSpec::seeds(concat!($id, "/", $end), concat!($name, $title))
-                    $(.against(concat!($id, "/", $base)))? $(.against($row))?,
-            )*]
-            [$($families)*]
-            {$($end => $title $(, vs $base)? $(, vs_row $row)?;)*}
+            @family $id $name $sections
+            [$($done,)* $(rows!(@row (concat!($id, "/", $end), concat!($name, $title)) $against),)*]
             $($rest)*
         )
     };
+    (@row $said:tt [$($against:tt)*]) => { crate::ledger::RowSpec::seeds $said $($against)* };
 }
 
 /// Names of rows: every combination of a beginning and an end.

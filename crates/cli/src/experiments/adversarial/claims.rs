@@ -32,17 +32,19 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
     rows: rows!(
         RowSpec::seeds("adversarial/the-teacher", "the teacher");
         [("adversarial/60000", "60 000: ") ("adversarial/1000", "1000: ")] {
-            "watched" => "labels alone, watched";
-            "soft-labels" => "soft labels", vs "watched";
-            "literal" => "as printed", vs "watched";
-            "saturating" => "sign corrected, saturating", vs "watched";
-            "non-saturating" => "sign corrected, non-saturating", vs "watched";
-            "scheduled" => "the same, with schedules", vs "watched";
-            "non-saturating-small" => "non-saturating, weight 0.05", vs "watched";
-            "hinge" => "hinge, weight 0.05", vs "watched";
-            "wasserstein" => "Wasserstein, weight 0.05", vs "watched";
-            "conditional" => "conditioned on the class, 0.05", vs "watched";
-            "hidden" => "with hidden layers, 0.05", vs "watched";
+            { "watched" => "labels alone, watched"; }
+            against "watched" {
+                "soft-labels" => "soft labels";
+                "literal" => "as printed";
+                "saturating" => "sign corrected, saturating";
+                "non-saturating" => "sign corrected, non-saturating";
+                "scheduled" => "the same, with schedules";
+                "non-saturating-small" => "non-saturating, weight 0.05";
+                "hinge" => "hinge, weight 0.05";
+                "wasserstein" => "Wasserstein, weight 0.05";
+                "conditional" => "conditioned on the class, 0.05";
+                "hidden" => "with hidden layers, 0.05";
+            }
         }
     ),
     claims: &[Claim {

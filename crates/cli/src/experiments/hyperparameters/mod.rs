@@ -173,15 +173,18 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [("meta")] {
-            "teacher" => "the teacher";
-            "none" => "no teacher";
-            "naive" => "λ = 1/2, T = 1", vs "none";
-            "random" => "random λ and T", vs "none";
-            "gradient" => "λ and T by gradient descent", vs "none";
-            "predicted" => "λ and T by gradient and predicted, in turn", vs "none";
-            "search" => "random search of five trials", vs "none";
+            {
+                "teacher" => "the teacher";
+                "none" => "no teacher";
+            }
+            against "none" {
+                "naive" => "λ = 1/2, T = 1";
+                "random" => "random λ and T";
+                "gradient" => "λ and T by gradient descent";
+                "predicted" => "λ and T by gradient and predicted, in turn";
+                "search" => "random search of five trials";
+            }
         }
     ),
     claims: &[Claim {

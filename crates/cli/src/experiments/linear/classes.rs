@@ -173,16 +173,19 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
     extra_parts: &[Part::Shared],
     run,
     rows: rows!(
-        ;
         [("classes")] {
-            "none" => "no teacher";
-            "teacher-code" => "teacher at T = 10, student at 1 (as in the code)", vs "none";
-            "teacher-t1" => "teacher at T = 1 (as in the text)", vs "none";
-            "teacher-squared" => "both at T = 10, with T²", vs "none";
-            "four-term" => "four-term loss at T = 1", vs "none";
-            "orthant" => "T = 1, normalised over the orthant", vs "teacher-t1";
-            "cube" => "T = 1, normalised over the cube", vs "teacher-t1";
-            "simplex" => "T = 1, normalised over the simplex", vs "teacher-t1";
+            { "none" => "no teacher"; }
+            against "none" {
+                "teacher-code" => "teacher at T = 10, student at 1 (as in the code)";
+                "teacher-t1" => "teacher at T = 1 (as in the text)";
+                "teacher-squared" => "both at T = 10, with T²";
+                "four-term" => "four-term loss at T = 1";
+            }
+            against "teacher-t1" {
+                "orthant" => "T = 1, normalised over the orthant";
+                "cube" => "T = 1, normalised over the cube";
+                "simplex" => "T = 1, normalised over the simplex";
+            }
         }
         ;
         RowSpec::single("classes/truth", "the true probabilities"),

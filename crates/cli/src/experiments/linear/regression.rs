@@ -139,15 +139,18 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [("linear-regression")] {
-            "two-forms" => "pseudo-targets against stacked rows";
-            "own-fit" => "teacher = the least-squares fit: change";
-            "none" => "no teacher";
-            "all" => "teacher of all objects", vs "none";
-            "quarter" => "teacher of a quarter", vs "none";
-            "all-literal" => "teacher of all, the papers' weights", vs "all";
-            "quarter-literal" => "teacher of a quarter, the papers' weights", vs "quarter";
+            {
+                "two-forms" => "pseudo-targets against stacked rows";
+                "own-fit" => "teacher = the least-squares fit: change";
+                "none" => "no teacher";
+            }
+            against "none" {
+                "all" => "teacher of all objects";
+                "quarter" => "teacher of a quarter";
+            }
+            against "all" { "all-literal" => "teacher of all, the papers' weights"; }
+            against "quarter" { "quarter-literal" => "teacher of a quarter, the papers' weights"; }
         }
     ),
     claims: &[Claim {

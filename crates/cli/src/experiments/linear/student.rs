@@ -127,11 +127,12 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
     extra_parts: &[Part::Shared],
     run,
     rows: rows!(
-        ;
         [("linear")] {
-            "none" => "no teacher";
-            "teacher" => "with teacher, the loss behind the table", vs "none";
-            "four-term" => "with teacher, the four-term loss as committed", vs "none";
+            { "none" => "no teacher"; }
+            against "none" {
+                "teacher" => "with teacher, the loss behind the table";
+                "four-term" => "with teacher, the four-term loss as committed";
+            }
         }
         ;
         RowSpec::single("linear/the-teacher", "the teacher itself"),

@@ -193,12 +193,15 @@ pub(in crate::experiments) static DIGITS: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [("digits/300", "300") ("digits/500", "500")] {
-            "teacher" => " objects: the teacher on 28 × 28 pixels";
-            "regular" => ": student on labels";
-            "by-cross-entropy" => ": distilled, chosen by cross-entropy", vs "regular";
-            "by-accuracy" => ": distilled, chosen by accuracy", vs "regular";
+            {
+                "teacher" => " objects: the teacher on 28 × 28 pixels";
+                "regular" => ": student on labels";
+            }
+            against "regular" {
+                "by-cross-entropy" => ": distilled, chosen by cross-entropy";
+                "by-accuracy" => ": distilled, chosen by accuracy";
+            }
         }
     ),
     claims: &[Claim {

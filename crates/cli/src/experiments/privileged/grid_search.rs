@@ -111,12 +111,13 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [("choice")] {
-            "none" => "no teacher";
-            "sum" => "CE + soft CE at T = 1, nothing chosen", vs "none";
-            "cross-validated" => "λ and T by cross-validation", vs "sum";
-            "gradient" => "λ and T by gradient descent", vs "sum";
+            { "none" => "no teacher"; }
+            against "none" { "sum" => "CE + soft CE at T = 1, nothing chosen"; }
+            against "sum" {
+                "cross-validated" => "λ and T by cross-validation";
+                "gradient" => "λ and T by gradient descent";
+            }
         }
     ),
     claims: &[],

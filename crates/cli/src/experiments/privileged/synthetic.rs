@@ -111,20 +111,27 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [("privileged")] {
-            "clean-labels/teacher" => "1, clean labels: the teacher on x*";
-            "clean-labels/regular" => "1: student on labels";
-            "clean-labels/distilled" => "1: student of the teacher", vs "clean-labels/regular";
-            "clean-features/teacher" => "2, clean features: the teacher on x*";
-            "clean-features/regular" => "2: student on labels";
-            "clean-features/distilled" => "2: student of the teacher", vs "clean-features/regular";
-            "relevant/teacher" => "3, relevant features: the teacher on x*";
-            "relevant/regular" => "3: student on labels";
-            "relevant/distilled" => "3: student of the teacher", vs "relevant/regular";
-            "sample-dependent/teacher" => "4, features that matter differ: the teacher on x*";
-            "sample-dependent/regular" => "4: student on labels";
-            "sample-dependent/distilled" => "4: student of the teacher", vs "sample-dependent/regular";
+            {
+                "clean-labels/teacher" => "1, clean labels: the teacher on x*";
+                "clean-labels/regular" => "1: student on labels";
+            }
+            against "clean-labels/regular" { "clean-labels/distilled" => "1: student of the teacher"; }
+            {
+                "clean-features/teacher" => "2, clean features: the teacher on x*";
+                "clean-features/regular" => "2: student on labels";
+            }
+            against "clean-features/regular" { "clean-features/distilled" => "2: student of the teacher"; }
+            {
+                "relevant/teacher" => "3, relevant features: the teacher on x*";
+                "relevant/regular" => "3: student on labels";
+            }
+            against "relevant/regular" { "relevant/distilled" => "3: student of the teacher"; }
+            {
+                "sample-dependent/teacher" => "4, features that matter differ: the teacher on x*";
+                "sample-dependent/regular" => "4: student on labels";
+            }
+            against "sample-dependent/regular" { "sample-dependent/distilled" => "4: student of the teacher"; }
         }
     ),
     claims: &[

@@ -6,21 +6,22 @@ macro_rules! students {
         rows!(
             $teacher;
             $of_all {
-                "student" => ": plain, prior around its own start";
-                "distil/scrambled" => ": distil, scrambled (as run)", vs "student";
-                "distil-all/scrambled" =>
-                    ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)", vs "student";
-                "distil/correct" => ": distil, right weights", vs "student";
-                "distil-all/correct" =>
-                    ": distil-all (variances of the teacher's prior: a bug), right weights", vs "student";
-                "zero-prior" => ": plain, prior N(0, I) (as printed)", vs "student";
+                { "student" => ": plain, prior around its own start"; }
+                against "student" {
+                    "distil/scrambled" => ": distil, scrambled (as run)";
+                    "distil-all/scrambled" => ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)";
+                    "distil/correct" => ": distil, right weights";
+                    "distil-all/correct" => ": distil-all (variances of the teacher's prior: a bug), right weights";
+                    "zero-prior" => ": plain, prior N(0, I) (as printed)";
+                }
             }
             $of_basic {
-                "student" => ": plain, prior around its own start";
-                "distil/scrambled" => ": distil, scrambled (as run)", vs "student";
-                "distil-all/scrambled" =>
-                    ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)", vs "student";
-                "distil/correct" => ": distil, right weights", vs "student";
+                { "student" => ": plain, prior around its own start"; }
+                against "student" {
+                    "distil/scrambled" => ": distil, scrambled (as run)";
+                    "distil-all/scrambled" => ": distil-all (variances of the teacher's prior: a bug), scrambled (as run)";
+                    "distil/correct" => ": distil, right weights";
+                }
             }
         )
     };

@@ -5,20 +5,22 @@
 macro_rules! students {
     ($teacher:expr; $students:tt; $($structure:literal)*) => {
         rows!($teacher; $students {
-            "cold/standard" => ": random start, prior N(0, I)";
-            "cold/teacher-mean" => ": random start, prior around the teacher, variance 1", vs "cold/standard";
-            "cold/teacher" => ": random start, prior the teacher's posterior", vs "cold/standard";
-            "warm/standard" => ": start at the teacher, prior N(0, I)", vs "cold/standard";
-            "warm/teacher-mean" => ": start at the teacher, prior around it, variance 1", vs "cold/standard";
-            "warm/teacher" => ": start at the teacher, prior its posterior", vs "cold/standard";
-            $(
-                concat!($structure, "/start") =>
-                    concat!(": start at the mean of a ", $structure, " posterior, prior N(0, I)"),
-                    vs "warm/standard";
-                concat!($structure, "/start-and-prior") =>
-                    concat!(": start at the mean of a ", $structure, " posterior, and that as prior"),
-                    vs "warm/standard";
-            )*
+            { "cold/standard" => ": random start, prior N(0, I)"; }
+            against "cold/standard" {
+                "cold/teacher-mean" => ": random start, prior around the teacher, variance 1";
+                "cold/teacher" => ": random start, prior the teacher's posterior";
+                "warm/standard" => ": start at the teacher, prior N(0, I)";
+                "warm/teacher-mean" => ": start at the teacher, prior around it, variance 1";
+                "warm/teacher" => ": start at the teacher, prior its posterior";
+            }
+            against "warm/standard" {
+                $(
+                    concat!($structure, "/start") =>
+                        concat!(": start at the mean of a ", $structure, " posterior, prior N(0, I)");
+                    concat!($structure, "/start-and-prior") =>
+                        concat!(": start at the mean of a ", $structure, " posterior, and that as prior");
+                )*
+            }
         })
     };
 }

@@ -96,7 +96,6 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     extra_parts: &[],
     run,
     rows: rows!(
-        ;
         [
             ("prior/sd-0.1/n-20", "noise 0.1, 20 objects: ")
             ("prior/sd-0.1/n-100", "noise 0.1, 100 objects: ")
@@ -107,14 +106,16 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
             ("prior/sd-1/n-300", "noise 1, 300 objects: ")
             ("prior/sd-1/n-1000", "noise 1, 1000 objects: ")
         ] {
-            "standard" => "N(0, I)";
-            "start" => "N(0, I), start at the teacher", vs "standard";
-            "center" => "around the teacher, variance 1", vs "standard";
-            "diagonal" => "the teacher's variational posterior", vs "standard";
-            "tempered" => "the same, tempered by 0.1", vs "standard";
-            "kronecker" => "its Kronecker posterior", vs "standard";
-            "full" => "its full posterior", vs "standard";
-            "same-data" => "the posterior of a teacher of the same objects", vs "standard";
+            { "standard" => "N(0, I)"; }
+            against "standard" {
+                "start" => "N(0, I), start at the teacher";
+                "center" => "around the teacher, variance 1";
+                "diagonal" => "the teacher's variational posterior";
+                "tempered" => "the same, tempered by 0.1";
+                "kronecker" => "its Kronecker posterior";
+                "full" => "its full posterior";
+                "same-data" => "the posterior of a teacher of the same objects";
+            }
         }
     ),
     point: Point::Epoch,

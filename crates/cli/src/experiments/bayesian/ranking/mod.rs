@@ -129,8 +129,8 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
             .against("orders-synthetic/diagonal/random")]
         "orders-synthetic/full" "regression, full" ["magnitude" "signal-to-noise" "greedy"];
         [("orders-synthetic/diagonal/layer", "diagonal, layer 2 removed, ")] {
-            "identity" => "identity";
-            "density" => "density", vs "identity";
+            { "identity" => "identity"; }
+            against "identity" { "density" => "density"; }
         }
         [
             ("orders-synthetic/kronecker/layer", "Kronecker, layer 2 removed, ")
@@ -138,8 +138,8 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
             ("orders-synthetic/low-rank/layer", "low-rank, layer 2 removed, ")
             ("orders-synthetic/full/layer", "full, layer 2 removed, ")
         ] {
-            "identity" => "identity", vs_row "orders-synthetic/diagonal/layer/identity";
-            "density" => "density", vs "identity";
+            against_row "orders-synthetic/diagonal/layer/identity" { "identity" => "identity"; }
+            against "identity" { "density" => "density"; }
         }
     ),
     claims: &[],

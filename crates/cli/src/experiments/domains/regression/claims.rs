@@ -34,16 +34,20 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         ),
         RowSpec::single("regression/constant/one", "the training mean for every object");
         [("regression/0.1", "noise 0.1, ") ("regression/0.5", "noise 0.5, ") ("regression/1.0", "noise 1, ")] {
-            "none/20" => "no teacher, 20 epochs";
-            "big/20" => "teacher Big, 20 epochs", vs "none/20";
-            "sine/20" => "teacher of sin x, 20 epochs", vs "none/20";
-            "sine-without-map/20" => "teacher of sin x without φ, 20 epochs", vs "none/20";
-            "sine-random-map/20" => "teacher of sin x, random φ, 20 epochs", vs "none/20";
+            { "none/20" => "no teacher, 20 epochs"; }
+            against "none/20" {
+                "big/20" => "teacher Big, 20 epochs";
+                "sine/20" => "teacher of sin x, 20 epochs";
+                "sine-without-map/20" => "teacher of sin x without φ, 20 epochs";
+                "sine-random-map/20" => "teacher of sin x, random φ, 20 epochs";
+            }
         }
         [("regression/0.1", "noise 0.1, ") ("regression/0.5", "noise 0.5, ") ("regression/1.0", "noise 1, ")] {
-            "none/60" => "no teacher, 60 epochs";
-            "big/60" => "teacher Big, 60 epochs", vs "none/60";
-            "sine/60" => "teacher of sin x, 60 epochs", vs "none/60";
+            { "none/60" => "no teacher, 60 epochs"; }
+            against "none/60" {
+                "big/60" => "teacher Big, 60 epochs";
+                "sine/60" => "teacher of sin x, 60 epochs";
+            }
         }
     ),
     claims: &[Claim {

@@ -39,15 +39,16 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
     extra_parts: &[],
     run: knowledge,
     rows: rows!(
-        ;
         [("knowledge")] {
-            "none" => "no teacher", vs "smoothed-labels";
-            "smoothed-labels" => "smoothed labels";
-            "any-object" => "answers for any object", vs "smoothed-labels";
-            "other-classes" => "the label's probability, others in random order", vs "smoothed-labels";
-            "same-class" => "answers for another object of the class", vs "smoothed-labels";
-            "teacher" => "the teacher's answers", vs "smoothed-labels";
-            "the-teacher" => "the teacher itself";
+            against "smoothed-labels" { "none" => "no teacher"; }
+            { "smoothed-labels" => "smoothed labels"; }
+            against "smoothed-labels" {
+                "any-object" => "answers for any object";
+                "other-classes" => "the label's probability, others in random order";
+                "same-class" => "answers for another object of the class";
+                "teacher" => "the teacher's answers";
+            }
+            { "the-teacher" => "the teacher itself"; }
         }
     ),
     claims: &[],
@@ -89,11 +90,12 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
     extra_parts: &[],
     run: known_share,
     rows: rows!(
-        ;
         [("share")] {
-            "none" => "no teacher";
-            "sum" => "CE + soft CE", vs "none";
-            "likelihood" => "likelihood with λ = 1/2", vs "none";
+            { "none" => "no teacher"; }
+            against "none" {
+                "sum" => "CE + soft CE";
+                "likelihood" => "likelihood with λ = 1/2";
+            }
         }
     ),
     claims: &[],
