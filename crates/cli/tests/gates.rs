@@ -1,7 +1,12 @@
 //! Everything in `cli` goes through the gates of its room `files`: no other code writes, reads whole files or prints.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use walk::rust_files;
+
+#[path = "../../../tests/walk/mod.rs"]
+mod walk;
 
 /// What only `files` may say, and what to say instead.
 const GATES: [(&str, &str); 14] = [
@@ -52,17 +57,4 @@ fn only_the_room_files_writes_reads_and_prints() -> Result<(), Box<dyn Error>> {
     }
     assert!(offences.is_empty(), "{}", offences.join("\n"));
     Ok(())
-}
-
-fn rust_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }

@@ -17,7 +17,7 @@ mod protocol;
 mod runner;
 mod session;
 
-pub use protocol::{Experiment, Outcome, Seeds, Task};
+pub use protocol::{Experiment, Outcome, Parts, Task};
 pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
 

@@ -24,10 +24,8 @@ pub struct Experiment {
     pub data: &'static [&'static str],
     /// Its settings at a scale: part of the key under which results are kept.
     pub settings: fn(Scale) -> Result<serde_json::Value>,
-    /// Seeds at a scale, unless `--seeds` says otherwise.
-    pub n_seeds: Seeds,
-    /// Its parts besides one for each seed.
-    pub extra_parts: &'static [Part],
+    /// Its parts.
+    pub parts: Parts,
     /// Runs one part.
     pub run: fn(&Task) -> Result<Outcome>,
     /// The rows of its table, in order; an outcome may hold further rows, which only results.json shows.
@@ -40,12 +38,14 @@ pub struct Experiment {
     pub figures: &'static [Figure],
 }
 
-/// How many seeds are run at a scale; two at smoke scale.
+/// The parts of an experiment: one for each seed, and others.
 #[derive(Clone, Copy, Debug)]
-pub struct Seeds {
-    /// At quick scale.
+pub struct Parts {
+    /// Besides one for each seed.
+    pub others: &'static [Part],
+    /// Seeds at quick scale.
     pub quick: usize,
-    /// At the paper's.
+    /// Seeds at the paper's.
     pub paper: usize,
 }
 
@@ -78,12 +78,22 @@ impl Experiment {
     }
 }
 
-impl Seeds {
+impl Parts {
     /// Of most experiments: ten pairs at least, as the small effects of C9 and C18 need.
-    pub const USUAL: Self = Self { quick: 10, paper: 20 };
+    pub const USUAL: Self = Self::seeds(10, 20);
 
-    /// Their number at a scale.
-    pub fn at(self, scale: Scale) -> usize {
+    /// One for each of so many seeds at quick scale and at the paper's.
+    pub const fn seeds(quick: usize, paper: usize) -> Self {
+        Self { others: &[], quick, paper }
+    }
+
+    /// And these.
+    pub const fn and(self, others: &'static [Part]) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Seeds at a scale, unless `--seeds` says otherwise; two at smoke scale.
+    pub fn n_seeds(self, scale: Scale) -> usize {
         match scale {
             Scale::Smoke => 2,
             Scale::Quick => self.quick,

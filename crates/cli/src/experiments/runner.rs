@@ -69,7 +69,7 @@ pub struct Failure {
 impl Plan {
     /// Seeds 0, 1, … of an experiment.
     pub fn seeds(&self, experiment: &Experiment, session: &Session) -> Vec<u64> {
-        let n = self.n_seeds.unwrap_or_else(|| experiment.n_seeds.at(session.scale));
+        let n = self.n_seeds.unwrap_or_else(|| experiment.parts.n_seeds(session.scale));
         (0..n as u64).collect()
     }
 
@@ -100,7 +100,7 @@ impl Plan {
     fn parts(&self, session: &Session) -> Vec<(usize, Part)> {
         let mut parts = Vec::new();
         for (index, experiment) in self.experiments.iter().enumerate() {
-            parts.extend(experiment.extra_parts.iter().map(|&part| (index, part)));
+            parts.extend(experiment.parts.others.iter().map(|&part| (index, part)));
             let seeds = self.seeds(experiment, session);
             parts.extend(seeds.into_iter().map(|seed| (index, Part::Seed(seed))));
         }

@@ -89,6 +89,14 @@ pub(crate) fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error
     Ok((output.status.code().ok_or("killed")?, text))
 }
 
+/// The command refuses with status 1, in a line that says this.
+#[track_caller]
+pub(crate) fn refused(arguments: &[&str], part: &str) -> TestResult {
+    let (status, line) = failure(arguments)?;
+    assert!(status == 1 && line.contains(part), "{line}");
+    Ok(())
+}
+
 pub(crate) fn word(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }

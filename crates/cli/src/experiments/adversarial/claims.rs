@@ -1,7 +1,7 @@
 //! Rows, claim and figures of the adversarial distillation.
 
 use super::{run, settings};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Point, RowSpec, metric};
 
 /// The rows that C27 is about: many examples, the corrected sign, weight 1.
@@ -26,8 +26,7 @@ pub(in crate::experiments) static ADVERSARIAL: Experiment = Experiment {
         optimiser, weight or number.",
     data: &["mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 5, paper: 20 },
-    extra_parts: &[],
+    parts: Parts::seeds(5, 20),
     run,
     rows: rows!(
         RowSpec::seeds("adversarial/the-teacher", "the teacher");

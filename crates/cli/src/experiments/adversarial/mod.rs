@@ -7,7 +7,7 @@ use core_tensors::{Dataset, Fit, Params, Rng, Schedule};
 use losses::{Distillation, GanLoss};
 use models::{Architecture, Cnn, Mlp};
 
-use super::base::perceptron;
+use super::base::{LEARNING_RATE, STUDENT, STUDENT_BATCH as BATCH, perceptron};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::metric;
 use crate::training::{
@@ -17,13 +17,9 @@ use crate::training::{
 
 pub(super) use claims::ADVERSARIAL;
 
-/// Widths of the student.
-const STUDENT: [usize; 3] = [784, 64, 10];
 /// The teacher's last hidden layer and its logits, the student's hidden layer and its logits, among their outputs.
 const OF_TEACHER: [usize; 2] = [3, 4];
 const OF_STUDENT: [usize; 2] = [0, 1];
-const BATCH: usize = 100;
-const LEARNING_RATE: f64 = 1e-3;
 const CRITIC_UNITS: usize = 64;
 /// Weight of the adversarial term beside the labels' 1, where it is small.
 const SMALL_WEIGHT: f64 = 0.05;

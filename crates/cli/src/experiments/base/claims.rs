@@ -1,7 +1,7 @@
 //! Rows, claims and figures of the base distillation: tables 3 and 4 of paper 003.
 
 use super::{Objects, run};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// Rows that checks name.
@@ -21,8 +21,7 @@ pub(in crate::experiments) static TRAIN: Experiment = Experiment {
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(Objects::Train.settings(scale))?),
     // A seed takes half a minute of a core.
-    n_seeds: Seeds { quick: 3, paper: 20 },
-    extra_parts: &[Part::Source],
+    parts: Parts::seeds(3, 20).and(&[Part::Source]),
     run: |task| run(task, Objects::Train),
     rows: &[
         RowSpec::segments("train/none/segments", "no teacher, as in the source"),
@@ -95,8 +94,7 @@ pub(in crate::experiments) static SMALL: Experiment = Experiment {
         independent runs of 20 epochs with a teacher each.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(Objects::Small.settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Source],
+    parts: Parts::USUAL.and(&[Part::Source]),
     run: |task| run(task, Objects::Small),
     rows: &[
         RowSpec::segments("small/none/segments", "no teacher, as in the source"),

@@ -1,7 +1,7 @@
 //! Rows, claims and figures of the distillation across domains: tables 5 to 9 of paper 003 and what goes beyond them.
 
 use super::{given, learned, settings};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Metric, Part, Point, Published, RowSpec, metric};
 
 /// Rows that checks name more than once.
@@ -34,8 +34,7 @@ pub(in crate::experiments) static GIVEN: Experiment = Experiment {
         middle, where its input is smaller), or with all pixels in one random order.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Source],
+    parts: Parts::USUAL.and(&[Part::Source]),
     run: given::run,
     rows: &[
         RowSpec::segments("given/none/segments", "no teacher, as in the source"),
@@ -158,8 +157,7 @@ pub(in crate::experiments) static LEARNED: Experiment = Experiment {
         (gradient reversal; maximum mean discrepancy; 3 epochs).",
     data: &["fashion-mnist", "mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Shared, Part::Source],
+    parts: Parts::USUAL.and(&[Part::Shared, Part::Source]),
     run: learned::run,
     rows: &[
         RowSpec::segments("learned/none/segments", "no teacher, as in the source"),

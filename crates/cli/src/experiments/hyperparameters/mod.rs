@@ -9,7 +9,7 @@ use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::{Hyperparameters, TemperatureScale};
 use models::{Architecture, Mlp};
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::ledger::{Check, Claim, Curve, Figure, Point, Published, metric};
 use crate::training::{
     CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
@@ -26,7 +26,7 @@ const N_TRIALS: usize = 5;
 /// Steps between two points of a trajectory.
 const EVERY: usize = 20;
 /// How the source moves λ and T.
-const DESCENT: MetaDescent = MetaDescent {
+pub(super) const DESCENT: MetaDescent = MetaDescent {
     rate: 0.1,
     longest: 0.01,
     lambdas: (0.0, 1.0),
@@ -169,8 +169,7 @@ pub(super) static HYPERPARAMETERS: Experiment = Experiment {
         random search keeps the best of five trials by validation cross-entropy.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 20, paper: 100 },
-    extra_parts: &[],
+    parts: Parts::seeds(20, 100),
     run,
     rows: rows!(
         [("meta")] {

@@ -11,7 +11,7 @@ use core_tensors::{Dataset, Fit, Rng};
 use losses::{ClassReduction, Distillation, Normalizer, Predictions};
 use models::{Architecture, Mlp};
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::training::{Examination, LinearStudents, Record};
 
 /// Objects a batch.
@@ -169,8 +169,7 @@ pub(in crate::experiments) static SYNTHETIC_CLASSES: Experiment = Experiment {
         all test objects; the code's own compared other rows of 40 objects with a heated truth.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Shared],
+    parts: Parts::USUAL.and(&[Part::Shared]),
     run,
     rows: rows!(
         [("classes")] {

@@ -9,8 +9,8 @@ use core_tensors::{Dataset, Privileged, Rng, Targets};
 use losses::{Regression, Weights, linear_student, linear_student_stacked};
 use serde::Serialize;
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
-use crate::ledger::{Check, Claim, Curve, Point, RowSpec, Scale, metric};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
+use crate::ledger::{Check, Claim, Curve, Point, Scale, metric};
 use crate::training::CHUNK;
 
 const N_EXAMPLES: usize = 100;
@@ -135,8 +135,7 @@ pub(in crate::experiments) static LINEAR_REGRESSION: Experiment = Experiment {
         let settings = Settings { examples: N_EXAMPLES, features: N_FEATURES };
         Ok(serde_json::to_value(settings)?)
     },
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run,
     rows: rows!(
         [("linear-regression")] {

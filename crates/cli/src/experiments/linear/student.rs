@@ -6,7 +6,7 @@ use core_tensors::{Dataset, Fit, Rng};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Mlp};
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 use crate::training::{Course, Examination, LinearStudents, Record, at_most, logits, train};
 
@@ -123,8 +123,7 @@ pub(in crate::experiments) static LINEAR_STUDENT: Experiment = Experiment {
         cross-entropy: the source's figure (a) compares the two.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Shared],
+    parts: Parts::USUAL.and(&[Part::Shared]),
     run,
     rows: rows!(
         [("linear")] {

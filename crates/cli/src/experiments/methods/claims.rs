@@ -1,7 +1,7 @@
 //! Rows and standings of the benchmark of methods.
 
 use super::{run, settings};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Figure, Metric, Point, RowSpec, metric};
 
 /// A row of each method on either data set.
@@ -46,8 +46,7 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
         born-again and mutual (two students) have no teacher; the distribution of three teachers is learned at T = 2 or at one that falls from 10 to 1.",
     data: &["fashion-mnist", "mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run,
     rows: on_both![
         ("none", "no teacher"),

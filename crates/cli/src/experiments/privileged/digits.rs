@@ -8,7 +8,7 @@ use losses::Distillation;
 use models::{Architecture, Mlp};
 
 use super::super::base::perceptron;
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::ledger::{Better, Check, Claim, Figure, FiniteOrNull, Point, metric};
 use crate::training::{
     CHUNK, Course, Examination, Grid, at_most, cross_validate, labels, last, train, with_choice,
@@ -189,8 +189,7 @@ pub(in crate::experiments) static DIGITS: Experiment = Experiment {
         cross-entropy or by accuracy; λ = 0 is among the choices. The maps show what was chosen from, and what the test set would have said.",
     data: &["mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run,
     rows: rows!(
         [("digits/300", "300") ("digits/500", "500")] {

@@ -6,8 +6,9 @@ use losses::{Distillation, Hyperparameters, TemperatureScale};
 use models::Architecture;
 
 use super::super::base::{STUDENT, STUDENT_BATCH, perceptron};
+use super::super::hyperparameters;
 use super::garments::{Study, settings};
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::ledger::{Better, Figure, FiniteOrNull, Point, metric};
 use crate::training::{
     Examination, Grid, MetaCourse, MetaDescent, cross_validate, labels, last,
@@ -25,13 +26,8 @@ const START: Hyperparameters =
 const DESCENT_PASSES: usize = 5;
 /// Step size of the student's plain gradient descent while λ and T are sought.
 const LEARNING_RATE: f64 = 0.1;
-const DESCENT: MetaDescent = MetaDescent {
-    rate: 0.1,
-    longest: 0.01,
-    lambdas: (0.0, 1.0),
-    temperatures: (0.1, 20.0),
-    stages: (1, 0),
-};
+/// As the source does it, with a T that may be larger.
+const DESCENT: MetaDescent = MetaDescent { temperatures: (0.1, 20.0), ..hyperparameters::DESCENT };
 
 fn run(task: &Task) -> Result<Outcome> {
     let n_students = TEMPERATURES.len() * (LAMBDAS.len() - 1) + 1;
@@ -107,8 +103,7 @@ pub(in crate::experiments) static CHOICE: Experiment = Experiment {
         on all objects as the others are. The map of the test set chose nothing.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run,
     rows: rows!(
         [("choice")] {

@@ -9,7 +9,7 @@ use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Distillation;
 use models::{Architecture, Mlp};
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::training::{CHUNK, Course, Examination, train};
 
 /// Objects to train on, one batch of them.
@@ -107,8 +107,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         features of each object matter, others of every object, and x* are those.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 20, paper: 100 },
-    extra_parts: &[],
+    parts: Parts::seeds(20, 100),
     run,
     rows: rows!(
         [("privileged")] {

@@ -7,7 +7,7 @@ use anyhow::bail;
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::experiments::Seeds;
+use crate::experiments::Parts;
 use crate::ledger::Scale;
 use crate::ledger::{FiniteOrNull, Point};
 
@@ -19,8 +19,7 @@ pub(super) const TOY: Experiment = Experiment {
     summary: "",
     data: &[],
     settings: |_| Ok(serde_json::Value::Null),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Shared],
+    parts: Parts::USUAL.and(&[Part::Shared]),
     run: toy,
     rows: &[],
     claims: &[],
@@ -54,7 +53,7 @@ fn store(folder: &Path) -> Store {
 
 static TOYS: Experiment = TOY;
 /// Seed 1 fails, seed 2 panics.
-static FAILING: Experiment = Experiment { id: "failing", extra_parts: &[], run: failing, ..TOY };
+static FAILING: Experiment = Experiment { id: "failing", parts: Parts::USUAL, run: failing, ..TOY };
 /// Its shared part fails.
 static LAME: Experiment = Experiment { id: "lame", run: lame, ..TOY };
 /// Its shared part holds a number that is not finite.

@@ -1,29 +1,30 @@
 //! FashionMNIST: table 2 and figure 3 of paper 001, and the run that they leave out.
 
 use super::{ALL_ARMS, BASIC_ARMS, Cut, Protocol, Settings, Student};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, Scale, metric};
-use crate::training::at_most;
 
-pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/fashion-teacher";
-const TEACHER: [usize; 4] = [784, 800, 50, 10];
-/// α
-const KL_WEIGHT: f64 = 0.2;
+const TEACHER_ROW: &str = "bayes/fashion-teacher";
 /// Runs behind each re-simulated number.
 const N_REFERENCE: usize = 3;
 
-pub(in crate::experiments) static STUDENTS: [Student; 2] = [
-    Student {
-        id: "bayes/784-50-10",
-        cut: Cut { student: &[784, 50, 10], removed: Some(2) },
-        arms: ALL_ARMS,
-    },
-    Student {
-        id: "bayes/784-30-10-10",
-        cut: Cut { student: &[784, 30, 10, 10], removed: None },
-        arms: BASIC_ARMS,
-    },
-];
+pub(super) static PROTOCOL: Protocol = Protocol {
+    teacher: &[784, 800, 50, 10],
+    teacher_row: TEACHER_ROW,
+    students: &[
+        Student {
+            id: "bayes/784-50-10",
+            cut: Cut { student: &[784, 50, 10], removed: Some(2) },
+            arms: ALL_ARMS,
+        },
+        Student {
+            id: "bayes/784-30-10-10",
+            cut: Cut { student: &[784, 30, 10, 10], removed: None },
+            arms: BASIC_ARMS,
+        },
+    ],
+    kl_weight: 0.2,
+};
 
 fn settings(scale: Scale) -> Settings {
     match scale {
@@ -44,22 +45,10 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     // A seed takes minutes of a core, most of them for its teacher of 668 560 parameters.
-    n_seeds: Seeds { quick: 3, paper: 10 },
-    extra_parts: &[],
+    parts: Parts::seeds(3, 10),
     run: |task| {
-        let Settings { epochs, most_examples } = settings(task.session.scale);
-        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
         let images = task.session.images("fashion-mnist")?;
-        let protocol = Protocol {
-            teacher: &TEACHER,
-            teacher_row: TEACHER_ROW,
-            students: &STUDENTS,
-            kl_weight: KL_WEIGHT,
-            epochs,
-            train: &at_most(&images.train, most_train)?,
-            test: &at_most(&images.test, most_test)?,
-        };
-        protocol.run(task)
+        PROTOCOL.run(task, settings(task.session.scale), &images.train, &images.test)
     },
     rows: students!(
         RowSpec::seeds(TEACHER_ROW, "teacher [784, 800, 50, 10]");

@@ -5,33 +5,34 @@ use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, Scale, metr
 
 use super::gap_closes;
 use super::{ALL_ARMS, Cut, Protocol, Settings, Student};
-use crate::experiments::{Experiment, Seeds};
-use crate::training::at_most;
+use crate::experiments::{Experiment, Parts};
 
-pub(in crate::experiments) const TEACHER_ROW: &str = "bayes/synthetic-teacher";
-const TEACHER: [usize; 4] = [10, 100, 50, 1];
-/// α
-const KL_WEIGHT: f64 = 1.0;
+const TEACHER_ROW: &str = "bayes/synthetic-teacher";
 /// Runs behind each re-simulated number.
 const N_REFERENCE: usize = 8;
 
-pub(in crate::experiments) static STUDENTS: [Student; 3] = [
-    Student {
-        id: "bayes/10-100-10-1",
-        cut: Cut { student: &[10, 100, 10, 1], removed: None },
-        arms: ALL_ARMS,
-    },
-    Student {
-        id: "bayes/10-10-10-1",
-        cut: Cut { student: &[10, 10, 10, 1], removed: None },
-        arms: ALL_ARMS,
-    },
-    Student {
-        id: "bayes/10-50-1",
-        cut: Cut { student: &[10, 50, 1], removed: Some(2) },
-        arms: ALL_ARMS,
-    },
-];
+pub(super) static PROTOCOL: Protocol = Protocol {
+    teacher: &[10, 100, 50, 1],
+    teacher_row: TEACHER_ROW,
+    students: &[
+        Student {
+            id: "bayes/10-100-10-1",
+            cut: Cut { student: &[10, 100, 10, 1], removed: None },
+            arms: ALL_ARMS,
+        },
+        Student {
+            id: "bayes/10-10-10-1",
+            cut: Cut { student: &[10, 10, 10, 1], removed: None },
+            arms: ALL_ARMS,
+        },
+        Student {
+            id: "bayes/10-50-1",
+            cut: Cut { student: &[10, 50, 1], removed: Some(2) },
+            arms: ALL_ARMS,
+        },
+    ],
+    kl_weight: 1.0,
+};
 
 fn settings(scale: Scale) -> Settings {
     match scale {
@@ -58,22 +59,10 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         teacher differ from seed to seed; the arms of a seed share them.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 8, paper: 10 },
-    extra_parts: &[],
+    parts: Parts::seeds(8, 10),
     run: |task| {
         let data = SyntheticLinear::new(&task.session.device)?;
-        let Settings { epochs, most_examples } = settings(task.session.scale);
-        let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);
-        let protocol = Protocol {
-            teacher: &TEACHER,
-            teacher_row: TEACHER_ROW,
-            students: &STUDENTS,
-            kl_weight: KL_WEIGHT,
-            epochs,
-            train: &at_most(&data.train, most_train)?,
-            test: &at_most(&data.test, most_test)?,
-        };
-        protocol.run(task)
+        PROTOCOL.run(task, settings(task.session.scale), &data.train, &data.test)
     },
     rows: students!(
         RowSpec::seeds(TEACHER_ROW, "teacher [10, 100, 50, 1]");
@@ -229,37 +218,17 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
             text: "In the end plain and distilled students are alike, the gain is speed: of the distance between their test \
                 likelihoods at iteration 1000 at most half is left. (Published are ends of single runs; their shares are \
                 0.03, 0.26 and 0.05.)",
-            published: &[
-                Published::plain(
-                    "bayes/10-100-10-1/distil/scrambled",
-                    metric::LOG_LIKELIHOOD,
-                    -0.0832,
-                ),
-                Published::plain(
-                    "bayes/10-100-10-1/distil-all/scrambled",
-                    metric::LOG_LIKELIHOOD,
-                    -0.0861,
-                ),
-                Published::plain("bayes/10-100-10-1/student", metric::LOG_LIKELIHOOD, -0.2053),
-                Published::plain("bayes/10-50-1/distil/scrambled", metric::LOG_LIKELIHOOD, -1.4076),
-                Published::plain(
-                    "bayes/10-50-1/distil-all/scrambled",
-                    metric::LOG_LIKELIHOOD,
-                    -1.3073,
-                ),
-                Published::plain("bayes/10-50-1/student", metric::LOG_LIKELIHOOD, -2.2943),
-                Published::plain(
-                    "bayes/784-50-10/distil/scrambled",
-                    metric::LOG_LIKELIHOOD,
-                    -0.5609,
-                ),
-                Published::plain(
-                    "bayes/784-50-10/distil-all/scrambled",
-                    metric::LOG_LIKELIHOOD,
-                    -0.5944,
-                ),
-                Published::plain("bayes/784-50-10/student", metric::LOG_LIKELIHOOD, -0.5691),
-            ],
+            published: printed!(
+                "bayes/10-100-10-1" "distil/scrambled" LOG_LIKELIHOOD -0.0832;
+                "bayes/10-100-10-1" "distil-all/scrambled" LOG_LIKELIHOOD -0.0861;
+                "bayes/10-100-10-1" "student" LOG_LIKELIHOOD -0.2053;
+                "bayes/10-50-1" "distil/scrambled" LOG_LIKELIHOOD -1.4076;
+                "bayes/10-50-1" "distil-all/scrambled" LOG_LIKELIHOOD -1.3073;
+                "bayes/10-50-1" "student" LOG_LIKELIHOOD -2.2943;
+                "bayes/784-50-10" "distil/scrambled" LOG_LIKELIHOOD -0.5609;
+                "bayes/784-50-10" "distil-all/scrambled" LOG_LIKELIHOOD -0.5944;
+                "bayes/784-50-10" "student" LOG_LIKELIHOOD -0.5691;
+            ),
             min_seeds: 3,
             checks: &[
                 gap_closes("bayes/10-100-10-1/distil/scrambled"),
@@ -273,26 +242,18 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         Claim {
             id: "C8",
             text: "A distilled student ends nearer to its prior than the plain student to its own.",
-            published: &[
-                Published::plain("bayes/10-100-10-1/distil/scrambled", metric::DIVERGENCE, 0.0078),
-                Published::plain(
-                    "bayes/10-100-10-1/distil-all/scrambled",
-                    metric::DIVERGENCE,
-                    0.0068,
-                ),
-                Published::plain("bayes/10-100-10-1/student", metric::DIVERGENCE, 0.0480),
-                Published::plain("bayes/10-50-1/distil/scrambled", metric::DIVERGENCE, 0.1852),
-                Published::plain("bayes/10-50-1/distil-all/scrambled", metric::DIVERGENCE, 0.1886),
-                Published::plain("bayes/10-50-1/student", metric::DIVERGENCE, 0.2886),
-                Published::plain(
-                    "bayes/10-100-10-1/distil/scrambled",
-                    metric::DIVERGENCE_AREA,
-                    2541.0,
-                ),
-                Published::plain("bayes/10-100-10-1/student", metric::DIVERGENCE_AREA, 4245.0),
-                Published::plain("bayes/10-50-1/distil/scrambled", metric::DIVERGENCE_AREA, 4343.0),
-                Published::plain("bayes/10-50-1/student", metric::DIVERGENCE_AREA, 4921.0),
-            ],
+            published: printed!(
+                "bayes/10-100-10-1" "distil/scrambled" DIVERGENCE 0.0078;
+                "bayes/10-100-10-1" "distil-all/scrambled" DIVERGENCE 0.0068;
+                "bayes/10-100-10-1" "student" DIVERGENCE 0.0480;
+                "bayes/10-50-1" "distil/scrambled" DIVERGENCE 0.1852;
+                "bayes/10-50-1" "distil-all/scrambled" DIVERGENCE 0.1886;
+                "bayes/10-50-1" "student" DIVERGENCE 0.2886;
+                "bayes/10-100-10-1" "distil/scrambled" DIVERGENCE_AREA 2541.0;
+                "bayes/10-100-10-1" "student" DIVERGENCE_AREA 4245.0;
+                "bayes/10-50-1" "distil/scrambled" DIVERGENCE_AREA 4343.0;
+                "bayes/10-50-1" "student" DIVERGENCE_AREA 4921.0;
+            ),
             min_seeds: MIN_SEEDS,
             checks: &[
                 beats_plain!(metric::DIVERGENCE, "bayes/10-100-10-1", "distil/scrambled"),

@@ -5,7 +5,7 @@ use core_tensors::Fit;
 use losses::Likelihood;
 
 use super::{Protocol, Student};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Figure, Point, RowSpec, metric};
 use crate::training::at_most;
 
@@ -48,8 +48,7 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
         prior. The teacher's posterior as a prior on the same objects counts them twice.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 5, paper: 20 },
-    extra_parts: &[],
+    parts: Parts::seeds(5, 20),
     run: |task| {
         let Settings { epochs, most_curvature, most_examples } = settings(task.session.scale);
         let [most_train, most_test] = most_examples.unwrap_or([usize::MAX; 2]);

@@ -12,12 +12,12 @@ macro_rules! by_examples {
     };
 }
 
-/// A table of one noise: lines are arms, columns numbers of examples.
-macro_rules! table {
-    ($title:literal, $metric:expr, $sd:literal) => {
-        Figure::cross(
-            $title,
-            $metric,
+/// Tables of one noise each: lines are arms, columns numbers of examples.
+macro_rules! tables {
+    ($($title:literal $metric:ident $sd:literal;)*) => {
+        &[$(Figure::cross(
+            concat!($title, $sd),
+            metric::$metric,
             &["20 objects", "100", "300", "1000"],
             &[
                 ("N(0, I)", by_examples!($sd, "standard")),
@@ -29,7 +29,7 @@ macro_rules! table {
                 ("full posterior", by_examples!($sd, "full")),
                 ("teacher of the same objects", by_examples!($sd, "same-data")),
             ],
-        )
+        ),)*]
     };
 }
 
@@ -47,7 +47,7 @@ use models::{Architecture, Mlp};
 
 use super::{PRIOR_PRECISION, carry};
 use crate::experiments::base::perceptron;
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::ledger::{Figure, Point, metric};
 use crate::training::Monitor;
 
@@ -92,8 +92,7 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
         and variance. Gains are over N(0, I), seed by seed: the prior helps where the interval in brackets lies above 0.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 20, paper: 50 },
-    extra_parts: &[],
+    parts: Parts::seeds(20, 50),
     run,
     rows: rows!(
         [
@@ -120,22 +119,14 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     ),
     point: Point::Epoch,
     claims: &[],
-    figures: &[
-        table!("Risk, noise of deviation 0.1", metric::RISK, "0.1"),
-        table!("Risk below that under N(0, I), noise of deviation 0.1", metric::RISK_GAIN, "0.1"),
-        table!(
-            "Log density above that under N(0, I), noise of deviation 0.1",
-            metric::DENSITY_GAIN,
-            "0.1"
-        ),
-        table!("Risk, noise of deviation 1", metric::RISK, "1"),
-        table!("Risk below that under N(0, I), noise of deviation 1", metric::RISK_GAIN, "1"),
-        table!(
-            "Log density above that under N(0, I), noise of deviation 1",
-            metric::DENSITY_GAIN,
-            "1"
-        ),
-    ],
+    figures: tables!(
+        "Risk, noise of deviation " RISK "0.1";
+        "Risk below that under N(0, I), noise of deviation " RISK_GAIN "0.1";
+        "Log density above that under N(0, I), noise of deviation " DENSITY_GAIN "0.1";
+        "Risk, noise of deviation " RISK "1";
+        "Risk below that under N(0, I), noise of deviation " RISK_GAIN "1";
+        "Log density above that under N(0, I), noise of deviation " DENSITY_GAIN "1";
+    ),
 };
 
 /// Objects with noisy targets, and the function behind them.

@@ -7,7 +7,7 @@ use core_tensors::Fit;
 use losses::Likelihood;
 
 use super::{Protocol, Student};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 
 pub(in crate::experiments) const TEACHER_ROW: &str = "elbo/synthetic-teacher";
 /// σ²: the documents' 0.1 is a standard deviation.
@@ -56,8 +56,7 @@ pub(in crate::experiments) static SYNTHETIC: Experiment = Experiment {
         on the same 900 objects counts them twice: its rows show what the papers propose, not a valid posterior.",
     data: &[],
     settings: |scale| Ok(serde_json::json!({ "epochs": epochs(scale) })),
-    n_seeds: Seeds { quick: 6, paper: 20 },
-    extra_parts: &[],
+    parts: Parts::seeds(6, 20),
     run: |task| {
         let data = SyntheticLinear::new(&task.session.device)?;
         let fit = Fit { epochs: epochs(task.session.scale), batch_size: 8 };

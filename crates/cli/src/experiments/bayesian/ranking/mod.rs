@@ -36,7 +36,7 @@ use models::{Architecture, Mlp};
 use crate::ledger::{Curve, Figure, Point, RowSpec, metric};
 use crate::training::Monitor;
 
-use crate::experiments::{Experiment, Outcome, Seeds, Task};
+use crate::experiments::{Experiment, Outcome, Parts, Task};
 
 /// Step size of the teachers' Adam.
 const LEARNING_RATE: f64 = 1e-3;
@@ -90,8 +90,7 @@ pub(in crate::experiments) static ORDERS: Experiment = Experiment {
         What was found stands in the tables below.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 5, paper: 10 },
-    extra_parts: &[],
+    parts: Parts::seeds(5, 10),
     run: |task| {
         let settings = settings(task.session.scale);
         let mut outcome = Outcome::default();

@@ -3,7 +3,7 @@
 use super::{run, settings};
 use crate::data::published::IMAGENETTE;
 use crate::data::published::weights::VGG19;
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// The rows that C25 is about: images of 200 pixels, the whole set.
@@ -27,8 +27,7 @@ pub(in crate::experiments) static IMAGENETTE_STYLE: Experiment = Experiment {
         beside it. Pictures of a copy of 160 pixels are enlarged at 200.",
     data: &[IMAGENETTE, VGG19],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds { quick: 3, paper: 10 },
-    extra_parts: &[Part::Shared, Part::Source],
+    parts: Parts::seeds(3, 10).and(&[Part::Shared, Part::Source]),
     run,
     rows: &[
         RowSpec::segments(

@@ -1,7 +1,7 @@
 //! Rows, claims and figures of the regression across domains: tables 14 to 18 of paper 003, and the corrected task.
 
 use super::{run, settings};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Part, Point, Published, RowSpec, metric};
 
 /// The regression tables.
@@ -17,8 +17,7 @@ pub(in crate::experiments) static REGRESSION: Experiment = Experiment {
         error; MSE above the noise is measured against the function itself.",
     data: &[],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[Part::Shared, Part::Source],
+    parts: Parts::USUAL.and(&[Part::Shared, Part::Source]),
     run,
     rows: rows!(
         RowSpec::segments("regression/train-none/segments", "Train, no teacher, as in the source"),

@@ -1,7 +1,7 @@
 //! Rows and figures of what a student of FashionMNIST-Small gains from its teacher.
 
 use super::{knowledge, known_share, settings};
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Figure, Point, metric};
 
 /// The teacher and its ablations.
@@ -35,8 +35,7 @@ pub(in crate::experiments) static KNOWLEDGE: Experiment = Experiment {
         that it is surest of.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run: knowledge,
     rows: rows!(
         [("knowledge")] {
@@ -86,8 +85,7 @@ pub(in crate::experiments) static KNOWN_SHARE: Experiment = Experiment {
         A row's value is that at the whole share.",
     data: &["fashion-mnist"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run: known_share,
     rows: rows!(
         [("share")] {

@@ -3,7 +3,7 @@
 use super::{run, settings};
 use crate::data::published::bert::BERT_BASE;
 use crate::data::published::tweets::ID;
-use crate::experiments::{Experiment, Seeds};
+use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, metric};
 
 /// The rows that C16 is about: the whole of Sentiment140, a student of BERT's vectors.
@@ -26,8 +26,7 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
         preprocessing of punctuation are not known.",
     data: &[ID, BERT_BASE.name],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
-    n_seeds: Seeds::USUAL,
-    extra_parts: &[],
+    parts: Parts::USUAL,
     run,
     rows: &[
         RowSpec::seeds("tweets/bag-of-words", "linear model on the words"),

@@ -13,7 +13,7 @@ use models::{Architecture, BagOfWords, BiLstm, Mlp};
 
 use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, Scale, stats};
+use crate::ledger::{Curve, stats};
 use crate::training::{
     Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
@@ -378,7 +378,7 @@ mod tests {
 
     use crate::data::published::{Places, bert, tweets::Texts};
     use crate::experiments::Session;
-    use crate::ledger::Part;
+    use crate::ledger::{Part, Scale};
 
     #[test]
     fn students_of_a_bert_are_run_where_one_is_at_hand() {
