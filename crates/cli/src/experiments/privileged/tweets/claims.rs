@@ -4,7 +4,7 @@ use super::{run, settings};
 use crate::data::published::bert::BERT_BASE;
 use crate::data::published::tweets::ID;
 use crate::experiments::{Experiment, Parts};
-use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, metric};
+use crate::ledger::{Check, Claim, Figure, Point, Published, metric};
 
 /// The rows that C16 is about: the whole of Sentiment140, a student of BERT's vectors.
 const NONE: &str = "twitter/none";
@@ -28,33 +28,39 @@ pub(in crate::experiments) static TWEETS: Experiment = Experiment {
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     parts: Parts::USUAL,
     run,
-    rows: &[
-        RowSpec::seeds("tweets/bag-of-words", "linear model on the words"),
-        RowSpec::seeds("tweets/teacher", "the teacher, a Bi-LSTM on the words")
-            .against("tweets/bag-of-words"),
-        RowSpec::seeds("tweets/bag-of-words-more", "linear model, with 98 000 more texts")
-            .against("tweets/bag-of-words"),
-        RowSpec::seeds("tweets/teacher-more", "a Bi-LSTM with 98 000 more texts")
-            .against("tweets/bag-of-words-more"),
-        RowSpec::seeds("tweets-hashed/none", "768 hashed words, no teacher"),
-        RowSpec::seeds("tweets-hashed/smoothed-labels", "hashed, smoothed labels")
-            .against("tweets-hashed/none"),
-        RowSpec::seeds("tweets-hashed/teacher", "hashed, with the teacher")
-            .against("tweets-hashed/none"),
-        RowSpec::seeds("tweets-hashed/teacher-more", "hashed, with the teacher of more texts")
-            .against("tweets-hashed/none"),
-        RowSpec::seeds("tweets-bert/none", "BERT, a part of the tweets, no teacher"),
-        RowSpec::seeds("tweets-bert/smoothed-labels", "BERT, a part, smoothed labels")
-            .against("tweets-bert/none"),
-        RowSpec::seeds("tweets-bert/teacher", "BERT, a part, with the teacher")
-            .against("tweets-bert/none"),
-        RowSpec::seeds("tweets-bert/teacher-more", "BERT, a part, with the teacher of more texts")
-            .against("tweets-bert/none"),
-        RowSpec::seeds(NONE, "BERT, all tweets, no teacher"),
-        RowSpec::seeds("twitter/smoothed-labels", "BERT, all tweets, smoothed labels")
-            .against(NONE),
-        RowSpec::seeds(TEACHER, "BERT, all tweets, with the teacher").against(NONE),
-    ],
+    rows: rows!(
+        [("tweets")] {
+            { "bag-of-words" => "linear model on the words"; }
+            against "bag-of-words" {
+                "teacher" => "the teacher, a Bi-LSTM on the words";
+                "bag-of-words-more" => "linear model, with 98 000 more texts";
+            }
+            against "bag-of-words-more" { "teacher-more" => "a Bi-LSTM with 98 000 more texts"; }
+        }
+        [("tweets-hashed")] {
+            { "none" => "768 hashed words, no teacher"; }
+            against "none" {
+                "smoothed-labels" => "hashed, smoothed labels";
+                "teacher" => "hashed, with the teacher";
+                "teacher-more" => "hashed, with the teacher of more texts";
+            }
+        }
+        [("tweets-bert", "BERT, a part")] {
+            { "none" => " of the tweets, no teacher"; }
+            against "none" {
+                "smoothed-labels" => ", smoothed labels";
+                "teacher" => ", with the teacher";
+                "teacher-more" => ", with the teacher of more texts";
+            }
+        }
+        [("twitter", "BERT, all tweets")] {
+            { "none" => ", no teacher"; }
+            against "none" {
+                "smoothed-labels" => ", smoothed labels";
+                "teacher" => ", with the teacher";
+            }
+        }
+    ),
     claims: &[Claim {
         id: "C16",
         text: "Twitter: with a teacher the student gains 1.7 points of accuracy. (Needs the whole data set, BERT and the \
