@@ -166,7 +166,7 @@ fn run(task: &Task) -> Result<Outcome> {
 
 /// Synthetic data.
 pub(super) static HYPERPARAMETERS: Experiment = Experiment {
-    id: "metaparameters",
+    id: "hyperparameters",
     title: "λ and T by gradient descent on a validation loss",
     source: "Gorpinich et al. 2022",
     summary: "x₁, x₂ ~ N(0, 1), x₃ = [both positive], y = [x₁ x₂ + 0.5 ε > 0]; 200 objects of the teacher, 15 of the student, 15 to \

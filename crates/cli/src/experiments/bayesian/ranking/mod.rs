@@ -113,7 +113,7 @@ fn settings(scale: Scale) -> Settings {
 
 /// Orders and structures beside one another.
 pub(in crate::experiments) static ORDERS: Experiment = Experiment {
-    id: "bayes-orders",
+    id: "bayes-ranking",
     title: "Every order of removal at several sizes, and the evidence on the way",
     source: "",
     summary: "A comparison of our own: no number here is published, so there are no claims. Units of layer 1 go without any \
