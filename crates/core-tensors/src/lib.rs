@@ -16,6 +16,11 @@
 //!
 //! The crate is pure: no file, network, clock, output or global state.
 
+/// The candle of this workspace, for users who must name its `Tensor` or `Device` without guessing a version.
+pub use candle_core;
+/// The faer of this workspace, whose matrices [`linalg`] takes and gives.
+pub use faer;
+
 mod alternating;
 mod data;
 mod error;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 use crate::layout::Layout;
 use crate::rng::Rng;
 
@@ -16,16 +16,12 @@ pub struct Params {
 impl Params {
     /// Parameters from one tensor a block, each of shape (rows, cols).
     pub fn new(layout: Layout, blocks: Vec<Tensor>) -> Result<Self> {
-        if layout.blocks.len() != blocks.len() {
-            return Err(Error::mismatch("blocks", layout.blocks.len(), blocks.len()));
-        }
+        Expected::Exactly(layout.blocks.len()).check("blocks", blocks.len())?;
         for (shape, block) in layout.blocks.iter().zip(&blocks) {
             if block.dims() != [shape.rows, shape.cols] {
-                return Err(Error::mismatch(
-                    "shape of a block",
-                    format!("({}, {})", shape.rows, shape.cols),
-                    format!("{:?}", block.shape()),
-                ));
+                let expected = vec![shape.rows, shape.cols];
+                let found = block.dims().to_vec();
+                return Err(Error::Shape { what: "block", expected, found });
             }
         }
         Ok(Self { layout, blocks })
@@ -41,9 +37,7 @@ impl Params {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<Self> {
-        if layout.blocks.len() != bounds.len() {
-            return Err(Error::mismatch("bounds", layout.blocks.len(), bounds.len()));
-        }
+        Expected::Exactly(layout.blocks.len()).check("bounds", bounds.len())?;
         if let Some(&value) = bounds.iter().find(|b| !(**b >= 0.0 && b.is_finite())) {
             return Err(Error::OutOfRange { name: "bound of a block", value, range: "[0, ∞)" });
         }
@@ -60,10 +54,7 @@ impl Params {
 
     /// Parameters from vec(w), block by block and row by row, in f32.
     pub fn from_vec(layout: &Layout, values: &[f64], device: &Device) -> Result<Self> {
-        let n_parameters = layout.n_parameters();
-        if values.len() != n_parameters {
-            return Err(Error::mismatch("numbers of vec(w)", n_parameters, values.len()));
-        }
+        Expected::Exactly(layout.n_parameters()).check("numbers of vec(w)", values.len())?;
         let mut rest = values;
         let mut take = |block: &crate::Block| {
             let (mine, others) = rest.split_at(block.n_parameters());
@@ -114,7 +105,7 @@ impl Params {
 
     /// w + factor · d for a direction d of the same layout; without gradients.
     pub fn moved(&self, direction: &Self, factor: f64) -> Result<Self> {
-        self.layout.check_same("blocks of a direction", &direction.layout)?;
+        self.layout.check_same("direction", &direction.layout)?;
         let step = |(w, d): (&Tensor, &Tensor)| w.detach() + (d.detach() * factor)?;
         let pairs = self.blocks.iter().zip(&direction.blocks);
         let blocks = pairs.map(step).collect::<candle_core::Result<_>>()?;
@@ -170,7 +161,7 @@ mod tests {
         let other = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
         let other = Params::from_vec(&other, &[0.0], &Device::Cpu).unwrap();
         let message = w.moved(&other, 1.0).unwrap_err().to_string();
-        assert_eq!(message, "blocks of a direction: wanted (3, 5) (10, 4), found (1, 1)");
+        assert_eq!(message, "direction: expected blocks (3, 5) (10, 4), found (1, 1)");
     }
 
     fn random(seed: u64) -> Params {

@@ -50,8 +50,8 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
     let w = network.init(rng, both.x().device())?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        distillation(&logits, batch, &Distillation::labels_only()).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x())?;
+        distillation(&logits, batch, &Distillation::labels_only())
     };
     let keep = |_| Ok::<_, losses::Error>(ControlFlow::Continue(()));
     let fit = Fit { epochs: EPOCHS, batch_size: BATCH };

@@ -108,9 +108,8 @@ fn train(
     let Course { network, fit, error } = *course;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), w)?;
     let loss = |batch: &Dataset| {
-        let predictions = network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
+        let predictions = network.forward(w, batch.x())?;
         objective(&predictions, batch, error)
-            .map_err(|error| candle_core::Error::msg(format!("{error:#}")))
     };
     let frozen = w.frozen();
     let after = |_| {
@@ -167,8 +166,8 @@ impl Study<'_> {
             Some(teacher) => {
                 let mut rng = self.rng.split("student's view");
                 data.clone().with_teacher(CHUNK, |x| {
-                    let seen = teacher.map.apply(x, &mut rng).map_err(candle_core::Error::wrap)?;
-                    teacher.network.forward(teacher.w, &seen).map_err(candle_core::Error::wrap)
+                    let seen = teacher.map.apply(x, &mut rng)?;
+                    teacher.network.forward(teacher.w, &seen)
                 })?
             }
             None => data.clone(),

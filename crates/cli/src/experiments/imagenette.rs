@@ -273,7 +273,7 @@ fn arms(task: &Task) -> Result<Outcome> {
             measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
             measures.insert("label_consistency".to_owned(), vec![consistency]);
             data =
-                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| Ok(answers.clone()))?;
+                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| answers.contiguous())?;
         }
         let view = |batch: &Dataset| Ok(batch.clone());
         let rng = rng.split(if network == &student { "student" } else { "smaller" });

@@ -66,12 +66,10 @@ pub fn shown(
 ) -> Result<Shown> {
     let frozen = w.frozen();
     let mut widths = Vec::new();
-    let answers = |x: &Tensor| {
-        let outputs = teacher.activations(&frozen, x).map_err(candle_core::Error::wrap)?;
-        let chosen =
-            picked(&outputs, layers).map_err(|e| candle_core::Error::msg(format!("{e:#}")))?;
+    let answers = |x: &Tensor| -> Result<Tensor> {
+        let chosen = picked(&teacher.activations(&frozen, x)?, layers)?;
         widths = chosen.iter().map(|z| z.dim(1)).collect::<candle_core::Result<_>>()?;
-        Tensor::cat(&chosen, 1)
+        Ok(Tensor::cat(&chosen, 1)?)
     };
     let data = data.clone().with_teacher(chunk(data.x()), answers)?;
     Ok(Shown { data, widths })

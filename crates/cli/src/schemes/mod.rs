@@ -106,13 +106,10 @@ pub fn train_on(
     w: &Params,
     data: &Dataset,
     rng: &mut Rng,
-    mut loss: impl FnMut(&Dataset) -> Result<Tensor>,
+    loss: impl FnMut(&Dataset) -> Result<Tensor>,
     mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
     let mut adam = Adam::new(AdamConfig::pytorch(learning_rate), w)?;
-    let loss = |batch: &Dataset| {
-        loss(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))
-    };
     let frozen = w.frozen();
     let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
         on_epoch(&frozen, epoch)?;
@@ -196,7 +193,7 @@ pub fn logits(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tens
 /// `data` with the answers of a trained network.
 pub fn with_teacher(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
     let frozen = w.frozen();
-    let answers = |x: &Tensor| network.forward(&frozen, x).map_err(candle_core::Error::wrap);
+    let answers = |x: &Tensor| network.forward(&frozen, x);
     Ok(data.clone().with_teacher(chunk(data.x()), answers)?)
 }
 

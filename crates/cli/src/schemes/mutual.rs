@@ -59,7 +59,7 @@ pub fn train_mutually(
             total = (total + distillation(own, &alone, &Distillation::labels_only())?)?;
             for (_, other) in logits.iter().enumerate().filter(|&(l, _)| l != j) {
                 let taught =
-                    alone.clone().with_teacher(batch.n_examples(), |_| Ok(other.detach()))?;
+                    alone.clone().with_teacher(batch.n_examples(), |_| other.contiguous())?;
                 let (kind, scale) = (Divergence::ForwardKl, TemperatureScale::Squared);
                 let term = divergence(own, &taught, kind, course.temperature, scale)?;
                 total = (total + (term * weight)?)?;

@@ -6,7 +6,7 @@ use faer::linalg::triangular_solve::{
 use faer::{ColRef, Mat, MatRef, Par};
 
 use super::pivoted::Pivoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 /// What to do where columns of a design are linear combinations of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +29,7 @@ pub fn least_squares(
     ridge: f64,
     policy: RankPolicy,
 ) -> Result<Mat<f64>> {
-    if b.nrows() != a.nrows() {
-        return Err(Error::mismatch("rows of the targets", a.nrows(), b.nrows()));
-    }
+    Expected::Exactly(a.nrows()).check("rows of the targets", b.nrows())?;
     if !(ridge >= 0.0 && ridge.is_finite()) {
         return Err(Error::OutOfRange { name: "ridge", value: ridge, range: "[0, ∞)" });
     }

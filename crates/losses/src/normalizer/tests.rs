@@ -35,7 +35,7 @@ fn taught(s: &[f64]) -> Dataset {
     let x = Tensor::from_vec(v, (1, s.len()), &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: s.len() }).unwrap();
-    data.with_teacher(1, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(1, |x| x.contiguous()).unwrap()
 }
 
 fn teacher_alone(normalizer: Normalizer) -> Distillation {
