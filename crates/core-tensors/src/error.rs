@@ -75,6 +75,19 @@ pub enum Error {
         /// The example, from 0.
         index: usize,
     },
+    /// Images have become too small for the kernel of a convolution.
+    #[error(
+        "convolution {convolution} has a kernel of {kernel} × {kernel} and needs larger images, found {} × {}; layers \
+        count from 1", image[0], image[1]
+    )]
+    SmallImage {
+        /// The convolution, from 1.
+        convolution: usize,
+        /// Rows and columns of its kernel.
+        kernel: usize,
+        /// Rows and columns of the images that it gets.
+        image: [usize; 2],
+    },
     /// A name that is none of the known ones.
     #[error("{what} `{name}` is unknown: expected {known}")]
     UnknownName {

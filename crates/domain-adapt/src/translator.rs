@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::kernels::features;
-use core_tensors::{Error, Params, Result, Rng};
+use core_tensors::{Error, Expected, Params, Result, Rng};
 use losses::{bernoulli_pixels, latent_divergence};
 use models::{Domain, TranslatorNetwork};
 
@@ -39,11 +39,8 @@ impl Translator {
 
 impl DomainMap for Translator {
     fn apply(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-        let (n, found) = (self.network.n_pixels, x.dims().iter().skip(1).product::<usize>());
-        if found != n {
-            let (wanted, found) = (format!("(m, {n})"), format!("{:?}", x.dims()));
-            return Err(Error::mismatch("input of φ", wanted, found));
-        }
+        let found = x.dims().iter().skip(1).product::<usize>();
+        Expected::Exactly(self.network.n_pixels).check("pixels of an image", found)?;
         let z = self.network.encode(&self.parameters, x)?.draw(rng)?;
         self.image(&z, Domain::Teacher)
     }
@@ -65,8 +62,8 @@ pub fn translation_loss(
     rng: &mut Rng,
 ) -> losses::Result<Tensor> {
     if partner.dims() != x.dims() {
-        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", partner.dims()));
-        return Err(Error::mismatch("partners of a translator", wanted, found).into());
+        let (expected, found) = (x.dims().to_vec(), partner.dims().to_vec());
+        return Err(Error::Shape { what: "partners of a translator", expected, found }.into());
     }
     let (x, partner) = (features(x)?, features(partner)?);
     let q = network.encode(w, &x)?;

@@ -11,7 +11,7 @@ mod translator;
 mod vgg;
 
 use candle_core::{Device, Tensor};
-use core_tensors::{Error, Layout, Params, Result, Rng};
+use core_tensors::{Error, Expected, Layout, Params, Result, Rng};
 
 pub use bag_of_words::BagOfWords;
 pub use bi_lstm::BiLstm;
@@ -34,7 +34,11 @@ pub trait Architecture {
     /// Bytes in x are grayscale intensities and count as x / 255 ([`core_tensors::kernels::features`]).
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
         let last = self.activations(w, x)?.pop();
-        last.ok_or_else(|| Error::mismatch("layers of a network", "at least 1", 0))
+        last.ok_or(Error::Count {
+            what: "layers of a network",
+            expected: Expected::AtLeast(1),
+            found: 0,
+        })
     }
 
     /// Fan-in n_{t−1} of each block, without the bias.

@@ -1,7 +1,7 @@
 //! Spectral normalization: weights of a discriminator divided by their largest singular values.
 
 use candle_core::{D, DType, Tensor};
-use core_tensors::{Error, Params, Result, Rng};
+use core_tensors::{Expected, Params, Result, Rng};
 
 /// Added to the length of a vector before it divides: a matrix of zeros stays one.
 const SMALLEST: f64 = 1e-12;
@@ -25,9 +25,7 @@ impl SpectralNorm {
     pub fn new(w: &Params, has_bias: bool, rng: &mut Rng) -> Result<Self> {
         let draw = |block: &Tensor| -> Result<Tensor> {
             let (rows, cols) = block.dims2()?;
-            if cols <= usize::from(has_bias) {
-                return Err(Error::mismatch("columns of a block", "at least 1 input", cols));
-            }
+            Expected::AtLeast(1 + usize::from(has_bias)).check("columns of a block", cols)?;
             let values: Vec<f64> = (0..rows).map(|_| rng.normal()).collect();
             let u = Tensor::from_vec(values, (rows, 1), block.device())?;
             Ok(normalize(&u.to_dtype(block.dtype())?)?)
@@ -38,9 +36,7 @@ impl SpectralNorm {
 
     /// The parameters with every block divided by its estimated norm; gradients reach `w`.
     pub fn normalized(&mut self, w: &Params) -> Result<Params> {
-        if w.blocks().len() != self.left.len() {
-            return Err(Error::mismatch("blocks", self.left.len(), w.blocks().len()));
-        }
+        Expected::Exactly(self.left.len()).check("blocks", w.blocks().len())?;
         let mut blocks = Vec::with_capacity(self.left.len());
         for (block, u) in w.blocks().iter().zip(&mut self.left) {
             let n_inputs = block.dim(D::Minus1)? - usize::from(self.has_bias);

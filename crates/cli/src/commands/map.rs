@@ -24,7 +24,9 @@ use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
 use crate::data::{Options, place_of};
 use crate::datasets::weights::vgg19;
-use crate::datasets::{GrayscaleImages, Places, from_environment, image_of_file};
+use crate::datasets::{
+    GrayscaleImages, Places, from_environment, image_of_file, published_convolution,
+};
 use crate::files::{Input, check_folder, note, read, say};
 use crate::model_file::{numbers, parse};
 use crate::schemes::{pairs, train_translator};
@@ -210,13 +212,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// What examples are after the map, which need not be there yet.
 fn after(arguments: &Arguments, source: &Source) -> Result<After> {
-    let of = |fixed: FixedConvolution| -> Result<After> {
-        let [h, w] = FixedConvolution { image: grayscale(source)?, ..fixed }.output()?;
-        Ok(After { n: h * w, shape: Some([1, h, w]) })
-    };
+    let of = |[h, w]: [usize; 2]| Ok(After { n: h * w, shape: Some([1, h, w]) });
     match arguments.kind {
-        Kind::Convolution => of(FixedConvolution::as_published()),
-        Kind::Cross => of(FixedConvolution::dilated_cross()),
+        Kind::Convolution => of(published_convolution(grayscale(source)?)?.output()),
+        Kind::Cross => of(FixedConvolution::dilated_cross(grayscale(source)?)?.output()),
         Kind::Identity | Kind::Noise | Kind::Dilation | Kind::Sine => same(source),
         Kind::Shuffle | Kind::Translator | Kind::Style => same(source),
     }
@@ -239,17 +238,14 @@ fn grayscale(source: &Source) -> Result<[usize; 2], UsageError> {
 
 fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
     let n = source.x.dim(1)?;
-    let convolution = |fixed: FixedConvolution| -> Result<Box<dyn DomainMap>> {
-        Ok(Box::new(FixedConvolution { image: grayscale(source)?, ..fixed }))
-    };
     let map: Box<dyn DomainMap> = match arguments.kind {
         Kind::Identity => Box::new(Identity),
         Kind::Noise => {
             let range = range_of_noise(source)?;
             Box::new(GaussianNoise { std: arguments.std, range })
         }
-        Kind::Convolution => convolution(FixedConvolution::as_published())?,
-        Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
+        Kind::Convolution => Box::new(published_convolution(grayscale(source)?)?),
+        Kind::Cross => Box::new(FixedConvolution::dilated_cross(grayscale(source)?)?),
         Kind::Dilation => {
             Box::new(MorphologicalDilation { image: grayscale(source)?, side: arguments.window })
         }

@@ -7,6 +7,7 @@ mod folders;
 mod idx;
 mod imagenette;
 mod manifest;
+mod published_convolution;
 mod standin;
 pub mod tweets;
 pub mod weights;
@@ -24,6 +25,7 @@ pub use decode::GrayscaleImages;
 pub use folders::{Intensities, has_classes, image_of_file, images_by_class, images_of_folder};
 pub use imagenette::ID as IMAGENETTE;
 pub use manifest::{File, Files, Hub, IDS, Manifest};
+pub use published_convolution::published_convolution;
 
 /// Every data set that `distill fetch` brings.
 pub const FETCHED: [&str; 3] = ["fashion-mnist", IMAGENETTE, "mnist"];
