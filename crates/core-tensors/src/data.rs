@@ -125,7 +125,7 @@ impl Dataset {
     }
 
     /// The same examples as if there were no teacher.
-    pub fn without_answers(&self) -> Self {
+    pub fn without_teacher(&self) -> Self {
         Self { soft: None, ..self.clone() }
     }
 

@@ -15,6 +15,17 @@ pub struct Block {
 ///
 /// vec(·) concatenates the blocks in order, each row by row; row j of block t holds the incoming
 /// weights of unit j of layer t + 1 (layers count from 1, blocks and units from 0).
+///
+/// ```
+/// use core_tensors::{Block, Layout, Slice};
+/// # fn main() -> core_tensors::Result<()> {
+/// // Two inputs and a bias to two units, those to one output: positions 0 … 5 and 6, 7.
+/// let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
+/// assert_eq!(layout.n_parameters(), 8);
+/// assert_eq!(layout.positions(&Slice::Rows { block: 0, rows: vec![1] })?, [3, 4, 5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The blocks, from the input side to the output side.

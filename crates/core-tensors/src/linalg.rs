@@ -24,6 +24,18 @@ pub use tall_qr::TallQr;
 const SMALLEST_PARALLEL: usize = 256;
 
 /// A = L Lᵀ with L lower triangular.
+///
+/// ```
+/// use core_tensors::{faer::Mat, linalg::Cholesky};
+/// # fn main() -> core_tensors::Result<()> {
+/// let a = Mat::from_fn(2, 2, |i, j| if i == j { 2.0 } else { 1.0 });
+/// let factor = Cholesky::new(a.as_ref())?;
+/// assert!((factor.log_det() - 3f64.ln()).abs() < 1e-12);
+/// let x = factor.solve_vector(&[3.0, 3.0]);
+/// assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] - 1.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cholesky {
     lower: Mat<f64>,

@@ -35,6 +35,19 @@ impl AdamConfig {
 /// with t the steps of the block: one without a gradient keeps its value, its moments and its t, as in PyTorch.
 ///
 /// Source: Kingma & Ba (2015), algorithm 1.
+///
+/// ```
+/// use core_tensors::{Adam, AdamConfig, Block, Layout, Params, candle_core::Device};
+/// # fn main() -> core_tensors::Result<()> {
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
+/// let w = Params::from_vec(&layout, &[3.0], &Device::Cpu)?.trainable()?;
+/// let mut adam = Adam::new(AdamConfig::pytorch(0.1), &w)?;
+/// adam.step(&w.blocks()[0].sqr()?.sum_all()?.backward()?)?;
+/// // The first step has the size of the learning rate, whatever the gradient.
+/// assert!((w.to_vec()?[0] - 2.9).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Adam {
     config: AdamConfig,

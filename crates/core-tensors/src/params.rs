@@ -7,6 +7,18 @@ use crate::layout::Layout;
 use crate::rng::Rng;
 
 /// Parameters w of a network, as the blocks of a [`Layout`].
+///
+/// ```
+/// use core_tensors::{Block, Layout, Params, candle_core::Device};
+/// # fn main() -> core_tensors::Result<()> {
+/// let layout = Layout { blocks: vec![Block { rows: 2, cols: 1 }, Block { rows: 1, cols: 2 }] };
+/// let w = Params::from_vec(&layout, &[1.0, 2.0, 3.0, 4.0], &Device::Cpu)?;
+/// assert_eq!(w.blocks()[0].to_vec2::<f32>()?, [[1.0], [2.0]]);
+/// let back = Params::from_bytes(layout, &w.to_bytes()?, &Device::Cpu)?;
+/// assert_eq!(back.to_vec()?, [1.0, 2.0, 3.0, 4.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params {
     layout: Layout,
@@ -206,7 +218,7 @@ mod tests {
         let mut blocks = random(2).blocks().to_vec();
         blocks.swap(0, 1);
         let message = Params::new(layout(), blocks).unwrap_err().to_string();
-        assert_eq!(message, "shape of a block: wanted (3, 5), found [10, 4]");
+        assert_eq!(message, "block: expected shape [3, 5], found [10, 4]");
     }
 
     #[test]

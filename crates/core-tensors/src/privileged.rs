@@ -78,7 +78,7 @@ impl Privileged {
         logits: impl FnMut(&Tensor) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<Dataset, E> {
         if self.known.is_empty() {
-            return Ok(self.data.without_answers());
+            return Ok(self.data.without_teacher());
         }
         let logits = logits_in_chunks(&self.x_star, chunk, logits)?;
         Ok(self.data.clone().with_logits(&logits, &self.known)?)

@@ -82,6 +82,19 @@ pub fn alignment_loss(
 }
 
 /// x forward; −`weight` times the gradient backward.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Result, Var};
+/// # fn main() -> Result<()> {
+/// let x = Var::new(3.0, &Device::Cpu)?;
+/// let y = domain_adapt::reverse_gradient(&x, 0.5)?.sqr()?;
+/// assert_eq!(y.to_scalar::<f64>()?, 9.0);
+/// // −0.5 · 2x
+/// let gradient = y.backward()?.remove(&x).map(|g| g.to_scalar::<f64>()).transpose()?;
+/// assert_eq!(gradient, Some(-3.0));
+/// # Ok(())
+/// # }
+/// ```
 pub fn reverse_gradient(x: &Tensor, weight: f64) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Reversal { weight })
 }

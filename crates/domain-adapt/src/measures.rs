@@ -26,6 +26,19 @@ const MOST_FOR_SCALE: usize = 500;
 /// its own φ(x) are no hint at one another.
 ///
 /// Source: Ben-David et al. (2007), with a perceptron in place of a linear classifier.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// # fn main() -> losses::Result<()> {
+/// let x: Vec<f32> = (0..400).map(|i| i as f32 / 400.0).collect();
+/// let a = Tensor::from_slice(&x, (400, 1), &Device::Cpu)?;
+/// let same = domain_adapt::proxy_distance(&a, &a, &mut Rng::new(0))?;
+/// let far = domain_adapt::proxy_distance(&a, &(&a + 10.0)?, &mut Rng::new(0))?;
+/// assert!(same == 0.0 && far > 1.9);
+/// # Ok(())
+/// # }
+/// ```
 pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
     let (a, b) = (intensities(a)?, intensities(b)?);
     let ((m, n), (other, found)) = (a.dims2()?, b.dims2()?);
@@ -65,6 +78,19 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
 ///
 /// `a` and `b` are (m, n) and (m′, n), bytes or numbers, at least 2 examples each, not all of them equal. The scale is that of
 /// at most 500 random examples of each. See [`losses::mmd`].
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// # fn main() -> losses::Result<()> {
+/// let x: Vec<f32> = (0..100).map(|i| i as f32 / 100.0).collect();
+/// let a = Tensor::from_slice(&x, (100, 1), &Device::Cpu)?;
+/// let same = domain_adapt::unbiased_mmd(&a, &a, &mut Rng::new(0))?;
+/// let far = domain_adapt::unbiased_mmd(&a, &(&a + 3.0)?, &mut Rng::new(0))?;
+/// assert!(same < 0.0 && far > 0.3); // unbiased: of equal samples a little below 0
+/// # Ok(())
+/// # }
+/// ```
 pub fn unbiased_mmd(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
     let (a, b) = (intensities(a)?.to_dtype(DType::F64)?, intensities(b)?.to_dtype(DType::F64)?);
     let mut part = |x: &Tensor| -> losses::Result<Tensor> {

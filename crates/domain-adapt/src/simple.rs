@@ -10,9 +10,24 @@ use crate::DomainMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity;
 
-/// φ(x) = x + N(0, standard deviation²), clipped to a range where there is one; the shape stays.
+/// φ(x) = x + N(0, std²), clipped to a range where there is one; the shape stays.
 ///
 /// Source: paper 003, row "Noise", with standard deviation 0.1 and the range \[0, 1\] of intensities.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// use domain_adapt::{DomainMap, GaussianNoise};
+/// # fn main() -> core_tensors::Result<()> {
+/// let noise = GaussianNoise { std: 0.1, range: Some([0.0, 1.0]) };
+/// let white = Tensor::new(&[[1f32; 1000]], &Device::Cpu)?;
+/// let noisy = noise.apply(&white, &mut Rng::new(0))?;
+/// // Half of the noise is clipped away; the mean of what is lost is 0.1 / √(2π) = 0.04.
+/// let mean = noisy.mean_all()?.to_scalar::<f32>()?;
+/// assert!((mean - 0.96).abs() < 0.01);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianNoise {
     /// ≥ 0: standard deviation of the noise.
@@ -31,12 +46,12 @@ pub struct Sine;
 ///
 /// The baselines of a learned or given φ: a map that has the shape of the teacher's input and no knowledge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pick {
+pub struct Selection {
     /// i(j) for each j, from 0, below the number of features that come in.
     pub indices: Vec<usize>,
 }
 
-impl Pick {
+impl Selection {
     /// `n_out` ≤ `n_in` different features in random order: an image keeps its intensities and loses its shape.
     pub fn random(n_in: usize, n_out: usize, rng: &mut Rng) -> Result<Self> {
         Expected::AtMost(n_in).check("features to select", n_out)?;
@@ -63,7 +78,7 @@ fn check_features(n: Option<usize>) -> Result<()> {
     Expected::AtMost(u32::MAX as usize).check("features that come in", n.unwrap_or(usize::MAX))
 }
 
-impl DomainMap for Pick {
+impl DomainMap for Selection {
     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
         let x = features(x)?.flatten_from(1)?;
         let (n, largest) = (x.dim(1)?, self.indices.iter().max().copied());
@@ -162,30 +177,30 @@ mod tests {
     #[test]
     fn the_middle_of_a_image_and_a_random_order_by_hand() {
         let x = Tensor::arange(0u8, 20, &Device::Cpu).unwrap().reshape((1, 20)).unwrap();
-        let intensities = |map: &Pick| -> Vec<f32> {
+        let intensities = |map: &Selection| -> Vec<f32> {
             let y = map.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();
             y[0].iter().map(|v| (v * 255.0).round()).collect()
         };
-        let middle = Pick::middle([4, 5], [2, 3]).unwrap();
+        let middle = Selection::middle([4, 5], [2, 3]).unwrap();
         assert_eq!(intensities(&middle), [6.0, 7.0, 8.0, 11.0, 12.0, 13.0]);
-        let random = intensities(&Pick::random(20, 20, &mut Rng::new(1)).unwrap());
+        let random = intensities(&Selection::random(20, 20, &mut Rng::new(1)).unwrap());
         let mut sorted = random.clone();
         sorted.sort_by(f32::total_cmp);
         assert_ne!(random, sorted);
         assert_eq!(sorted, (0..20).map(|i| i as f32).collect::<Vec<_>>());
-        let wide = Pick { indices: vec![25] };
+        let wide = Selection { indices: vec![25] };
         let message = wide.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(
             message,
             "feature of φ's input 25 is out of range: there are 20, counted from 0"
         );
-        assert!(Pick::random(3, 4, &mut Rng::new(0)).is_err());
-        assert!(Pick::middle([3, 3], [4, 1]).is_err());
+        assert!(Selection::random(3, 4, &mut Rng::new(0)).is_err());
+        assert!(Selection::middle([3, 3], [4, 1]).is_err());
         for huge in [1 << 33, usize::MAX] {
-            assert!(Pick::random(huge, 1, &mut Rng::new(0)).is_err());
-            assert!(Pick::middle([huge, 2], [huge, 2]).is_err());
-            assert!(Pick::middle([huge, huge], [0, 0]).is_err());
-            assert!(Pick { indices: vec![huge] }.apply(&x, &mut Rng::new(0)).is_err());
+            assert!(Selection::random(huge, 1, &mut Rng::new(0)).is_err());
+            assert!(Selection::middle([huge, 2], [huge, 2]).is_err());
+            assert!(Selection::middle([huge, huge], [0, 0]).is_err());
+            assert!(Selection { indices: vec![huge] }.apply(&x, &mut Rng::new(0)).is_err());
         }
     }
 

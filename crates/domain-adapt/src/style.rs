@@ -25,14 +25,14 @@ pub struct StyleConfig {
     pub steps: usize,
     /// > 0: size of a step, in intensities of \[0, 1\].
     pub learning_rate: f64,
-    /// Whether the levels of the result are clipped to \[0, 1\].
+    /// Whether the intensities of the result are clipped to \[0, 1\].
     pub is_clipped: bool,
 }
 
 impl StyleConfig {
     /// The source's: five layers up to conv5_1, 8 · content + 70 · style on plain Gram matrices, three steps of 0.04.
     ///
-    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::InputScale::INTENSITIES`]) and takes
+    /// Source: paper 003, the authors' code. It sees intensities as they are ([`models::InputScale::INTENSITIES`]) and takes
     /// the layers before their ReLU, which torchvision computes in place: so after it.
     pub fn as_published() -> Self {
         Self {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn no_step_changes_nothing_and_bytes_are_levels() {
+    fn no_step_changes_nothing_and_bytes_are_intensities() {
         let (style, x) = style(0);
         let bytes = (x * 255.0).unwrap().to_dtype(candle_core::DType::U8).unwrap();
         let y = style.apply(&bytes, &mut Rng::new(0)).unwrap();

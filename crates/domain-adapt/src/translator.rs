@@ -50,7 +50,7 @@ impl DomainMap for Translator {
 ///
 /// m⁻¹ Σᵢ −log p(partnerᵢ | z₁ᵢ) − log p(xᵢ | z₂ᵢ) + KL(q(z | xᵢ) ‖ N(0, I)),  z₁ᵢ, z₂ᵢ ~ q(z | xᵢ) independent
 ///
-/// with Bernoulli pixels kept within \[0.01, 0.99\]. Both are (m, n), bytes or levels in \[0, 1\]. The partner shares x's
+/// with Bernoulli pixels kept within \[0.01, 0.99\]. Both are (m, n), bytes or intensities in \[0, 1\]. The partner shares x's
 /// class: the map learns from the labels it was paired by, and is not free of them.
 ///
 /// Source: paper 003, the authors' code (one divergence, two draws).
@@ -189,7 +189,7 @@ mod tests {
         let map = Translator { network: NETWORK, parameters: w };
         let x = Tensor::zeros((2, 9), candle_core::DType::F32, &Device::Cpu).unwrap();
         let message = map.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
-        assert_eq!(message, "input of φ: wanted (m, 16), found [2, 9]");
+        assert_eq!(message, "pixels of an image: expected 16, found 9");
         let (images, partners) = pairs();
         let of = |n: usize, m: usize| {
             let (x, partner) = (images.narrow(0, 0, n).unwrap(), partners.narrow(0, 0, m).unwrap());

@@ -14,6 +14,21 @@ use crate::Architecture;
 /// the order i, f, g, o ([`bi_lstm`]); the output layer (k, 2h + 1). A text without words has the logits of its biases.
 ///
 /// Source: the teacher of paper 004 on Twitter has d = h = 100.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// use models::{Architecture, BiLstm};
+/// # fn main() -> core_tensors::Result<()> {
+/// let network = BiLstm { n_words: 50, embedding: 8, hidden: 6, n_classes: 2 };
+/// let w = network.init(&mut Rng::new(0), &Device::Cpu)?;
+/// // Two texts, of three words and of one.
+/// let x = Tensor::new(&[[7u32, 3, 12], [9, 0, 0]], &Device::Cpu)?;
+/// assert_eq!(network.forward(&w, &x)?.dims(), [2, 2]);
+/// assert_eq!(network.layout().n_parameters(), 50 * 8 + 2 * 24 * 15 + 2 * 13);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BiLstm {
     /// Size of the vocabulary with padding, at least 1.

@@ -13,6 +13,20 @@ const SMALLEST: f64 = 1e-12;
 /// where W is a block without its bias, which stays. u and v are constants of the gradient, σ is not.
 ///
 /// Source: Miyato et al. (2018), algorithm 1.
+///
+/// ```
+/// use core_tensors::{Block, Layout, Params, Rng, candle_core::Device};
+/// use models::SpectralNorm;
+/// # fn main() -> core_tensors::Result<()> {
+/// // One row: its largest singular value is its length, 5.
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 2 }] };
+/// let w = Params::from_vec(&layout, &[3.0, 4.0], &Device::Cpu)?;
+/// let mut norm = SpectralNorm::new(&w, false, &mut Rng::new(0))?;
+/// let normalized = norm.normalized(&w)?.to_vec()?;
+/// assert!((normalized[0] - 0.6).abs() < 1e-6 && (normalized[1] - 0.8).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SpectralNorm {
     /// u of each block, (rows, 1).

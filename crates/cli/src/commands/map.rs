@@ -13,8 +13,8 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::features;
 use core_tensors::{Params, Rng};
 use domain_adapt::{
-    DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Pick, Sine, Style,
-    StyleConfig, Translator,
+    DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Selection, Sine,
+    Style, StyleConfig, Translator,
 };
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
@@ -250,7 +250,7 @@ fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -
             Box::new(MorphologicalDilation { image: grayscale(source)?, side: arguments.window })
         }
         Kind::Sine => Box::new(Sine),
-        Kind::Shuffle => Box::new(Pick::random(n, n, &mut rng.split("order"))?),
+        Kind::Shuffle => Box::new(Selection::random(n, n, &mut rng.split("order"))?),
         Kind::Translator => {
             let translator = translator(arguments, source, reading, rng)?;
             return Ok(Built { map: Box::new(translator.clone()), translator: Some(translator) });

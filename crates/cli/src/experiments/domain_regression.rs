@@ -10,7 +10,7 @@ use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::synthetic::DomainRegression;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
-use domain_adapt::{DomainMap, Identity, Pick, Sine};
+use domain_adapt::{DomainMap, Identity, Selection, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
 use serde::Serialize;
@@ -268,7 +268,7 @@ fn corrected(task: &Task, data: &DomainRegression, rng: &Rng) -> Result<Outcome>
     let truth = f.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let mut draws = rng.split("noise");
     let noise: Vec<f64> = truth.iter().map(|_| draws.normal()).collect();
-    let order = Pick::random(n_features, n_features, &mut rng.split("random map"))?;
+    let order = Selection::random(n_features, n_features, &mut rng.split("random map"))?;
     let network = perceptron(&TEACHER);
     let mut outcome = Outcome::default();
     for (std, name) in NOISES {

@@ -234,7 +234,7 @@ pub fn train_adversarially(
             players.adams.2.step(&loss.backward()?)?;
         }
         let (of_labels, of_gan_loss) = (course.weights.0, course.weights.1.at(done));
-        let labels = distillation(&logits, &batch.without_answers(), &Distillation::labels_only())?;
+        let labels = distillation(&logits, &batch.without_teacher(), &Distillation::labels_only())?;
         let mut loss = (labels * of_labels)?;
         if of_gan_loss > 0.0 {
             let judged = players.judge(&own, condition.as_ref(), false)?;

@@ -55,7 +55,7 @@ pub fn train_mutually(
         let mut total = Tensor::zeros((), logits[0].dtype(), logits[0].device())?;
         let weight = course.weight / (n - 1) as f64;
         for (j, own) in logits.iter().enumerate() {
-            let alone = batch.without_answers();
+            let alone = batch.without_teacher();
             total = (total + distillation(own, &alone, &Distillation::labels_only())?)?;
             for (_, other) in logits.iter().enumerate().filter(|&(l, _)| l != j) {
                 let taught =

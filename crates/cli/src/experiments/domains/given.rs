@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Pick};
+use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Selection};
 
 use super::{NO_MAP, Study, show};
 use crate::datasets::published_convolution;
@@ -70,11 +70,11 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
         let teacher = study.teacher(big, &*map)?;
         study.taught(&format!("given/{name}/independent"), &teacher, &*map, &[])?;
         // The controls: the same teacher sees the images as they are, as far as they fit, or in disorder.
-        let middle = Pick::middle(IMAGE, output)?;
+        let middle = Selection::middle(IMAGE, output)?;
         study.taught(&format!("given/{name}/without-map"), &teacher, &middle, &[])?;
         let n_pixels = |[h, w]: [usize; 2]| h * w;
         let mut rng = study.rng.split("random map");
-        let random = Pick::random(n_pixels(IMAGE), n_pixels(output), &mut rng)?;
+        let random = Selection::random(n_pixels(IMAGE), n_pixels(output), &mut rng)?;
         study.taught(&format!("given/{name}/random-map"), &teacher, &random, &[])?;
     }
     if task.part == Part::Seed(0) {
