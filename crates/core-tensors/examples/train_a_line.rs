@@ -1,4 +1,5 @@
 //! A line through noisy points by Adam, beside the closed form.
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::ops::ControlFlow;
 

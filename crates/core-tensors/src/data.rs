@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_does_not_become_known() {
-        let all = examples().with_teacher(3, |x| x.contiguous()).unwrap();
+        let all = examples().with_teacher(3, Tensor::contiguous).unwrap();
         let mask = |data: &Dataset| data.soft().unwrap().mask().to_vec1::<f32>().unwrap();
         let some = all.clone().known_for(&[2, 0]).unwrap();
         assert_eq!(mask(&some), [1.0, 0.0, 1.0]);

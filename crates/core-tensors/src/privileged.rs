@@ -21,7 +21,7 @@ use crate::error::{Error, Expected, Result};
 /// let x_star = Tensor::new(&[[-2f32, 2.0], [3.0, -3.0]], &Device::Cpu)?;
 /// let examples = Privileged::new(data, x_star, vec![1, 2])?;
 /// // A teacher trained on `examples.teachers_view()?` answers for them; here it passes x* on.
-/// let taught = examples.with_teacher(100, |x_star| x_star.contiguous())?;
+/// let taught = examples.with_teacher(100, Tensor::contiguous)?;
 /// assert_eq!(taught.soft().map(|soft| soft.mask().to_vec1::<f32>()).transpose()?, Some(vec![0.0, 1.0, 1.0]));
 /// # Ok(())
 /// # }
@@ -133,7 +133,7 @@ mod tests {
             examples.with_teacher::<Error>(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
         // Answers that the data had from elsewhere are not this teacher's.
-        let answered = data().with_teacher(4, |x| x.contiguous()).unwrap();
+        let answered = data().with_teacher(4, Tensor::contiguous).unwrap();
         let examples = Privileged::new(answered, x_star(0), Vec::new()).unwrap();
         let taught =
             examples.with_teacher::<Error>(5, |_| unreachable!("nobody is asked")).unwrap();
@@ -151,7 +151,7 @@ mod tests {
         );
         assert_eq!(error(vec![1, 1]), "example with privileged features 1 is given twice");
         let examples = Privileged::everywhere(data(), x_star(4)).unwrap();
-        assert!(examples.with_teacher(0, |x| x.contiguous()).is_err());
+        assert!(examples.with_teacher(0, Tensor::contiguous).is_err());
         assert!(examples.with_teacher(2, |x| x.narrow(0, 0, 1)).is_err(), "an answer is missing");
     }
 }

@@ -1,4 +1,5 @@
 //! A map φ from noisy examples to clean ones, and what its measures say.
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use core_tensors::Rng;
 use core_tensors::candle_core::{Device, Tensor};

@@ -1,4 +1,5 @@
 //! A perceptron as two values: its architecture, and its parameters, which go to bytes and back.
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use core_tensors::candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;

@@ -32,7 +32,7 @@ pub(crate) fn taught(labels: Vec<u32>, teacher: &Tensor) -> Dataset {
     let (m, n_classes) = teacher.dims2().unwrap();
     let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
     let data = Dataset::new(teacher.detach(), Targets::Classes { labels, n_classes }).unwrap();
-    data.with_teacher(m, |x| x.contiguous()).unwrap()
+    data.with_teacher(m, Tensor::contiguous).unwrap()
 }
 
 fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {

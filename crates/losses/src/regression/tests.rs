@@ -46,7 +46,7 @@ fn two_examples_by_hand() {
     // g = 1, 2; y = 0, 4; s = 3, unknown: squares 1 and 4 of the values, 4 of the teacher.
     let column = |values: [f64; 2]| Tensor::from_slice(&values, (2, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(column([3.0, f64::NAN]), Targets::Values(column([0.0, 4.0]))).unwrap();
-    let data = data.with_teacher(2, |x| x.contiguous()).unwrap().known_for(&[0]).unwrap();
+    let data = data.with_teacher(2, Tensor::contiguous).unwrap().known_for(&[0]).unwrap();
     let config = Regression { label_variance: 2.0, teacher_variance: 0.5, ..choices(0.25) };
     let log = |variance: f64| 0.5 * (std::f64::consts::TAU * variance).ln();
     let first = 0.75 * (1.0 / 4.0 + log(2.0)) + 0.25 * (4.0 / 1.0 + log(0.5));
