@@ -89,7 +89,8 @@ impl Batch {
                 (0..flags.len()).filter(|&i| flags[i] != 0.0).collect()
             }
         };
-        let taught = rows.with_teacher(self.examples.len().max(1), |_| Ok(self.teacher.clone()))?;
+        let taught =
+            rows.with_teacher(self.examples.len().max(1), |_| self.teacher.contiguous())?;
         Ok(taught.known_for(&known)?)
     }
 }

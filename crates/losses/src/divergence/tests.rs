@@ -32,7 +32,7 @@ pub(crate) fn taught(labels: Vec<u32>, teacher: &Tensor) -> Dataset {
     let (m, n_classes) = teacher.dims2().unwrap();
     let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
     let data = Dataset::new(teacher.detach(), Targets::Classes { labels, n_classes }).unwrap();
-    data.with_teacher(m, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(m, Tensor::contiguous).unwrap()
 }
 
 fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
@@ -147,7 +147,7 @@ fn every_loss_of_scores_equals_pytorch() {
         Correlation { example_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
     check("correlation", correlation(&z, &data, &config));
     let members = ramp(7, 3, (4, 8)).as_tensor().detach();
-    let several = data.clone().with_teacher(4, |_| Ok(members.clone())).unwrap();
+    let several = data.clone().with_teacher(4, |_| members.contiguous()).unwrap();
     check("dirichlet", dirichlet(&z, &several.known_for(&[0, 2, 3]).unwrap(), 2.0));
     let constructors = [
         ("labels only", Distillation::labels_only()),
@@ -163,7 +163,7 @@ fn every_loss_of_scores_equals_pytorch() {
     let t = ramp(3, 2, (4, 4)).as_tensor().detach();
     let values = Dataset::new(t.clone(), Targets::Values(t.clone())).unwrap();
     let values =
-        values.with_teacher(4, |_| Ok(holed.clone())).unwrap().known_for(&[0, 2, 3]).unwrap();
+        values.with_teacher(4, |_| holed.contiguous()).unwrap().known_for(&[0, 2, 3]).unwrap();
     let config = Regression {
         teacher_weight: 0.3,
         label_variance: 0.7,

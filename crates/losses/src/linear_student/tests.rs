@@ -122,7 +122,7 @@ fn a_ridge_is_one_more_example_a_feature() {
     let below = |above: &Tensor, below: &Tensor| Tensor::cat(&[above, below], 0).unwrap();
     let s = below(data.soft().unwrap().logits(), &zeros);
     let longer = Dataset::new(below(data.x(), &extra), Targets::Values(below(y, &zeros))).unwrap();
-    let longer = longer.with_teacher(11, |_| Ok(s.clone())).unwrap();
+    let longer = longer.with_teacher(11, |_| s.contiguous()).unwrap();
     let longer = longer.known_for(&[1, 2, 4, 5, 7]).unwrap();
     assert!(distance(&w, &student(&longer, &config)) < ROUNDING);
 }
@@ -136,7 +136,7 @@ fn dependent() -> Dataset {
     let column = |values: [f64; 5]| Tensor::from_slice(&values, (5, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Values(column([1.0, 2.0, 0.5, -1.0, 4.0]))).unwrap();
     let s = column([2.0, 0.0, 0.0, 3.0, 0.0]);
-    data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[0, 3]).unwrap()
+    data.with_teacher(5, |_| s.contiguous()).unwrap().known_for(&[0, 3]).unwrap()
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn two_examples_by_hand() {
     // g = 1, 2; y = 0, 4; s = 3, unknown: squares 1 and 4 of the values, 4 of the teacher.
     let column = |values: [f64; 2]| Tensor::from_slice(&values, (2, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(column([3.0, f64::NAN]), Targets::Values(column([0.0, 4.0]))).unwrap();
-    let data = data.with_teacher(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
+    let data = data.with_teacher(2, Tensor::contiguous).unwrap().known_for(&[0]).unwrap();
     let config = Regression { label_variance: 2.0, teacher_variance: 0.5, ..choices(0.25) };
     let log = |variance: f64| 0.5 * (std::f64::consts::TAU * variance).ln();
     let first = 0.75 * (1.0 / 4.0 + log(2.0)) + 0.25 * (4.0 / 1.0 + log(0.5));
@@ -82,8 +82,7 @@ fn the_gradient_equals_differences_and_reaches_the_prediction_alone() {
     let (y, s) = (Var::from_tensor(&y).unwrap(), Var::from_tensor(&s).unwrap());
     let data =
         Dataset::new(normal(6, 1, &mut rng), Targets::Values(y.as_tensor().clone())).unwrap();
-    let data =
-        data.with_teacher(6, |_| Ok(s.as_tensor().clone())).unwrap().known_for(&[1, 4]).unwrap();
+    let data = data.with_teacher(6, |_| s.contiguous()).unwrap().known_for(&[1, 4]).unwrap();
     let prediction = Var::from_tensor(&normal(6, 2, &mut rng)).unwrap();
     for weights in [Weights::Likelihood, Weights::AsPrinted] {
         let config = Regression { weights, ..choices(0.3) };
@@ -151,7 +150,7 @@ fn numbers_of_weight_zero_are_not_looked_at() {
     let s = data.soft().unwrap().logits();
     let holes = |y: Tensor, s: Tensor| {
         let data = Dataset::new(data.x().clone(), Targets::Values(y)).unwrap();
-        data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[1, 2, 4]).unwrap()
+        data.with_teacher(5, |_| s.contiguous()).unwrap().known_for(&[1, 2, 4]).unwrap()
     };
     let prediction = Var::from_tensor(&normal(5, 1, &mut rng)).unwrap();
     let cases = [

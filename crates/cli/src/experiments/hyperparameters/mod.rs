@@ -134,7 +134,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let answers = exam.predictions(&network, &w)?;
     outcome.add("meta/teacher", exam.once(&answers)?);
 
-    let ask = |x: &Tensor| network.forward(&w, x).map_err(candle_core::Error::wrap);
+    let ask = |x: &Tensor| network.forward(&w, x);
     let study = Study {
         task,
         steps,

@@ -117,7 +117,7 @@ impl Study<'_> {
             taught_by_members(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
         };
         match taught {
-            Taught::Nothing => Ok(data.without_answers()),
+            Taught::Nothing => Ok(data.without_teacher()),
             Taught::Scores => with(logits(&network, self.teacher()?, data.x())?),
             Taught::Untrained => with(logits(&network, &self.untrained, data.x())?),
             Taught::Ablation(ablation) => {

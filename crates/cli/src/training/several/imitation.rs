@@ -161,7 +161,7 @@ impl ImitationCourse<'_> {
     ) -> Result<(Tensor, Tensor)> {
         let outputs = self.student.activations(w, batch.x())?;
         let logits = outputs.last().context("a student without outputs")?;
-        let alone = batch.without_answers();
+        let alone = batch.without_teacher();
         let labels = distillation(logits, &alone, &Distillation::labels_only())?;
         let squared = TemperatureScale::Squared;
         let hidden = || -> Result<[Tensor; 2]> {

@@ -298,8 +298,8 @@ fn trained(
     let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        likelihood.negative_log(&logits, batch).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x())?;
+        Ok(likelihood.negative_log(&logits, batch)?)
     };
     let after = |_| -> Result<ControlFlow<()>> {
         task.point_done()?;

@@ -324,7 +324,7 @@ fn students(
 ) -> Result<()> {
     // x* are the words; what the teacher says of them is known already.
     let examples = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
-    let taught = examples.with_teacher(sets.train.n_examples(), |answers| Ok(answers.clone()))?;
+    let taught = examples.with_teacher(sets.train.n_examples(), Tensor::contiguous)?;
     let exam = Examination::new(&sets.test)?.with_teacher(teacher.predictions.clone());
     let [alone, with_teacher] = chosen(task, settings, &taught, &sets.held_out, &exam, rng)?;
     outcome.add(&format!("{view}/{}", arm.rows()[2]), with_teacher);
