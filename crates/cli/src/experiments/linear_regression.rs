@@ -6,13 +6,13 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use core_tensors::linalg::RankPolicy;
 use core_tensors::{Dataset, Privileged, Rng, Targets};
-use losses::{Regression, Weights, linear_student, linear_student_stacked};
+use losses::{Regression, Weights};
 use serde::Serialize;
 
 use super::n_seeds;
 use crate::claims::{Check, Claim};
 use crate::experiment::{Curve, Experiment, Outcome, Point, RowSpec, Task};
-use crate::schemes::CHUNK;
+use crate::schemes::{CHUNK, linear_student, linear_student_stacked};
 use crate::session::Scale;
 
 const N_EXAMPLES: usize = 100;

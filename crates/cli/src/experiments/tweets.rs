@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng, stats};
-use losses::{Ablation, Distillation, Predictions};
+use losses::{Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
 use serde::Serialize;
 
 use crate::datasets::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiment::{Curve, Outcome, Task};
 use crate::schemes::{
-    Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
+    Ablation, Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
 use crate::session::Scale;
 

@@ -1,5 +1,6 @@
 //! Short functions that put several pieces of the lower crates together: training with a record.
 
+mod ablations;
 mod adversarial;
 mod authors_bayes;
 mod batched;
@@ -8,6 +9,7 @@ mod choice;
 mod ensemble;
 mod hyperparameters;
 mod imitation;
+mod linear_student;
 mod mutual;
 mod translator;
 mod variational;
@@ -24,6 +26,7 @@ use models::Architecture;
 
 use crate::experiment::{Curve, Task};
 
+pub use ablations::{Ablation, entropies, smoothed_labels};
 pub use adversarial::{AdversarialCourse, Shown, shown, train_adversarially};
 pub use authors_bayes::{BayesCourse, BayesEnd, BayesStart, area};
 pub use batched::LinearStudents;
@@ -32,6 +35,7 @@ pub use choice::{Chosen, Grid, cross_validate, with_choice};
 pub use ensemble::{mean_of_members, taught_by_members};
 pub use hyperparameters::{MetaCourse, MetaDescent, hypergradient, train_with_hyperparameters};
 pub use imitation::{Imitation, ImitationCourse, Strength, train_imitating};
+pub use linear_student::{linear_student, linear_student_stacked};
 pub use mutual::{MutualCourse, train_mutually};
 pub use translator::{Choice, pairs, train_translator};
 pub use variational::{VariationalCourse, VariationalEnd, VariationalStart};
