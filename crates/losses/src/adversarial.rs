@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_differences_and_finite_at_any_score() {
+    fn gradients_are_differences_and_finite_at_any_logit() {
         let base = [0.3, -1.2, 2.0, -0.4];
         for gan_loss in GanLoss::ALL {
             let of = |z: &Tensor| {

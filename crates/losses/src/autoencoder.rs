@@ -81,11 +81,11 @@ mod tests {
         }
         assert_eq!(
             message(bernoulli_pixels(&z, &narrow, 0.0)),
-            "targets of pixels: wanted [4, 3], found [4, 2]"
+            "targets of pixels: expected shape [4, 3], found [4, 2]"
         );
         assert_eq!(
             message(latent_divergence(&z, &narrow)),
-            "standard deviations of a latent vector: wanted [4, 3], found [4, 2]"
+            "standard deviations of a latent vector: expected shape [4, 3], found [4, 2]"
         );
     }
 }

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn huge_scores_stay_finite() {
+    fn huge_logits_stay_finite() {
         let logits = Tensor::new(&[[1e6, -1e6], [-1e6, 1e6]], &Device::Cpu).unwrap();
         let p = Predictions::new(&logits).unwrap();
         assert_near(p.cross_entropy(&[1, 1]).unwrap(), 1e6);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_are_not_numbers_give_no_numbers() {
+    fn logits_that_are_not_numbers_give_no_numbers() {
         let logits = Tensor::new(&[[f64::NAN, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
         let p = Predictions::new(&logits).unwrap();
         let labels = [0, 0];

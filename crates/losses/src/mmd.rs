@@ -291,10 +291,10 @@ mod tests {
         assert!(error(&[f64::INFINITY, 0.0], &[1.0]).to_string().ends_with("got inf"));
         let wide = Tensor::zeros((2, 3), DType::F64, &Device::Cpu).unwrap();
         let message = median_scale(&column(&[1.0]), &wide).unwrap_err().to_string();
-        assert_eq!(message, "features of the second sample: wanted 1, found 3");
+        assert_eq!(message, "features of the second sample: expected 1, found 3");
         let none = Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap();
         let message = median_scale(&none, &none).unwrap_err().to_string();
-        assert_eq!(message, "features of a sample: wanted at least 1, found 0");
+        assert_eq!(message, "features of a sample: expected at least 1, found 0");
     }
 
     /// Value and gradient of samples in f32, b 0.75 away from a, at an offset where every number is one of f32.

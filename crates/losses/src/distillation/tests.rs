@@ -216,7 +216,7 @@ fn lambda_one_forgets_the_labels() {
 }
 
 #[test]
-fn a_hot_teacher_matches_centered_scores() {
+fn a_hot_teacher_matches_centered_logits() {
     // T² times the gradient of the soft term tends to (z − v) / k for centered z and v, per example.
     let mut rng = Rng::new(4);
     let (m, k) = (5, 4);
@@ -235,7 +235,7 @@ fn a_hot_teacher_matches_centered_scores() {
 }
 
 #[test]
-fn finite_at_huge_scores() {
+fn finite_at_huge_logits() {
     let mut rng = Rng::new(5);
     for dtype in [DType::F32, DType::F64] {
         for config in variants() {
