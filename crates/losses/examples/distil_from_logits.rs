@@ -1,5 +1,7 @@
 //! A perceptron that learns from the logits of a teacher, which lie in a safetensors file.
 
+#![expect(clippy::print_stdout, reason = "an example says what it found")]
+
 use std::collections::HashMap;
 
 use core_tensors::kernels::Activation;

@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p losses --example own_loss --features conformance`
 
+#![expect(clippy::print_stdout, reason = "an example says what it found")]
+
 use losses::candle_core::{D, Device, Result, Tensor};
 use losses::conformance::{Batch, LossUnderTest, Property, Role, check};
 use losses::log_softmax;
