@@ -228,7 +228,7 @@ mod tests {
         );
         assert_eq!(
             message(&poor.narrow(0, 0, 1).unwrap()),
-            "objects of each sample: wanted at least 2, found 1"
+            "examples of each sample: expected at least 2, found 1"
         );
     }
 

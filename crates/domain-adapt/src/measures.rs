@@ -240,17 +240,17 @@ mod tests {
         );
         assert!(proxy_distance(&normals(4, 0.0, 0), &normals(4, 0.0, 1), &mut Rng::new(0)).is_ok());
         let message = unbiased_mmd(&normals(9, 0.0, 0), &wide, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(message.to_string(), "features of the second sample: wanted 5, found 4");
+        assert_eq!(message.to_string(), "features of the second sample: expected 5, found 4");
         let (one, nobody) = (normals(1, 0.0, 0), normals(0, 0.0, 0));
         let message = unbiased_mmd(&normals(9, 0.0, 0), &one, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(message.to_string(), "objects of each sample: wanted at least 2, found 1");
+        assert_eq!(message.to_string(), "examples of each sample: expected at least 2, found 1");
         let message = round_trip_error(&nobody, &nobody).unwrap_err().to_string();
         assert_eq!(message, "numbers that came back: expected at least 1, found 0");
         let still = wide.narrow(0, 0, 5).unwrap();
         let message = unbiased_mmd(&still, &still, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(
             message,
-            "scale of a kernel: wanted two objects that differ, found 10 equal ones"
+            "scale of a kernel: wanted two examples that differ, found 10 equal ones"
         );
     }
 }

@@ -197,6 +197,6 @@ mod tests {
             translation_loss(&NETWORK, w, &x, &partner, &mut Rng::new(0)).unwrap_err().to_string()
         };
         assert_eq!(of(3, 2), "partners of a translator: expected shape [3, 16], found [2, 16]");
-        assert_eq!(of(0, 0), "objects of a batch: wanted at least 1, found 0");
+        assert_eq!(of(0, 0), "examples of a batch: expected at least 1, found 0");
     }
 }

@@ -1,9 +1,10 @@
 //! Laws of the distillation loss.
 
 use candle_core::{Device, Var};
-use core_tensors::{Dataset, Rng};
+use core_tensors::{Dataset, Rng, Targets};
 
 use super::*;
+use crate::supervision::tests::soft;
 
 /// Rounding of f64 sums of a few dozen terms.
 const EXACT: f64 = 1e-12;
@@ -93,7 +94,7 @@ fn the_fused_kernel_equals_the_formula_with_its_gradient() {
         let (logits, data) = (random(12, 5, 3.0, &mut rng), batch(12, 5, &mut rng));
         let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
         let fused = distillation(&logits, &data, &config).unwrap();
-        let plain = composed(&logits, labels, data.soft(), &config).unwrap();
+        let plain = composed(&logits, labels, soft(&data).as_ref(), &config).unwrap();
         assert!((value(&fused) - value(&plain)).abs() < EXACT, "{config:?}");
         let gap = distance(&gradient(&fused, &logits), &gradient(&plain, &logits));
         assert!(gap < EXACT, "{config:?}: {gap}");
@@ -215,7 +216,7 @@ fn lambda_one_forgets_the_labels() {
 }
 
 #[test]
-fn a_hot_teacher_matches_centered_scores() {
+fn a_hot_teacher_matches_centered_logits() {
     // T² times the gradient of the soft term tends to (z − v) / k for centered z and v, per example.
     let mut rng = Rng::new(4);
     let (m, k) = (5, 4);
@@ -234,7 +235,7 @@ fn a_hot_teacher_matches_centered_scores() {
 }
 
 #[test]
-fn finite_at_huge_scores() {
+fn finite_at_huge_logits() {
     let mut rng = Rng::new(5);
     for dtype in [DType::F32, DType::F64] {
         for config in variants() {
@@ -303,7 +304,7 @@ fn the_teacher_receives_no_gradient() {
         let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
         for loss in [
             distillation(&logits, &data, &config).unwrap(),
-            composed(&logits, labels, data.soft(), &config).unwrap(),
+            composed(&logits, labels, soft(&data).as_ref(), &config).unwrap(),
         ] {
             let gradients = loss.backward().unwrap();
             assert!(gradients.get(&teacher).is_none() && gradients.get(&logits).is_some());
@@ -337,11 +338,14 @@ fn every_setting_outside_its_range_is_refused_by_name() {
     }
     let wide = data.clone().with_teacher(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
     let message = distillation(&logits, &wide, &good).unwrap_err().to_string();
-    assert_eq!(message, "answers of the teacher: wanted [4, 3], found [4, 6]");
+    assert_eq!(message, "logits of the teacher: expected shape [4, 3], found [4, 6]");
     let values =
         Dataset::new(logits.as_tensor().clone(), Targets::Values(logits.as_tensor().clone()));
     let message = distillation(&logits, &values.unwrap(), &good).unwrap_err().to_string();
-    assert_eq!(message, "distillation wanted hard targets that are classes, found values");
+    assert_eq!(
+        message,
+        "distillation wanted the class of each example, an integer, as hard targets"
+    );
 }
 
 #[test]
@@ -373,13 +377,16 @@ fn bad_settings_and_shapes_are_refused() {
     let narrow = logits.narrow(1, 0, 2).unwrap();
     assert_eq!(
         message(&narrow, &Distillation::labels_only()),
-        "scores: wanted [4, 3], found [4, 2]"
+        "logits: expected shape [4, 3], found [4, 2]"
     );
     let none = distillation_batched(&logits.narrow(1, 0, 0).unwrap(), &data, &[]);
-    assert_eq!(none.unwrap_err().to_string(), "students: wanted at least 1, found 0");
+    assert_eq!(none.unwrap_err().to_string(), "students: expected at least 1, found 0");
     let (nobody, empty) = (logits.narrow(0, 0, 0).unwrap(), data.rows(&[]).unwrap());
     let nothing = distillation(&nobody, &empty, &Distillation::labels_only());
-    assert_eq!(nothing.unwrap_err().to_string(), "objects of a batch: wanted at least 1, found 0");
+    assert_eq!(
+        nothing.unwrap_err().to_string(),
+        "examples of a batch: expected at least 1, found 0"
+    );
     assert_eq!(
         message(&logits, &Distillation::convex(0.5, 0.0)),
         "teacher temperature must lie in (0, ∞), got 0"

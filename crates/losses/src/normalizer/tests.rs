@@ -6,6 +6,7 @@ use core_tensors::{Dataset, Rng, Targets};
 use super::fixtures::{GAPS, SIMPLEX, nodes};
 use super::*;
 use crate::distillation::{ClassReduction, Distillation, composed, distillation};
+use crate::supervision::tests::soft;
 
 const NORMALIZED: [Normalizer; 3] = [Normalizer::Orthant, Normalizer::Cube, Normalizer::Simplex];
 /// Rounding of a few hundred operations, relative to the largest number among them.
@@ -308,7 +309,7 @@ fn the_orthant_keeps_its_digits_for_a_sure_student() {
 }
 
 #[test]
-fn the_kernel_and_the_formula_agree_at_any_scores() {
+fn the_kernel_and_the_formula_agree_at_any_logits() {
     for normalizer in NORMALIZED {
         let config = Distillation { normalizer, ..Distillation::convex(0.4, 2.0) };
         let largest = |f: f64| [f, f / 3.0, 0.0, -f, -f * (1.0 - 1e-12)];
@@ -317,7 +318,7 @@ fn the_kernel_and_the_formula_agree_at_any_scores() {
             let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
             let (found, derivative) = loss_at(&z, &data, &config);
             let logits = Var::from_vec(z.to_vec(), (1, 5), &Device::Cpu).unwrap();
-            let plain = composed(&logits, labels, data.soft(), &config).unwrap();
+            let plain = composed(&logits, labels, soft(&data).as_ref(), &config).unwrap();
             let gradient = plain.backward().unwrap().get(&logits).unwrap().flatten_all().unwrap();
             let plain: f64 = plain.to_scalar().unwrap();
             assert!((found / plain - 1.0).abs() < 1e-12, "{normalizer:?} {z:?}: {found} {plain}");
@@ -332,7 +333,7 @@ fn the_kernel_and_the_formula_agree_at_any_scores() {
 fn bad_answers_are_refused_and_not_a_number_ends() {
     let message =
         |normalizer: Normalizer, l: &[f64]| normalizer.log_normalizer(l).unwrap_err().to_string();
-    assert_eq!(message(Normalizer::Simplex, &[]), "classes: wanted at least 1, found 0");
+    assert_eq!(message(Normalizer::Simplex, &[]), "classes: expected at least 1, found 0");
     assert_eq!(
         message(Normalizer::Simplex, &[-1.0, f64::NAN]),
         "log g must lie in (−∞, ∞), got NaN"
@@ -343,7 +344,7 @@ fn bad_answers_are_refused_and_not_a_number_ends() {
     let error = distillation(&logits, &one, &teacher_alone(Normalizer::Orthant)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "classes of a likelihood on the orthant: wanted at least 2, found 1"
+        "classes of a likelihood on the orthant: expected at least 2, found 1"
     );
     for normalizer in NORMALIZED {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

@@ -1,7 +1,7 @@
 //! Laws of the regression with a teacher.
 
 use candle_core::Var;
-use core_tensors::Rng;
+use core_tensors::{Dataset, Rng, Targets};
 
 use super::*;
 use crate::Likelihood;
@@ -9,13 +9,13 @@ use crate::Likelihood;
 /// Rounding of sums of a few dozen terms.
 const EXACT: f64 = 1e-12;
 
-pub(crate) fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
+fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
     let values: Vec<f64> = (0..m * n).map(|_| rng.normal()).collect();
     Tensor::from_vec(values, (m, n), &Device::Cpu).unwrap()
 }
 
 /// m examples of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
-pub(crate) fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
+fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
     let x = normal(m, n, rng);
     let y = (x.matmul(&normal(n, k, rng)).unwrap() + normal(m, k, rng)).unwrap();
     let teacher = normal(n, k, rng);
@@ -24,7 +24,7 @@ pub(crate) fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
     data.with_teacher(m, |x| x.matmul(&teacher)).unwrap().known_for(&mask).unwrap()
 }
 
-pub(crate) fn choices(lambda: f64) -> Regression {
+fn choices(lambda: f64) -> Regression {
     Regression {
         teacher_weight: lambda,
         label_variance: 0.7,
@@ -165,7 +165,7 @@ fn numbers_of_weight_zero_are_not_looked_at() {
             losses.map(|loss| numbers(loss.backward().unwrap().get(&prediction).unwrap()));
         assert_eq!(derivatives[0], derivatives[1]);
         let targets =
-            [&data, &holes].map(|d| numbers(&pseudo_targets(d, &choices(lambda)).unwrap().values));
+            [&data, &holes].map(|d| numbers(pseudo_targets(d, &choices(lambda)).unwrap().values()));
         assert_eq!(targets[0], targets[1]);
     }
 }
@@ -208,21 +208,18 @@ fn bad_settings_and_shapes_are_refused() {
     }
     assert_eq!(
         message(&normal(4, 1, &mut rng), &data, &choices(0.5)),
-        "targets of a regression: wanted [4, 1], found [4, 2]"
+        "targets of a regression: expected shape [4, 1], found [4, 2]"
     );
     let wide = data.clone().with_teacher(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
     assert_eq!(
         message(&g, &wide, &choices(0.5)),
-        "answers of the teacher: wanted [4, 2], found [4, 4]"
+        "predictions of the teacher: expected shape [4, 2], found [4, 4]"
     );
     let classes = Dataset::classification(vec![0.0; 2], vec![0, 1], 2, &Device::Cpu).unwrap();
-    assert_eq!(
-        message(&g, &classes, &choices(0.5)),
-        "targets of a regression: wanted values, found classes"
-    );
+    assert_eq!(message(&g, &classes, &choices(0.5)), "regression wanted values as hard targets");
     let empty = data.rows(&[]).unwrap();
     assert_eq!(
         message(&g.narrow(0, 0, 0).unwrap(), &empty, &choices(0.5)),
-        "objects of a batch: wanted at least 1, found 0"
+        "examples of a batch: expected at least 1, found 0"
     );
 }

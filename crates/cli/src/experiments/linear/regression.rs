@@ -6,13 +6,13 @@ use anyhow::Result;
 use candle_core::{Device, Tensor};
 use core_tensors::linalg::RankPolicy;
 use core_tensors::{Dataset, Privileged, Rng, Targets};
-use losses::{Regression, Weights, linear_student, linear_student_stacked};
+use losses::{Regression, Weights};
 use serde::Serialize;
 
 use crate::experiments::n_seeds;
 use crate::experiments::{Experiment, Outcome, Task};
 use crate::ledger::{Check, Claim, Curve, Point, RowSpec, Scale, metric};
-use crate::training::CHUNK;
+use crate::training::{CHUNK, linear_student, linear_student_stacked};
 
 const N_EXAMPLES: usize = 100;
 const N_FEATURES: usize = 20;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
-use losses::{Ablation, Distillation, Predictions};
+use losses::{Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, Scale, stats};
 use crate::training::{
-    Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
+    Ablation, Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
 
 pub(in crate::experiments) use claims::TWEETS;

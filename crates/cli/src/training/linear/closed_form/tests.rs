@@ -1,14 +1,37 @@
 //! Laws of the linear student in closed form.
 
 use candle_core::Var;
-use core_tensors::{Rng, Targets};
+use core_tensors::Rng;
+use losses::{Weights, regression};
 
 use super::*;
-use crate::regression::tests::{choices, examples, normal};
-use crate::{Weights, regression};
 
 /// Rounding of well-conditioned systems of a few dozen rows.
 const ROUNDING: f64 = 1e-10;
+
+fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
+    let values: Vec<f64> = (0..m * n).map(|_| rng.normal()).collect();
+    Tensor::from_vec(values, (m, n), &Device::Cpu).unwrap()
+}
+
+/// m examples of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
+fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
+    let x = normal(m, n, rng);
+    let y = (x.matmul(&normal(n, k, rng)).unwrap() + normal(m, k, rng)).unwrap();
+    let teacher = normal(n, k, rng);
+    let data = Dataset::new(x, Targets::Values(y)).unwrap();
+    let mask: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
+    data.with_teacher(m, |x| x.matmul(&teacher)).unwrap().known_for(&mask).unwrap()
+}
+
+fn choices(lambda: f64) -> Regression {
+    Regression {
+        teacher_weight: lambda,
+        label_variance: 0.7,
+        teacher_variance: 0.2,
+        weights: Weights::Likelihood,
+    }
+}
 
 fn student(data: &Dataset, config: &Regression) -> Tensor {
     linear_student(data, config, 0.0, RankPolicy::Full).unwrap()
@@ -181,6 +204,6 @@ fn bad_data_are_refused() {
     let images = data.x().unsqueeze(1).unwrap();
     assert_eq!(
         message(&of(images, y.clone()), 0.0),
-        "features of a linear student: wanted objects by features, found [5, 1, 3]"
+        "features of a linear student: expected examples by features, found [5, 1, 3]"
     );
 }
