@@ -122,8 +122,8 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
             min_seeds: 3,
             checks: &[Check::better(
                 metric::AREA,
-                "bayes/784-30-10-10/distil/scrambled",
                 "bayes/784-30-10-10/student",
+                "bayes/784-30-10-10/distil/scrambled",
             )],
         },
     ],
