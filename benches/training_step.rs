@@ -38,7 +38,7 @@ fn step(
     if config.teacher_weight > 0.0 {
         let logits: Vec<f32> = (0..m * CLASSES).map(|_| rng.normal() as f32).collect();
         let logits = Tensor::from_vec(logits, (m, CLASSES), &Device::Cpu)?;
-        data = data.with_teacher(m, |_| Ok(logits.clone()))?;
+        data = data.with_teacher(m, |_| logits.contiguous())?;
     }
     let mut update = || -> losses::Result<Tensor> {
         let loss = distillation(&network.forward(&w, data.x())?, &data, &config)?;

@@ -26,10 +26,10 @@ fn trained(seed: u64) -> Result<Vec<u64>, losses::Error> {
         &taught,
         &mut rng.split("batches"),
         |batch| {
-            let logits = student.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-            distillation(&logits, batch, &config).map_err(candle_core::Error::wrap)
+            let logits = student.forward(&w, batch.x())?;
+            distillation(&logits, batch, &config)
         },
-        |_| Ok::<_, core_tensors::Error>(ControlFlow::Continue(())),
+        |_| Ok(ControlFlow::Continue(())),
     )?;
     Ok(w.to_vec()?.into_iter().map(f64::to_bits).collect())
 }

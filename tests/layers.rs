@@ -76,7 +76,7 @@ fn objection(mention: &Mention) -> Option<&'static str> {
     match mention.kind {
         _ if mention.is_test => None,
         Kind::StaticMut => Some("is a static that changes"),
-        Kind::Macro if MACROS.iter().any(|name| is_macro(&name)) => Some("prints or keeps a state"),
+        Kind::Macro if MACROS.iter().any(is_macro) => Some("prints or keeps a state"),
         _ if WORLD.iter().any(|path| mention.starts_with(path)) => Some("touches the world"),
         _ => None,
     }

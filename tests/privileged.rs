@@ -45,7 +45,8 @@ fn loss(
 fn nobody_privileged_is_maximum_likelihood() -> TestResult {
     let mut rng = Rng::new(0);
     let (examples, logits) = examples(&[], &mut rng)?;
-    let taught = examples.with_teacher(5, |_| unreachable!("nobody is asked"))?;
+    let taught =
+        examples.with_teacher::<core_tensors::Error>(5, |_| unreachable!("nobody is asked"))?;
     let labels_only = loss(&logits, examples.data(), &Distillation::labels_only())?;
     for lambda in [0.0, 0.3, 1.0] {
         let found = loss(&logits, &taught, &Distillation::convex(lambda, 2.0))?;

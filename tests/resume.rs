@@ -22,15 +22,14 @@ fn run(
     data: &Dataset,
     batches: &mut Rng,
     epochs: usize,
-) -> Result<(), core_tensors::Error> {
+) -> Result<(), losses::Error> {
     Fit { epochs, batch_size: 50 }.minimize(
         adam,
         data,
         batches,
         |batch| {
-            let logits = student().forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
-            let config = Distillation::labels_only();
-            distillation(&logits, batch, &config).map_err(candle_core::Error::wrap)
+            let logits = student().forward(w, batch.x())?;
+            distillation(&logits, batch, &Distillation::labels_only())
         },
         |_| Ok(ControlFlow::Continue(())),
     )

@@ -220,6 +220,12 @@ impl Walker {
         self.found.extend(resolved.into_iter().map(mention));
     }
 
+    fn record_path(&mut self, path: &syn::Path, kind: Kind) {
+        let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
+        let line = path.segments.first().map_or(0, |first| first.ident.span().start().line);
+        self.record(&names, line, path.leading_colon.is_some(), kind);
+    }
+
     /// Replaces a first segment that a `use` brought in by what it stands for, as often as there is one.
     fn resolve(
         &self,
@@ -243,10 +249,10 @@ impl Walker {
     /// `self` and `super` at the front as `crate` and names.
     fn absolute(&self, path: &[String]) -> Vec<String> {
         let n_up = path.iter().take_while(|name| *name == "super" || *name == "self").count();
-        if n_up == 0 || self.module.len() < path[..n_up].iter().filter(|n| *n == "super").count() {
+        let n_super = path[..n_up].iter().filter(|name| *name == "super").count();
+        if n_up == 0 || self.module.len() < n_super {
             return path.to_vec();
         }
-        let n_super = path[..n_up].iter().filter(|name| *name == "super").count();
         let kept = &self.module[..self.module.len() - n_super];
         [&["crate".to_owned()], kept, &path[n_up..]].concat()
     }
@@ -337,14 +343,6 @@ impl<'ast> Visit<'ast> for Walker {
         self.under(attributes, |walker| visit::visit_impl_item(walker, item));
     }
 
-    fn visit_local(&mut self, local: &'ast syn::Local) {
-        self.under(&local.attrs, |walker| visit::visit_local(walker, local));
-    }
-
-    fn visit_field(&mut self, field: &'ast syn::Field) {
-        self.under(&field.attrs, |walker| visit::visit_field(walker, field));
-    }
-
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         let Some((_, items)) = &item.content else { return };
         let outer = std::mem::replace(&mut self.aliases, aliases(items));
@@ -384,21 +382,12 @@ impl<'ast> Visit<'ast> for Walker {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        if let Some(first) = path.segments.first() {
-            let line = first.ident.span().start().line;
-            let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
-            self.record(&names, line, path.leading_colon.is_some(), Kind::Path);
-        }
+        self.record_path(path, Kind::Path);
         visit::visit_path(self, path);
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        if let Some(first) = call.path.segments.first() {
-            let line = first.ident.span().start().line;
-            let names: Vec<String> =
-                call.path.segments.iter().map(|s| s.ident.to_string()).collect();
-            self.record(&names, line, call.path.leading_colon.is_some(), Kind::Macro);
-        }
+        self.record_path(&call.path, Kind::Macro);
         self.tokens(call.tokens.clone());
     }
 

@@ -1,6 +1,7 @@
-//! Starts cargo and `distill`: fetch, reproduce, bench, tidy. Knows no tensor.
+//! Starts cargo and `distill`: fetch, reproduce, bench, examples, tidy. Knows no tensor.
 
 mod bench;
+mod examples;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ Commands:
   reproduce  re-run the papers' experiments and give a verdict on each claim (--help for its options)
   fetch      download data sets into datasets/cache and check them (--help for its options)
   bench      run the benches; with --reference FILE compare steps with a reference script's lines
+  examples   run the example programs of every crate
   tidy       formatting, links, lints, documentation, layers: everything that needs no training";
 
 /// Exit status of wrong words on the command line.
@@ -31,14 +33,19 @@ fn main() -> ExitCode {
         "reproduce" => distill(verb, rest, &["--out", "target/reproduce/latest"]),
         "fetch" => distill(verb, rest, &[]),
         "bench" => bench::run(&root(), rest),
+        "examples" if rest.is_empty() => examples::run(&root()),
         "tidy" if rest.is_empty() => tidy::run(&root()),
-        "tidy" => Err(Usage(format!("tidy: wanted no arguments, found {}", rest.join(" "))).into()),
+        "examples" | "tidy" => {
+            Err(Usage(format!("{verb}: wanted no arguments, found {}", rest.join(" "))).into())
+        }
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             return ExitCode::SUCCESS;
         }
         _ => {
-            eprintln!("error: wanted one of reproduce, fetch, bench, tidy, found `{verb}`");
+            eprintln!(
+                "error: wanted one of reproduce, fetch, bench, examples, tidy, found `{verb}`"
+            );
             return ExitCode::from(USAGE);
         }
     };

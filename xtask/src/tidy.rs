@@ -32,15 +32,10 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode> {
     println!("tidy: documentation");
     let mut documentation = in_root(&["doc", "--workspace", "--no-deps", "--quiet"]);
     crate::run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
-    println!("tidy: layers");
-    crate::run(&mut in_root(&[
-        "test",
-        "--quiet",
-        "--package",
-        "distillation",
-        "--test",
-        "layers",
-    ]))?;
+    println!("tidy: layers and rooms");
+    for (package, test) in [("distillation", "layers"), ("cli", "rooms")] {
+        crate::run(&mut in_root(&["test", "--quiet", "--package", package, "--test", test]))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

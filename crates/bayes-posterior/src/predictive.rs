@@ -1,9 +1,9 @@
 //! What a posterior over weights says about new examples.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use core_tensors::linalg::dot;
 use core_tensors::{Dataset, Params, Rng, Targets};
-use losses::Likelihood;
+use losses::{Likelihood, Predictions};
 use models::{Architecture, Mlp};
 
 use crate::checks;
@@ -54,12 +54,12 @@ pub fn monte_carlo<S: Covariance>(
     let mut mixture: Option<Mixture> = None;
     for _ in 0..n_samples {
         let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
-        let logits = network.forward(&w, x)?.to_dtype(DType::F64)?;
+        let logits = network.forward(&w, x)?;
         let (m, k) = logits.dims2()?;
-        let mut values: Vec<f64> = logits.flatten_all()?.to_vec1()?;
-        if *likelihood == Likelihood::Categorical {
-            values.chunks_exact_mut(k).for_each(softmax);
-        }
+        let values = match likelihood {
+            Likelihood::Categorical => Predictions::new(&logits)?.into_probabilities(),
+            Likelihood::Normal { .. } => logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
+        };
         mixture.get_or_insert_with(|| Mixture::new(m, k)).add(&values, *likelihood);
     }
     let Some(mixture) = mixture else { return Err(Error::mismatch("samples", "at least 2", 0)) };
@@ -196,8 +196,7 @@ pub fn linearized_predictive<S: Covariance>(
         .iter_mut()
         .zip(&of_f)
         .for_each(|(f, v)| *f /= (1.0 + std::f64::consts::PI * v / 8.0).sqrt());
-    mean.chunks_exact_mut(k).for_each(softmax);
-    scaled.chunks_exact_mut(k).for_each(softmax);
+    let (mean, scaled) = (softmax(mean, n, k)?, softmax(scaled, n, k)?);
     let whole: Vec<f64> = scaled.chunks_exact(k).map(entropy).collect();
     let plain = mean.chunks_exact(k).map(entropy);
     let mutual_information = whole.iter().zip(plain).map(|(h, e)| (h - e).max(0.0)).collect();
@@ -224,11 +223,10 @@ fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predi
     Predictive { n_examples: m, n_outputs: k, mean, variance, entropy, mutual_information }
 }
 
-fn softmax(row: &mut [f64]) {
-    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    row.iter_mut().for_each(|s| *s = (*s - largest).exp());
-    let sum: f64 = row.iter().sum();
-    row.iter_mut().for_each(|s| *s /= sum);
+/// Probabilities of logits, both (m, k) row by row.
+fn softmax(logits: Vec<f64>, m: usize, k: usize) -> Result<Vec<f64>> {
+    let logits = Tensor::from_vec(logits, (m, k), &Device::Cpu)?;
+    Ok(Predictions::new(&logits)?.into_probabilities())
 }
 
 /// −Σ p log p with 0 log 0 = 0.

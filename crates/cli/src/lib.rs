@@ -1,4 +1,5 @@
-//! Data on disk, experiments, claims and their report: everything of this workspace that touches the world.
+//! The library behind the command `distill`.
+#![doc = include_str!("../README.md")]
 
 mod commands;
 pub mod data;

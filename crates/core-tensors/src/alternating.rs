@@ -344,6 +344,6 @@ mod tests {
         let mean = Params::from_vec(&narrow, &[0.0], &Device::Cpu).unwrap();
         let prior = GaussianPrior { mean: mean.clone(), log_variance: mean };
         let message = EmpiricalBayesAdam::new(config(1.0), &w, &prior).unwrap_err().to_string();
-        assert_eq!(message, "blocks of the prior: wanted (7, 5) (14, 7), found (1, 1)");
+        assert_eq!(message, "blocks of the prior: expected blocks (7, 5) (14, 7), found (1, 1)");
     }
 }

@@ -1,8 +1,8 @@
-//! Objects in memory: features, hard targets and, where there is a teacher, its answers.
+//! Examples in memory: features, hard targets and, where there is a teacher, its logits.
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 /// Hard targets y of a data set.
 #[derive(Clone, Debug)]
@@ -18,14 +18,27 @@ pub enum Targets {
     Values(Tensor),
 }
 
-/// Answers of a teacher, as data; they never carry a gradient.
+/// Logits of a teacher, as data; they never carry a gradient. See [`Dataset::with_teacher`].
 #[derive(Clone, Debug)]
 pub struct SoftTargets {
     logits: Tensor,
     mask: Tensor,
 }
 
-/// Objects with their targets; a batch is a `Dataset` with fewer rows.
+/// Examples with their targets; a batch is a `Dataset` with fewer rows.
+///
+/// ```
+/// use core_tensors::Dataset;
+/// use core_tensors::candle_core::Device;
+/// # fn main() -> core_tensors::Result<()> {
+/// // Three examples with two features, row by row, and their classes.
+/// let x = vec![0.0, 0.1, 1.0, 1.1, 2.0, 2.1];
+/// let data = Dataset::classification(x, vec![0, 1, 2], 3, &Device::Cpu)?;
+/// let batch = data.rows(&[2, 0])?;
+/// assert_eq!(batch.x().to_vec2::<f32>()?, [[2.0, 2.1], [0.0, 0.1]]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Dataset {
     x: Tensor,
@@ -39,7 +52,7 @@ impl SoftTargets {
         &self.logits
     }
 
-    /// \[i ∈ 𝓘\]: 1 where the teacher's answer is known, else 0; shape (m,), f32.
+    /// \[i ∈ 𝓘\]: 1 where the teacher's logits are known, else 0; shape (m,), f32.
     pub fn mask(&self) -> &Tensor {
         &self.mask
     }
@@ -55,12 +68,10 @@ impl Targets {
 }
 
 impl Dataset {
-    /// Objects x, first dimension m, with one target each; refuses a class that is not below `n_classes`.
+    /// Examples x, first dimension m, with one target each; refuses a class that is not below `n_classes`.
     pub fn new(x: Tensor, y: Targets) -> Result<Self> {
         let n_examples = x.dim(0)?;
-        if y.len()? != n_examples {
-            return Err(Error::mismatch("targets", n_examples, y.len()?));
-        }
+        Expected::Exactly(n_examples).check("targets", y.len()?)?;
         if let Targets::Classes { n_classes: 0, .. } = &y {
             let name = "number of classes";
             return Err(Error::OutOfRange { name, value: 0.0, range: "[1, ∞)" });
@@ -90,7 +101,8 @@ impl Dataset {
         let n_examples = labels.len();
         let n_features = x.len().checked_div(n_examples).unwrap_or(0);
         if n_examples * n_features != x.len() {
-            return Err(Error::mismatch("features", n_examples * n_features, x.len()));
+            let expected = Expected::MultipleOf(n_examples);
+            return Err(Error::Count { what: "numbers of the features", expected, found: x.len() });
         }
         let x = Tensor::from_vec(x, (n_examples, n_features), device)?;
         let labels = Tensor::from_vec(labels, n_examples, device)?;
@@ -113,7 +125,7 @@ impl Dataset {
     }
 
     /// The same examples as if there were no teacher.
-    pub fn without_answers(&self) -> Self {
+    pub fn without_teacher(&self) -> Self {
         Self { soft: None, ..self.clone() }
     }
 
@@ -128,119 +140,137 @@ impl Dataset {
         if let Some(&largest) = indices.iter().max()
             && largest >= n_examples
         {
-            return Err(Error::mismatch("index of an object", format!("< {n_examples}"), largest));
+            return Err(Error::Index { what: "example", index: largest, n: n_examples });
         }
         let indices: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
         let n = indices.len();
         let indices = Tensor::from_vec(indices, n, self.x.device())?;
-        let pick = |tensor: &Tensor| tensor.index_select(&indices, 0);
+        let selected = |tensor: &Tensor| tensor.index_select(&indices, 0);
         let y = match &self.y {
             Targets::Classes { labels, n_classes } => {
-                Targets::Classes { labels: pick(labels)?, n_classes: *n_classes }
+                Targets::Classes { labels: selected(labels)?, n_classes: *n_classes }
             }
-            Targets::Values(values) => Targets::Values(pick(values)?),
+            Targets::Values(values) => Targets::Values(selected(values)?),
         };
         let soft = match &self.soft {
             Some(soft) => {
-                Some(SoftTargets { logits: pick(&soft.logits)?, mask: pick(&soft.mask)? })
+                Some(SoftTargets { logits: selected(&soft.logits)?, mask: selected(&soft.mask)? })
             }
             None => None,
         };
-        Ok(Self { x: pick(&self.x)?, y, soft })
+        Ok(Self { x: selected(&self.x)?, y, soft })
     }
 
-    /// Asks a teacher about every example, `chunk` at a time, and keeps its answers; 𝓘 becomes everything.
+    /// Asks a teacher about every example, `chunk` at a time, and keeps its logits; 𝓘 becomes everything.
     ///
-    /// `answers` maps features (b, …) to logits (b, k): f(x) for Hinton, f(φ(x)) across domains. Where the teacher sees
-    /// features x* of its own, see [`Privileged`](crate::Privileged).
-    pub fn with_teacher(
+    /// `logits` maps features (b, …) to logits (b, k): f(x) for Hinton, f(φ(x)) across domains. It fails with any error
+    /// that ours converts to, candle's among them. Where the teacher sees features x* of its own, see
+    /// [`Privileged`](crate::Privileged).
+    ///
+    /// ```
+    /// use core_tensors::Dataset;
+    /// use core_tensors::candle_core::Device;
+    /// # fn main() -> core_tensors::Result<()> {
+    /// let data = Dataset::classification(vec![0.5, -1.0, 2.0], vec![1, 0, 1], 2, &Device::Cpu)?;
+    /// let weights = core_tensors::candle_core::Tensor::new(&[[-2f32, 2.0]], &Device::Cpu)?;
+    /// let taught = data.with_teacher(2, |x| x.matmul(&weights))?; // (3, 1) (1, 2)
+    /// let soft = taught.soft().ok_or(core_tensors::Error::MissingTeacher)?;
+    /// assert_eq!(soft.logits().to_vec2::<f32>()?, [[-1.0, 1.0], [2.0, -2.0], [-4.0, 4.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_teacher<E: From<Error>>(
         self,
         chunk: usize,
-        answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<Self> {
+        logits: impl FnMut(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<Self, E> {
         let n_examples = self.n_examples();
-        if n_examples == 0 {
-            return Err(Error::mismatch("examples of a teacher", "at least 1", 0));
-        }
-        let logits = answers_in_chunks(&self.x, chunk, answers)?;
-        let mask = Tensor::ones(n_examples, DType::F32, self.x.device())?;
+        Expected::AtLeast(1).check("examples of a teacher", n_examples)?;
+        let logits = logits_in_chunks(&self.x, chunk, logits)?;
+        let mask = Tensor::ones(n_examples, DType::F32, self.x.device()).map_err(Error::from)?;
         Ok(Self { soft: Some(SoftTargets { logits, mask }), ..self })
     }
 
-    /// Takes answers that are there already, (|𝓘|, k), row j of example `mask`\[j\]; 𝓘 becomes those examples.
+    /// Takes logits that are there already, (|𝓘|, k), row j of example `mask`\[j\]; 𝓘 becomes those examples.
     ///
     /// Where 𝓘 is empty the data have no teacher. Refuses an example that is not there, or there twice.
+    ///
+    /// ```
+    /// use core_tensors::Dataset;
+    /// use core_tensors::candle_core::{Device, Tensor};
+    /// # fn main() -> core_tensors::Result<()> {
+    /// let data = Dataset::classification(vec![0.5, -1.0, 2.0], vec![1, 0, 1], 2, &Device::Cpu)?;
+    /// // A teacher's logits for the last example alone, read from a file say.
+    /// let taught = data.with_logits(&Tensor::new(&[[-3f32, 3.0]], &Device::Cpu)?, &[2])?;
+    /// let soft = taught.soft().ok_or(core_tensors::Error::MissingTeacher)?;
+    /// assert_eq!(soft.mask().to_vec1::<f32>()?, [0.0, 0.0, 1.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_logits(self, logits: &Tensor, mask: &[usize]) -> Result<Self> {
         let (n_examples, device) = (self.n_examples(), self.x.device());
-        let (n_answers, k) = logits.dims2()?;
-        if n_answers != mask.len() {
-            return Err(Error::mismatch("answers of the teacher", mask.len(), n_answers));
-        }
-        let flags = index_set("answers of one object", mask, n_examples)?;
+        let (n_known, k) = logits.dims2()?;
+        Expected::Exactly(mask.len()).check("rows of the teacher's logits", n_known)?;
+        let flags = index_set("example", mask, n_examples)?;
         if mask.is_empty() {
             return Ok(Self { soft: None, ..self });
         }
         let indices: Vec<u32> = mask.iter().map(|&i| i as u32).collect();
-        let indices = Tensor::from_vec(indices, n_answers, device)?;
+        let indices = Tensor::from_vec(indices, n_known, device)?;
         let none = Tensor::zeros((n_examples, k), logits.dtype(), device)?;
         let logits = none.index_add(&indices, &logits.detach().contiguous()?, 0)?; // (m, k)
         let mask = Tensor::from_vec(flags, n_examples, device)?;
         Ok(Self { soft: Some(SoftTargets { logits, mask }), ..self })
     }
 
-    /// Restricts 𝓘 to these examples: elsewhere the teacher's answer counts as unknown.
+    /// Restricts 𝓘 to these examples: elsewhere the teacher's logits count as unknown.
     ///
-    /// Refuses an example whose answer is not known to begin with, one that is not there, and one that is named twice.
+    /// Refuses an example whose logits are not known to begin with, one that is not there, and one that is named twice.
     pub fn known_for(self, indices: &[usize]) -> Result<Self> {
         let n_examples = self.n_examples();
         let Some(SoftTargets { logits, mask }) = self.soft else {
-            return Err(Error::mismatch("answers of a teacher", "some", "none"));
+            return Err(Error::MissingTeacher);
         };
-        let flags = index_set("answers of one object", indices, n_examples)?;
+        let flags = index_set("example", indices, n_examples)?;
         let before = mask.to_vec1::<f32>()?;
-        if let Some(i) = indices.iter().find(|&&i| before[i] == 0.0) {
-            let found = format!("none of object {i}");
-            return Err(Error::mismatch("answers of a teacher", "those of every object", found));
+        if let Some(&index) = indices.iter().find(|&&i| before[i] == 0.0) {
+            return Err(Error::MissingLogits { index });
         }
         let mask = Tensor::from_vec(flags, n_examples, self.x.device())?;
         Ok(Self { soft: Some(SoftTargets { logits, mask }), ..self })
     }
 }
 
-/// What a teacher answers to features with at least one row, asked `chunk` rows at a time; one row of logits each, without gradients.
-pub(crate) fn answers_in_chunks(
+/// Logits of a teacher for features with at least one row, asked `chunk` rows at a time; one row each, without gradients.
+pub(crate) fn logits_in_chunks<E: From<Error>>(
     x: &Tensor,
     chunk: usize,
-    mut answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
-) -> Result<Tensor> {
+    mut logits: impl FnMut(&Tensor) -> std::result::Result<Tensor, E>,
+) -> std::result::Result<Tensor, E> {
     if chunk == 0 {
-        return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" });
+        return Err(Error::OutOfRange { name: "chunk", value: 0.0, range: "[1, ∞)" }.into());
     }
-    let n = x.dim(0)?;
+    let n = x.dim(0).map_err(Error::from)?;
     let mut parts = Vec::new();
     for start in (0..n).step_by(chunk) {
         let part = start..n.min(start + chunk);
-        let logits = answers(&x.i(part.clone())?)?.detach();
-        if logits.dims2()?.0 != part.len() {
-            let found = logits.dims2()?.0;
-            return Err(Error::mismatch("answers of the teacher", part.len(), found));
-        }
-        parts.push(logits);
+        let of_part = logits(&x.i(part.clone()).map_err(Error::from)?)?.detach();
+        let found = of_part.dims2().map_err(Error::from)?.0;
+        Expected::Exactly(part.len()).check("rows of the teacher's logits", found)?;
+        parts.push(of_part);
     }
-    // One part is not copied, and rows can be picked of contiguous tensors alone.
-    Ok(Tensor::cat(&parts, 0)?.contiguous()?)
+    // One part is not copied, and rows can be taken of contiguous tensors alone.
+    Ok(Tensor::cat(&parts, 0).and_then(|all| all.contiguous()).map_err(Error::from)?)
 }
 
 /// \[i ∈ 𝓘\] of every example; refuses one that is not there, or there twice, which `what` names.
 pub(crate) fn index_set(what: &'static str, mask: &[usize], n_examples: usize) -> Result<Vec<f32>> {
     let mut flags = vec![0.0; n_examples];
-    for &i in mask {
-        match flags.get_mut(i) {
+    for &index in mask {
+        match flags.get_mut(index) {
             Some(flag) if *flag == 0.0 => *flag = 1.0,
-            Some(_) => return Err(Error::mismatch(what, 1, format!("2 of {i}"))),
-            None => {
-                return Err(Error::mismatch("index of an object", format!("< {n_examples}"), i));
-            }
+            Some(_) => return Err(Error::Duplicate { what, index }),
+            None => return Err(Error::Index { what, index, n: n_examples }),
         }
     }
     Ok(flags)
@@ -281,13 +311,13 @@ mod tests {
         );
         assert_eq!(
             error(Dataset::classification(vec![0.0; 5], vec![0, 1], 3, &cpu)),
-            "features: wanted 4, found 5"
+            "numbers of the features: expected a multiple of 2, found 5"
         );
-        assert_eq!(error(examples().rows(&[0, 3])), "index of an object: wanted < 3, found 3");
         assert_eq!(
-            error(examples().known_for(&[0])),
-            "answers of a teacher: wanted some, found none"
+            error(examples().rows(&[0, 3])),
+            "example 3 is out of range: there are 3, counted from 0"
         );
+        assert!(matches!(examples().known_for(&[0]), Err(Error::MissingTeacher)));
         assert_eq!(
             error(Dataset::classification(vec![], vec![], 0, &cpu)),
             "number of classes must lie in [1, ∞), got 0"
@@ -298,24 +328,24 @@ mod tests {
         );
         // One answer to the first two examples and two to the last would fall on the wrong ones.
         let shifted = |x: &Tensor| match x.dim(0)? {
-            2 => x.narrow(0, 0, 1),
-            _ => Tensor::cat(&[x, x], 0),
+            2 => Ok(x.narrow(0, 0, 1)?),
+            _ => Ok(Tensor::cat(&[x, x], 0)?),
         };
         assert_eq!(
             error(examples().with_teacher(2, shifted)),
-            "answers of the teacher: wanted 2, found 1"
+            "rows of the teacher's logits: expected 2, found 1"
         );
         let none = Dataset::classification(vec![], vec![], 3, &cpu).unwrap();
         assert_eq!(none.rows(&[]).unwrap().n_examples(), 0);
         assert_eq!(
             error(none.with_teacher(2, |x| Ok(x.clone()))),
-            "examples of a teacher: wanted at least 1, found 0"
+            "examples of a teacher: expected at least 1, found 0"
         );
     }
 
     #[test]
     fn what_is_unknown_does_not_become_known() {
-        let all = examples().with_teacher(3, |x| Ok(x.clone())).unwrap();
+        let all = examples().with_teacher(3, Tensor::contiguous).unwrap();
         let mask = |data: &Dataset| data.soft().unwrap().mask().to_vec1::<f32>().unwrap();
         let some = all.clone().known_for(&[2, 0]).unwrap();
         assert_eq!(mask(&some), [1.0, 0.0, 1.0]);
@@ -323,13 +353,13 @@ mod tests {
         let error = |data: &Dataset, indices: &[usize]| {
             data.clone().known_for(indices).unwrap_err().to_string()
         };
-        let unknown = "answers of a teacher: wanted those of every object, found none of object 1";
+        let unknown = "the teacher's logits of example 1 are not known";
         assert_eq!(error(&some, &[0, 1]), unknown);
         let given =
             examples().with_logits(&Tensor::ones((1, 3), DType::F32, &Device::Cpu).unwrap(), &[0]);
         assert_eq!(error(&given.unwrap(), &[0, 1]), unknown);
-        assert_eq!(error(&all, &[0, 0]), "answers of one object: wanted 1, found 2 of 0");
-        assert_eq!(error(&all, &[3]), "index of an object: wanted < 3, found 3");
+        assert_eq!(error(&all, &[0, 0]), "example 0 is given twice");
+        assert_eq!(error(&all, &[3]), "example 3 is out of range: there are 3, counted from 0");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The one error type of this crate.
 
+use crate::layout::Layout;
+
 /// A failure of this crate, with the numbers needed to act on it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,7 +46,60 @@ pub enum Error {
         /// How many there are.
         n: usize,
     },
+    /// Something that may be named once is named twice.
+    #[error("{what} {index} is given twice")]
+    Duplicate {
+        /// What was named, such as "row of a block".
+        what: &'static str,
+        /// Its index, from 0.
+        index: usize,
+    },
+    /// Parameters have other blocks than their network.
+    #[error("{what}: expected blocks {expected}, found {found}")]
+    Blocks {
+        /// What has the blocks.
+        what: &'static str,
+        /// The blocks that are needed.
+        expected: Layout,
+        /// The blocks that came.
+        found: Layout,
+    },
+    /// A data set has no logits of a teacher where some are needed.
+    #[error(
+        "the data have no teacher: expected its logits, see `Dataset::with_teacher` and `with_logits`"
+    )]
+    MissingTeacher,
+    /// The teacher's logits of one example are needed and not known.
+    #[error("the teacher's logits of example {index} are not known")]
+    MissingLogits {
+        /// The example, from 0.
+        index: usize,
+    },
+    /// Images have become too small for the kernel of a convolution.
+    #[error(
+        "convolution {convolution} has a kernel of {kernel} × {kernel} and needs larger images, found {} × {}; layers \
+        count from 1", image[0], image[1]
+    )]
+    SmallImage {
+        /// The convolution, from 1.
+        convolution: usize,
+        /// Rows and columns of its kernel.
+        kernel: usize,
+        /// Rows and columns of the images that it gets.
+        image: [usize; 2],
+    },
+    /// A name that is none of the known ones.
+    #[error("{what} `{name}` is unknown: expected {known}")]
+    UnknownName {
+        /// What has a name, such as "layer of VGG-19".
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: &'static str,
+    },
     /// Two sizes that must agree do not.
+    #[doc(hidden)]
     #[error("{what}: wanted {wanted}, found {found}")]
     Mismatch {
         /// What was compared.
@@ -82,8 +137,8 @@ pub enum Error {
         /// The columns without which the others are independent, from 0.
         dependent: Vec<usize>,
     },
-    /// Saved bytes lack a tensor.
-    #[error("saved state lacks the tensor `{name}`")]
+    /// A tensor that is looked up by its name is not there.
+    #[error("the tensor `{name}` is missing")]
     MissingTensor {
         /// Name of the tensor.
         name: String,
@@ -123,7 +178,38 @@ impl std::fmt::Display for Expected {
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Expected {
+    /// [`Error::Count`] of `what` unless `found` is as expected.
+    ///
+    /// ```
+    /// use core_tensors::Expected;
+    /// assert!(Expected::AtLeast(1).check("examples", 3).is_ok());
+    /// let error = Expected::Exactly(10).check("rows of logits", 9).unwrap_err();
+    /// assert_eq!(error.to_string(), "rows of logits: expected 10, found 9");
+    /// ```
+    pub fn check(self, what: &'static str, found: usize) -> Result<()> {
+        let is_met = match self {
+            Self::Exactly(n) => found == n,
+            Self::AtLeast(n) => found >= n,
+            Self::AtMost(n) => found <= n,
+            Self::MultipleOf(n) => found.is_multiple_of(n),
+        };
+        if is_met { Ok(()) } else { Err(Error::Count { what, expected: self, found }) }
+    }
+}
+
+/// Lets a closure of candle's operations alone end in candle's error where ours must convert to it.
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            error => Self::wrap(error),
+        }
+    }
+}
+
 impl Error {
+    #[doc(hidden)]
     /// A [`Error::Mismatch`] from two values that print themselves.
     pub fn mismatch(
         what: &'static str,

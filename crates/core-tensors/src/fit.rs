@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 
 use crate::data::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 use crate::optim::Adam;
 use crate::rng::Rng;
 
@@ -27,7 +27,7 @@ use crate::rng::Rng;
 ///     &data,
 ///     &mut Rng::new(1),
 ///     |batch| match batch.y() {
-///         Targets::Values(y) => (batch.x().matmul(&w.blocks()[0])? - y)?.sqr()?.mean_all(),
+///         Targets::Values(y) => Ok((batch.x().matmul(&w.blocks()[0])? - y)?.sqr()?.mean_all()?),
 ///         Targets::Classes { .. } => unreachable!("the data hold values"),
 ///     },
 ///     |_| Ok::<_, core_tensors::Error>(std::ops::ControlFlow::Continue(())),
@@ -40,7 +40,7 @@ use crate::rng::Rng;
 pub struct Fit {
     /// Passes over the data; none leaves everything as it is.
     pub epochs: usize,
-    /// Objects a batch, at least 1; the last batch of a pass holds what is left.
+    /// Examples a batch, at least 1; the last batch of a pass holds what is left.
     pub batch_size: usize,
 }
 
@@ -71,9 +71,7 @@ impl Fit {
                 Error::OutOfRange { name: "batch size", value: 0.0, range: "[1, ∞)" }.into()
             );
         }
-        if data.n_examples() == 0 {
-            return Err(Error::mismatch("examples to train on", "at least 1", 0).into());
-        }
+        Expected::AtLeast(1).check("examples to train on", data.n_examples())?;
         let n_batches = data.n_examples().div_ceil(self.batch_size);
         for index in 0..self.epochs {
             let order = rng.permutation(data.n_examples());
@@ -95,15 +93,14 @@ impl Fit {
         optimizer: &mut Adam,
         data: &Dataset,
         rng: &mut Rng,
-        mut loss: impl FnMut(&Dataset) -> candle_core::Result<Tensor>,
+        mut loss: impl FnMut(&Dataset) -> std::result::Result<Tensor, E>,
         on_epoch: impl FnMut(Epoch) -> std::result::Result<ControlFlow<()>, E>,
     ) -> std::result::Result<(), E> {
-        let mut update = |batch: &Dataset| -> Result<f64> {
-            let loss = loss(batch)?;
+        let mut update = |loss: &Tensor| -> Result<f64> {
             optimizer.step(&loss.backward()?)?;
             Ok(loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
         };
-        self.run(data, rng, |batch| Ok(update(batch)?), on_epoch)
+        self.run(data, rng, |batch| Ok(update(&loss(batch)?)?), on_epoch)
     }
 }
 
@@ -175,7 +172,7 @@ mod tests {
         let after = |_| -> Result<ControlFlow<()>> { unreachable!("there is no pass") };
         let fit = Fit { epochs: 2, batch_size: 3 };
         let error = fit.run(&numbers(0), &mut Rng::new(0), step, after).unwrap_err();
-        assert_eq!(error.to_string(), "examples to train on: wanted at least 1, found 0");
+        assert_eq!(error.to_string(), "examples to train on: expected at least 1, found 0");
         Fit { epochs: 0, ..fit }.run(&numbers(3), &mut Rng::new(0), step, after).unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Where each matrix of a network lies in its parameter vector vec(·).
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 /// One matrix U_t of a network: rows are output units, columns inputs, the bias last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub struct Block {
 ///
 /// vec(·) concatenates the blocks in order, each row by row; row j of block t holds the incoming
 /// weights of unit j of layer t + 1 (layers count from 1, blocks and units from 0).
+///
+/// ```
+/// use core_tensors::{Block, Layout, Slice};
+/// # fn main() -> core_tensors::Result<()> {
+/// // Two inputs and a bias to two units, those to one output: positions 0 … 5 and 6, 7.
+/// let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }, Block { rows: 1, cols: 2 }] };
+/// assert_eq!(layout.n_parameters(), 8);
+/// assert_eq!(layout.positions(&Slice::Rows { block: 0, rows: vec![1] })?, [3, 4, 5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The blocks, from the input side to the output side.
@@ -122,46 +133,53 @@ impl Layout {
     }
 
     /// Refuses another layout with the shapes of both.
-    pub(crate) fn check_same(&self, what: &'static str, found: &Self) -> Result<()> {
+    pub fn check_same(&self, what: &'static str, found: &Self) -> Result<()> {
         if self == found {
             return Ok(());
         }
-        let shapes = |layout: &Self| {
-            let shape = |block: &Block| format!("({}, {})", block.rows, block.cols);
-            layout.blocks.iter().map(shape).collect::<Vec<_>>().join(" ")
-        };
-        Err(Error::mismatch(what, shapes(self), shapes(found)))
+        Err(Error::Blocks { what, expected: self.clone(), found: found.clone() })
     }
 
     /// The block that a slice lies in, once every index of it is known to exist and to occur once.
     fn check(&self, slice: &Slice) -> Result<Block> {
         let n_blocks = self.blocks.len();
         let Some(&block) = self.blocks.get(slice.block()) else {
-            return Err(Error::mismatch("a block", format!("below {n_blocks}"), slice.block()));
+            return Err(Error::Index { what: "block", index: slice.block(), n: n_blocks });
         };
         let (what, indices, n) = match slice {
-            Slice::Rows { rows, .. } => ("rows of a block", rows, block.rows),
-            Slice::Cols { cols, .. } => ("columns of a block", cols, block.cols),
-            Slice::Block { .. } if n_blocks == 1 => {
-                return Err(Error::mismatch("blocks that stay", "at least 1", 0));
+            Slice::Rows { rows, .. } => ("row of a block", rows, block.rows),
+            Slice::Cols { cols, .. } => ("column of a block", cols, block.cols),
+            Slice::Block { .. } => {
+                Expected::AtLeast(1).check("blocks that stay", n_blocks - 1)?;
+                return Ok(block);
             }
-            Slice::Block { .. } => return Ok(block),
         };
         let mut sorted = indices.clone();
         sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() < indices.len() {
-            return Err(Error::mismatch(what, "each once", format!("{indices:?}")));
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::Duplicate { what, index: twice[0] });
         }
-        if let Some(&last) = sorted.last()
-            && last >= n
+        if let Some(&index) = sorted.last()
+            && index >= n
         {
-            return Err(Error::mismatch(what, format!("indices below {n}"), last));
+            return Err(Error::Index { what, index, n });
         }
-        if sorted.len() == n {
-            return Err(Error::mismatch(what, format!("fewer than all {n}"), n));
-        }
+        // A block without rows or columns is none.
+        let of_what = match slice {
+            Slice::Cols { .. } => "columns of a block that stay",
+            Slice::Rows { .. } | Slice::Block { .. } => "rows of a block that stay",
+        };
+        Expected::AtLeast(1).check(of_what, n - sorted.len())?;
         Ok(block)
+    }
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (t, Block { rows, cols }) in self.blocks.iter().enumerate() {
+            write!(f, "{}({rows}, {cols})", if t == 0 { "" } else { " " })?;
+        }
+        Ok(())
     }
 }
 
@@ -209,13 +227,22 @@ mod tests {
         let layout = Layout { blocks: vec![Block { rows: 2, cols: 3 }] };
         let message = |slice: Slice| layout.split(&slice).unwrap_err().to_string();
         let rows = |rows: &[usize]| Slice::Rows { block: 0, rows: rows.to_vec() };
-        assert_eq!(message(rows(&[2])), "rows of a block: wanted indices below 2, found 2");
-        assert_eq!(message(rows(&[1, 1])), "rows of a block: wanted each once, found [1, 1]");
-        assert_eq!(message(rows(&[1, 0])), "rows of a block: wanted fewer than all 2, found 2");
-        assert_eq!(message(Slice::Block { block: 1 }), "a block: wanted below 1, found 1");
+        assert_eq!(
+            message(rows(&[2])),
+            "row of a block 2 is out of range: there are 2, counted from 0"
+        );
+        assert_eq!(message(rows(&[1, 1])), "row of a block 1 is given twice");
+        assert_eq!(
+            message(rows(&[1, 0])),
+            "rows of a block that stay: expected at least 1, found 0"
+        );
+        assert_eq!(
+            message(Slice::Block { block: 1 }),
+            "block 1 is out of range: there are 1, counted from 0"
+        );
         assert_eq!(
             message(Slice::Block { block: 0 }),
-            "blocks that stay: wanted at least 1, found 0"
+            "blocks that stay: expected at least 1, found 0"
         );
     }
 }

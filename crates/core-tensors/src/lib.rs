@@ -1,20 +1,11 @@
-//! What every layer shares: the parameter vector, seeded randomness, data in memory, fused kernels,
-//! the optimizer, the training loop and the statistics of runs.
+//! Parameters, seeded randomness, data, fused kernels, optimizer and training loop that every layer shares.
 //!
-//! | letter | identifier | shape or type |
-//! |---|---|---|
-//! | m | `n_examples` | number of examples |
-//! | n | `n_features` | number of features |
-//! | k | `n_classes` | number of classes |
-//! | p | `n_parameters` | number of parameters |
-//! | U_t | [`Block`], one tensor of [`Params`] | (n_t, n_{t−1} + 1), bias last |
-//! | X | [`Dataset::x`] | (m, n) or (m, …) |
-//! | X* | [`Privileged::x_star`] | (\|𝓘\|, …), the teacher's own features |
-//! | y | [`Targets`] | (m,) classes or (m, k) values |
-//! | s | [`SoftTargets::logits`] | (m, k), before the softmax |
-//! | \[i ∈ 𝓘\] | [`SoftTargets::known`] | (m,), 1 or 0 |
-//!
-//! The crate is pure: no file, network, clock, output or global state.
+#![doc = include_str!("../README.md")]
+
+/// The candle of this workspace, for users who must name its `Tensor` or `Device` without guessing a version.
+pub use candle_core;
+/// The faer of this workspace, whose matrices [`linalg`] takes and gives.
+pub use faer;
 
 mod alternating;
 mod data;
@@ -22,7 +13,6 @@ mod error;
 mod fit;
 pub mod kernels;
 mod layout;
-pub mod legacy;
 pub mod linalg;
 mod mean_field;
 mod optim;

@@ -11,7 +11,7 @@ use faer::prelude::default;
 use faer::{Accum, ColMut, Mat, MatMut, MatRef, Par};
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 mod least_squares;
 mod pivoted;
@@ -24,6 +24,18 @@ pub use tall_qr::TallQr;
 const SMALLEST_PARALLEL: usize = 256;
 
 /// A = L Lᵀ with L lower triangular.
+///
+/// ```
+/// use core_tensors::{faer::Mat, linalg::Cholesky};
+/// # fn main() -> core_tensors::Result<()> {
+/// let a = Mat::from_fn(2, 2, |i, j| if i == j { 2.0 } else { 1.0 });
+/// let factor = Cholesky::new(a.as_ref())?;
+/// assert!((factor.log_det() - 3f64.ln()).abs() < 1e-12);
+/// let x = factor.solve_vector(&[3.0, 3.0]);
+/// assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] - 1.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cholesky {
     lower: Mat<f64>,
@@ -152,13 +164,11 @@ pub fn condition(
     pinned: &[usize],
     residual: &[f64],
 ) -> Result<Schur> {
-    if residual.len() != pinned.len() {
-        return Err(Error::mismatch("values of pinned parameters", pinned.len(), residual.len()));
-    }
+    Expected::Exactly(pinned.len()).check("values of pinned parameters", residual.len())?;
     let p = covariance.nrows();
     check_square(p, covariance.ncols())?;
-    if let Some(&i) = kept.iter().chain(pinned).find(|&&i| i >= p) {
-        return Err(Error::mismatch("index of a parameter", format!("< {p}"), i));
+    if let Some(&index) = kept.iter().chain(pinned).find(|&&i| i >= p) {
+        return Err(Error::Index { what: "parameter", index, n: p });
     }
     let factor = Cholesky::in_place(gather_lower(covariance, pinned))?; // (d, d)
     let mut half = gather(covariance, pinned, kept); // (d, k)
@@ -243,10 +253,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn check_square(n_rows: usize, n_cols: usize) -> Result<()> {
-    if n_rows == n_cols {
-        return Ok(());
-    }
-    Err(Error::mismatch("columns of a covariance", n_rows, n_cols))
+    Expected::Exactly(n_rows).check("columns of a covariance", n_cols)
 }
 
 fn column(values: &mut [f64]) -> MatMut<'_, f64> {
@@ -282,7 +289,7 @@ mod tests {
     #[test]
     fn matrices_and_indices_that_do_not_fit_are_refused() {
         let wide = Mat::<f64>::zeros(2, 3);
-        let of_columns = "columns of a covariance: wanted 2, found 3";
+        let of_columns = "columns of a covariance: expected 2, found 3";
         assert_eq!(Cholesky::new(wide.as_ref()).unwrap_err().to_string(), of_columns);
         assert_eq!(Cholesky::in_place(wide.clone()).unwrap_err().to_string(), of_columns);
         let message =
@@ -291,12 +298,12 @@ mod tests {
             };
         assert_eq!(message(wide.as_ref(), &[0], &[1], &[1.0]), of_columns);
         let identity = Mat::identity(2, 2);
-        let of_index = "index of a parameter: wanted < 2, found 2";
+        let of_index = "parameter 2 is out of range: there are 2, counted from 0";
         assert_eq!(message(identity.as_ref(), &[2], &[1], &[1.0]), of_index);
         assert_eq!(message(identity.as_ref(), &[0], &[2], &[1.0]), of_index);
         assert_eq!(
             message(identity.as_ref(), &[0], &[1], &[]),
-            "values of pinned parameters: wanted 1, found 0"
+            "values of pinned parameters: expected 1, found 0"
         );
     }
 

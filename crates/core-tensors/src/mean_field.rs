@@ -426,7 +426,7 @@ mod tests {
         let wide = Layout { blocks: vec![Block { rows: 40, cols: 3 }, Block { rows: 3, cols: 2 }] };
         let other = Params::uniform(&wide, &[1.0, 1.0], &mut Rng::new(6), &Device::Cpu).unwrap();
         let kl_gradient = KlGradient::Isotropic { precision: 1.0, scale: 1.0 };
-        let shapes = "wanted (3, 40) (2, 3), found (40, 3) (3, 2)";
+        let shapes = "expected blocks (3, 40) (2, 3), found (40, 3) (3, 2)";
         let before = (q.mean(), q.variance());
         let text = message(q.step_at(&other, &loss, &kl_gradient));
         assert_eq!(text, format!("blocks of a draw: {shapes}"));

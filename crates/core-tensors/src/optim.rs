@@ -35,6 +35,19 @@ impl AdamConfig {
 /// with t the steps of the block: one without a gradient keeps its value, its moments and its t, as in PyTorch.
 ///
 /// Source: Kingma & Ba (2015), algorithm 1.
+///
+/// ```
+/// use core_tensors::{Adam, AdamConfig, Block, Layout, Params, candle_core::Device};
+/// # fn main() -> core_tensors::Result<()> {
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
+/// let w = Params::from_vec(&layout, &[3.0], &Device::Cpu)?.trainable()?;
+/// let mut adam = Adam::new(AdamConfig::pytorch(0.1), &w)?;
+/// adam.step(&w.blocks()[0].sqr()?.sum_all()?.backward()?)?;
+/// // The first step has the size of the learning rate, whatever the gradient.
+/// assert!((w.to_vec()?[0] - 2.9).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Adam {
     config: AdamConfig,
@@ -120,9 +133,8 @@ impl Adam {
             let (first, second) = (get(format!("first.{t}"))?, get(format!("second.{t}"))?);
             for moment in [&first, &second] {
                 if moment.shape() != block.shape() {
-                    let (wanted, found) = (block.shape(), moment.shape());
-                    let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-                    return Err(Error::mismatch("moments", wanted, found));
+                    let (expected, found) = (block.dims().to_vec(), moment.dims().to_vec());
+                    return Err(Error::Shape { what: "moments", expected, found });
                 }
             }
             let n_steps = get(format!("steps.{t}"))?.to_scalar::<i64>()?;
@@ -300,7 +312,7 @@ mod tests {
         let empty = Params::new(Layout { blocks: vec![] }, vec![]).unwrap();
         let bytes = Adam::new(AdamConfig::pytorch(0.1), &empty).unwrap().to_bytes().unwrap();
         let message = adam.restore(&bytes).unwrap_err().to_string();
-        assert_eq!(message, "saved state lacks the tensor `first.0`");
+        assert_eq!(message, "the tensor `first.0` is missing");
         let state = |n_steps: i64, name: &str| {
             let moment = Tensor::zeros((7, 5), DType::F32, &Device::Cpu).unwrap();
             let n_steps = Tensor::new(n_steps, &Device::Cpu).unwrap();
@@ -309,7 +321,7 @@ mod tests {
             safetensors::serialize(named, None).unwrap()
         };
         let message = adam.restore(&state(3, "steps")).unwrap_err().to_string();
-        assert_eq!(message, "saved state lacks the tensor `steps.0`");
+        assert_eq!(message, "the tensor `steps.0` is missing");
         let message = adam.restore(&state(-1, "steps.0")).unwrap_err().to_string();
         assert_eq!(message, "steps must lie in [0, 2³¹), got -1");
         adam.restore(&state(3, "steps.0")).unwrap();

@@ -2,11 +2,23 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 use crate::layout::Layout;
 use crate::rng::Rng;
 
 /// Parameters w of a network, as the blocks of a [`Layout`].
+///
+/// ```
+/// use core_tensors::{Block, Layout, Params, candle_core::Device};
+/// # fn main() -> core_tensors::Result<()> {
+/// let layout = Layout { blocks: vec![Block { rows: 2, cols: 1 }, Block { rows: 1, cols: 2 }] };
+/// let w = Params::from_vec(&layout, &[1.0, 2.0, 3.0, 4.0], &Device::Cpu)?;
+/// assert_eq!(w.blocks()[0].to_vec2::<f32>()?, [[1.0], [2.0]]);
+/// let back = Params::from_bytes(layout, &w.to_bytes()?, &Device::Cpu)?;
+/// assert_eq!(back.to_vec()?, [1.0, 2.0, 3.0, 4.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Params {
     layout: Layout,
@@ -16,16 +28,12 @@ pub struct Params {
 impl Params {
     /// Parameters from one tensor a block, each of shape (rows, cols).
     pub fn new(layout: Layout, blocks: Vec<Tensor>) -> Result<Self> {
-        if layout.blocks.len() != blocks.len() {
-            return Err(Error::mismatch("blocks", layout.blocks.len(), blocks.len()));
-        }
+        Expected::Exactly(layout.blocks.len()).check("blocks", blocks.len())?;
         for (shape, block) in layout.blocks.iter().zip(&blocks) {
             if block.dims() != [shape.rows, shape.cols] {
-                return Err(Error::mismatch(
-                    "shape of a block",
-                    format!("({}, {})", shape.rows, shape.cols),
-                    format!("{:?}", block.shape()),
-                ));
+                let expected = vec![shape.rows, shape.cols];
+                let found = block.dims().to_vec();
+                return Err(Error::Shape { what: "block", expected, found });
             }
         }
         Ok(Self { layout, blocks })
@@ -41,9 +49,7 @@ impl Params {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<Self> {
-        if layout.blocks.len() != bounds.len() {
-            return Err(Error::mismatch("bounds", layout.blocks.len(), bounds.len()));
-        }
+        Expected::Exactly(layout.blocks.len()).check("bounds", bounds.len())?;
         if let Some(&value) = bounds.iter().find(|b| !(**b >= 0.0 && b.is_finite())) {
             return Err(Error::OutOfRange { name: "bound of a block", value, range: "[0, ∞)" });
         }
@@ -60,10 +66,7 @@ impl Params {
 
     /// Parameters from vec(w), block by block and row by row, in f32.
     pub fn from_vec(layout: &Layout, values: &[f64], device: &Device) -> Result<Self> {
-        let n_parameters = layout.n_parameters();
-        if values.len() != n_parameters {
-            return Err(Error::mismatch("numbers of vec(w)", n_parameters, values.len()));
-        }
+        Expected::Exactly(layout.n_parameters()).check("numbers of vec(w)", values.len())?;
         let mut rest = values;
         let mut take = |block: &crate::Block| {
             let (mine, others) = rest.split_at(block.n_parameters());
@@ -114,7 +117,7 @@ impl Params {
 
     /// w + factor · d for a direction d of the same layout; without gradients.
     pub fn moved(&self, direction: &Self, factor: f64) -> Result<Self> {
-        self.layout.check_same("blocks of a direction", &direction.layout)?;
+        self.layout.check_same("direction", &direction.layout)?;
         let step = |(w, d): (&Tensor, &Tensor)| w.detach() + (d.detach() * factor)?;
         let pairs = self.blocks.iter().zip(&direction.blocks);
         let blocks = pairs.map(step).collect::<candle_core::Result<_>>()?;
@@ -170,7 +173,7 @@ mod tests {
         let other = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
         let other = Params::from_vec(&other, &[0.0], &Device::Cpu).unwrap();
         let message = w.moved(&other, 1.0).unwrap_err().to_string();
-        assert_eq!(message, "blocks of a direction: wanted (3, 5) (10, 4), found (1, 1)");
+        assert_eq!(message, "direction: expected blocks (3, 5) (10, 4), found (1, 1)");
     }
 
     fn random(seed: u64) -> Params {
@@ -215,7 +218,7 @@ mod tests {
         let mut blocks = random(2).blocks().to_vec();
         blocks.swap(0, 1);
         let message = Params::new(layout(), blocks).unwrap_err().to_string();
-        assert_eq!(message, "shape of a block: wanted (3, 5), found [10, 4]");
+        assert_eq!(message, "block: expected shape [3, 5], found [10, 4]");
     }
 
     #[test]

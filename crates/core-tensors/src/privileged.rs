@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use crate::data::{Dataset, answers_in_chunks, index_set};
-use crate::error::{Error, Result};
+use crate::data::{Dataset, index_set, logits_in_chunks};
+use crate::error::{Error, Expected, Result};
 
-/// Objects (x, y), and for those of the index set 𝓘 also privileged features x*.
+/// Examples (x, y), and for those of the index set 𝓘 also privileged features x*.
 ///
 /// The teacher f is trained on (x*, y) and answers sᵢ = f(xᵢ*) for i ∈ 𝓘; the student g sees x alone. With x* = x and
 /// 𝓘 everything this is Hinton's distillation, with 𝓘 empty plain learning.
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// let x_star = Tensor::new(&[[-2f32, 2.0], [3.0, -3.0]], &Device::Cpu)?;
 /// let examples = Privileged::new(data, x_star, vec![1, 2])?;
 /// // A teacher trained on `examples.teachers_view()?` answers for them; here it passes x* on.
-/// let taught = examples.with_teacher(100, |x_star| Ok(x_star.clone()))?;
+/// let taught = examples.with_teacher(100, Tensor::contiguous)?;
 /// assert_eq!(taught.soft().map(|soft| soft.mask().to_vec1::<f32>()).transpose()?, Some(vec![0.0, 1.0, 1.0]));
 /// # Ok(())
 /// # }
@@ -34,16 +34,14 @@ pub struct Privileged {
 }
 
 impl Privileged {
-    /// Objects with x* (|𝓘|, …), row j of example `known`\[j\]; refuses an example that is not there, or there twice.
+    /// Examples with x* (|𝓘|, …), row j of example `known`\[j\]; refuses an example that is not there, or there twice.
     pub fn new(data: Dataset, x_star: Tensor, known: Vec<usize>) -> Result<Self> {
-        if x_star.dim(0)? != known.len() {
-            return Err(Error::mismatch("privileged features", known.len(), x_star.dim(0)?));
-        }
-        index_set("privileged features of one object", &known, data.n_examples())?;
+        Expected::Exactly(known.len()).check("rows of privileged features", x_star.dim(0)?)?;
+        index_set("example with privileged features", &known, data.n_examples())?;
         Ok(Self { data, x_star, known })
     }
 
-    /// Objects that all have x*, (m, …) in their order.
+    /// Examples that all have x*, (m, …) in their order.
     pub fn everywhere(data: Dataset, x_star: Tensor) -> Result<Self> {
         let known = (0..data.n_examples()).collect();
         Self::new(data, x_star, known)
@@ -70,19 +68,20 @@ impl Privileged {
         Dataset::new(self.x_star.clone(), y)
     }
 
-    /// (x, y) with the teacher's answers for 𝓘, asked `chunk` at a time: what the student is trained on.
+    /// (x, y) with the teacher's logits for 𝓘, asked `chunk` at a time: what the student is trained on.
     ///
-    /// `answers` maps privileged features (b, …) to logits (b, k). Where 𝓘 is empty nobody is asked.
-    pub fn with_teacher(
+    /// `logits` maps privileged features (b, …) to logits (b, k), and fails with any error that ours converts to. Where 𝓘 is
+    /// empty nobody is asked.
+    pub fn with_teacher<E: From<Error>>(
         &self,
         chunk: usize,
-        answers: impl FnMut(&Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<Dataset> {
+        logits: impl FnMut(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<Dataset, E> {
         if self.known.is_empty() {
-            return Ok(self.data.without_answers());
+            return Ok(self.data.without_teacher());
         }
-        let logits = answers_in_chunks(&self.x_star, chunk, answers)?;
-        self.data.clone().with_logits(&logits, &self.known)
+        let logits = logits_in_chunks(&self.x_star, chunk, logits)?;
+        Ok(self.data.clone().with_logits(&logits, &self.known)?)
     }
 }
 
@@ -130,12 +129,14 @@ mod tests {
     #[test]
     fn without_privileged_examples_there_is_no_teacher() {
         let examples = Privileged::new(data(), x_star(0), Vec::new()).unwrap();
-        let taught = examples.with_teacher(5, |_| unreachable!("nobody is asked")).unwrap();
+        let taught =
+            examples.with_teacher::<Error>(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
         // Answers that the data had from elsewhere are not this teacher's.
-        let answered = data().with_teacher(4, |x| Ok(x.clone())).unwrap();
+        let answered = data().with_teacher(4, Tensor::contiguous).unwrap();
         let examples = Privileged::new(answered, x_star(0), Vec::new()).unwrap();
-        let taught = examples.with_teacher(5, |_| unreachable!("nobody is asked")).unwrap();
+        let taught =
+            examples.with_teacher::<Error>(5, |_| unreachable!("nobody is asked")).unwrap();
         assert!(taught.soft().is_none());
     }
 
@@ -143,11 +144,14 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let error =
             |known: Vec<usize>| Privileged::new(data(), x_star(2), known).unwrap_err().to_string();
-        assert_eq!(error(vec![0]), "privileged features: wanted 1, found 2");
-        assert_eq!(error(vec![0, 4]), "index of an object: wanted < 4, found 4");
-        assert_eq!(error(vec![1, 1]), "privileged features of one object: wanted 1, found 2 of 1");
+        assert_eq!(error(vec![0]), "rows of privileged features: expected 1, found 2");
+        assert_eq!(
+            error(vec![0, 4]),
+            "example with privileged features 4 is out of range: there are 4, counted from 0"
+        );
+        assert_eq!(error(vec![1, 1]), "example with privileged features 1 is given twice");
         let examples = Privileged::everywhere(data(), x_star(4)).unwrap();
-        assert!(examples.with_teacher(0, |x| Ok(x.clone())).is_err());
+        assert!(examples.with_teacher(0, Tensor::contiguous).is_err());
         assert!(examples.with_teacher(2, |x| x.narrow(0, 0, 1)).is_err(), "an answer is missing");
     }
 }

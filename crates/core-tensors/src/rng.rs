@@ -17,6 +17,8 @@ use crate::kernels::normal::{LANES, normals};
 /// let run = Rng::new(0);
 /// let (mut weights, mut batches) = (run.split("weights"), run.split("batches"));
 /// assert_ne!(weights.uniform(), batches.uniform());
+/// // The name decides, not what was drawn before.
+/// assert_eq!(run.split("weights").permutation(3), Rng::new(0).split("weights").permutation(3));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rng {

@@ -6,6 +6,12 @@ const STEEPNESS: f64 = 10.0;
 /// A number by the share of the training that is done, p ∈ \[0, 1\].
 ///
 /// A step size must stay above 0: [`Schedule::Ramp`] and a line from 0 are for weights.
+///
+/// ```
+/// use core_tensors::Schedule;
+/// assert_eq!(Schedule::Linear { from: 1.0, to: 0.0 }.at(0.25), 0.75);
+/// assert!((Schedule::Cosine(2.0).at(0.5) - 1.0).abs() < 1e-12);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Schedule {
     /// The same throughout.

@@ -1,7 +1,7 @@
 //! What a practitioner would try instead of a map: a teacher whose hidden layer cannot tell the domains apart.
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use core_tensors::{Dataset, Error, Params, Targets};
+use core_tensors::{Dataset, Error, Expected, Params, Targets};
 use losses::{Distillation, distillation, median_scale, mmd};
 use models::{Architecture, Mlp};
 
@@ -39,17 +39,16 @@ pub fn alignment_loss(
     poor: &Tensor,
     weight: f64,
 ) -> losses::Result<Tensor> {
-    if poor.dim(0)? == 0 {
-        return Err(Error::mismatch("objects of the student's domain", "at least 1", 0).into());
-    }
+    Expected::AtLeast(1).check("examples of the student's domain", poor.dim(0)?)?;
     let [found, wanted] = [poor, rich.x()].map(|x| x.dims().iter().skip(1).product::<usize>());
-    if found != wanted {
-        return Err(Error::mismatch("features of the student's domain", wanted, found).into());
-    }
+    Expected::Exactly(wanted).check("features of the student's domain", found)?;
     let [ours, theirs] = [rich.x(), poor].map(|x| network.activations(w, x));
     let (mut ours, mut theirs) = (ours?, theirs?);
-    let wanted =
-        || Error::mismatch("layers of an aligned network", "at least 2", network.widths.len());
+    let wanted = || Error::Count {
+        what: "layers of an aligned network",
+        expected: Expected::AtLeast(2),
+        found: network.widths.len().saturating_sub(1),
+    };
     let logits = ours.pop().ok_or_else(wanted)?;
     theirs.pop();
     let (ours, theirs) = (ours.pop().ok_or_else(wanted)?, theirs.pop().ok_or_else(wanted)?);
@@ -83,6 +82,19 @@ pub fn alignment_loss(
 }
 
 /// x forward; −`weight` times the gradient backward.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Result, Var};
+/// # fn main() -> Result<()> {
+/// let x = Var::new(3.0, &Device::Cpu)?;
+/// let y = domain_adapt::reverse_gradient(&x, 0.5)?.sqr()?;
+/// assert_eq!(y.to_scalar::<f64>()?, 9.0);
+/// // −0.5 · 2x
+/// let gradient = y.backward()?.remove(&x).map(|g| g.to_scalar::<f64>()).transpose()?;
+/// assert_eq!(gradient, Some(-3.0));
+/// # Ok(())
+/// # }
+/// ```
 pub fn reverse_gradient(x: &Tensor, weight: f64) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Reversal { weight })
 }
@@ -208,15 +220,15 @@ mod tests {
         let message = |poor: &Tensor| of(&w, poor, 1.0).unwrap_err().to_string();
         assert_eq!(
             message(&poor.narrow(0, 0, 0).unwrap()),
-            "objects of the student's domain: wanted at least 1, found 0"
+            "examples of the student's domain: expected at least 1, found 0"
         );
         assert_eq!(
             message(&poor.narrow(1, 0, 1).unwrap()),
-            "features of the student's domain: wanted 2, found 1"
+            "features of the student's domain: expected 2, found 1"
         );
         assert_eq!(
             message(&poor.narrow(0, 0, 1).unwrap()),
-            "objects of each sample: wanted at least 2, found 1"
+            "examples of each sample: expected at least 2, found 1"
         );
     }
 

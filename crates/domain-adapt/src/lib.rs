@@ -1,18 +1,6 @@
 //! Maps φ between domains, through which a teacher sees the examples of a student, and measures of a φ.
 //!
-//! A teacher of a rich domain answers for an example x of a poor one as f(φ(x)); fill the answers with
-//! [`core_tensors::Dataset::with_teacher`]. Pictures are rows of levels in \[0, 1\], or bytes, which count as x / 255.
-//!
-//! | map | shape | random |
-//! |---|---|---|
-//! | [`Identity`], [`Sine`] | stays | no |
-//! | [`GaussianNoise`] | stays | afresh at each call |
-//! | [`FixedConvolution`] | (m, h·w) → (m, h′·w′) | no |
-//! | [`MorphologicalDilation`] | stays | no |
-//! | [`Pick`] | (m, n) → (m, n′) | no |
-//! | [`Translator`] | stays | afresh at each call |
-//! | [`Style`] | stays | no |
-//! | [`Chain`] | that of its links | as they are |
+#![doc = include_str!("../README.md")]
 
 mod alignment;
 mod filter;
@@ -27,11 +15,30 @@ use core_tensors::{Result, Rng};
 pub use alignment::{Alignment, alignment_loss, reverse_gradient};
 pub use filter::{FixedConvolution, MorphologicalDilation};
 pub use measures::{proxy_distance, round_trip_error, unbiased_mmd};
-pub use simple::{GaussianNoise, Identity, Pick, Sine};
+pub use simple::{GaussianNoise, Identity, Selection, Sine};
 pub use style::{Style, StyleConfig};
 pub use translator::{Translator, translation_loss};
 
 /// φ: X_t → X_s, from the target domain of the transfer, the student's, to its source, the teacher's.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::{Result, Rng};
+/// use domain_adapt::{Chain, DomainMap, Sine};
+/// /// φ(x) = 2x: a map of one's own.
+/// struct Twice;
+/// impl DomainMap for Twice {
+///     fn apply(&self, x: &Tensor, _: &mut Rng) -> Result<Tensor> {
+///         Ok((x * 2.0)?)
+///     }
+/// }
+/// # fn main() -> core_tensors::Result<()> {
+/// let map = Chain { links: vec![&Twice, &Sine] };
+/// let x = Tensor::new(&[[0.25f32]], &Device::Cpu)?;
+/// assert_eq!(map.apply(&x, &mut Rng::new(0))?.to_vec2::<f32>()?, [[0.5f32.sin()]]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait DomainMap {
     /// φ(x) for examples x, first dimension m; whatever is random comes from `rng`, afresh at each call.
     fn apply(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor>;
@@ -56,7 +63,7 @@ mod tests {
 
     #[test]
     fn links_follow_one_another() {
-        let pick = Pick { indices: vec![1] };
+        let pick = Selection { indices: vec![1] };
         let chain = Chain { links: vec![&pick, &Sine] };
         let x = Tensor::new(&[[3f32, 1.0]], &Device::Cpu).unwrap();
         let y = chain.apply(&x, &mut Rng::new(0)).unwrap().to_vec2::<f32>().unwrap();

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, features};
-use core_tensors::{Adam, AdamConfig, Dataset, Error, Fit, Rng, Targets};
+use core_tensors::{Adam, AdamConfig, Dataset, Error, Expected, Fit, Rng, Targets};
 use losses::{Distillation, Predictions, distillation, median_scale, mmd};
 use models::{Architecture, Mlp};
 
@@ -14,7 +14,7 @@ const N_HIDDEN: usize = 32;
 const EPOCHS: usize = 20;
 const BATCH: usize = 50;
 const LEARNING_RATE: f64 = 1e-3;
-/// Objects of each sample that the median scale looks at.
+/// Examples of each sample that the median scale looks at.
 const MOST_FOR_SCALE: usize = 500;
 
 /// Proxy A-distance between two samples: 2 (1 − 2 ε) ∈ \[−2, 2\], 0 where they cannot be told apart, 2 where always.
@@ -26,19 +26,28 @@ const MOST_FOR_SCALE: usize = 500;
 /// its own φ(x) are no hint at one another.
 ///
 /// Source: Ben-David et al. (2007), with a perceptron in place of a linear classifier.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// # fn main() -> losses::Result<()> {
+/// let x: Vec<f32> = (0..400).map(|i| i as f32 / 400.0).collect();
+/// let a = Tensor::from_slice(&x, (400, 1), &Device::Cpu)?;
+/// let same = domain_adapt::proxy_distance(&a, &a, &mut Rng::new(0))?;
+/// let far = domain_adapt::proxy_distance(&a, &(&a + 10.0)?, &mut Rng::new(0))?;
+/// assert!(same == 0.0 && far > 1.9);
+/// # Ok(())
+/// # }
+/// ```
 pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
     let (a, b) = (intensities(a)?, intensities(b)?);
     let ((m, n), (other, found)) = (a.dims2()?, b.dims2()?);
-    if found != n {
-        return Err(Error::mismatch("features of the second sample", n, found).into());
-    }
+    Expected::Exactly(n).check("features of the second sample", found)?;
     let each = m.min(other);
-    if each < 4 {
-        return Err(Error::mismatch("objects of each sample", "at least 4", each).into());
-    }
+    Expected::AtLeast(4).check("examples of each sample", each)?;
     let order = rng.permutation(m);
     let others = if other == m { order.clone() } else { rng.permutation(other) };
-    let x = Tensor::cat(&[picked(&a, &order[..each])?, picked(&b, &others[..each])?], 0)?;
+    let x = Tensor::cat(&[selected(&a, &order[..each])?, selected(&b, &others[..each])?], 0)?;
     let labels: Vec<u32> = (0..2 * each).map(|i| u32::from(i >= each)).collect();
     let labels = Tensor::from_vec(labels, 2 * each, x.device())?;
     let both = Dataset::new(x, Targets::Classes { labels, n_classes: 2 })?;
@@ -50,8 +59,8 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
     let w = network.init(rng, both.x().device())?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        distillation(&logits, batch, &Distillation::labels_only()).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x())?;
+        distillation(&logits, batch, &Distillation::labels_only())
     };
     let keep = |_| Ok::<_, losses::Error>(ControlFlow::Continue(()));
     let fit = Fit { epochs: EPOCHS, batch_size: BATCH };
@@ -69,12 +78,25 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
 ///
 /// `a` and `b` are (m, n) and (m′, n), bytes or numbers, at least 2 examples each, not all of them equal. The scale is that of
 /// at most 500 random examples of each. See [`losses::mmd`].
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// # fn main() -> losses::Result<()> {
+/// let x: Vec<f32> = (0..100).map(|i| i as f32 / 100.0).collect();
+/// let a = Tensor::from_slice(&x, (100, 1), &Device::Cpu)?;
+/// let same = domain_adapt::unbiased_mmd(&a, &a, &mut Rng::new(0))?;
+/// let far = domain_adapt::unbiased_mmd(&a, &(&a + 3.0)?, &mut Rng::new(0))?;
+/// assert!(same < 0.0 && far > 0.3); // unbiased: of equal samples a little below 0
+/// # Ok(())
+/// # }
+/// ```
 pub fn unbiased_mmd(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64> {
     let (a, b) = (intensities(a)?.to_dtype(DType::F64)?, intensities(b)?.to_dtype(DType::F64)?);
     let mut part = |x: &Tensor| -> losses::Result<Tensor> {
         let mut chosen = rng.permutation(x.dim(0)?);
         chosen.truncate(MOST_FOR_SCALE);
-        picked(x, &chosen)
+        selected(x, &chosen)
     };
     let scale = median_scale(&part(&a)?, &part(&b)?)?;
     Ok(mmd(&a, &b, &[scale])?.to_scalar()?)
@@ -84,17 +106,15 @@ pub fn unbiased_mmd(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f64
 pub fn round_trip_error(x: &Tensor, back: &Tensor) -> core_tensors::Result<f64> {
     let (x, back) = (intensities(x)?, intensities(back)?);
     if x.dims() != back.dims() {
-        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", back.dims()));
-        return Err(Error::mismatch("objects that came back", wanted, found));
+        let (expected, found) = (x.dims().to_vec(), back.dims().to_vec());
+        return Err(Error::Shape { what: "examples that came back", expected, found });
     }
-    if x.elem_count() == 0 {
-        return Err(Error::mismatch("objects that came back", "at least 1", 0));
-    }
+    Expected::AtLeast(1).check("numbers that came back", x.elem_count())?;
     Ok((x - back)?.to_dtype(DType::F64)?.sqr()?.mean_all()?.to_scalar()?)
 }
 
 /// Rows of x.
-fn picked(x: &Tensor, rows: &[usize]) -> losses::Result<Tensor> {
+fn selected(x: &Tensor, rows: &[usize]) -> losses::Result<Tensor> {
     let rows: Vec<u32> = rows.iter().map(|&i| i as u32).collect();
     Ok(x.contiguous()?.index_select(&Tensor::new(rows, x.device())?, 0)?)
 }
@@ -212,25 +232,25 @@ mod tests {
         assert!(round_trip_error(&normals(3, 0.0, 0), &back).is_err());
         let wide = Tensor::zeros((9, 4), DType::F32, &Device::Cpu).unwrap();
         let message = proxy_distance(&normals(9, 0.0, 0), &wide, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(message.to_string(), "features of the second sample: wanted 5, found 4");
+        assert_eq!(message.to_string(), "features of the second sample: expected 5, found 4");
         let message = proxy_distance(&normals(9, 0.0, 0), &normals(3, 0.0, 0), &mut Rng::new(0));
         assert_eq!(
             message.unwrap_err().to_string(),
-            "objects of each sample: wanted at least 4, found 3"
+            "examples of each sample: expected at least 4, found 3"
         );
         assert!(proxy_distance(&normals(4, 0.0, 0), &normals(4, 0.0, 1), &mut Rng::new(0)).is_ok());
         let message = unbiased_mmd(&normals(9, 0.0, 0), &wide, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(message.to_string(), "features of the second sample: wanted 5, found 4");
+        assert_eq!(message.to_string(), "features of the second sample: expected 5, found 4");
         let (one, nobody) = (normals(1, 0.0, 0), normals(0, 0.0, 0));
         let message = unbiased_mmd(&normals(9, 0.0, 0), &one, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(message.to_string(), "objects of each sample: wanted at least 2, found 1");
+        assert_eq!(message.to_string(), "examples of each sample: expected at least 2, found 1");
         let message = round_trip_error(&nobody, &nobody).unwrap_err().to_string();
-        assert_eq!(message, "objects that came back: wanted at least 1, found 0");
+        assert_eq!(message, "numbers that came back: expected at least 1, found 0");
         let still = wide.narrow(0, 0, 5).unwrap();
         let message = unbiased_mmd(&still, &still, &mut Rng::new(0)).unwrap_err().to_string();
         assert_eq!(
             message,
-            "scale of a kernel: wanted two objects that differ, found 10 equal ones"
+            "scale of a kernel: wanted two examples that differ, found 10 equal ones"
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::kernels::features;
-use core_tensors::{Adam, AdamConfig, Block, Error, Layout, Params, Result, Rng};
+use core_tensors::{Adam, AdamConfig, Block, Error, Expected, Layout, Params, Result, Rng};
 use models::Vgg19;
 
 use crate::DomainMap;
@@ -23,16 +23,16 @@ pub struct StyleConfig {
     pub is_gram_normalized: bool,
     /// Steps of Adam from the image itself, and their size.
     pub steps: usize,
-    /// > 0: size of a step, in levels of \[0, 1\].
+    /// > 0: size of a step, in intensities of \[0, 1\].
     pub learning_rate: f64,
-    /// Whether the levels of the result are clipped to \[0, 1\].
+    /// Whether the intensities of the result are clipped to \[0, 1\].
     pub is_clipped: bool,
 }
 
 impl StyleConfig {
     /// The source's: five layers up to conv5_1, 8 · content + 70 · style on plain Gram matrices, three steps of 0.04.
     ///
-    /// Source: paper 003, the authors' code. It sees levels as they are ([`models::InputScale::INTENSITIES`]) and takes
+    /// Source: paper 003, the authors' code. It sees intensities as they are ([`models::InputScale::INTENSITIES`]) and takes
     /// the layers before their ReLU, which torchvision computes in place: so after it.
     pub fn as_published() -> Self {
         Self {
@@ -64,7 +64,7 @@ impl StyleConfig {
 ///
 /// content_weight Σₗ mean((Fₗ(·) − Fₗ(x))²) + style_weight Σₗ mean((Gₗ(·) − Gₗ(style))²),  Gₗ = Fₗ Fₗᵀ (over places)
 ///
-/// with Fₗ the activations of a layer. Objects are (m, 3, h, w) or rows (m, 3·h·w), bytes or levels; the shape stays.
+/// with Fₗ the activations of a layer. Examples are (m, 3, h, w) or rows (m, 3·h·w), bytes or intensities; the shape stays.
 /// Every image is optimized on its own: the steps of Adam are element by element, and no image enters another's
 /// cost. Deterministic.
 ///
@@ -119,7 +119,8 @@ impl Style {
                 None => term,
             });
         }
-        cost.ok_or_else(|| Error::mismatch("layers of a style transfer", "at least 1", 0))
+        let (what, expected) = ("layers of a style transfer", Expected::AtLeast(1));
+        cost.ok_or(Error::Count { what, expected, found: 0 })
     }
 
     /// One group of images as rows, (m, 3·h·w).
@@ -130,7 +131,8 @@ impl Style {
             Params::new(Layout { blocks: vec![Block { rows: m, cols: n }] }, vec![rows.clone()])?;
         let pixels = pixels.trainable()?;
         let [x] = pixels.blocks() else {
-            return Err(Error::mismatch("blocks of pixels", 1, pixels.blocks().len()));
+            let (what, found) = ("blocks of pixels", pixels.blocks().len());
+            return Err(Error::Count { what, expected: Expected::Exactly(1), found });
         };
         let shaped = |x: &Tensor| x.reshape((m, 3, h, w));
         let mut adam = Adam::new(AdamConfig::pytorch(self.config.learning_rate), &pixels)?;
@@ -153,9 +155,8 @@ impl DomainMap for Style {
         let rows = features(x)?.flatten_from(1)?;
         let ((m, n), [h, w]) = (rows.dims2()?, self.image);
         if h.checked_mul(w).and_then(|n| n.checked_mul(3)) != Some(n) {
-            let wanted = h.saturating_mul(w).saturating_mul(3);
-            let wanted = format!("(m, {wanted}) for 3 × {h} × {w} pictures");
-            return Err(Error::mismatch("input of φ", wanted, format!("{:?}", x.dims())));
+            let (expected, found) = (vec![m, 3, h, w], x.dims().to_vec());
+            return Err(Error::Shape { what: "images for φ", expected, found });
         }
         if m == 0 {
             return Ok(rows.reshape(x.shape())?);
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn no_step_changes_nothing_and_bytes_are_levels() {
+    fn no_step_changes_nothing_and_bytes_are_intensities() {
         let (style, x) = style(0);
         let bytes = (x * 255.0).unwrap().to_dtype(candle_core::DType::U8).unwrap();
         let y = style.apply(&bytes, &mut Rng::new(0)).unwrap();
@@ -327,7 +328,7 @@ mod tests {
         let message = style.apply(&x.narrow(1, 0, 100).unwrap(), &mut Rng::new(0)).unwrap_err();
         assert_eq!(
             message.to_string(),
-            "input of φ: wanted (m, 192) for 3 × 8 × 8 pictures, found [20, 100]"
+            "images for φ: expected shape [20, 3, 8, 8], found [20, 100]"
         );
         let huge = Style { image: [1 << 63, 2], ..style.clone() };
         assert!(huge.apply(&x, &mut Rng::new(0)).is_err());

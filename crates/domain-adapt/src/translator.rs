@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::kernels::features;
-use core_tensors::{Error, Params, Result, Rng};
+use core_tensors::{Error, Expected, Params, Result, Rng};
 use losses::{bernoulli_pixels, latent_divergence};
 use models::{Domain, TranslatorNetwork};
 
@@ -39,11 +39,8 @@ impl Translator {
 
 impl DomainMap for Translator {
     fn apply(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-        let (n, found) = (self.network.n_pixels, x.dims().iter().skip(1).product::<usize>());
-        if found != n {
-            let (wanted, found) = (format!("(m, {n})"), format!("{:?}", x.dims()));
-            return Err(Error::mismatch("input of φ", wanted, found));
-        }
+        let found = x.dims().iter().skip(1).product::<usize>();
+        Expected::Exactly(self.network.n_pixels).check("pixels of an image", found)?;
         let z = self.network.encode(&self.parameters, x)?.draw(rng)?;
         self.image(&z, Domain::Teacher)
     }
@@ -53,7 +50,7 @@ impl DomainMap for Translator {
 ///
 /// m⁻¹ Σᵢ −log p(partnerᵢ | z₁ᵢ) − log p(xᵢ | z₂ᵢ) + KL(q(z | xᵢ) ‖ N(0, I)),  z₁ᵢ, z₂ᵢ ~ q(z | xᵢ) independent
 ///
-/// with Bernoulli pixels kept within \[0.01, 0.99\]. Both are (m, n), bytes or levels in \[0, 1\]. The partner shares x's
+/// with Bernoulli pixels kept within \[0.01, 0.99\]. Both are (m, n), bytes or intensities in \[0, 1\]. The partner shares x's
 /// class: the map learns from the labels it was paired by, and is not free of them.
 ///
 /// Source: paper 003, the authors' code (one divergence, two draws).
@@ -65,8 +62,8 @@ pub fn translation_loss(
     rng: &mut Rng,
 ) -> losses::Result<Tensor> {
     if partner.dims() != x.dims() {
-        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", partner.dims()));
-        return Err(Error::mismatch("partners of a translator", wanted, found).into());
+        let (expected, found) = (x.dims().to_vec(), partner.dims().to_vec());
+        return Err(Error::Shape { what: "partners of a translator", expected, found }.into());
     }
     let (x, partner) = (features(x)?, features(partner)?);
     let q = network.encode(w, &x)?;
@@ -192,14 +189,14 @@ mod tests {
         let map = Translator { network: NETWORK, parameters: w };
         let x = Tensor::zeros((2, 9), candle_core::DType::F32, &Device::Cpu).unwrap();
         let message = map.apply(&x, &mut Rng::new(0)).unwrap_err().to_string();
-        assert_eq!(message, "input of φ: wanted (m, 16), found [2, 9]");
+        assert_eq!(message, "pixels of an image: expected 16, found 9");
         let (images, partners) = pairs();
         let of = |n: usize, m: usize| {
             let (x, partner) = (images.narrow(0, 0, n).unwrap(), partners.narrow(0, 0, m).unwrap());
             let w = &map.parameters;
             translation_loss(&NETWORK, w, &x, &partner, &mut Rng::new(0)).unwrap_err().to_string()
         };
-        assert_eq!(of(3, 2), "partners of a translator: wanted [3, 16], found [2, 16]");
-        assert_eq!(of(0, 0), "objects of a batch: wanted at least 1, found 0");
+        assert_eq!(of(3, 2), "partners of a translator: expected shape [3, 16], found [2, 16]");
+        assert_eq!(of(0, 0), "examples of a batch: expected at least 1, found 0");
     }
 }

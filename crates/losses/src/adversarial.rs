@@ -1,15 +1,27 @@
-//! The game of a discriminator that tells a teacher's outputs from a student's, and the student that misleads it.
+//! GAN losses: a discriminator tells a teacher's outputs from a student's, and the student misleads it.
 
 use candle_core::Tensor;
+use core_tensors::kernels::softplus;
 
-use crate::answers::check_examples;
+use crate::checks::check_examples;
 use crate::error::Result;
-use crate::stable::softplus;
 
 /// What both players of an adversarial distillation minimize.
 ///
 /// The discriminator gives logits r, (m, 1) or (m,); D = sigmoid(r) is the probability that an output is the teacher's.
 /// t are its logits of the teacher's outputs, s those of the student's.
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::GanLoss;
+///
+/// // D = ¾ on the teacher's output, ¼ on the student's.
+/// let (t, s) = (Tensor::new(&[3f64.ln()], &Device::Cpu)?, Tensor::new(&[-(3f64.ln())], &Device::Cpu)?);
+/// let loss = GanLoss::NonSaturating;
+/// assert!((loss.discriminator(&t, &s)?.to_scalar::<f64>()? - 0.575364).abs() < 1e-6); // −2 log ¾
+/// assert!((loss.student(&s)?.to_scalar::<f64>()? - 1.386294).abs() < 1e-6); // −log ¼
+/// # Ok::<(), losses::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GanLoss {
     /// The formula as printed: D minimizes E log D(t) + E log(1 − D(s)), the student maximizes E D(s).
@@ -77,7 +89,7 @@ impl GanLoss {
     }
 }
 
-/// D = sigmoid(r) of each score: the probability of being the teacher's.
+/// D = sigmoid(r) of each logit: the probability of being the teacher's.
 pub fn probability_of_teacher(logits: &Tensor) -> Result<Tensor> {
     sigmoid(&logits.detach())
 }
@@ -131,7 +143,7 @@ mod tests {
                 gan_loss.student(&nobody),
             ] {
                 let message = loss.unwrap_err().to_string();
-                assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+                assert_eq!(message, "examples of a batch: expected at least 1, found 0");
             }
         }
     }
@@ -148,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_differences_and_finite_at_any_score() {
+    fn gradients_are_differences_and_finite_at_any_logit() {
         let base = [0.3, -1.2, 2.0, -0.4];
         for gan_loss in GanLoss::ALL {
             let of = |z: &Tensor| {
@@ -184,7 +196,7 @@ mod tests {
 
     #[test]
     fn two_gaussians_have_the_known_best_discriminator() {
-        // t ~ N(0, 1), s ~ N(1, 1): D* = q_t / (q_t + q_s) has the score ½ − x, which a line can take.
+        // t ~ N(0, 1), s ~ N(1, 1): D* = q_t / (q_t + q_s) has the logit ½ − x, which a line can take.
         let n = 20_000;
         let mut rng = Rng::new(0);
         let mut draw = |mean: f64| -> Vec<f64> { (0..n).map(|_| mean + rng.normal()).collect() };
@@ -223,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_printed_sign_drives_the_discriminator_apart() {
-        // One step of D's score of each output, against the gradient.
+        // One step of D's logit of each output, against the gradient.
         let direction = |gan_loss: GanLoss| {
             let t = Var::new(&[0.0f64], &Device::Cpu).unwrap();
             let s = Var::new(&[0.0f64], &Device::Cpu).unwrap();

@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 use core_tensors::kernels::bernoulli_negative_log;
 
-use crate::answers::check_examples;
+use crate::checks::{check_examples, check_shape};
 use crate::error::{Error, Result};
 
-/// Negative log-likelihood of images with levels t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
+/// Negative log-likelihood of images with intensities t in \[0, 1\] under independent Bernoulli pixels, in nats; shape ().
 ///
 /// −m⁻¹ Σᵢⱼ tᵢⱼ log pᵢⱼ + (1 − tᵢⱼ) log(1 − pᵢⱼ),  p = sigmoid(z) clamped to \[c, 1 − c\]
 ///
@@ -28,7 +28,7 @@ pub fn bernoulli_pixels(logits: &Tensor, targets: &Tensor, smallest: f64) -> Res
 ///
 /// `mean` μ and `std` σ > 0 are (m, d).
 pub fn latent_divergence(mean: &Tensor, std: &Tensor) -> Result<Tensor> {
-    check_sizes("deviations of a latent vector", mean, std)?;
+    check_sizes("standard deviations of a latent vector", mean, std)?;
     let m = mean.dims2()?.0 as f64;
     let squares = (std.sqr()? + mean.sqr()?)?.affine(0.5, -0.5)?; // (m, d)
     Ok(((squares - std.log()?)?.sum_all()? / m)?)
@@ -37,10 +37,7 @@ pub fn latent_divergence(mean: &Tensor, std: &Tensor) -> Result<Tensor> {
 /// Two tensors of one shape, of at least one example.
 fn check_sizes(what: &'static str, x: &Tensor, other: &Tensor) -> Result<()> {
     let (m, _) = x.dims2()?;
-    if x.dims() != other.dims() {
-        let (wanted, found) = (format!("{:?}", x.dims()), format!("{:?}", other.dims()));
-        return Err(core_tensors::Error::mismatch(what, wanted, found).into());
-    }
+    check_shape(what, x.dims(), other.dims())?;
     check_examples(m)
 }
 
@@ -80,15 +77,15 @@ mod tests {
         let (nobody, narrow) = (z.narrow(0, 0, 0).unwrap(), z.narrow(1, 0, 2).unwrap());
         let message = |loss: Result<Tensor>| loss.unwrap_err().to_string();
         for loss in [bernoulli_pixels(&nobody, &nobody, 0.0), latent_divergence(&nobody, &nobody)] {
-            assert_eq!(message(loss), "objects of a batch: wanted at least 1, found 0");
+            assert_eq!(message(loss), "examples of a batch: expected at least 1, found 0");
         }
         assert_eq!(
             message(bernoulli_pixels(&z, &narrow, 0.0)),
-            "targets of pixels: wanted [4, 3], found [4, 2]"
+            "targets of pixels: expected shape [4, 3], found [4, 2]"
         );
         assert_eq!(
             message(latent_divergence(&z, &narrow)),
-            "deviations of a latent vector: wanted [4, 3], found [4, 2]"
+            "standard deviations of a latent vector: expected shape [4, 3], found [4, 2]"
         );
     }
 }

@@ -1,22 +1,29 @@
 //! How far confidence lies from accuracy.
 
-use core_tensors::Error;
+use core_tensors::Expected;
 
-use crate::answers::check_range;
+use crate::checks::{check_count, check_range};
 use crate::error::Result;
 
 /// Bins of [`expected_calibration_error`].
-pub const N_BINS: usize = 15;
+const N_BINS: usize = 15;
 
-/// Σ_b (m_b / m) |accuracy(b) − mean confidence(b)| over [`N_BINS`] bins ((b−1)/15, b/15\] of confidence.
+/// Σ_b (m_b / m) |accuracy(b) − mean confidence(b)| over 15 bins ((b−1)/15, b/15\] of confidence.
 ///
 /// Takes one (confidence ∈ \[0, 1\], is the prediction right) an example, of at least one; NaN where a confidence is.
 ///
 /// Source: Guo et al. (2017), section 2, equation 3.
+///
+/// ```
+/// use losses::expected_calibration_error;
+/// // Sure at 0.9 and right in one case of two; at 0.6 and right in both.
+/// let judged = [(0.9, true), (0.9, false), (0.6, true), (0.6, true)];
+/// assert!((expected_calibration_error(&judged)? - 0.4).abs() < 1e-12); // ½ |½ − 0.9| + ½ |1 − 0.6|
+/// # Ok::<(), losses::Error>(())
+/// ```
 pub fn expected_calibration_error(judged: &[(f64, bool)]) -> Result<f64> {
-    if judged.is_empty() {
-        return Err(Error::mismatch("objects to judge", "at least 1", 0).into());
-    }
+    let n = judged.len();
+    check_count("examples to judge", Expected::AtLeast(1), n > 0, n)?;
     let mut surplus = [0.0; N_BINS];
     for &(confidence, is_right) in judged {
         let is_inside = confidence.is_nan() || (0.0..=1.0).contains(&confidence);
@@ -97,7 +104,7 @@ mod tests {
     fn nothing_and_what_is_no_confidence_are_refused() {
         let message =
             |judged: &[(f64, bool)]| expected_calibration_error(judged).unwrap_err().to_string();
-        assert_eq!(message(&[]), "objects to judge: wanted at least 1, found 0");
+        assert_eq!(message(&[]), "examples to judge: expected at least 1, found 0");
         assert_eq!(message(&[(1.5, true)]), "confidence must lie in [0, 1], got 1.5");
         assert_eq!(
             message(&[(0.5, true), (-0.1, true)]),

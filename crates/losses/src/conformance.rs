@@ -2,10 +2,10 @@
 //!
 //! The commonest bug of a distillation loss raises no error: the divergence reversed, a T² too many, a sum in the place of a
 //! mean, a gradient into the teacher. [`check`] looks for such bugs in any function of the student's logits (or features) and
-//! a batch, and answers with a [`Report`] of named checks; it never panics. Every loss of this crate goes through it in its
+//! a batch, and returns a [`Report`] of named checks; it never panics. Every loss of this crate goes through it in its
 //! tests. For a loss of your own, turn the feature `conformance` of this crate on in your dev-dependencies.
 //!
-//! Six checks are made of every loss; the others of what it [`Property`]s.
+//! Six checks are made of every loss; the others where it has that [`Property`] by its definition.
 //!
 //! | check | what is asked | what it catches |
 //! |---|---|---|
@@ -13,7 +13,7 @@
 //! | `gradient equals differences` | f64, central differences of every number of the student | wrong backward passes, detached parts |
 //! | `gradient reaches the student` | it is there, and not 0 | a detached student |
 //! | `no gradient to the teacher` | none at all | a teacher that is trained |
-//! | `single precision` | value and gradient in f32 are those in f64 | cancellation |
+//! | `single precision` | value and gradient in f32 are those in f64, to 1e-3 | cancellation |
 //! | `finite at extremes` | value and gradient at ±1e6 of either role, f32 and f64 | `softmax` then `log` |
 //! | `nonnegative`, `zero at the teacher` | of a divergence | wrong mixtures, missing terms |
 //! | `order of examples` | another order of examples leaves value and gradient | rows that meet the wrong targets |
@@ -23,22 +23,22 @@
 //! | `limit: …` | it equals another loss, in value and gradient or in gradient alone | T², reversed divergences, wrong weights |
 //!
 //! ```
-//! use candle_core::{Device, Tensor};
-//! use losses::conformance::{Batch, Promise, Subject, check};
+//! use losses::candle_core::{Device, Result, Tensor};
+//! use losses::conformance::{Batch, LossUnderTest, Property, check};
 //!
-//! # fn main() -> losses::Result<()> {
+//! # fn main() -> Result<()> {
 //! // A loss of one's own: the cross-entropy of the student's softmax with the teacher's.
 //! let log_softmax = |z: &Tensor| z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?);
-//! let mine = |logits: &Tensor, batch: &Batch| -> losses::Result<Tensor> {
-//!     let answers = log_softmax(&batch.teacher.detach())?.exp()?;
-//!     Ok((answers * log_softmax(logits)?)?.sum(1)?.mean_all()?.neg()?)
+//! let mine = |logits: &Tensor, batch: &Batch| -> Result<Tensor> {
+//!     let teacher = log_softmax(&batch.teacher.detach())?.exp()?;
+//!     (teacher * log_softmax(logits)?)?.sum(1)?.mean_all()?.neg()
 //! };
 //! let device = Device::Cpu;
-//! let report = check(&Subject {
+//! let report = check(&LossUnderTest {
 //!     loss: &mine,
 //!     student: Tensor::new(&[[0.5, -1.0, 0.25], [1.0, 2.0, -0.5]], &device)?,
 //!     teacher: Tensor::new(&[[1.5, 0.0, -0.75], [0.0, 1.0, 0.5]], &device)?,
-//!     promises: vec![Property::Nonnegative, Promise::AnyOrder, Promise::Twice { factor: 1.0 }],
+//!     properties: vec![Property::Nonnegative, Property::AnyOrder, Property::Twice { factor: 1.0 }],
 //! });
 //! // Right where logits are small; but exp(1e6) is infinite.
 //! assert_eq!(report.failures(), ["finite at extremes"]);
@@ -52,35 +52,35 @@ use std::fmt;
 use candle_core::Tensor;
 use core_tensors::Dataset;
 
-use crate::error::Result;
+use crate::error::Error;
 
 mod evaluate;
 mod extremes;
 mod properties;
 
 /// Relative half-width of a central difference.
-pub const STEP: f64 = 1e-5;
+const STEP: f64 = 1e-5;
 /// Largest gap between a derivative and its difference, relative to the largest derivative: the error of the difference is 1e-8 or so.
-pub const DERIVATIVE_TOLERANCE: f64 = 1e-6;
-/// Largest relative gap between two ways to one number in f64.
+const DERIVATIVE_TOLERANCE: f64 = 1e-6;
+/// Largest relative gap between two ways to one number in f64: the tolerance of a [`Limit`] that is an identity.
 pub const EXACT: f64 = 1e-9;
 /// Largest relative gap between f32 and f64.
-pub const SINGLE_TOLERANCE: f64 = 1e-3;
-/// Size of an extreme score.
-pub const EXTREME: f64 = 1e6;
+const SINGLE_TOLERANCE: f64 = 1e-3;
+/// Size of an extreme logit.
+const EXTREME: f64 = 1e6;
 
 /// What a loss compares the student with: the teacher's numbers, and which examples they belong to.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The teacher's logits or features, first dimension m; f64 or f32 as the student's.
     pub teacher: Tensor,
-    /// For each row, which row of the subject it is: where a loss finds labels and the like when rows move or come twice.
+    /// For each row, which row of [`LossUnderTest::student`] it is: where a loss finds labels and the like when rows move or come twice.
     pub examples: Vec<usize>,
 }
 
 impl Batch {
-    /// The rows of `data` that this batch consists of, with its teacher's answers; 𝓘 as in `data`, everything without a teacher.
-    pub fn dataset(&self, data: &Dataset) -> Result<Dataset> {
+    /// The rows of `data` that this batch consists of, with its teacher's logits; 𝓘 as in `data`, everything without a teacher.
+    pub fn dataset(&self, data: &Dataset) -> crate::Result<Dataset> {
         let rows = data.rows(&self.examples)?;
         let known: Vec<usize> = match rows.soft() {
             None => (0..self.examples.len()).collect(),
@@ -89,24 +89,27 @@ impl Batch {
                 (0..flags.len()).filter(|&i| flags[i] != 0.0).collect()
             }
         };
-        let taught = rows.with_teacher(self.examples.len().max(1), |_| Ok(self.teacher.clone()))?;
+        let taught =
+            rows.with_teacher(self.examples.len().max(1), |_| self.teacher.contiguous())?;
         Ok(taught.known_for(&known)?)
     }
 }
 
-/// A loss: the student's logits or features, first dimension m, and the batch they answer → ().
-pub type Loss<'a> = &'a dyn Fn(&Tensor, &Batch) -> Result<Tensor>;
+/// A loss: the student's logits or features, first dimension m, and the batch they belong to → ().
+///
+/// Its error E may be any type that turns into a boxed one: `losses::Error`, `candle_core::Error`, `anyhow::Error`, your own.
+pub type Loss<'a, E = Error> = &'a dyn Fn(&Tensor, &Batch) -> Result<Tensor, E>;
 
-/// A loss, the point it is looked at, and what it promises.
-pub struct LossUnderTest<'a> {
+/// A loss, the point it is looked at, and the properties it should have.
+pub struct LossUnderTest<'a, E = Error> {
     /// The loss.
-    pub loss: Loss<'a>,
+    pub loss: Loss<'a, E>,
     /// The student's logits or features, f64, m ≥ 2 examples along the first dimension; no special point, no ties.
     pub student: Tensor,
     /// The teacher's, f64, as many examples, any further dimensions.
     pub teacher: Tensor,
     /// What is to be checked beyond what every loss must do.
-    pub properties: Vec<Property<'a>>,
+    pub properties: Vec<Property<'a, E>>,
 }
 
 /// Whose numbers.
@@ -114,12 +117,12 @@ pub struct LossUnderTest<'a> {
 pub enum Role {
     /// The one that is trained.
     Student,
-    /// The one that answers.
+    /// The one that is learned from.
     Teacher,
 }
 
 /// A property that a loss has by its definition.
-pub enum Property<'a> {
+pub enum Property<'a, E = Error> {
     /// Never below 0.
     Nonnegative,
     /// 0 where the student's numbers are the teacher's, both of one shape.
@@ -141,17 +144,17 @@ pub enum Property<'a> {
     /// A positive factor of all numbers of a role changes nothing.
     Scale(Role),
     /// It equals another loss, or tends to it.
-    Limit(Limit<'a>),
+    Limit(Limit<'a, E>),
 }
 
 /// Two losses that should be one.
-pub struct Limit<'a> {
+pub struct Limit<'a, E = Error> {
     /// What the check is called, after `limit: `.
     pub name: &'a str,
-    /// The loss at or near its limit; often the subject's, with a parameter that is almost 0.
-    pub loss: Loss<'a>,
+    /// The loss at or near its limit; often the tested one, with a parameter that is almost 0.
+    pub loss: Loss<'a, E>,
     /// What it should be there, by other means.
-    pub reference: Loss<'a>,
+    pub reference: Loss<'a, E>,
     /// Largest gap, relative to the reference (to its largest derivative).
     pub tolerance: f64,
     /// What is compared.
@@ -167,7 +170,7 @@ pub enum Compared {
     Gradient,
 }
 
-/// One question and its answer.
+/// One check and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was asked.
@@ -181,7 +184,7 @@ pub struct Check {
 /// What [`check`] found; prints as one line a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// In the order of the table above, promises in their own.
+    /// In the order of the table above, properties in their own.
     pub checks: Vec<Check>,
 }
 
@@ -209,11 +212,11 @@ impl fmt::Display for Report {
     }
 }
 
-/// Asks a loss everything that holds of every loss, and what it promises.
+/// Asks a loss everything that holds of every loss, and the properties it should have.
 ///
 /// An error of the loss is the failure of the check that met it. It is evaluated some hundred times, and twice for every number
 /// of the student: a handful of examples will do.
-pub fn check(tested: &LossUnderTest<'_>) -> Report {
+pub fn check<E: Into<Failure>>(tested: &LossUnderTest<'_, E>) -> Report {
     let mut checks = vec![
         named("one number", evaluate::one_number(tested)),
         named("gradient equals differences", evaluate::differences(tested)),
@@ -228,7 +231,7 @@ pub fn check(tested: &LossUnderTest<'_>) -> Report {
             Property::ZeroAtTeacher => {
                 ("zero at the teacher".to_owned(), properties::zero_at_teacher(tested))
             }
-            Property::AnyOrder => ("order of objects".to_owned(), properties::any_order(tested)),
+            Property::AnyOrder => ("order of examples".to_owned(), properties::any_order(tested)),
             Property::Twice { factor } => {
                 ("batch twice".to_owned(), properties::twice(tested, *factor))
             }
@@ -248,8 +251,10 @@ pub fn check(tested: &LossUnderTest<'_>) -> Report {
     Report { checks }
 }
 
+/// Any error, of the loss or of a check.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Whether a check is passed, and what was found.
-type Answer = Result<(bool, String)>;
+type Answer = Result<(bool, String), Failure>;
 
 fn named(name: &str, answer: Answer) -> Check {
     let (is_passed, finding) = answer.unwrap_or_else(|error| (false, format!("failed: {error}")));

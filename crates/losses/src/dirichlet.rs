@@ -1,38 +1,43 @@
-//! Distillation of an ensemble as a distribution: the student answers with a Dirichlet density over class probabilities.
+//! Distillation of an ensemble as a distribution: the student gives a Dirichlet density over class probabilities.
 
 use candle_core::Tensor;
-use core_tensors::{Dataset, Error};
+use core_tensors::Expected;
 use statrs::function::gamma::{digamma, ln_gamma};
 
-use crate::answers::{Answers, check_temperature, members, nothing};
+use crate::checks::{check_count, check_temperature};
 use crate::error::Result;
 use crate::stable::{by_rows, log_softmax};
+use crate::supervision::{KnownLogits, Supervision, known_logits_of_members, nothing};
 
 /// Score up to which α is its exponential; a straight line from there, so that none overflows.
 const LARGEST: f64 = 30.0;
 
-/// Negative log-likelihood of the members' answers under the student's Dirichlet, averaged over batch and members; shape ().
+/// Negative log-likelihood of the members' probabilities under the student's Dirichlet, averaged over batch and members; shape ().
 ///
 /// (1/m) Σᵢ \[i ∈ 𝓘\] (1/e) Σₗ −log Dir(π⁽ˡ⁾(xᵢ) | α(xᵢ)),  αₖ = exp(zₖ / T),  π⁽ˡ⁾ = softmax(v⁽ˡ⁾ / T),
 ///
 /// log Dir(π | α) = log Γ(Σₖ αₖ) − Σₖ log Γ(αₖ) + Σₖ (αₖ − 1) log πₖ.
 ///
-/// `logits` z are the student's, (m, k); its answer is the Dirichlet's mean, softmax(z / T). `data` hold the answers of the e
-/// members side by side, (m, e·k), in any order of members. Where all members agree there is no finite optimum. T > 0 flattens
-/// both; Malinin et al. let it fall to 1 in the course of training. There is no factor T² and no mixing of the members' answers
+/// `logits` z are the student's, (m, k); it predicts the Dirichlet's mean, softmax(z / T). The teacher of `data` is the logits of
+/// the e members side by side, (m, e·k), in any order of members. Where all members agree there is no finite optimum. T > 0 flattens
+/// both; Malinin et al. let it fall to 1 in the course of training. There is no factor T² and no mixing of the members' probabilities
 /// with a uniform one, both of which public code has. Where zₖ / T exceeds 30, α goes on as a straight line. The loss is
 /// a density's, so that it has no sign; the gradient reaches `logits` alone.
 ///
 /// Source: Malinin, Mlodozeniec & Gales (2020), Ensemble Distribution Distillation.
-pub fn dirichlet(logits: &Tensor, data: &Dataset, temperature: f64) -> Result<Tensor> {
+pub fn dirichlet<'a>(
+    logits: &Tensor,
+    data: impl Into<Supervision<'a>>,
+    temperature: f64,
+) -> Result<Tensor> {
     check_temperature(temperature)?;
-    let Some(Answers { student, teacher, .. }) = members(logits, data)? else {
+    let data = data.into();
+    let known = known_logits_of_members(logits, data)?;
+    let Some(KnownLogits { student, teacher, .. }) = known else {
         return nothing(logits);
     };
     let (n, k) = student.dims2()?;
-    if k < 2 {
-        return Err(Error::mismatch("classes of a Dirichlet", "at least 2", k).into());
-    }
+    check_count("classes of a Dirichlet", Expected::AtLeast(2), k >= 2, k)?;
     let teacher = (teacher / temperature)?.reshape((n, (), k))?; // (n, e, k)
     let e = teacher.dim(1)?;
     let log_pi = log_softmax(&teacher.reshape((n * e, k))?)?.reshape((n, e, k))?;
@@ -75,7 +80,7 @@ fn negative_log_density(logits: &[f64], mean_log: &[f64], derivatives: &mut [f64
     value
 }
 
-/// log α: the score z, and log(1 + z − 30) more than 30 beyond 30.
+/// log α: the logit z, and log(1 + z − 30) more than 30 beyond 30.
 fn log_concentration(z: f64) -> f64 {
     z.min(LARGEST) + (z - LARGEST).max(0.0).ln_1p()
 }
@@ -83,7 +88,7 @@ fn log_concentration(z: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
-    use core_tensors::Targets;
+    use core_tensors::{Dataset, Targets};
 
     use super::*;
 
@@ -92,8 +97,8 @@ mod tests {
         let x = Tensor::zeros((m, 1), DType::F64, &Device::Cpu).unwrap();
         let labels = Tensor::zeros(m, DType::U32, &Device::Cpu).unwrap();
         let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 }).unwrap();
-        let answers = Tensor::new(members.concat(), &Device::Cpu).unwrap();
-        data.with_teacher(m, |_| answers.reshape((m, width))).unwrap()
+        let logits = Tensor::new(members.concat(), &Device::Cpu).unwrap();
+        data.with_teacher(m, |_| logits.reshape((m, width))).unwrap()
     }
 
     fn value(logits: [f64; 2], data: &Dataset, temperature: f64) -> f64 {
@@ -109,7 +114,7 @@ mod tests {
         let found = value([2f64.ln(), 3f64.ln()], &data, 1.0);
         let wanted = -0.5 * (1.728f64.ln() + 1.5f64.ln());
         assert!((found - wanted).abs() < 1e-12, "{found} {wanted}");
-        // With every score twice as large and T = 2 nothing changes.
+        // With every logit twice as large and T = 2 nothing changes.
         let doubled = self::data(&[&[2.0 * logit(0.4), 0.0, 2.0 * logit(0.5), 0.0]]);
         let found = value([2.0 * 2f64.ln(), 2.0 * 3f64.ln()], &doubled, 2.0);
         assert!((found - wanted).abs() < 1e-12);
@@ -139,11 +144,11 @@ mod tests {
         let three = data(&[&[0.0, 1.0, 2.0]]);
         assert_eq!(
             error(&three, 1.0),
-            "columns of the members' answers: wanted a multiple of 2, found 3"
+            "columns of the members' logits: expected a multiple of 2, found 3"
         );
         assert_eq!(error(&three, 0.0), "temperature must lie in (0, ∞), got 0");
         let one = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
         let error = dirichlet(&one, &three, 1.0).unwrap_err().to_string();
-        assert_eq!(error, "classes of a Dirichlet: wanted at least 2, found 1");
+        assert_eq!(error, "classes of a Dirichlet: expected at least 2, found 1");
     }
 }

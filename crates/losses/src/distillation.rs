@@ -1,13 +1,14 @@
 //! Hard and soft cross-entropy: Hinton's distillation, its probabilistic reading, and the papers' variants.
 
 use candle_core::{DType, Tensor};
-use core_tensors::{Dataset, SoftTargets, Targets};
+use core_tensors::Expected;
 
-use crate::answers::{self, Answers};
-use crate::error::{Error, Result};
+use crate::checks::{check_count, check_examples, check_shape};
+use crate::error::Result;
 use crate::kernel;
 use crate::normalizer::{self, Normalizer};
 use crate::stable::log_softmax;
+use crate::supervision::{self, KnownLogits, Soft, Supervision};
 
 /// Smallest −log g whose logarithm is taken: keeps the fourth term finite where g is 1 even in f64, and in f32.
 pub(crate) const SMALLEST_NEGATIVE_LOG: f64 = 1e-30;
@@ -32,7 +33,31 @@ pub enum TemperatureScale {
     Squared,
 }
 
-/// Every choice of a distillation loss; see [`distillation`] for the formula.
+/// The options of [`distillation`], whose documentation has the formula; constructors for the well-known settings.
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Distillation, Supervision, distillation};
+///
+/// let logits = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu)?; // (m, k)
+/// let teacher = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[2u32, 0], &Device::Cpu)?; // (m,)
+/// let targets = Supervision::labels(&labels).with_teacher(&teacher, None);
+/// for (options, loss) in [
+///     (Distillation::labels_only(), 1.659129),
+///     (Distillation::sum_of_both(), 2.615237),
+///     (Distillation::convex(0.5, 2.0), 1.359915),
+///     (Distillation::hinton(0.5, 2.0), 2.950966),
+///     (Distillation::generalized(0.5, 2.0), 1.538713),
+///     (Distillation::four_term(0.5, 2.0), 1.633671),
+///     // A setting of your own: Hinton's, with the labels at full weight.
+///     (Distillation { label_weight: 1.0, ..Distillation::hinton(0.5, 2.0) }, 3.780530),
+/// ] {
+///     let found = distillation(&logits, targets, &options)?.to_scalar::<f64>()?;
+///     assert!((found - loss).abs() < 1e-6, "{options:?}: {found}");
+/// }
+/// # Ok::<(), losses::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distillation {
     /// ≥ 0: weight of the hard cross-entropy where the teacher's answer is known (1 − λ).
@@ -51,6 +76,16 @@ pub struct Distillation {
     pub scale: TemperatureScale,
     /// The constant of the teacher's likelihood.
     pub normalizer: Normalizer,
+}
+
+impl TemperatureScale {
+    /// 1 or T².
+    pub(crate) fn factor(self, temperature: f64) -> f64 {
+        match self {
+            Self::None => 1.0,
+            Self::Squared => temperature.powi(2),
+        }
+    }
 }
 
 impl Distillation {
@@ -156,54 +191,62 @@ impl Distillation {
 ///
 /// with aᵢ = `label_weight` for i ∈ 𝓘, else `unknown_label_weight`; λ = `teacher_weight`; c from the reduction over
 /// classes (1/k divides log C too, as in the paper) and T²; s the teacher's softmax at its temperature; C the
-/// [`Normalizer`] of p(s | x, g). `logits` are the student's, (m, k). Without a teacher in `data` every example lies
-/// outside 𝓘. The gradient reaches `logits` alone. The orthant's C wants two classes or more: one has g = 1, C = 0.
+/// [`Normalizer`] of p(s | x, g). `logits` are the student's, (m, k). `data` are labels and mostly a teacher: a [`Supervision`],
+/// or a `&core_tensors::Dataset`. Without a teacher every example lies outside 𝓘. The gradient reaches `logits` alone. The orthant's C wants two classes or more: one has g = 1, C = 0.
 ///
 /// Source: Hinton, Vinyals & Dean (2015), section 2; Grabovoy & Strijov (2022), classification.
-pub fn distillation(logits: &Tensor, data: &Dataset, config: &Distillation) -> Result<Tensor> {
-    Ok(distillation_batched(logits, data, std::slice::from_ref(config))?.squeeze(0)?)
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Distillation, Supervision, distillation};
+///
+/// let logits = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu)?; // (m, k)
+/// let teacher = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[2u32, 0], &Device::Cpu)?; // (m,)
+/// let targets = Supervision::labels(&labels).with_teacher(&teacher, None);
+/// let loss = distillation(&logits, targets, &Distillation::hinton(0.9, 4.0))?;
+/// assert!((loss.to_scalar::<f64>()? - 15.847420).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn distillation<'a>(
+    logits: &Tensor,
+    data: impl Into<Supervision<'a>>,
+    options: &Distillation,
+) -> Result<Tensor> {
+    Ok(distillation_batched(logits, data, std::slice::from_ref(options))?.squeeze(0)?)
 }
 
-/// [`distillation`] of several students at once, each with its own choices; shape (a,).
+/// [`distillation`] of several students at once, each with its own options; shape (a,).
 ///
 /// `logits` holds the students' logits side by side, (m, a·k). The sum of the result trains them all, each as if it
 /// were alone, since no weight of one enters the loss of another.
-pub fn distillation_batched(
+pub fn distillation_batched<'a>(
     logits: &Tensor,
-    data: &Dataset,
-    configs: &[Distillation],
+    data: impl Into<Supervision<'a>>,
+    options: &[Distillation],
 ) -> Result<Tensor> {
-    configs.iter().try_for_each(Distillation::check)?;
-    for (what, n) in [("students", configs.len()), ("objects of a batch", data.n_examples())] {
-        if n == 0 {
-            return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
-        }
+    options.iter().try_for_each(Distillation::check)?;
+    let (data, n_students) = (data.into(), options.len());
+    check_count("students", Expected::AtLeast(1), n_students > 0, n_students)?;
+    let n_columns = logits.dims2()?.1;
+    let (labels, n_classes) = data.classes("distillation", n_columns / n_students)?;
+    let m = data.n_examples();
+    check_examples(m)?;
+    check_shape("logits", &[m, n_students * n_classes], logits.dims())?;
+    let soft = data.soft()?;
+    if let Some(soft) = &soft {
+        check_shape("logits of the teacher", &[m, n_classes], soft.logits.dims())?;
     }
-    let Targets::Classes { labels, n_classes } = data.y() else {
-        return Err(Error::WantedClasses { what: "distillation" });
-    };
-    let check = |what, found: &Tensor, n_columns: usize| {
-        if found.dims() == [data.n_examples(), n_columns] {
-            return Ok(());
-        }
-        let wanted = format!("[{}, {n_columns}]", data.n_examples());
-        Err(core_tensors::Error::mismatch(what, wanted, format!("{:?}", found.shape())))
-    };
-    check("scores", logits, configs.len() * n_classes)?;
-    if let Some(soft) = data.soft() {
-        check("answers of the teacher", soft.logits(), *n_classes)?;
-    }
-    if *n_classes < 2 && configs.iter().any(|config| config.normalizer == Normalizer::Orthant) {
-        let what = "classes of a likelihood on the orthant";
-        return Err(core_tensors::Error::mismatch(what, "at least 2", n_classes).into());
-    }
+    let is_fit = n_classes >= 2 || options.iter().all(|o| o.normalizer != Normalizer::Orthant);
+    check_count("classes of a likelihood on the orthant", Expected::AtLeast(2), is_fit, n_classes)?;
     if logits.device().is_cpu() && matches!(logits.dtype(), DType::F32 | DType::F64) {
-        return kernel::fused(logits, labels, data.soft(), configs);
+        return kernel::fused(logits, &labels, soft.as_ref(), options);
     }
-    let student = |(a, config): (usize, &Distillation)| {
-        composed(&logits.narrow(1, a * n_classes, *n_classes)?, labels, data.soft(), config)
+    let student = |(a, options): (usize, &Distillation)| {
+        let logits = logits.narrow(1, a * n_classes, n_classes)?;
+        composed(&logits, &labels, soft.as_ref(), options)
     };
-    let losses = configs.iter().enumerate().map(student).collect::<Result<Vec<_>>>()?;
+    let losses = options.iter().enumerate().map(student).collect::<Result<Vec<_>>>()?;
     Ok(Tensor::stack(&losses, 0)?)
 }
 
@@ -211,33 +254,33 @@ pub fn distillation_batched(
 pub(crate) fn composed(
     logits: &Tensor,
     labels: &Tensor,
-    soft: Option<&SoftTargets>,
-    config: &Distillation,
+    soft: Option<&Soft>,
+    options: &Distillation,
 ) -> Result<Tensor> {
     let (m, n_classes) = logits.dims2()?;
     let log_g = log_softmax(logits)?; // (m, k)
     let hard = log_g.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?.neg()?; // (m,)
     let Some(soft) = soft else {
-        return Ok(((hard.sum_all()? * config.unknown_label_weight)? / m as f64)?);
+        return Ok(((hard.sum_all()? * options.unknown_label_weight)? / m as f64)?);
     };
-    let mask = soft.mask().to_dtype(logits.dtype())?; // (m,)
-    let extra = config.label_weight - config.unknown_label_weight;
-    let label_weights = mask.affine(extra, config.unknown_label_weight)?; // (m,)
+    let mask = soft.mask.to_dtype(logits.dtype())?; // (m,)
+    let extra = options.label_weight - options.unknown_label_weight;
+    let label_weights = mask.affine(extra, options.unknown_label_weight)?; // (m,)
     let mut total = (hard * label_weights)?.sum_all()?;
-    let factor = config.teacher_factor(n_classes);
+    let factor = options.teacher_factor(n_classes);
     if factor > 0.0
-        && let Some(Answers { student, teacher, .. }) = answers::mask(logits, soft)?
+        && let Some(KnownLogits { student, teacher, .. }) = supervision::within_mask(logits, soft)?
     {
-        let s = log_softmax(&(teacher / config.teacher_temperature)?)?.exp()?; // (n, k)
-        let scaled = (student / config.student_temperature)?; // (n, k)
+        let s = log_softmax(&(teacher / options.teacher_temperature)?)?.exp()?; // (n, k)
+        let scaled = (student / options.student_temperature)?; // (n, k)
         let log_g = log_softmax(&scaled)?; // (n, k)
         let mut terms = (s * &log_g)?.neg()?; // (n, k)
-        if config.normalizer == Normalizer::Paper {
+        if options.normalizer == Normalizer::Paper {
             let inner = log_g.neg()?.maximum(SMALLEST_NEGATIVE_LOG)?.log()?;
             terms = (terms - (log_g + inner)?)?;
         }
         let mut terms = terms.sum(1)?; // (n,)
-        if let Some(penalty) = config.normalizer.penalty() {
+        if let Some(penalty) = options.normalizer.penalty() {
             terms = (terms + normalizer::of_logits(penalty, &scaled)?)?;
         }
         total = (total + (terms.sum_all()? * factor)?)?;

@@ -1,14 +1,14 @@
 //! Divergences between the tempered softmaxes of a teacher and its student, and distances of their logits.
 
 use candle_core::Tensor;
-use core_tensors::Dataset;
 
-use crate::answers::{answers, check_range, check_temperature, nothing};
+use crate::checks::{check_range, check_temperature};
 use crate::distillation::TemperatureScale;
 use crate::error::Result;
 use crate::stable::{log_mixture, log_softmax, log_sum_exp};
+use crate::supervision::{Supervision, known_logits, nothing};
 
-/// What is measured between s = softmax(v / T), the teacher's answer, and g = softmax(z / T), the student's.
+/// What is measured between s = softmax(v / T), the teacher's probabilities, and g = softmax(z / T), the student's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Divergence {
     /// KL(s ‖ g) = Σₖ sₖ log(sₖ / gₖ): the student covers all that the teacher holds possible.
@@ -82,20 +82,35 @@ pub enum Divergence {
 /// with D the [`Divergence`] and c = 1 or T² by `scale`. `logits` are the student's z, (m, k); v stands in `data`, which
 /// must have a teacher; what stands there outside 𝓘 is not looked at. Hard targets play no part. The gradient reaches
 /// `logits` alone. Everything is computed from logarithms, so that values and derivatives are finite at logits of 1e6.
-pub fn divergence(
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Divergence, Supervision, TemperatureScale, divergence};
+///
+/// let logits = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu)?; // (m, k)
+/// let teacher = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu)?;
+/// let of = |kind| -> losses::Result<f64> {
+///     let teacher = Supervision::teacher(&teacher, None);
+///     Ok(divergence(&logits, teacher, kind, 2.0, TemperatureScale::None)?.to_scalar()?)
+/// };
+/// assert!((of(Divergence::ForwardKl)? - 0.065881).abs() < 1e-6);
+/// assert!((of(Divergence::ReverseKl)? - 0.057395).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn divergence<'a>(
     logits: &Tensor,
-    data: &Dataset,
+    data: impl Into<Supervision<'a>>,
     kind: Divergence,
     temperature: f64,
     scale: TemperatureScale,
 ) -> Result<Tensor> {
-    of_changed(logits, data, kind, temperature, scale, Ok)
+    of_changed(logits, data.into(), kind, temperature, scale, Ok)
 }
 
 /// [`divergence`] after the same change to the logits of both, (n, k) → (n, k).
 pub(crate) fn of_changed(
     logits: &Tensor,
-    data: &Dataset,
+    data: Supervision<'_>,
     kind: Divergence,
     temperature: f64,
     scale: TemperatureScale,
@@ -103,10 +118,10 @@ pub(crate) fn of_changed(
 ) -> Result<Tensor> {
     check_temperature(temperature)?;
     kind.check()?;
-    let Some(mask) = answers(logits, data)? else {
+    let Some(known) = known_logits(logits, data)? else {
         return nothing(logits);
     };
-    let (z, v) = (change(mask.student)?, change(mask.teacher)?);
+    let (z, v) = (change(known.student)?, change(known.teacher)?);
     let each = kind.of(&(z / temperature)?, &(v / temperature)?)?; // (n,)
     Ok((each.sum_all()? * (scale.factor(temperature) / data.n_examples() as f64))?)
 }

@@ -36,7 +36,7 @@ pub(crate) fn assert_golden(name: &str, loss: &Tensor, student: &Var) {
 }
 
 /// How many values there are, so that a test can tell that it asks for all.
-pub(crate) fn n_of_scores() -> usize {
+pub(crate) fn n_of_logits() -> usize {
     logits::LOGITS.len()
 }
 

@@ -1,11 +1,11 @@
 //! How the distillation loss changes with λ and T: what a gradient descent over them needs.
 
 use candle_core::{DType, Tensor};
-use core_tensors::{Dataset, Targets};
 
 use crate::distillation::{Distillation, TemperatureScale, distillation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::softmax;
+use crate::supervision::Supervision;
 
 /// λ and T of a distillation loss, as the variables of an optimization.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,20 +42,23 @@ impl Hyperparameters {
     ///
     /// A cross-entropy stands where others have the divergence KL(s ‖ g): its derivative by T differs by a term
     /// without the student, which no derivative by the student's parameters sees.
-    pub fn gradients(&self, logits: &Tensor, data: &Dataset) -> Result<Gradients> {
+    pub fn gradients<'a>(
+        &self,
+        logits: &Tensor,
+        data: impl Into<Supervision<'a>>,
+    ) -> Result<Gradients> {
+        let data = data.into();
         // Refuses what the loss itself refuses.
         distillation(&logits.detach(), data, &self.loss())?;
         let (m, k) = logits.dims2()?;
-        let Targets::Classes { labels, .. } = data.y() else {
-            return Err(Error::WantedClasses { what: "slopes of a distillation loss" });
-        };
-        let Some(soft) = data.soft() else {
+        let (labels, _) = data.classes("distillation", k)?;
+        let Some(soft) = data.soft()? else {
             return Ok(Gradients { lambda: 0.0, temperature: 0.0 });
         };
         let numbers = |t: &Tensor| t.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-        let (z, v) = (numbers(logits)?, numbers(soft.logits())?);
+        let (z, v) = (numbers(logits)?, numbers(&soft.logits)?);
         let labels: Vec<u32> = labels.to_vec1()?;
-        let mask = soft.mask().to_vec1::<f32>()?;
+        let mask = soft.mask.to_vec1::<f32>()?;
         let at = |logits: &[f64], temperature: f64| {
             let (mut log_p, mut p) = (logits.to_vec(), vec![0.0; logits.len()]);
             softmax(&mut log_p, &mut p, k, temperature);
@@ -91,7 +94,7 @@ impl Hyperparameters {
 mod tests {
     use super::*;
     use candle_core::Device;
-    use core_tensors::Rng;
+    use core_tensors::{Dataset, Rng};
 
     fn problem(seed: u64) -> (Tensor, Dataset) {
         let (m, k) = (7, 3);

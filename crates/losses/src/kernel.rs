@@ -3,23 +3,23 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType, bail};
-use core_tensors::SoftTargets;
 use core_tensors::kernels::exp_nonpositive;
 
 use crate::distillation::{Distillation, SMALLEST_NEGATIVE_LOG};
 use crate::normalizer::Normalizer;
+use crate::supervision::Soft;
 
 /// The losses of [`crate::distillation_batched`] for f32 or f64 logits on the CPU; the arithmetic is f64.
 pub(crate) fn fused(
     logits: &Tensor,
     labels: &Tensor,
-    soft: Option<&SoftTargets>,
+    soft: Option<&Soft>,
     configs: &[Distillation],
 ) -> crate::Result<Tensor> {
     let teacher = match soft {
         Some(soft) => Some(Teacher {
-            logits: soft.logits().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
-            mask: soft.mask().to_vec1()?,
+            logits: soft.logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
+            mask: soft.mask.to_vec1()?,
         }),
         None => None,
     };
@@ -42,7 +42,7 @@ struct Teacher {
     mask: Vec<f32>,
 }
 
-/// Scores z, row by row → log g in place and g, with g = softmax(z / T) of each row of k.
+/// Logits z, row by row → log g in place and g, with g = softmax(z / T) of each row of k.
 pub(crate) fn softmax(z: &mut [f64], g: &mut [f64], k: usize, temperature: f64) {
     let coldness = 1.0 / temperature;
     for row in z.chunks_exact_mut(k) {
@@ -71,7 +71,7 @@ impl CustomOp1 for DistillationLoss {
     fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (m, n_columns) = layout.shape().dims2()?;
         let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("distillation wanted contiguous scores, found {layout:?}");
+            bail!("distillation wanted contiguous logits, found {layout:?}");
         };
         let mut gradient = vec![0.0; m * n_columns];
         let losses = match logits {
@@ -82,7 +82,7 @@ impl CustomOp1 for DistillationLoss {
             CpuStorage::F64(z) => {
                 CpuStorage::F64(self.evaluate(&z[start..end], n_columns, &mut gradient))
             }
-            _ => bail!("distillation wanted scores of f32 or f64"),
+            _ => bail!("distillation wanted logits of f32 or f64"),
         };
         // The first pass of an op is its only one, so the cell is still empty.
         let _ = self.gradient.set(gradient);
@@ -140,7 +140,7 @@ impl DistillationLoss {
         for (a, config) in self.configs.iter().enumerate() {
             let columns = a * k..(a + 1) * k;
             for (z, row) in z.chunks_exact_mut(k).zip(logits.chunks_exact(n_columns)) {
-                z.iter_mut().zip(&row[columns.clone()]).for_each(|(z, score)| *z = score.to_f64());
+                z.iter_mut().zip(&row[columns.clone()]).for_each(|(z, logit)| *z = logit.to_f64());
             }
             log_g.copy_from_slice(&z);
             softmax(&mut log_g, &mut g, k, 1.0);
@@ -159,7 +159,7 @@ impl DistillationLoss {
                     log_g.copy_from_slice(&z);
                     softmax(&mut log_g, &mut g, k, config.student_temperature);
                 }
-                total += student.add_answers(&teacher.mask, &s, &log_g, &g);
+                total += student.add_teacher(&teacher.mask, &s, &log_g, &g);
             }
             losses.push(total);
         }
@@ -210,7 +210,7 @@ impl Student<'_> {
     }
 
     /// The teacher's term over 𝓘, at the student's temperature.
-    fn add_answers(&mut self, mask: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
+    fn add_teacher(&mut self, mask: &[f32], s: &[f64], log_g: &[f64], g: &[f64]) -> f64 {
         let (k, normalizer) = (self.k, self.config.normalizer);
         let penalty = normalizer.penalty();
         let factor = self.config.teacher_factor(k);

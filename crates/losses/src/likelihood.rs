@@ -1,13 +1,25 @@
 //! What the outputs of a network say about the targets.
 
 use candle_core::{DType, Tensor};
-use core_tensors::{Dataset, Error, Targets};
+use core_tensors::Error;
 
-use crate::answers::check_examples;
+use crate::checks::{check_examples, check_shape};
 use crate::distillation::{Distillation, distillation};
 use crate::error::Result;
+use crate::supervision::Supervision;
 
 /// Distribution of a target given the logits of a network.
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Likelihood, Supervision};
+///
+/// let (f, y) = (Tensor::new(&[[1.0]], &Device::Cpu)?, Tensor::new(&[[2.0]], &Device::Cpu)?);
+/// let normal = Likelihood::Normal { variance: 0.5 };
+/// let loss = normal.negative_log(&f, Supervision::values(&y))?; // 1 + ½ log π
+/// assert!((loss.to_scalar::<f64>()? - 1.572365).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Likelihood {
     /// Classes: p(y | x, w) = softmax(f(x, w))_y.
@@ -23,7 +35,12 @@ impl Likelihood {
     /// −m⁻¹ Σᵢ log p(yᵢ | fᵢ) in nats, constants included; shape ().
     ///
     /// Categorical: the cross-entropy. Normal: m⁻¹ Σᵢ ‖yᵢ − fᵢ‖² / 2σ² + ½ k log 2πσ². `logits` are (m, k).
-    pub fn negative_log(&self, logits: &Tensor, data: &Dataset) -> Result<Tensor> {
+    pub fn negative_log<'a>(
+        &self,
+        logits: &Tensor,
+        data: impl Into<Supervision<'a>>,
+    ) -> Result<Tensor> {
+        let data = data.into();
         let variance = match *self {
             Self::Categorical => return distillation(logits, data, &Distillation::labels_only()),
             Self::Normal { variance } => variance,
@@ -32,13 +49,8 @@ impl Likelihood {
             let name = "noise variance";
             return Err(Error::OutOfRange { name, value: variance, range: "(0, ∞)" }.into());
         }
-        let Targets::Values(values) = data.y() else {
-            return Err(Error::mismatch("targets of a regression", "values", "classes").into());
-        };
-        if values.dims() != logits.dims() {
-            let (wanted, found) = (format!("{:?}", logits.dims()), format!("{:?}", values.dims()));
-            return Err(Error::mismatch("targets of a regression", wanted, found).into());
-        }
+        let values = data.values_of("a normal likelihood")?;
+        check_shape("targets of a regression", logits.dims(), values.dims())?;
         let (m, k) = logits.dims2()?;
         check_examples(m)?;
         let values = values.detach().to_dtype(logits.dtype())?;
@@ -48,7 +60,7 @@ impl Likelihood {
     }
 
     /// m⁻¹ Σᵢ log p(yᵢ | fᵢ) as a number.
-    pub fn mean_log(&self, logits: &Tensor, data: &Dataset) -> Result<f64> {
+    pub fn mean_log<'a>(&self, logits: &Tensor, data: impl Into<Supervision<'a>>) -> Result<f64> {
         let loss = self.negative_log(&logits.detach().to_dtype(DType::F64)?, data)?;
         Ok(-loss.to_scalar::<f64>()?)
     }
@@ -58,6 +70,7 @@ impl Likelihood {
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
+    use core_tensors::{Dataset, Targets};
 
     fn values(y: &[[f64; 2]]) -> Dataset {
         let y = Tensor::from_slice(&y.concat(), (y.len(), 2), &Device::Cpu).unwrap();
@@ -93,7 +106,7 @@ mod tests {
         let data = values(&[[1.0, 2.0]]);
         let logits = Tensor::zeros((1, 1), DType::F64, &Device::Cpu).unwrap();
         let error = normal.negative_log(&logits, &data).unwrap_err().to_string();
-        assert_eq!(error, "targets of a regression: wanted [1, 1], found [1, 2]");
+        assert_eq!(error, "targets of a regression: expected shape [1, 1], found [1, 2]");
         let flat = Likelihood::Normal { variance: 0.0 };
         let error = flat.negative_log(&logits, &data).unwrap_err().to_string();
         assert_eq!(error, "noise variance must lie in (0, ∞), got 0");
@@ -102,12 +115,15 @@ mod tests {
         assert_eq!(error, "noise variance must lie in (0, ∞), got inf");
         let labels = Dataset::classification(vec![0.0], vec![0], 2, &Device::Cpu).unwrap();
         let error = normal.negative_log(&logits, &labels).unwrap_err().to_string();
-        assert_eq!(error, "targets of a regression: wanted values, found classes");
+        assert_eq!(error, "a normal likelihood wanted values as hard targets");
         let error = Likelihood::Categorical.negative_log(&logits, &data).unwrap_err().to_string();
-        assert_eq!(error, "distillation wanted hard targets that are classes, found values");
+        assert_eq!(
+            error,
+            "distillation wanted the class of each example, an integer, as hard targets"
+        );
         let (nobody, none) =
             (Tensor::zeros((0, 2), DType::F64, &Device::Cpu).unwrap(), data.rows(&[]).unwrap());
         let error = normal.negative_log(&nobody, &none).unwrap_err().to_string();
-        assert_eq!(error, "objects of a batch: wanted at least 1, found 0");
+        assert_eq!(error, "examples of a batch: expected at least 1, found 0");
     }
 }

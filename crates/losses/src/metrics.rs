@@ -1,15 +1,29 @@
 //! Measures of a classifier on a test set, from its logits.
 
 use candle_core::{DType, Tensor};
+use core_tensors::Expected;
 
-use crate::answers::check_temperature;
 use crate::calibration::expected_calibration_error;
+use crate::checks::{check_count, check_temperature};
 use crate::error::Result;
 use crate::kernel::softmax;
 
-/// Predicted log-probabilities of m examples, at T = 1.
+/// Predicted log-probabilities of m examples.
 ///
 /// A mean over examples wants at least one, a measure against labels one label an example; see each for its formula.
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::Predictions;
+///
+/// let logits = Tensor::new(&[[3f64.ln(), 0.0], [0.0, 0.0]], &Device::Cpu)?; // (¾, ¼) and (½, ½)
+/// let (predictions, labels) = (Predictions::new(&logits)?, [0, 1]);
+/// assert_eq!(predictions.classes(), [0, 0]);
+/// assert_eq!(predictions.accuracy(&labels)?, 0.5);
+/// assert!((predictions.brier(&labels)? - 0.3125).abs() < 1e-12);
+/// assert!((predictions.calibration_error(&labels)? - 0.375).abs() < 1e-12);
+/// # Ok::<(), losses::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Predictions {
     /// log g, row by row, (m, k).
@@ -26,12 +40,10 @@ impl Predictions {
     }
 
     /// Predictions log softmax(logits / T), T > 0.
-    pub(crate) fn tempered(logits: &Tensor, temperature: f64) -> Result<Self> {
+    pub fn tempered(logits: &Tensor, temperature: f64) -> Result<Self> {
         check_temperature(temperature)?;
         let (_, n_classes) = logits.dims2()?;
-        if n_classes == 0 {
-            return Err(core_tensors::Error::mismatch("classes to predict", "at least 1", 0).into());
-        }
+        check_count("classes to predict", Expected::AtLeast(1), n_classes > 0, n_classes)?;
         let mut log_probabilities = logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let mut probabilities = vec![0.0; log_probabilities.len()];
         softmax(&mut log_probabilities, &mut probabilities, n_classes, temperature);
@@ -41,6 +53,11 @@ impl Predictions {
     /// m: number of examples.
     pub fn n_examples(&self) -> usize {
         self.log_probabilities.len() / self.n_classes
+    }
+
+    /// g of all examples row by row, (m, k).
+    pub fn into_probabilities(self) -> Vec<f64> {
+        self.probabilities
     }
 
     /// g of one example, shape (k,); none where there is no such example.
@@ -66,7 +83,7 @@ impl Predictions {
         self.rows().map(|row| row.most_probable() as u32).collect()
     }
 
-    /// Share of examples whose most probable class is the label; in \[0, 1\], NaN where a score was NaN.
+    /// Share of examples whose most probable class is the label; in \[0, 1\], NaN where a logit was NaN.
     pub fn accuracy(&self, labels: &[u32]) -> Result<f64> {
         self.mean_over(labels, |row, y| row.if_defined(f64::from(row.most_probable() == y)))
     }
@@ -85,7 +102,7 @@ impl Predictions {
         })
     }
 
-    /// Expected calibration error over [`crate::N_BINS`] bins of equal width; in \[0, 1\].
+    /// Expected calibration error over 15 bins of equal width; in \[0, 1\].
     pub fn calibration_error(&self, labels: &[u32]) -> Result<f64> {
         self.check_labels(labels)?;
         let judged = self.rows().zip(labels).map(|(row, &y)| {
@@ -95,7 +112,7 @@ impl Predictions {
         expected_calibration_error(&judged.collect::<Vec<_>>())
     }
 
-    /// Share of examples on which both choose the same class; in \[0, 1\], NaN where a score was NaN.
+    /// Share of examples on which both choose the same class; in \[0, 1\], NaN where a logit was NaN.
     pub fn agreement(&self, other: &Self) -> Result<f64> {
         self.check_same(other)?;
         let is_equal = |(a, b): (Row, Row)| {
@@ -136,21 +153,14 @@ impl Predictions {
     }
 
     fn check(&self, n_examples: usize) -> Result<()> {
-        let what = "objects to judge";
-        if n_examples != self.n_examples() {
-            return Err(core_tensors::Error::mismatch(what, self.n_examples(), n_examples).into());
-        }
-        if n_examples == 0 {
-            return Err(core_tensors::Error::mismatch(what, "at least 1", 0).into());
-        }
-        Ok(())
+        let (what, m) = ("examples to judge", self.n_examples());
+        check_count(what, Expected::Exactly(m), n_examples == m, n_examples)?;
+        check_count(what, Expected::AtLeast(1), n_examples > 0, n_examples)
     }
 
     fn check_same(&self, other: &Self) -> Result<()> {
-        if self.n_classes != other.n_classes {
-            let (wanted, found) = (self.n_classes, other.n_classes);
-            return Err(core_tensors::Error::mismatch("classes to compare", wanted, found).into());
-        }
+        let (k, found) = (self.n_classes, other.n_classes);
+        check_count("classes to compare", Expected::Exactly(k), k == found, found)?;
         self.check(other.n_examples())
     }
 
@@ -248,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn huge_scores_stay_finite() {
+    fn huge_logits_stay_finite() {
         let logits = Tensor::new(&[[1e6, -1e6], [-1e6, 1e6]], &Device::Cpu).unwrap();
         let p = Predictions::new(&logits).unwrap();
         assert_near(p.cross_entropy(&[1, 1]).unwrap(), 1e6);
@@ -257,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_are_not_numbers_give_no_numbers() {
+    fn logits_that_are_not_numbers_give_no_numbers() {
         let logits = Tensor::new(&[[f64::NAN, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
         let p = Predictions::new(&logits).unwrap();
         let labels = [0, 0];
@@ -313,29 +323,29 @@ mod tests {
         ];
         for measure in measures {
             let message = measure.unwrap_err().to_string();
-            assert_eq!(message, "objects to judge: wanted at least 1, found 0");
+            assert_eq!(message, "examples to judge: expected at least 1, found 0");
         }
         assert!(p.classes().is_empty() && p.entropies().is_empty() && p.spreads().is_empty());
         let empty = Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap();
         let message = Predictions::new(&empty).unwrap_err().to_string();
-        assert_eq!(message, "classes to predict: wanted at least 1, found 0");
+        assert_eq!(message, "classes to predict: expected at least 1, found 0");
     }
 
     #[test]
     fn lengths_and_classes_are_checked() {
         let p = predictions(&[[0.5, 0.25, 0.25]]);
         let message = p.accuracy(&[0, 1]).unwrap_err().to_string();
-        assert_eq!(message, "objects to judge: wanted 1, found 2");
+        assert_eq!(message, "examples to judge: expected 1, found 2");
         let message = p.negative_logs(&[]).unwrap_err().to_string();
-        assert_eq!(message, "objects to judge: wanted 1, found 0");
+        assert_eq!(message, "examples to judge: expected 1, found 0");
         let two = predictions(&[[0.5, 0.25, 0.25]; 2]);
         let message = p.divergence_from(&two).unwrap_err().to_string();
-        assert_eq!(message, "objects to judge: wanted 1, found 2");
+        assert_eq!(message, "examples to judge: expected 1, found 2");
         let message = p.cross_entropy(&[3]).unwrap_err().to_string();
         assert_eq!(message, "class must lie in 0 .. the number of classes, got 3");
         assert_eq!(p.calibration_error(&[3]).unwrap_err().to_string(), message);
         let logits = Tensor::new(&[[0.0, 0.0]], &Device::Cpu).unwrap();
         let message = p.agreement(&Predictions::new(&logits).unwrap()).unwrap_err().to_string();
-        assert_eq!(message, "classes to compare: wanted 3, found 2");
+        assert_eq!(message, "classes to compare: expected 3, found 2");
     }
 }

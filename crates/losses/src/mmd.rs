@@ -1,9 +1,9 @@
 //! Maximum mean discrepancy: how far apart two samples lie in the feature space of a kernel.
 
 use candle_core::{DType, Device, Tensor};
-use core_tensors::Error as Core;
+use core_tensors::Expected;
 
-use crate::answers::check_range;
+use crate::checks::{check_count, check_range};
 use crate::error::{Error, Result};
 use crate::stable::by_rows;
 
@@ -22,14 +22,22 @@ const BLOCK: usize = 256;
 /// (m + n)² d steps.
 ///
 /// Source: Gretton et al. (2012), lemma 6; sums of kernels as in Long et al. (2015).
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{median_scale, mmd};
+///
+/// let (a, b) = (Tensor::new(&[[0.0], [1.0]], &Device::Cpu)?, Tensor::new(&[[2.0], [5.0]], &Device::Cpu)?);
+/// assert!((mmd(&a, &b, &[8.0])?.to_scalar::<f64>()? - 0.372999).abs() < 1e-6);
+/// assert_eq!(median_scale(&a, &b)?, 3.25); // half the median of 1, 1, 4, 9, 16, 25
+/// # Ok::<(), losses::Error>(())
+/// ```
 pub fn mmd(a: &Tensor, b: &Tensor, scales: &[f64]) -> Result<Tensor> {
     let (m, n, d) = sizes(a, b)?;
-    if m < 2 || n < 2 {
-        return Err(Core::mismatch("objects of each sample", "at least 2", m.min(n)).into());
-    }
-    if scales.is_empty() {
-        return Err(Core::mismatch("scales of a kernel", "at least 1", 0).into());
-    }
+    let fewer = m.min(n);
+    check_count("examples of each sample", Expected::AtLeast(2), fewer >= 2, fewer)?;
+    let n_scales = scales.len();
+    check_count("scales of a kernel", Expected::AtLeast(1), n_scales > 0, n_scales)?;
     for &scale in scales {
         let is_inside = scale > 0.0 && scale.is_finite();
         check_range("scale of a kernel", scale, is_inside, "(0, ∞)")?;
@@ -75,12 +83,8 @@ pub fn median_scale(a: &Tensor, b: &Tensor) -> Result<f64> {
 /// m, n and d of two samples of the same features.
 fn sizes(a: &Tensor, b: &Tensor) -> Result<(usize, usize, usize)> {
     let ((m, d), (n, other)) = (a.dims2()?, b.dims2()?);
-    if d != other {
-        return Err(Core::mismatch("features of the second sample", d, other).into());
-    }
-    if d == 0 {
-        return Err(Core::mismatch("features of a sample", "at least 1", 0).into());
-    }
+    check_count("features of the second sample", Expected::Exactly(d), d == other, other)?;
+    check_count("features of a sample", Expected::AtLeast(1), d > 0, d)?;
     Ok((m, n, d))
 }
 
@@ -207,8 +211,9 @@ mod tests {
                 mmd(&a, &b, &[v]).unwrap().to_scalar::<f64>().unwrap()
             })
             .collect();
-        let mean = core_tensors::stats::mean(&draws);
-        let error = core_tensors::stats::population_std(&draws) / (n as f64 - 1.0).sqrt();
+        let mean = draws.iter().sum::<f64>() / n as f64;
+        let squares: f64 = draws.iter().map(|draw| (draw - mean).powi(2)).sum();
+        let error = (squares / (n as f64 * (n as f64 - 1.0))).sqrt();
         assert!((mean - wanted).abs() < 4.0 * error, "{mean} ± {error}, wanted {wanted}");
     }
 
@@ -279,7 +284,7 @@ mod tests {
         let message = error(&[2.0, 2.0], &[2.0]).to_string();
         assert_eq!(
             message,
-            "scale of a kernel: wanted two objects that differ, found 3 equal ones"
+            "scale of a kernel: wanted two examples that differ, found 3 equal ones"
         );
         assert_eq!(error(&[], &[1.0]).to_string().split(", found ").last(), Some("1 equal ones"));
         let message = error(&[f64::NAN, 0.0], &[1.0]).to_string();
@@ -287,10 +292,10 @@ mod tests {
         assert!(error(&[f64::INFINITY, 0.0], &[1.0]).to_string().ends_with("got inf"));
         let wide = Tensor::zeros((2, 3), DType::F64, &Device::Cpu).unwrap();
         let message = median_scale(&column(&[1.0]), &wide).unwrap_err().to_string();
-        assert_eq!(message, "features of the second sample: wanted 1, found 3");
+        assert_eq!(message, "features of the second sample: expected 1, found 3");
         let none = Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap();
         let message = median_scale(&none, &none).unwrap_err().to_string();
-        assert_eq!(message, "features of a sample: wanted at least 1, found 0");
+        assert_eq!(message, "features of a sample: expected at least 1, found 0");
     }
 
     /// Value and gradient of samples in f32, b 0.75 away from a, at an offset where every number is one of f32.
@@ -368,12 +373,12 @@ mod tests {
         let mut rng = Rng::new(3);
         let (a, b) = (normals(4, 2, 0.0, &mut rng), normals(4, 3, 0.0, &mut rng));
         let message = mmd(&a, &b, &[1.0]).unwrap_err().to_string();
-        assert_eq!(message, "features of the second sample: wanted 2, found 3");
+        assert_eq!(message, "features of the second sample: expected 2, found 3");
         assert!(mmd(&a, &a, &[]).is_err() && mmd(&a, &a, &[0.0]).is_err());
         let one = normals(1, 2, 0.0, &mut rng);
         for (x, y) in [(&a, &one), (&one, &a)] {
             let message = mmd(x, y, &[1.0]).unwrap_err().to_string();
-            assert_eq!(message, "objects of each sample: wanted at least 2, found 1");
+            assert_eq!(message, "examples of each sample: expected at least 2, found 1");
         }
         let message = mmd(&a, &a, &[1.0, f64::INFINITY]).unwrap_err().to_string();
         assert_eq!(message, "scale of a kernel must lie in (0, ∞), got inf");

@@ -1,7 +1,9 @@
 //! The constant C(g) of the teacher's likelihood p(s | x, g) = C(g) ∏ gₖ^{sₖ}, over each domain s may live in.
 
 use candle_core::Tensor;
+use core_tensors::Expected;
 
+use crate::checks::check_count;
 use crate::error::Result;
 use crate::kernel::softmax;
 use crate::stable::by_rows;
@@ -70,9 +72,7 @@ impl Normalizer {
                 return Err(core_tensors::Error::OutOfRange { name: "log g", value, range }.into());
             }
         }
-        if log_g.is_empty() {
-            return Err(core_tensors::Error::mismatch("classes", "at least 1", 0).into());
-        }
+        check_count("classes", Expected::AtLeast(1), !log_g.is_empty(), 0)?;
         let of_each = |term: fn(f64) -> (f64, f64)| {
             let (values, gradient): (Vec<f64>, _) = log_g.iter().map(|&l| term(l)).unzip();
             LogNormalizer { value: values.iter().sum(), gradient }

@@ -1,9 +1,10 @@
 //! Regression with a teacher as a likelihood: values and the teacher's predictions, each with a variance of its own.
 
 use candle_core::{DType, Device, Tensor};
-use core_tensors::{Dataset, Targets};
 
-use crate::error::{Error, Result};
+use crate::checks::{check_examples, check_shape};
+use crate::error::Result;
+use crate::supervision::{Soft, Supervision};
 
 /// How the two variances weigh the squared errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Weights {
     AsPrinted,
 }
 
-/// Every choice of a regression with a teacher; see [`regression`] for the formula.
+/// The options of [`regression`] with a teacher.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Regression {
     /// λ ∈ \[0, 1\]: weight of the teacher's likelihood where its prediction is known; the value's is 1 − λ there.
@@ -32,10 +33,20 @@ pub struct Regression {
 /// One target an example in the place of two, with the precision it is known to.
 #[derive(Clone, Debug)]
 pub struct PseudoTargets {
+    precisions: Tensor,
+    values: Tensor,
+}
+
+impl PseudoTargets {
     /// ωᵢ > 0, (m,), f64 on the CPU: inverse variance of the noise in y''ᵢ.
-    pub precisions: Tensor,
+    pub fn precisions(&self) -> &Tensor {
+        &self.precisions
+    }
+
     /// y''ᵢ, (m, k), f64 on the CPU.
-    pub values: Tensor,
+    pub fn values(&self) -> &Tensor {
+        &self.values
+    }
 }
 
 /// Negative log-likelihood of values and of the teacher's predictions, averaged over the batch; shape ().
@@ -48,15 +59,35 @@ pub struct PseudoTargets {
 /// reaches `prediction` alone.
 ///
 /// Source: Grabovoy & Strijov (2022), regression, with a weighted likelihood where they have a joint one.
-pub fn regression(prediction: &Tensor, data: &Dataset, config: &Regression) -> Result<Tensor> {
-    config.check()?;
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Regression, Supervision, Weights, regression};
+///
+/// let column = |values: [f64; 2]| Tensor::new(&values, &Device::Cpu)?.unsqueeze(1);
+/// let (prediction, values, teacher) = (column([1.0, 2.0])?, column([0.0, 4.0])?, column([3.0, 5.0])?);
+/// let targets = Supervision::values(&values).with_teacher(&teacher, None);
+/// let options = Regression {
+///     teacher_weight: 0.25,
+///     label_variance: 2.0,
+///     teacher_variance: 0.5,
+///     weights: Weights::Likelihood,
+/// };
+/// let loss = regression(&prediction, targets, &options)?.to_scalar::<f64>()?;
+/// assert!((loss - 3.185975).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn regression<'a>(
+    prediction: &Tensor,
+    data: impl Into<Supervision<'a>>,
+    options: &Regression,
+) -> Result<Tensor> {
+    options.check()?;
+    let data = data.into();
     let values = values(data)?;
     let (m, k) = prediction.dims2()?;
-    if values.dims() != [m, k] {
-        let (wanted, found) = (format!("{:?}", [m, k]), format!("{:?}", values.dims()));
-        return Err(core_tensors::Error::mismatch("targets of a regression", wanted, found).into());
-    }
-    check_answers(data, m, k)?;
+    check_shape("targets of a regression", &[m, k], values.dims())?;
+    let soft = soft(data, m, k)?;
     // Σᵢ wᵢ ½ {π ‖gᵢ − tᵢ‖² − k log(π / 2π)}, π the precision
     let term = |targets: &Tensor, weights: &Tensor, precision: f64| -> Result<Tensor> {
         let targets = targets.detach().to_dtype(prediction.dtype())?;
@@ -67,17 +98,17 @@ pub fn regression(prediction: &Tensor, data: &Dataset, config: &Regression) -> R
         let each = (error.sqr()?.sum(1)? * precision)?.affine(0.5, -0.5 * log_precision)?; // (m,)
         Ok((each * weights)?.sum_all()?)
     };
-    let (label_precision, teacher_precision) = config.precisions();
-    let lambda = config.teacher_weight;
-    let total = match data.soft() {
+    let (label_precision, teacher_precision) = options.precisions();
+    let lambda = options.teacher_weight;
+    let total = match soft {
         None => {
             let weights = Tensor::ones(m, prediction.dtype(), prediction.device())?;
             term(values, &weights, label_precision)?
         }
         Some(soft) => {
-            let mask = soft.mask().to_dtype(prediction.dtype())?; // (m,)
+            let mask = soft.mask.to_dtype(prediction.dtype())?; // (m,)
             let labels = term(values, &mask.affine(-lambda, 1.0)?, label_precision)?;
-            (labels + term(soft.logits(), &(mask * lambda)?, teacher_precision)?)?
+            (labels + term(&soft.logits, &(mask * lambda)?, teacher_precision)?)?
         }
     };
     Ok((total / m as f64)?)
@@ -91,11 +122,14 @@ pub fn regression(prediction: &Tensor, data: &Dataset, config: &Regression) -> R
 /// minimizes Σ ωᵢ ‖gᵢ − y''ᵢ‖² minimizes the likelihood. σ² and σ_s² stand inverted under [`Weights::AsPrinted`].
 ///
 /// Source: Grabovoy & Strijov (2022), theorem on regression, whose closed form has a spurious factor 2.
-pub fn pseudo_targets(data: &Dataset, config: &Regression) -> Result<PseudoTargets> {
-    let Terms { k, labels, answers } = terms(data, config)?;
+pub fn pseudo_targets<'a>(
+    data: impl Into<Supervision<'a>>,
+    options: &Regression,
+) -> Result<PseudoTargets> {
+    let Terms { k, labels, teacher } = terms(data.into(), options)?;
     let mut precisions = Vec::with_capacity(labels.len());
     let mut values = Vec::with_capacity(labels.len() * k);
-    for ((a, y), (b, s)) in labels.iter().zip(&answers) {
+    for ((a, y), (b, s)) in labels.iter().zip(&teacher) {
         let omega = a + b;
         precisions.push(omega);
         // A weight of 0 hides whatever stands there, infinite or no number.
@@ -112,8 +146,8 @@ pub fn pseudo_targets(data: &Dataset, config: &Regression) -> Result<PseudoTarge
 }
 
 impl Regression {
-    /// What multiplies the squares of values and of the teacher's predictions.
-    fn precisions(&self) -> (f64, f64) {
+    /// What multiplies the squares of values and of the teacher's predictions: 1/σ² and 1/σ_s², or σ² and σ_s² as printed.
+    pub fn precisions(&self) -> (f64, f64) {
         match self.weights {
             Weights::Likelihood => (1.0 / self.label_variance, 1.0 / self.teacher_variance),
             Weights::AsPrinted => (self.label_variance, self.teacher_variance),
@@ -139,60 +173,48 @@ impl Regression {
 }
 
 /// Weights and targets of both terms, example by example.
-pub(crate) struct Terms {
-    /// Numbers a target.
-    pub(crate) k: usize,
-    /// aᵢ π and yᵢ.
-    pub(crate) labels: Vec<(f64, Vec<f64>)>,
-    /// \[i ∈ 𝓘\] λ π_s and sᵢ.
-    pub(crate) answers: Vec<(f64, Vec<f64>)>,
+struct Terms {
+    k: usize,
+    labels: Vec<(f64, Vec<f64>)>,
+    teacher: Vec<(f64, Vec<f64>)>,
 }
 
-/// The terms of [`regression`] as numbers in f64; without a teacher its answers are the values, with weight 0.
-pub(crate) fn terms(data: &Dataset, config: &Regression) -> Result<Terms> {
-    config.check()?;
+/// The terms of [`regression`] as numbers in f64; without a teacher its predictions are the values, with weight 0.
+fn terms(data: Supervision<'_>, options: &Regression) -> Result<Terms> {
+    options.check()?;
     let y = values(data)?;
     let (m, k) = y.dims2()?;
-    check_answers(data, m, k)?;
+    let soft = soft(data, m, k)?;
     let rows = |tensor: &Tensor| -> Result<Vec<Vec<f64>>> {
         Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?)
     };
     let y = rows(y)?;
-    let (s, mask) = match data.soft() {
-        Some(soft) => (rows(soft.logits())?, soft.mask().to_vec1::<f32>()?),
+    let (s, mask) = match soft {
+        Some(soft) => (rows(&soft.logits)?, soft.mask.to_vec1::<f32>()?),
         None => (y.clone(), vec![0.0; m]),
     };
-    let lambda = config.teacher_weight;
-    let (label_precision, teacher_precision) = config.precisions();
+    let lambda = options.teacher_weight;
+    let (label_precision, teacher_precision) = options.precisions();
     let a = mask.iter().map(|&i| if i == 0.0 { 1.0 } else { 1.0 - lambda });
     let b = mask.iter().map(|&i| if i == 0.0 { 0.0 } else { lambda });
     let labels = a.map(|a| a * label_precision).zip(y).collect();
-    let answers = b.map(|b| b * teacher_precision).zip(s).collect();
-    Ok(Terms { k, labels, answers })
+    let teacher = b.map(|b| b * teacher_precision).zip(s).collect();
+    Ok(Terms { k, labels, teacher })
 }
 
-fn values(data: &Dataset) -> Result<&Tensor> {
-    match data.y() {
-        Targets::Values(values) if data.n_examples() > 0 => Ok(values),
-        Targets::Values(_) => {
-            Err(core_tensors::Error::mismatch("objects of a batch", "at least 1", 0).into())
-        }
-        Targets::Classes { .. } => {
-            let what = "targets of a regression";
-            Err(core_tensors::Error::mismatch(what, "values", "classes").into())
-        }
-    }
+fn values(data: Supervision<'_>) -> Result<&Tensor> {
+    let values = data.values_of("regression")?;
+    check_examples(data.n_examples())?;
+    Ok(values)
 }
 
-fn check_answers(data: &Dataset, m: usize, k: usize) -> Result<()> {
-    match data.soft() {
-        Some(soft) if soft.logits().dims() != [m, k] => {
-            let (wanted, found) = (format!("{:?}", [m, k]), format!("{:?}", soft.logits().dims()));
-            Err(Error::Core(core_tensors::Error::mismatch("answers of the teacher", wanted, found)))
-        }
-        _ => Ok(()),
+fn soft(data: Supervision<'_>, m: usize, k: usize) -> Result<Option<Soft>> {
+    let soft = data.soft()?;
+    if let Some(soft) = &soft {
+        check_shape("predictions of the teacher", &[m, k], soft.logits.dims())?;
     }
+    Ok(soft)
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,12 +1,19 @@
 //! Squared errors of a regression: the right one, and a mistake worth naming.
 
 use candle_core::Tensor;
-use core_tensors::Error;
 
-use crate::answers::check_examples;
+use crate::checks::{check_examples, check_shape};
 use crate::error::Result;
 
 /// m⁻¹ Σᵢ ‖fᵢ − yᵢ‖²; shape (). `predictions` f and `values` y are (m, k); no gradient reaches the values.
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// let predictions = Tensor::new(&[[1.0, 2.0], [3.0, 3.0]], &Device::Cpu)?;
+/// let values = Tensor::new(&[[0.0, 4.0], [3.0, 2.0]], &Device::Cpu)?;
+/// assert_eq!(losses::squared_error(&predictions, &values)?.to_scalar::<f64>()?, 3.0); // (5 + 1) / 2
+/// # Ok::<(), losses::Error>(())
+/// ```
 pub fn squared_error(predictions: &Tensor, values: &Tensor) -> Result<Tensor> {
     let m = examples(predictions, values)?;
     let values = values.detach().to_dtype(predictions.dtype())?;
@@ -29,10 +36,7 @@ pub fn squared_error_of_all_pairs(predictions: &Tensor, values: &Tensor) -> Resu
 
 fn examples(predictions: &Tensor, values: &Tensor) -> Result<f64> {
     let (m, _) = predictions.dims2()?;
-    if values.dims() != predictions.dims() {
-        let (wanted, found) = (format!("{:?}", predictions.dims()), format!("{:?}", values.dims()));
-        return Err(Error::mismatch("targets of a regression", wanted, found).into());
-    }
+    check_shape("targets of a regression", predictions.dims(), values.dims())?;
     check_examples(m)?;
     Ok(m as f64)
 }
@@ -66,11 +70,11 @@ mod tests {
         let f = Tensor::zeros((3, 1), candle_core::DType::F64, &Device::Cpu).unwrap();
         let y = Tensor::zeros((1, 3), candle_core::DType::F64, &Device::Cpu).unwrap();
         let message = squared_error(&f, &y).unwrap_err().to_string();
-        assert_eq!(message, "targets of a regression: wanted [3, 1], found [1, 3]");
+        assert_eq!(message, "targets of a regression: expected shape [3, 1], found [1, 3]");
         let nobody = f.narrow(0, 0, 0).unwrap();
         for loss in [squared_error, squared_error_of_all_pairs] {
             let message = loss(&nobody, &nobody).unwrap_err().to_string();
-            assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+            assert_eq!(message, "examples of a batch: expected at least 1, found 0");
         }
     }
 }

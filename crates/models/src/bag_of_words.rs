@@ -24,16 +24,13 @@ impl Architecture for BagOfWords {
 
     /// The logits alone.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
-        if *w.layout() != self.layout() {
-            let (wanted, found) = (self.layout().blocks, &w.layout().blocks);
-            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-            return Err(Error::mismatch("parameters of a bag of words", wanted, found));
-        }
+        self.layout().check_same("parameters of a bag of words", w.layout())?;
         let (m, n_columns) = x.dims2()?;
         if m * n_columns > 0 {
             let largest = x.flatten_all()?.max(0)?.to_dtype(DType::U32)?.to_scalar::<u32>()?;
             if largest as usize >= self.n_words {
-                return Err(Error::mismatch("word", format!("< {}", self.n_words), largest));
+                let (index, n) = (largest as usize, self.n_words);
+                return Err(Error::Index { what: "word", index, n });
             }
         }
         let u = &w.blocks()[0];
@@ -81,6 +78,7 @@ mod tests {
         let bag = BagOfWords { n_words: 5, n_classes: 2 };
         let w = bag.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let x = Tensor::new(&[[5u32]], &Device::Cpu).unwrap();
-        assert_eq!(bag.forward(&w, &x).unwrap_err().to_string(), "word: wanted < 5, found 5");
+        let message = bag.forward(&w, &x).unwrap_err().to_string();
+        assert_eq!(message, "word 5 is out of range: there are 5, counted from 0");
     }
 }

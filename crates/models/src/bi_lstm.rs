@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::{Activation, bi_lstm, linear};
-use core_tensors::{Block, Error, Layout, Params, Result, Rng};
+use core_tensors::{Block, Layout, Params, Result, Rng};
 
 use crate::Architecture;
 
@@ -14,6 +14,21 @@ use crate::Architecture;
 /// the order i, f, g, o ([`bi_lstm`]); the output layer (k, 2h + 1). A text without words has the logits of its biases.
 ///
 /// Source: the teacher of paper 004 on Twitter has d = h = 100.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::Rng;
+/// use models::{Architecture, BiLstm};
+/// # fn main() -> core_tensors::Result<()> {
+/// let network = BiLstm { n_words: 50, embedding: 8, hidden: 6, n_classes: 2 };
+/// let w = network.init(&mut Rng::new(0), &Device::Cpu)?;
+/// // Two texts, of three words and of one.
+/// let x = Tensor::new(&[[7u32, 3, 12], [9, 0, 0]], &Device::Cpu)?;
+/// assert_eq!(network.forward(&w, &x)?.dims(), [2, 2]);
+/// assert_eq!(network.layout().n_parameters(), 50 * 8 + 2 * 24 * 15 + 2 * 13);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BiLstm {
     /// Size of the vocabulary with padding, at least 1.
@@ -36,13 +51,7 @@ impl Architecture for BiLstm {
 
     /// The final states of both directions, (m, 2h), and the logits.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
-        if *w.layout() != self.layout() {
-            return Err(Error::mismatch(
-                "parameters of a bidirectional LSTM",
-                format!("{:?}", self.layout().blocks),
-                format!("{:?}", w.layout().blocks),
-            ));
-        }
+        self.layout().check_same("parameters of a bidirectional LSTM", w.layout())?;
         let u = w.blocks();
         let states = bi_lstm(x, &u[0], &u[1], &u[2])?; // (m, 2h)
         let logits = linear(&states, &u[3], Activation::Identity)?;
@@ -85,7 +94,11 @@ impl Architecture for BiLstm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core_tensors::stats;
+
+    fn population_std(values: &[f64]) -> f64 {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+    }
 
     const SMALL: BiLstm = BiLstm { n_words: 9, embedding: 4, hidden: 3, n_classes: 2 };
 
@@ -115,7 +128,7 @@ mod tests {
         let table = rows(0);
         assert!(table[0].iter().all(|&e| e == 0.0));
         // 24 950 draws: the relative standard deviation of their standard deviation is 1/√(2 · 24 950).
-        let std = stats::population_std(&of(table[1..].concat()));
+        let std = population_std(&of(table[1..].concat()));
         assert!((std - 1.0).abs() < 4.0 / 223.0, "{std}");
         for t in [1, 2] {
             let (weights, biases): (Vec<_>, Vec<_>) =
@@ -124,7 +137,7 @@ mod tests {
             assert!((0.199..=0.2).contains(&largest), "{largest}");
             // The variance of the sum of two draws from U(±0.2) is 2 · 0.04 / 3, that of 100 of them within 4 · 12 %
             // (kurtosis 2.4: √(1.4 / 100)).
-            let variance = stats::population_std(&of(biases)).powi(2);
+            let variance = population_std(&of(biases)).powi(2);
             assert!((variance / (0.08 / 3.0) - 1.0).abs() < 0.48, "{variance}");
         }
         let largest = of(rows(3).concat()).into_iter().fold(0.0f64, |a, b| a.max(b.abs()));
@@ -140,7 +153,10 @@ mod tests {
         assert!(w.blocks().iter().all(|block| gradients.get(block).is_some()));
         let other = BiLstm { hidden: 2, ..SMALL };
         let message = other.forward(&w, &x).unwrap_err().to_string();
-        assert!(message.starts_with("parameters of a bidirectional LSTM: wanted"), "{message}");
+        assert!(
+            message.starts_with("parameters of a bidirectional LSTM: expected blocks"),
+            "{message}"
+        );
         let outside = Tensor::new(&[[9u32]], &Device::Cpu).unwrap();
         let message = SMALL.forward(&w, &outside).unwrap_err().to_string();
         assert!(message.contains("token numbers wanted below 9, found 9 in row 0"), "{message}");

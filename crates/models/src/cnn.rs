@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::{Activation, Window, convolve_relu_max_pool, features, linear};
-use core_tensors::{Block, Error, Layout, Params, Result, Rng};
+use core_tensors::{Block, Error, Expected, Layout, Params, Result, Rng};
 
 use crate::Architecture;
 
@@ -109,14 +109,8 @@ impl Cnn {
         let [mut c, mut h, mut w] = self.input;
         for (t, &Convolution { channels, kernel }) in self.convolutions.iter().enumerate() {
             if kernel == 0 || h <= kernel || w <= kernel {
-                let t = t + 1;
-                return Err(Error::mismatch(
-                    "pictures of a convolutional network",
-                    format!(
-                        "more than {kernel} × {kernel} before convolution {t}, of kernel {kernel}"
-                    ),
-                    format!("{h} × {w}"),
-                ));
+                let (convolution, image) = (t + 1, [h, w]);
+                return Err(Error::SmallImage { convolution, kernel, image });
             }
             // ⌊(side − k + 1) / 2⌋
             let pooled = |side: usize| (side - kernel).div_ceil(2);
@@ -153,27 +147,21 @@ impl Architecture for Cnn {
     /// Maps (m, c, h, w) of every convolution after ReLU and max-pooling, hidden dense layers (m, n), the logits.
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
         self.flat_width()?;
-        if *w.layout() != self.layout() {
-            return Err(Error::mismatch(
-                "parameters of a convolutional network",
-                format!("{:?}", self.layout().blocks),
-                format!("{:?}", w.layout().blocks),
-            ));
-        }
+        self.layout().check_same("parameters of a convolutional network", w.layout())?;
         let m = x.dim(0)?;
         let [c, height, width] = self.input;
         if x.elem_count() != m * c * height * width {
-            let (wanted, found) =
-                (format!("(m, {c}, {height}, {width})"), format!("{:?}", x.shape()));
-            return Err(Error::mismatch("pictures of a convolutional network", wanted, found));
+            let (expected, found) = (vec![m, c, height, width], x.dims().to_vec());
+            return Err(Error::Shape {
+                what: "images of a convolutional network",
+                expected,
+                found,
+            });
         }
         let (filters, dense) = w.blocks().split_at(self.convolutions.len());
         let Some((last, hidden)) = dense.split_last() else {
-            return Err(Error::mismatch(
-                "dense layers of a convolutional network",
-                "at least 1",
-                0,
-            ));
+            let what = "dense layers of a convolutional network";
+            return Err(Error::Count { what, expected: Expected::AtLeast(1), found: 0 });
         };
         let mut z = features(x)?.reshape((m, c, height, width))?;
         let mut outputs = Vec::with_capacity(w.blocks().len());
@@ -293,15 +281,17 @@ mod tests {
     fn images_that_shrink_below_a_kernel_are_refused() {
         let of = Cnn::imagenette_teacher(64);
         let message = of.init(&mut Rng::new(0), &Device::Cpu).unwrap_err().to_string();
-        let wanted = "pictures of a convolutional network: wanted more than 5 × 5 before convolution 4, of kernel 5, \
-            found 3 × 3";
+        let wanted = "convolution 4 has a kernel of 5 × 5 and needs larger images, found 3 × 3; layers count from 1";
         assert_eq!(message, wanted);
         let of = Cnn::small();
         let w = of.init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let x = Tensor::zeros((2, 783), DType::F32, &Device::Cpu).unwrap();
         let message = of.forward(&w, &x).unwrap_err().to_string();
-        assert!(message.contains("(m, 1, 28, 28), found [2, 783]"), "{message}");
+        assert!(message.contains("[2, 1, 28, 28], found [2, 783]"), "{message}");
         let message = Cnn::imagenette_smaller(64).forward(&w, &x).unwrap_err().to_string();
-        assert!(message.starts_with("parameters of a convolutional network: wanted"), "{message}");
+        assert!(
+            message.starts_with("parameters of a convolutional network: expected blocks"),
+            "{message}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Families of networks f(x, w): an architecture is one value, its parameters another.
 //!
-//! Teacher and student are roles, not types: any [`Architecture`] can take either.
+#![doc = include_str!("../README.md")]
 
 mod bag_of_words;
 mod bi_lstm;
@@ -11,7 +11,7 @@ mod translator;
 mod vgg;
 
 use candle_core::{Device, Tensor};
-use core_tensors::{Error, Layout, Params, Result, Rng};
+use core_tensors::{Error, Expected, Layout, Params, Result, Rng};
 
 pub use bag_of_words::BagOfWords;
 pub use bi_lstm::BiLstm;
@@ -22,6 +22,33 @@ pub use translator::{Domain, Encoding, TranslatorNetwork};
 pub use vgg::{InputScale, Vgg19};
 
 /// A family of functions f(x, w).
+///
+/// Three methods make one of your own:
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::{Block, Layout, Params, Result};
+/// use models::Architecture;
+/// /// f(x, w) = x Uᵀ.
+/// struct Product;
+/// impl Architecture for Product {
+///     fn layout(&self) -> Layout {
+///         Layout { blocks: vec![Block { rows: 1, cols: 2 }] }
+///     }
+///     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
+///         Ok(vec![x.matmul(&w.blocks()[0].t()?)?])
+///     }
+///     fn fan_in(&self) -> Vec<usize> {
+///         vec![2]
+///     }
+/// }
+/// # fn main() -> core_tensors::Result<()> {
+/// let w = Params::from_vec(&Product.layout(), &[2.0, -1.0], &Device::Cpu)?;
+/// let x = Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?;
+/// assert_eq!(Product.forward(&w, &x)?.to_vec2::<f32>()?, [[2.0]]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Architecture {
     /// Order and shapes of the matrices in w.
     fn layout(&self) -> Layout;
@@ -34,7 +61,11 @@ pub trait Architecture {
     /// Bytes in x are grayscale intensities and count as x / 255 ([`core_tensors::kernels::features`]).
     fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor> {
         let last = self.activations(w, x)?.pop();
-        last.ok_or_else(|| Error::mismatch("layers of a network", "at least 1", 0))
+        last.ok_or(Error::Count {
+            what: "layers of a network",
+            expected: Expected::AtLeast(1),
+            found: 0,
+        })
     }
 
     /// Fan-in n_{t−1} of each block, without the bias.

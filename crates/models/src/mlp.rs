@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::kernels::{Activation, features, linear};
-use core_tensors::{Block, Error, Layout, Params, Result};
+use core_tensors::{Block, Layout, Params, Result};
 
 use crate::Architecture;
 
@@ -43,13 +43,7 @@ impl Architecture for Mlp {
 
     /// T tensors, the t-th of shape (m, n_t).
     fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
-        if *w.layout() != self.layout() {
-            return Err(Error::mismatch(
-                "parameters of a perceptron",
-                format!("{:?}", self.layout().blocks),
-                format!("{:?}", w.layout().blocks),
-            ));
-        }
+        self.layout().check_same("parameters of a perceptron", w.layout())?;
         let mut z = features(x)?.flatten_from(1)?; // (m, n)
         let mut outputs = Vec::with_capacity(w.blocks().len());
         for (t, u) in w.blocks().iter().enumerate() {
@@ -102,6 +96,6 @@ mod tests {
         let w = mlp(3).init(&mut Rng::new(0), &Device::Cpu).unwrap();
         let x = Tensor::zeros((1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
         let message = mlp(2).forward(&w, &x).unwrap_err().to_string();
-        assert!(message.starts_with("parameters of a perceptron: wanted"), "{message}");
+        assert!(message.starts_with("parameters of a perceptron: expected blocks"), "{message}");
     }
 }

@@ -1,7 +1,7 @@
 //! Spectral normalization: weights of a discriminator divided by their largest singular values.
 
 use candle_core::{D, DType, Tensor};
-use core_tensors::{Error, Params, Result, Rng};
+use core_tensors::{Expected, Params, Result, Rng};
 
 /// Added to the length of a vector before it divides: a matrix of zeros stays one.
 const SMALLEST: f64 = 1e-12;
@@ -13,6 +13,20 @@ const SMALLEST: f64 = 1e-12;
 /// where W is a block without its bias, which stays. u and v are constants of the gradient, σ is not.
 ///
 /// Source: Miyato et al. (2018), algorithm 1.
+///
+/// ```
+/// use core_tensors::{Block, Layout, Params, Rng, candle_core::Device};
+/// use models::SpectralNorm;
+/// # fn main() -> core_tensors::Result<()> {
+/// // One row: its largest singular value is its length, 5.
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 2 }] };
+/// let w = Params::from_vec(&layout, &[3.0, 4.0], &Device::Cpu)?;
+/// let mut norm = SpectralNorm::new(&w, false, &mut Rng::new(0))?;
+/// let normalized = norm.normalized(&w)?.to_vec()?;
+/// assert!((normalized[0] - 0.6).abs() < 1e-6 && (normalized[1] - 0.8).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SpectralNorm {
     /// u of each block, (rows, 1).
@@ -25,9 +39,7 @@ impl SpectralNorm {
     pub fn new(w: &Params, has_bias: bool, rng: &mut Rng) -> Result<Self> {
         let draw = |block: &Tensor| -> Result<Tensor> {
             let (rows, cols) = block.dims2()?;
-            if cols <= usize::from(has_bias) {
-                return Err(Error::mismatch("columns of a block", "at least 1 input", cols));
-            }
+            Expected::AtLeast(1 + usize::from(has_bias)).check("columns of a block", cols)?;
             let values: Vec<f64> = (0..rows).map(|_| rng.normal()).collect();
             let u = Tensor::from_vec(values, (rows, 1), block.device())?;
             Ok(normalize(&u.to_dtype(block.dtype())?)?)
@@ -38,9 +50,7 @@ impl SpectralNorm {
 
     /// The parameters with every block divided by its estimated norm; gradients reach `w`.
     pub fn normalized(&mut self, w: &Params) -> Result<Params> {
-        if w.blocks().len() != self.left.len() {
-            return Err(Error::mismatch("blocks", self.left.len(), w.blocks().len()));
-        }
+        Expected::Exactly(self.left.len()).check("blocks", w.blocks().len())?;
         let mut blocks = Vec::with_capacity(self.left.len());
         for (block, u) in w.blocks().iter().zip(&mut self.left) {
             let n_inputs = block.dim(D::Minus1)? - usize::from(self.has_bias);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Window, convolve, convolve_relu_max_pool, features, relu_max_pool};
-use core_tensors::{Error, Result};
+use core_tensors::{Error, Expected, Result};
 
 /// Names of the convolutions, in order.
 const LAYERS: [&str; 16] = [
@@ -26,7 +26,7 @@ pub struct InputScale {
 }
 
 impl InputScale {
-    /// Levels as they are, as in the code of paper 003.
+    /// Intensities as they are, as in the code of paper 003.
     pub const INTENSITIES: Self = Self { factor: [1.0; 3], shift: [0.0; 3] };
 }
 
@@ -49,11 +49,13 @@ impl Vgg19 {
         for name in LAYERS {
             let part = |end: &str| tensors.get(&format!("{name}.{end}"));
             let (Some(weight), Some(bias)) = (part("weight"), part("bias")) else { break };
-            let (o, c, h, w) = weight.dims4()?;
-            if [c, h, w] != [channels, WINDOW.kernel, WINDOW.kernel] || bias.dims() != [o] {
-                let wanted = format!("{name} of ({o}, {channels}, 3, 3) with a bias of ({o},)");
-                let found = format!("{:?} with {:?}", weight.dims(), bias.dims());
-                return Err(Error::mismatch("weights of VGG-19", wanted, found));
+            let (o, c, _, _) = weight.dims4()?;
+            let expected = [vec![o, channels, WINDOW.kernel, WINDOW.kernel], vec![o]];
+            for (tensor, expected) in [weight, bias].into_iter().zip(expected) {
+                if tensor.dims() != expected {
+                    let found = tensor.dims().to_vec();
+                    return Err(Error::Shape { what: name, expected, found });
+                }
             }
             let rows = weight.to_dtype(DType::F32)?.reshape((o, c * PER_CHANNEL))?;
             let bias = bias.to_dtype(DType::F32)?.reshape((o, 1))?;
@@ -61,9 +63,9 @@ impl Vgg19 {
             channels = o;
         }
         if filters.is_empty() {
-            let wanted = "tensors `conv1_1.weight` and `conv1_1.bias`";
-            let found = format!("{:?}", tensors.keys().take(4).collect::<Vec<_>>());
-            return Err(Error::mismatch("weights of VGG-19", wanted, found));
+            let names = ["weight", "bias"].map(|end| format!("{}.{end}", LAYERS[0]));
+            let name = names.into_iter().find(|name| !tensors.contains_key(name));
+            return Err(Error::MissingTensor { name: name.unwrap_or_default() });
         }
         Ok(Self { filters, scale })
     }
@@ -94,11 +96,11 @@ impl Vgg19 {
     fn index(&self, name: &str) -> Result<usize> {
         let index = LAYERS.iter().position(|layer| *layer == name);
         let Some(index) = index else {
-            return Err(Error::mismatch("layer of VGG-19", "conv1_1 … conv5_4", name));
+            let (what, known) = ("layer of VGG-19", "conv1_1 … conv5_4");
+            return Err(Error::UnknownName { what, name: name.to_owned(), known });
         };
         if index >= self.filters.len() {
-            let found = format!("those up to {}", LAYERS[self.filters.len() - 1]);
-            return Err(Error::mismatch("weights of VGG-19", name, found));
+            return Err(Error::MissingTensor { name: format!("{name}.weight") });
         }
         Ok(index)
     }
@@ -106,9 +108,7 @@ impl Vgg19 {
     fn prepare(&self, x: &Tensor) -> Result<Tensor> {
         let x = features(x)?;
         let (_, channels, _, _) = x.dims4()?;
-        if channels != 3 {
-            return Err(Error::mismatch("channels of a picture for VGG-19", 3, channels));
-        }
+        Expected::Exactly(3).check("channels of an image for VGG-19", channels)?;
         let row = |values: [f64; 3]| {
             Tensor::new(&values.map(|v| v as f32), x.device())?.reshape((1, 3, 1, 1))
         };
@@ -199,16 +199,17 @@ mod tests {
     fn what_is_missing_is_named() {
         let vgg = Vgg19::new(&tensors(), SCALE).unwrap();
         let message = |layer: &str| vgg.activations(&image(), &[layer]).unwrap_err().to_string();
+        assert_eq!(message("conv5_1"), "the tensor `conv5_1.weight` is missing");
         assert_eq!(
-            message("conv5_1"),
-            "weights of VGG-19: wanted conv5_1, found those up to conv2_1"
+            message("relu"),
+            "layer of VGG-19 `relu` is unknown: expected conv1_1 … conv5_4"
         );
-        assert_eq!(message("relu"), "layer of VGG-19: wanted conv1_1 … conv5_4, found relu");
         let none = Vgg19::new(&BTreeMap::new(), SCALE).unwrap_err().to_string();
-        assert!(none.starts_with("weights of VGG-19: wanted tensors `conv1_1.weight`"), "{none}");
+        assert_eq!(none, "the tensor `conv1_1.weight` is missing");
         let mut wrong = tensors();
         let bias = Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap();
         wrong.insert("conv1_2.bias".into(), bias);
-        assert!(Vgg19::new(&wrong, SCALE).unwrap_err().to_string().contains("(5, 4, 3, 3)"));
+        let message = Vgg19::new(&wrong, SCALE).unwrap_err().to_string();
+        assert_eq!(message, "conv1_2: expected shape [5], found [7]");
     }
 }

@@ -13,8 +13,8 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::features;
 use core_tensors::{Params, Rng};
 use domain_adapt::{
-    DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Pick, Sine, Style,
-    StyleConfig, Translator,
+    DomainMap, FixedConvolution, GaussianNoise, Identity, MorphologicalDilation, Selection, Sine,
+    Style, StyleConfig, Translator,
 };
 use models::{InputScale, TranslatorNetwork, Vgg19};
 
@@ -24,6 +24,7 @@ use self::output::{WRITTEN, write};
 use super::{UsageError, positive};
 use crate::data::published::weights::vgg19;
 use crate::data::published::{GrayscaleImages, Places, from_environment, image_of_file};
+use crate::data::synthetic::published_convolution;
 use crate::data::user::{Options, place_of};
 use crate::files::{Input, check_folder, note, parse, read, say};
 use crate::model_file::numbers;
@@ -210,13 +211,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// What examples are after the map, which need not be there yet.
 fn after(arguments: &Arguments, source: &Source) -> Result<After> {
-    let of = |fixed: FixedConvolution| -> Result<After> {
-        let [h, w] = FixedConvolution { image: grayscale(source)?, ..fixed }.output()?;
-        Ok(After { n: h * w, shape: Some([1, h, w]) })
-    };
+    let of = |[h, w]: [usize; 2]| Ok(After { n: h * w, shape: Some([1, h, w]) });
     match arguments.kind {
-        Kind::Convolution => of(FixedConvolution::as_published()),
-        Kind::Cross => of(FixedConvolution::dilated_cross()),
+        Kind::Convolution => of(published_convolution(grayscale(source)?)?.output()),
+        Kind::Cross => of(FixedConvolution::dilated_cross(grayscale(source)?)?.output()),
         Kind::Identity | Kind::Noise | Kind::Dilation | Kind::Sine => same(source),
         Kind::Shuffle | Kind::Translator | Kind::Style => same(source),
     }
@@ -239,22 +237,19 @@ fn grayscale(source: &Source) -> Result<[usize; 2], UsageError> {
 
 fn build(arguments: &Arguments, source: &Source, reading: &Reading, rng: &Rng) -> Result<Built> {
     let n = source.x.dim(1)?;
-    let convolution = |fixed: FixedConvolution| -> Result<Box<dyn DomainMap>> {
-        Ok(Box::new(FixedConvolution { image: grayscale(source)?, ..fixed }))
-    };
     let map: Box<dyn DomainMap> = match arguments.kind {
         Kind::Identity => Box::new(Identity),
         Kind::Noise => {
             let range = range_of_noise(source)?;
             Box::new(GaussianNoise { std: arguments.std, range })
         }
-        Kind::Convolution => convolution(FixedConvolution::as_published())?,
-        Kind::Cross => convolution(FixedConvolution::dilated_cross())?,
+        Kind::Convolution => Box::new(published_convolution(grayscale(source)?)?),
+        Kind::Cross => Box::new(FixedConvolution::dilated_cross(grayscale(source)?)?),
         Kind::Dilation => {
             Box::new(MorphologicalDilation { image: grayscale(source)?, side: arguments.window })
         }
         Kind::Sine => Box::new(Sine),
-        Kind::Shuffle => Box::new(Pick::random(n, n, &mut rng.split("order"))?),
+        Kind::Shuffle => Box::new(Selection::random(n, n, &mut rng.split("order"))?),
         Kind::Translator => {
             let translator = translator(arguments, source, reading, rng)?;
             return Ok(Built { map: Box::new(translator.clone()), translator: Some(translator) });

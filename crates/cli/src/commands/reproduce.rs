@@ -20,6 +20,13 @@ use crate::files::{check_folder as check_apart, n_cores, note, say};
 use crate::ledger::{Description, Part, Provenance, Scale, Start, Store, folder_in, program_sum};
 use crate::report::{self, Docs, Report};
 
+/// Former names of experiments, which `--only` still takes, and those of today.
+const FORMER_IDS: [(&str, &str); 3] = [
+    ("metaparameters", "hyperparameters"),
+    ("choice", "grid-search"),
+    ("bayes-orders", "bayes-ranking"),
+];
+
 /// What to run, and where to put the report.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -152,12 +159,18 @@ fn descriptions(experiments: &[&Experiment]) -> Vec<Description> {
 /// The experiments that were named, in the report's order; all of them if none was.
 fn chosen(only: &[String]) -> Result<Vec<&'static Experiment>> {
     let known: Vec<&str> = ALL.iter().map(|e| e.id).collect();
-    if let Some(id) = only.iter().find(|id| !known.contains(&id.as_str())) {
+    let only: Vec<&str> = only.iter().map(|id| present(id)).collect();
+    if let Some(id) = only.iter().find(|id| !known.contains(id)) {
         let known = known.join(", ");
         return Err(UsageError(format!("--only: wanted one of {known}, found {id}")).into());
     }
-    let is_chosen = |e: &&&Experiment| only.is_empty() || only.iter().any(|id| id == e.id);
+    let is_chosen = |e: &&&Experiment| only.is_empty() || only.contains(&e.id);
     Ok(ALL.iter().filter(is_chosen).copied().collect())
+}
+
+/// The name of an experiment that may be given by one it had before.
+fn present(id: &str) -> &str {
+    FORMER_IDS.iter().find(|(former, _)| *former == id).map_or(id, |(_, now)| now)
 }
 
 fn list(experiments: &[&Experiment]) -> Result<()> {
@@ -181,7 +194,10 @@ fn canonical(arguments: &Arguments) -> String {
     let mut command =
         format!("cargo xtask reproduce --scale {}", word(arguments.scale.to_possible_value()));
     if !arguments.only.is_empty() {
-        command += &format!(" --only {}", arguments.only.join(" "));
+        command += &format!(
+            " --only {}",
+            arguments.only.iter().map(|id| present(id)).collect::<Vec<_>>().join(" ")
+        );
     }
     if let Some(n) = arguments.seeds {
         command += &format!(" --seeds {n}");
@@ -190,4 +206,19 @@ fn canonical(arguments: &Arguments) -> String {
         command += &format!(" --device {}", word(arguments.device.to_possible_value()));
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_names_lead_to_the_experiments_of_today() {
+        for (former, now) in FORMER_IDS {
+            assert!(ALL.iter().all(|experiment| experiment.id != former));
+            let found = chosen(&[former.to_owned()]).unwrap();
+            assert!(found.len() == 1 && found[0].id == now, "{former}");
+        }
+        assert!(chosen(&["nonsense".to_owned()]).is_err());
+    }
 }

@@ -259,13 +259,26 @@ impl Check {
         }
     }
 
-    /// The check in words, for a reader.
+    /// The check in words, rows and metrics by their keys.
     pub fn describe(&self) -> String {
+        self.in_words(self.metric().name, &str::to_owned)
+    }
+
+    /// The check in words for a reader, who knows a row by its `title` and a metric by its label.
+    pub fn describe_to_reader(&self, title: &dyn Fn(&str) -> String) -> String {
+        self.in_words(self.metric().label, &|id| format!("“{}”", title(id)))
+    }
+
+    fn in_words(&self, metric: &str, row_in_words: &dyn Fn(&str) -> String) -> String {
+        let side = self.metric().better.side();
+        let [row, other] = match self.rows()[..] {
+            [row, other] => [row, other].map(row_in_words),
+            [row] => [row_in_words(row), String::new()],
+            _ => Default::default(),
+        };
         match *self {
-            Self::Better { metric, row, than } => {
-                format!("{metric} of {row} {} that of {than}", metric.better.side())
-            }
-            Self::Near { metric, row, value, of, within } => {
+            Self::Better { .. } => format!("{metric} of {row} {side} that of {other}"),
+            Self::Near { value, of, within, .. } => {
                 let whose = match of {
                     Reference::Paper => "the paper's",
                     Reference::Resimulation => "the re-simulated",
@@ -273,19 +286,16 @@ impl Check {
                 };
                 format!("{metric} of {row} within {within} of {whose} {value}")
             }
-            Self::Matches { metric, row, mean, std, n } => {
+            Self::Matches { mean, std, n, .. } => {
                 format!("{metric} of {row} matches the re-simulated {mean} ± {std} of {n} runs")
             }
-            Self::Equivalent { metric, row, to, margin } => {
-                format!("{metric} of {row} within {margin} of that of {to}")
+            Self::Equivalent { margin, .. } => {
+                format!("{metric} of {row} within {margin} of that of {other}")
             }
-            Self::NoGain { metric, row, over, margin } => {
-                format!(
-                    "{metric} of {row} not {margin} or more {} that of {over}",
-                    metric.better.side()
-                )
+            Self::NoGain { margin, .. } => {
+                format!("{metric} of {row} not {margin} or more {side} that of {other}")
             }
-            Self::Exact { metric, row, value, tolerance } => {
+            Self::Exact { value, tolerance, .. } => {
                 format!("{metric} of {row} equal to {value} within {tolerance}")
             }
         }

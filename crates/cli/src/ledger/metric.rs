@@ -93,7 +93,7 @@ metrics! {
     AGREEMENT: "agreement", "agreement with teacher", "share", Higher, 4, Table, "losses::Predictions::agreement";
     CROSS_ENTROPY_TRUE: "cross_entropy_true", "cross-entropy to truth", "nats", Lower, 4, Table, "losses::Predictions::cross_entropy_against";
     DIVERGENCE_TRUE: "divergence_true", "KL from truth", "nats", Lower, 4, Table, "losses::Predictions::divergence_from";
-    MAX_MIN: "max_min", "max − min", "share", Lower, 4, Table, "losses::Predictions::spreads";
+    MAX_MIN: "max_min", "probability range", "share", Lower, 4, Table, "losses::Predictions::spreads";
     SQUARED_ERROR: "squared_error", "test MSE", "", Lower, 4, Compared, "mean squared error on the test set";
     EXCESS: "excess", "MSE above the noise", "", Lower, 4, Compared, "mean squared distance from the noise-free function on the test set";
     TEACHER_PROBABILITY: "teacher_probability", "D on the teacher", "share", Neither, 4, Table, "the discriminator's probability of the teacher, on the teacher's outputs";

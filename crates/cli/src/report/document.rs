@@ -70,7 +70,7 @@ pub(super) fn build(report: &Report) -> Result<Document> {
         blocks.push(Block::Table(tables::claims(report)));
     }
     for experiment in &report.experiments {
-        describe(experiment, &mut blocks)?;
+        describe(report, experiment, &mut blocks)?;
     }
     blocks.push(Block::Heading(2, "How verdicts are reached".into()));
     blocks.push(Block::Paragraph("Fixed before any run:".into()));
@@ -92,7 +92,7 @@ fn opening(report: &Report) -> Vec<Block> {
         claims.filter(|claim| claim.verdict == verdict).count()
     };
     let mut blocks = vec![Block::Paragraph(format!(
-        "{} claims: {} reproduced, {} differ, {} inconclusive, {} not run. Scale {}, {} seeds, {:.0} s, made by `{}`.",
+        "{} claims: {} reproduced, {} not reproduced, {} inconclusive, {} not run. Scale {}, {} seeds, {:.0} s, made by `{}`.",
         report.experiments.iter().map(|e| e.claims.len()).sum::<usize>(),
         count(Verdict::Reproduced),
         count(Verdict::NotReproduced),
@@ -141,7 +141,7 @@ pub(super) fn summary(experiment: &Description) -> String {
     format!("{}{rest}. {}", initial.to_uppercase(), experiment.summary)
 }
 
-fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
+fn describe(whole: &Report, report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     let experiment = report.about;
     blocks.push(Block::Heading(2, format!("{} ({})", experiment.title, experiment.id)));
     blocks.push(Block::Paragraph(summary(&experiment)));
@@ -169,7 +169,7 @@ fn describe(report: &ExperimentReport, blocks: &mut Vec<Block>) -> Result<()> {
     }
     for (claim, result) in experiment.claims.iter().zip(&report.claims) {
         blocks.push(Block::Paragraph(format!("{}: {}", claim.id, claim.text)));
-        blocks.push(Block::Table(tables::checks(result)));
+        blocks.push(Block::Table(tables::checks(whole, &experiment, result)));
     }
     for (index, figure) in experiment.figures.iter().enumerate() {
         if let Figure::Cross { title, metric, columns, rows } = figure {

@@ -209,16 +209,12 @@ mod tests {
         let other = row("methods/fashion/hint", |i| base(i) + 1.0);
         let report = report(vec![worse, forward, same, better, other]);
         let (sentences, table) = CONTEST.draw(&report).unwrap().unwrap();
-        let wanted = "In accuracy, of 3 rows against \"plain distillation (forward KL)\": 1 significantly better (hint \
-            (FitNets)); 1 significantly worse (no teacher); 1 cannot be told from it.";
+        let wanted = "In accuracy, of 3 rows against \"plain distillation (forward KL)\": 1 significantly better \
+            (FitNets); 1 significantly worse (no teacher); 1 cannot be told from it.";
         assert!(sentences[0].starts_with(wanted), "{}", sentences[0]);
         let names: Vec<&str> = table.rows.iter().map(|row| row[0].lines[0].as_str()).collect();
-        let order = [
-            "plain distillation (forward KL)",
-            "hint (FitNets)",
-            "mutual, no teacher",
-            "no teacher",
-        ];
+        let order =
+            ["plain distillation (forward KL)", "FitNets", "mutual, no teacher", "no teacher"];
         assert_eq!(names, order);
         let words = |i: usize| table.rows[i][1].lines.last().unwrap().clone();
         assert!(words(1).starts_with("better, p") && words(3).starts_with("worse, p"));
@@ -233,9 +229,9 @@ mod tests {
         let (sentences, table) = CONTEST.draw(&report(vec![forward, lost, same])).unwrap().unwrap();
         assert!(
             sentences[0].contains("of 1 rows")
-                && sentences[0].contains("Not finite, and in no test: hint (FitNets).")
+                && sentences[0].contains("Not finite, and in no test: FitNets.")
         );
-        assert_eq!(table.rows[2][0].lines[0], "hint (FitNets)");
+        assert_eq!(table.rows[2][0].lines[0], "FitNets");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The tables of the report.
 
 use crate::ledger::stats::{Estimate, mean, population_std, trapezoid};
-use crate::ledger::{CheckResult, ClaimResult, Kind, Metric, Published, Shown, Unit, metric};
+use crate::ledger::{
+    CheckResult, ClaimResult, Description, Kind, Metric, Published, Shown, Unit, metric,
+};
 
 use super::document::{Cell, Table, scale_word};
 use super::{Comparison, ExperimentReport, Report, Row};
@@ -15,7 +17,7 @@ pub(super) const NOTES: &[&str] = &[
     "The integral criterion is the trapezoid of the test cross-entropy over the epochs, unit spacing; its ± is the \
      trapezoid of the curve of deviations, as in paper 003. Lower is better.",
     "ECE has 15 bins of equal width. Agreement is the share of test objects on which student and teacher choose the same \
-     class. max − min is the mean over test objects of the largest minus the smallest class probability; the paper's ± \
+     class. The probability range is the mean over test objects of the largest minus the smallest class probability; the paper's ± \
      is over objects, ours over runs.",
     "Test log-likelihood is minus the mean test loss at the mean weights, without constants: minus the mean squared error of \
      a regression, minus the cross-entropy of a classifier. Its area is the trapezoid over the iterations from the first \
@@ -42,6 +44,18 @@ pub(super) const NOTES: &[&str] = &[
      of one metric, Wilcoxon's signed ranks and sign flips stand beside it.",
 ];
 
+/// What a reader calls a row; of another experiment than `about` with that experiment's title.
+pub(super) fn title(report: &Report, about: &Description, id: &str) -> String {
+    let of = |experiment: &ExperimentReport| {
+        let spec = experiment.about.rows.iter().find(|spec| spec.id == id)?;
+        Some(match experiment.about.id == about.id {
+            true => spec.title.to_owned(),
+            false => format!("{} ({})", spec.title, experiment.about.title),
+        })
+    };
+    report.experiments.iter().find_map(of).unwrap_or_else(|| id.to_owned())
+}
+
 /// Every claim in one line.
 pub(super) fn claims(report: &Report) -> Table {
     let head = ["claim", "verdict", "paper", "statement", "published", "ours", "paired difference"];
@@ -60,7 +74,10 @@ pub(super) fn claims(report: &Report) -> Table {
                 Cell::text(published),
                 result.ours.map_or_else(
                     || Cell::text("–"),
-                    |(row, ours)| Cell { lines: vec![interval(&ours), row.into()], verdict: None },
+                    |(row, ours)| {
+                        let title = title(report, &experiment.about, row);
+                        Cell { lines: vec![interval(&ours), title], verdict: None }
+                    },
                 ),
                 Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
             ]);
@@ -90,7 +107,6 @@ pub(super) fn results(report: &ExperimentReport) -> Table {
         .iter()
         .map(|(row, title)| {
             let mut name = Cell::text(*title);
-            name.lines.push(row.id.clone());
             if row.data == Kind::Generated {
                 name.lines.push("generated".into());
             }
@@ -199,12 +215,16 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
         "Wilcoxon",
         "sign flips",
     ];
+    let own = |id: &str| {
+        let spec = report.about.rows.iter().find(|spec| spec.id == id);
+        spec.map_or(id, |spec| spec.title).to_owned()
+    };
     let body = |c: &Comparison| {
         let d = &c.paired.difference;
         let texts = [
             c.metric.label.to_owned(),
-            c.row.to_owned(),
-            c.than.to_owned(),
+            own(c.row),
+            own(c.than),
             plus(d.mean),
             format!("{} to {}", plus(d.ci95.0), plus(d.ci95.1)),
             d.n.to_string(),
@@ -226,11 +246,11 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
 }
 
 /// The checks of one claim, its verdict last.
-pub(super) fn checks(result: &ClaimResult) -> Table {
+pub(super) fn checks(report: &Report, about: &Description, result: &ClaimResult) -> Table {
     let body = |checked: &CheckResult| {
         vec![
             Cell::verdict(checked.verdict),
-            Cell::text(checked.check.describe()),
+            Cell::text(checked.check.describe_to_reader(&|id| title(report, about, id))),
             Cell::text(checked.reason.replacen(&(checked.check.describe() + ": "), "", 1)),
         ]
     };

@@ -61,13 +61,10 @@ pub fn train_on(
     w: &Params,
     data: &Dataset,
     rng: &mut Rng,
-    mut loss: impl FnMut(&Dataset) -> Result<Tensor>,
+    loss: impl FnMut(&Dataset) -> Result<Tensor>,
     mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
     let mut adam = Adam::new(AdamConfig::pytorch(learning_rate), w)?;
-    let loss = |batch: &Dataset| {
-        loss(batch).map_err(|error| candle_core::Error::msg(format!("{error:#}")))
-    };
     let frozen = w.frozen();
     let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
         on_epoch(&frozen, epoch)?;

@@ -1,5 +1,6 @@
 //! Training with one or several networks, put together from the lower crates and told to a [`Monitor`].
 
+mod ablations;
 mod bayesian;
 mod course;
 mod examination;
@@ -11,13 +12,14 @@ mod monitor;
 mod several;
 mod tuning;
 
+pub use ablations::{Ablation, entropies, smoothed_labels};
 pub use bayesian::{
     BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,
 };
 pub use course::{Course, joined, train, train_on, train_segments, train_through};
 pub use examination::{Examination, Record, apart, last};
 pub use examples::{CHUNK, at_most, chunk, labels, logits, some_rows, with_teacher};
-pub use linear::LinearStudents;
+pub use linear::{LinearStudents, linear_student, linear_student_stacked};
 pub use monitor::{Interrupted, Monitor, Unwatched};
 pub use several::{
     AdversarialCourse, Choice, Imitation, ImitationCourse, MutualCourse, Shown, Strength,

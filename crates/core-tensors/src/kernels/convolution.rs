@@ -1,7 +1,7 @@
 //! Convolution, forward and backward, as matrix products over unfolded bands of images.
 
-mod answers;
 mod geometry;
+mod outputs;
 #[cfg(test)]
 mod tests;
 
@@ -38,10 +38,10 @@ pub fn convolve(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     composed(x, u, window)
 }
 
-/// ReLU and 2 × 2 max-pooling of [`convolve`], whose own answers are never whole in memory;
+/// ReLU and 2 × 2 max-pooling of [`convolve`], whose own outputs are never whole in memory;
 /// (m, c, h, w) → (m, o, ⌊h′/2⌋, ⌊w′/2⌋) with h′ and w′ the extents after the convolution.
 ///
-/// The same as [`super::relu_max_pool`] after [`convolve`], without the passes over large answers and their gradients.
+/// The same as [`super::relu_max_pool`] after [`convolve`], without the passes over large outputs and their gradients.
 pub fn convolve_relu_max_pool(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
     check(x, u, window)?;
     if is_fused(&[x, u]) {
@@ -76,7 +76,7 @@ fn composed(x: &Tensor, u: &Tensor, window: Window) -> Result<Tensor> {
 
 struct Convolve {
     window: Window,
-    /// If the answers are pooled, where in its window each came from: left by the forward pass.
+    /// If the outputs are pooled, where in its window each came from: left by the forward pass.
     codes: Option<OnceLock<Vec<u8>>>,
 }
 
@@ -116,7 +116,7 @@ impl Sizes {
         (self.e.out_h / pooled, self.e.out_w / pooled)
     }
 
-    /// Numbers of the answers to one image.
+    /// Numbers of the outputs of one image.
     fn output(self) -> usize {
         self.o * self.answer().0 * self.answer().1
     }
@@ -192,12 +192,12 @@ fn pieces<T>(numbers: &mut [T], size: usize) -> impl Iterator<Item = &mut [T]> {
     numbers.chunks_mut(size.max(1)).chain(std::iter::repeat_with(Default::default))
 }
 
-/// The answers and, if they are pooled, their codes.
+/// The outputs and, if they are pooled, their codes.
 fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes) -> Result<(Vec<T>, Vec<u8>)> {
     let (part, n) = (s.cut().part, s.m * s.output());
     let (mut y, mut codes) = (vec![T::zero(); n], vec![0; if s.is_pooled { n } else { 0 }]);
-    let answers = pieces(&mut y, part * s.output()).zip(pieces(&mut codes, part * s.output()));
-    let parts = x.chunks((part * s.e.input()).max(1)).zip(answers).collect();
+    let outputs = pieces(&mut y, part * s.output()).zip(pieces(&mut codes, part * s.output()));
+    let parts = x.chunks((part * s.e.input()).max(1)).zip(outputs).collect();
     share_out(parts, |(x, (y, codes))| forward_part(x, u, y, codes, s))?;
     Ok((y, codes))
 }
@@ -219,9 +219,9 @@ fn forward_part<T: WithDType>(
         let factor = (&unfolded[..], band.unfolded());
         matmul((&mut sums, s.sums(&band)), (u, s.filters()), factor, false)?;
         if s.is_pooled {
-            answers::store_pooled(&band, &sums, &bias, y, codes);
+            outputs::store_pooled(&band, &sums, &bias, y, codes);
         } else {
-            answers::store(&band, &sums, &bias, y);
+            outputs::store(&band, &sums, &bias, y);
         }
     }
     Ok(())
@@ -251,9 +251,9 @@ fn backward<T: WithDType>(
     let parts = (0..s.m).step_by(part).zip(gradients).map(|(i, (du, dx))| {
         let (from, to) = (i, s.m.min(i + part));
         let x = &images[from * s.e.input()..to * s.e.input()];
-        let answers = from * s.output()..to * s.output();
-        let codes = if s.is_pooled { &codes[answers.clone()] } else { codes };
-        Part { x, dy: &dy[answers], codes, du, dx }
+        let outputs = from * s.output()..to * s.output();
+        let codes = if s.is_pooled { &codes[outputs.clone()] } else { codes };
+        Part { x, dy: &dy[outputs], codes, du, dx }
     });
     share_out(parts.collect(), |part| backward_part(part, filters, s))?;
 
@@ -292,9 +292,9 @@ fn backward_part<T: WithDType>(part: Part<'_, T>, u: &[T], s: Sizes) -> Result<(
     let transposed = Matrix::rows_apart(n, s.o, s.o);
     for band in e.bands(x.len() / e.input().max(1), s.cut()) {
         if s.is_pooled {
-            answers::load_pooled(&band, s.o, dy, codes, &mut sums);
+            outputs::load_pooled(&band, s.o, dy, codes, &mut sums);
         } else {
-            answers::load(&band, s.o, dy, &mut sums);
+            outputs::load(&band, s.o, dy, &mut sums);
         }
         if !du.is_empty() {
             band.unfold(x, &mut unfolded);

@@ -22,6 +22,17 @@ pub enum Activation {
 /// One dense layer: act(x Uᵀ + b); shape (m, n_out).
 ///
 /// `x` has shape (m, n_in); `u` has shape (n_out, n_in), or (n_out, n_in + 1) with the bias b as its last column.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::kernels::{Activation, linear};
+/// # fn main() -> core_tensors::Result<()> {
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let u = Tensor::new(&[[3f32, 4.0, -1.0], [-1.0, 0.0, 0.5]], &Device::Cpu)?;
+/// assert_eq!(linear(&x, &u, Activation::Relu)?.to_vec2::<f32>()?, [[10.0, 0.0]]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn linear(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> {
     if let Activation::LeakyRelu { slope } = activation
         && !(slope > 0.0 && slope < 1.0)

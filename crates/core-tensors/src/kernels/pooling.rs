@@ -64,7 +64,7 @@ impl CustomOp1 for ReluMaxPool {
     }
 }
 
-/// The answers and their codes.
+/// The outputs and their codes.
 fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> (Vec<T>, Vec<u8>) {
     let n = x.len() / (h * w).max(1) * (h / 2) * (w / 2);
     let (mut y, mut codes) = (vec![T::zero(); n], vec![0; n]);
@@ -106,9 +106,9 @@ pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T],
     vectorized(
         #[inline(always)]
         || {
-            let answers = y.chunks_mut(LANES).zip(codes.chunks_mut(LANES));
+            let outputs = y.chunks_mut(LANES).zip(codes.chunks_mut(LANES));
             let rows = above.chunks(2 * LANES).zip(below.chunks(2 * LANES));
-            for ((above, below), (y, codes)) in rows.zip(answers) {
+            for ((above, below), (y, codes)) in rows.zip(outputs) {
                 let n = y.len();
                 let mut windows = [[T::zero(); 2 * LANES]; 2];
                 windows[0][..2 * n].copy_from_slice(&above[..2 * n]);

@@ -6,7 +6,7 @@ use faer::linalg::triangular_solve::{
 use faer::{ColRef, Mat, MatRef, Par};
 
 use super::pivoted::Pivoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 /// What to do where columns of a design are linear combinations of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,25 @@ pub enum RankPolicy {
 /// orders of magnitude apart keep their digits, which AᵀA would lose. The rank counts |Rⱼⱼ| > 4 max(m, n) ε |R₁₁|.
 ///
 /// Source: Golub & Van Loan, section 5.5 (rank, minimum norm); Cox & Higham (1998) for the order of rows.
+///
+/// ```
+/// use core_tensors::{faer::Mat, linalg::{RankPolicy, least_squares}};
+/// # fn main() -> core_tensors::Result<()> {
+/// // y = 2x + 1 at x = 0, 1, 2.
+/// let a = Mat::from_fn(3, 2, |i, j| if j == 0 { i as f64 } else { 1.0 });
+/// let y = Mat::from_fn(3, 1, |i, _| 2.0 * i as f64 + 1.0);
+/// let w = least_squares(a.as_ref(), y.as_ref(), 0.0, RankPolicy::Full)?;
+/// assert!((w[(0, 0)] - 2.0).abs() < 1e-12 && (w[(1, 0)] - 1.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 pub fn least_squares(
     a: MatRef<f64>,
     b: MatRef<f64>,
     ridge: f64,
     policy: RankPolicy,
 ) -> Result<Mat<f64>> {
-    if b.nrows() != a.nrows() {
-        return Err(Error::mismatch("rows of the targets", a.nrows(), b.nrows()));
-    }
+    Expected::Exactly(a.nrows()).check("rows of the targets", b.nrows())?;
     if !(ridge >= 0.0 && ridge.is_finite()) {
         return Err(Error::OutOfRange { name: "ridge", value: ridge, range: "[0, ∞)" });
     }
@@ -242,7 +252,7 @@ mod tests {
         assert_eq!(none.unwrap(), Mat::<f64>::zeros(2, 2));
         assert_eq!(
             message(a.as_ref(), b.as_ref().subrows(1, 7), 0.0),
-            "rows of the targets: wanted 8, found 7"
+            "rows of the targets: expected 8, found 7"
         );
         assert_eq!(message(a.as_ref(), b.as_ref(), -1.0), "ridge must lie in [0, ∞), got -1");
         a[(3, 1)] = f64::NAN;

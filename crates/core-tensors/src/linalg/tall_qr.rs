@@ -6,7 +6,7 @@ use faer::linalg::triangular_solve::{
 use faer::{ColRef, Mat, MatMut, MatRef, Par};
 
 use super::pivoted::Pivoted;
-use crate::error::{Error, Result};
+use crate::error::{Error, Expected, Result};
 
 /// A Π = Q R of a matrix A, (m, n) with m ≥ n and of full column rank, whose rows are sorted from large to small.
 ///
@@ -24,9 +24,7 @@ impl TallQr {
     /// Refuses a matrix with more columns than rows, or with a number that is not finite.
     pub fn new(a: MatRef<f64>) -> Result<Self> {
         let (m, n) = a.shape();
-        if m < n {
-            return Err(Error::mismatch("rows of a tall matrix", format!("at least {n}"), m));
-        }
+        Expected::AtLeast(n).check("rows of a tall matrix", m)?;
         let mut entries = a.col_iter().flat_map(ColRef::iter);
         if let Some(&value) = entries.find(|value| !value.is_finite()) {
             let name = "entry of a tall matrix";
@@ -74,9 +72,7 @@ impl TallQr {
     /// Qᵀ y, (n,): all of y, (m,), that a least-squares solution needs.
     pub fn project(&self, y: &[f64]) -> Result<Vec<f64>> {
         let m = self.rows.len();
-        if y.len() != m {
-            return Err(Error::mismatch("numbers of a target", m, y.len()));
-        }
+        Expected::Exactly(m).check("numbers of a target", y.len())?;
         let mut sorted: Vec<f64> = self.rows.iter().map(|&i| y[i]).collect();
         self.factor.apply_transposed(MatMut::from_column_major_slice_mut(&mut sorted, m, 1));
         sorted.truncate(self.n_columns());
@@ -104,8 +100,7 @@ impl TallQr {
     }
 
     fn check(&self, found: usize) -> Result<()> {
-        let n = self.n_columns();
-        if found == n { Ok(()) } else { Err(Error::mismatch("rows of a right side", n, found)) }
+        Expected::Exactly(self.n_columns()).check("rows of a right side", found)
     }
 
     /// Π R⁻¹ c

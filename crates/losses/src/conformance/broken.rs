@@ -5,7 +5,7 @@ use candle_core::{D, Tensor};
 use super::tests::{all_known, data, mean, normal};
 use super::*;
 use crate::stable::{log_mixture, log_softmax};
-use crate::{Distillation, Divergence, TemperatureScale, distillation, divergence};
+use crate::{Distillation, Divergence, Result, TemperatureScale, distillation, divergence};
 
 /// Temperature of the losses below.
 const T: f64 = 2.0;
@@ -26,7 +26,7 @@ fn divergence_properties<'a>() -> Vec<Property<'a>> {
 }
 
 /// Logarithms of the student's and of the teacher's answers at a temperature.
-fn answers(z: &Tensor, batch: &Batch, temperature: f64) -> Result<(Tensor, Tensor)> {
+fn log_probabilities(z: &Tensor, batch: &Batch, temperature: f64) -> Result<(Tensor, Tensor)> {
     let log = |x: &Tensor| log_softmax(&(x / temperature)?);
     Ok((log(z)?, log(&batch.teacher.detach())?))
 }
@@ -60,7 +60,7 @@ fn a_square_of_the_temperature_too_few_or_too_many_is_caught_by_the_hot_limit() 
     };
     for (power, is_right) in [(2, true), (0, false), (1, false), (4, false)] {
         let at = |z: &Tensor, batch: &Batch, temperature: f64| -> Result<Tensor> {
-            let (log_g, log_s) = answers(z, batch, temperature)?;
+            let (log_g, log_s) = log_probabilities(z, batch, temperature)?;
             Ok((kl(&log_s, &log_g)?.mean_all()? * temperature.powi(power))?)
         };
         let loss = |z: &Tensor, batch: &Batch| at(z, batch, T);
@@ -101,11 +101,11 @@ fn everyone(batch: &Batch) -> Result<Dataset> {
 #[test]
 fn a_reversed_divergence_is_caught_by_the_definition() {
     let right = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok(kl(&log_s, &log_g)?.mean_all()?)
     };
     let reversed = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok(kl(&log_g, &log_s)?.mean_all()?)
     };
     let found = |loss| {
@@ -120,13 +120,13 @@ fn a_reversed_divergence_is_caught_by_the_definition() {
 #[test]
 fn a_sum_in_the_place_of_a_mean_is_caught_by_the_batch_that_comes_twice() {
     let summed = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok(kl(&log_s, &log_g)?.sum_all()?)
     };
     assert_eq!(failures(&summed, divergence_properties()), ["batch twice"]);
     // The mean over classes too, as PyTorch's `reduction="mean"` has it, is a mean over examples: its size gives it away.
     let over_all = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok((kl(&log_s, &log_g)?.mean_all()? / 3.0)?)
     };
     assert!(failures(&over_all, divergence_properties()).is_empty());
@@ -135,7 +135,7 @@ fn a_sum_in_the_place_of_a_mean_is_caught_by_the_batch_that_comes_twice() {
     assert_eq!(failures(&over_all, properties), ["limit: the definition"]);
     // No reduction at all.
     let nothing = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         kl(&log_s, &log_g)
     };
     assert_eq!(failures(&nothing, vec![])[0], "one number");
@@ -150,21 +150,21 @@ fn a_gradient_into_the_teacher_is_caught_as_such() {
     assert_eq!(failures(&leaking, divergence_properties()), ["no gradient to the teacher"]);
     // The other way round: what is detached is the student.
     let detached = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(&z.detach(), batch, T)?;
+        let (log_g, log_s) = log_probabilities(&z.detach(), batch, T)?;
         Ok(kl(&log_s, &log_g)?.mean_all()?)
     };
     let found = failures(&detached, vec![]);
     assert_eq!(found, ["gradient equals differences", "gradient reaches the student"]);
     // One of two factors is: half of the derivative.
     let half = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         let gap = (log_g.exp()? - log_s.exp()?)?;
         Ok((&gap * gap.detach())?.sum(1)?.mean_all()?)
     };
     assert_eq!(failures(&half, divergence_properties()), ["gradient equals differences"]);
     // What is left of a derivative that cancels: Σ g ∂ log g = 0. Rounding is no gradient.
     let cancelled = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok((log_g.detach().exp()? * (log_g - log_s)?)?.sum(1)?.mean_all()?)
     };
     let found = failures(&cancelled, vec![]);
@@ -175,7 +175,7 @@ fn a_gradient_into_the_teacher_is_caught_as_such() {
 fn a_wrong_mixture_is_caught_by_the_limits_of_its_weight() {
     // The weights of s and g exchanged in the mixture, but not before its terms.
     let js = |z: &Tensor, batch: &Batch, beta: f64, in_mixture: f64| -> Result<Tensor> {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         let log_r = log_mixture(&log_s, &log_g, in_mixture)?;
         let each = ((kl(&log_s, &log_r)? * beta)? + (kl(&log_g, &log_r)? * (1.0 - beta))?)?;
         Ok((each.mean_all()? / beta)?)
@@ -199,7 +199,7 @@ fn a_wrong_mixture_is_caught_by_the_limits_of_its_weight() {
     assert_eq!(found(false), ["limit: β → 0"]);
     // A mean of logits in the place of one of answers is no mixture: its limit is right, its value is another.
     let of_logits = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         let log_r = log_softmax(&((&log_g + &log_s)? * 0.5)?)?;
         Ok(((kl(&log_s, &log_r)? + kl(&log_g, &log_r)?)?.mean_all()? * 0.5)?)
     };
@@ -219,7 +219,7 @@ fn probabilities_before_logarithms_are_caught_at_the_extremes() {
     assert_eq!(failures(&textbook, mean()), ["finite at extremes"]);
     // As often repaired: a floor under the logarithm keeps it finite, and bends it.
     let floored = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         let log = |log_p: &Tensor| (log_p.exp()? + 1e-3)?.log();
         Ok((log_s.exp()? * (log(&log_s)? - log(&log_g)?)?)?.sum(1)?.mean_all()?)
     };
@@ -238,49 +238,52 @@ fn rows_that_meet_the_wrong_targets_are_caught_by_another_order() {
             Batch { teacher: batch.teacher.clone(), examples: (0..n).map(|i| i % 4).collect() };
         distillation(z, &fixed.dataset(&data)?, &Distillation::labels_only())
     };
-    assert_eq!(failures(&crossed, mean()), ["order of objects"]);
+    assert_eq!(failures(&crossed, mean()), ["order of examples"]);
 }
 
 #[test]
 fn a_divergence_that_is_none_is_caught_by_its_sign_and_its_zero() {
     // The cross-entropy: right derivatives, but not 0 at the teacher, nor what it is said to be.
     let entropy = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok((log_s.exp()? * log_g)?.sum(1)?.mean_all()?.neg()?)
     };
     let mut properties = divergence_properties();
     properties.push(definition(&entropy));
     assert_eq!(failures(&entropy, properties), ["zero at the teacher", "limit: the definition"]);
-    let (name, compared, tolerance) = ("its slopes", Compared::Gradient, EXACT);
+    let (name, compared, tolerance) = ("its derivatives", Compared::Gradient, EXACT);
     let limit = Limit { name, loss: &entropy, reference: &textbook, tolerance, compared };
     assert!(failures(&entropy, vec![Property::Limit(limit)]).is_empty());
     // The order of a quotient's two logarithms.
     let negative = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok((log_s.exp()? * (log_g - &log_s)?)?.sum(1)?.mean_all()?)
     };
     assert_eq!(failures(&negative, divergence_properties()), ["nonnegative"]);
 }
 
 #[test]
-fn scores_in_the_place_of_answers_are_caught_by_a_shift_and_answers_by_a_scale() {
+fn logits_in_the_place_of_probabilities_are_caught_by_a_shift_and_probabilities_by_a_scale() {
     let of_logits =
         |z: &Tensor, batch: &Batch| Ok((z - batch.teacher.detach())?.sqr()?.mean_all()?);
     let found = failures(&of_logits, divergence_properties());
     assert_eq!(found, ["shift of the student", "shift of the teacher"]);
-    let of_answers = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+    let of_probabilities = |z: &Tensor, batch: &Batch| {
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok(kl(&log_s, &log_g)?.mean_all()?)
     };
     let scales = vec![Property::Scale(Role::Student), Property::Scale(Role::Teacher)];
-    assert_eq!(failures(&of_answers, scales), ["scale of the student", "scale of the teacher"]);
+    assert_eq!(
+        failures(&of_probabilities, scales),
+        ["scale of the student", "scale of the teacher"]
+    );
 }
 
 #[test]
 fn numbers_that_do_not_fit_are_caught_by_single_precision_and_the_extremes() {
     let cancelling = |z: &Tensor, batch: &Batch| {
         let z = ((z + 1e5)? - 1e5)?;
-        let (log_g, log_s) = answers(&z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(&z, batch, T)?;
         Ok(kl(&log_s, &log_g)?.mean_all()?)
     };
     assert_eq!(failures(&cancelling, mean()), ["single precision"]);
@@ -301,7 +304,7 @@ fn a_mask_that_multiplies_is_caught_by_what_stands_outside() {
     let data = data();
     // 0 · NaN is NaN, and 0 · ∞ too.
     let multiplied = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         let known: Vec<f64> =
             batch.examples.iter().map(|&i| if i == 2 { 0.0 } else { 1.0 }).collect();
         let known = Tensor::new(known, z.device())?.to_dtype(z.dtype())?;
@@ -318,7 +321,7 @@ fn a_mask_that_multiplies_is_caught_by_what_stands_outside() {
     assert_eq!(failures(&in_single, masked()), ["mask"]);
     // A mask that is not looked at, though all numbers are finite.
     let unmasked = |z: &Tensor, batch: &Batch| {
-        let (log_g, log_s) = answers(z, batch, T)?;
+        let (log_g, log_s) = log_probabilities(z, batch, T)?;
         Ok(kl(&log_s, &log_g)?.mean_all()?)
     };
     assert_eq!(failures(&unmasked, masked()), ["mask"]);

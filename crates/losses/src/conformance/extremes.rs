@@ -3,11 +3,10 @@
 use candle_core::{DType, Tensor};
 
 use super::evaluate::{examples, largest, numbers, point};
-use super::{Answer, EXACT, EXTREME, LossUnderTest};
-use crate::error::Result;
+use super::{Answer, EXACT, EXTREME, Failure, LossUnderTest};
 
 /// Numbers of the given shape that a saturated, a dead and a diverging network would give, with their names.
-fn extremes(at: &Tensor) -> Result<Vec<(&'static str, Tensor)>> {
+fn extremes(at: &Tensor) -> Result<Vec<(&'static str, Tensor)>, Failure> {
     let values = numbers(at)?;
     let of = |value: &dyn Fn(usize, f64) -> f64| {
         let values: Vec<f64> = values.iter().enumerate().map(|(i, &x)| value(i, x)).collect();
@@ -26,7 +25,7 @@ fn extremes(at: &Tensor) -> Result<Vec<(&'static str, Tensor)>> {
     ])
 }
 
-pub(super) fn finite(tested: &LossUnderTest<'_>) -> Answer {
+pub(super) fn finite<E: Into<Failure>>(tested: &LossUnderTest<'_, E>) -> Answer {
     let examples = examples(tested)?;
     let (students, teachers) = (extremes(&tested.student)?, extremes(&tested.teacher)?);
     let mut n_points = 0;
@@ -39,7 +38,7 @@ pub(super) fn finite(tested: &LossUnderTest<'_>) -> Answer {
                     let place = format!("{dtype:?}, student {student}, teacher {teacher}");
                     return Ok((
                         false,
-                        format!("value {}, largest slope {size} at {place}", found.value),
+                        format!("value {}, largest derivative {size} at {place}", found.value),
                     ));
                 }
                 n_points += 1;
@@ -49,7 +48,7 @@ pub(super) fn finite(tested: &LossUnderTest<'_>) -> Answer {
     Ok((true, format!("{n_points} points")))
 }
 
-pub(super) fn nonnegative(tested: &LossUnderTest<'_>) -> Answer {
+pub(super) fn nonnegative<E: Into<Failure>>(tested: &LossUnderTest<'_, E>) -> Answer {
     let examples = examples(tested)?;
     let mut smallest = f64::INFINITY;
     let (mut students, teachers) = (extremes(&tested.student)?, extremes(&tested.teacher)?);

@@ -1,15 +1,14 @@
-//! The checks of what a loss promises: what it ignores, what it divides by, what it tends to.
+//! The checks of properties: what it ignores, what it divides by, what it tends to.
 
 use candle_core::{DType, Tensor};
 
 use super::evaluate::{Point, at_tested, examples, gap, largest, numbers, point, relative};
-use super::{Answer, Compared, EXACT, Limit, LossUnderTest, Role};
-use crate::error::Result;
+use super::{Answer, Compared, EXACT, Failure, Limit, LossUnderTest, Role};
 
 /// What the numbers of a role are multiplied by.
 const FACTOR: f64 = 2.5;
 
-pub(super) fn zero_at_teacher(tested: &LossUnderTest<'_>) -> Answer {
+pub(super) fn zero_at_teacher<E: Into<Failure>>(tested: &LossUnderTest<'_, E>) -> Answer {
     let (student, teacher) = (tested.student.dims(), tested.teacher.dims());
     if student != teacher {
         return Ok((false, format!("wanted one shape, found {student:?} and {teacher:?}")));
@@ -18,7 +17,7 @@ pub(super) fn zero_at_teacher(tested: &LossUnderTest<'_>) -> Answer {
     Ok((at.value.abs() <= EXACT, format!("{:.1e}", at.value)))
 }
 
-pub(super) fn any_order(tested: &LossUnderTest<'_>) -> Answer {
+pub(super) fn any_order<E: Into<Failure>>(tested: &LossUnderTest<'_, E>) -> Answer {
     let was = at_tested(tested)?;
     // Neither a reversal nor a rotation alone: one from the front, one from the back.
     let m = examples(tested)?.len();
@@ -30,7 +29,7 @@ pub(super) fn any_order(tested: &LossUnderTest<'_>) -> Answer {
     agree(&moved, was.value, &wanted.copied().collect::<Vec<f64>>(), EXACT)
 }
 
-pub(super) fn twice(tested: &LossUnderTest<'_>, factor: f64) -> Answer {
+pub(super) fn twice<E: Into<Failure>>(tested: &LossUnderTest<'_, E>, factor: f64) -> Answer {
     let was = at_tested(tested)?;
     let once = examples(tested)?;
     let both = of_rows(tested, &[once.clone(), once].concat())?;
@@ -39,10 +38,10 @@ pub(super) fn twice(tested: &LossUnderTest<'_>, factor: f64) -> Answer {
     agree(&both, factor * was.value, &[half.clone(), half].concat(), EXACT)
 }
 
-pub(super) fn mask(tested: &LossUnderTest<'_>, known: &[usize]) -> Answer {
+pub(super) fn mask<E: Into<Failure>>(tested: &LossUnderTest<'_, E>, known: &[usize]) -> Answer {
     let examples = examples(tested)?;
     if examples.iter().all(|i| known.contains(i)) {
-        return Ok((false, "wanted an object outside the mask, found none".to_owned()));
+        return Ok((false, "wanted an example outside the mask, found none".to_owned()));
     }
     let values = numbers(&tested.teacher)?;
     let per_example = values.len() / examples.len();
@@ -65,8 +64,8 @@ pub(super) fn mask(tested: &LossUnderTest<'_>, known: &[usize]) -> Answer {
     Ok((true, "NaN, inf and -inf outside play no part".to_owned()))
 }
 
-pub(super) fn shift(tested: &LossUnderTest<'_>, role: Role) -> Answer {
-    let moved = |x: &Tensor| -> Result<Tensor> {
+pub(super) fn shift<E: Into<Failure>>(tested: &LossUnderTest<'_, E>, role: Role) -> Answer {
+    let moved = |x: &Tensor| -> Result<Tensor, Failure> {
         let m = x.dim(0)?;
         let shifts: Vec<f64> = (0..m).map(|i| 1.5 - 2.25 * (i % 4) as f64).collect();
         let mut shape = vec![1; x.rank()];
@@ -76,7 +75,7 @@ pub(super) fn shift(tested: &LossUnderTest<'_>, role: Role) -> Answer {
     changed(tested, role, moved, 1.0)
 }
 
-pub(super) fn scale(tested: &LossUnderTest<'_>, role: Role) -> Answer {
+pub(super) fn scale<E: Into<Failure>>(tested: &LossUnderTest<'_, E>, role: Role) -> Answer {
     let derivatives = match role {
         Role::Student => 1.0 / FACTOR,
         Role::Teacher => 1.0,
@@ -84,7 +83,10 @@ pub(super) fn scale(tested: &LossUnderTest<'_>, role: Role) -> Answer {
     changed(tested, role, |x| Ok((x * FACTOR)?), derivatives)
 }
 
-pub(super) fn limit(tested: &LossUnderTest<'_>, limit: &Limit<'_>) -> Answer {
+pub(super) fn limit<E: Into<Failure>>(
+    tested: &LossUnderTest<'_, E>,
+    limit: &Limit<'_, E>,
+) -> Answer {
     let examples = examples(tested)?;
     let at = |loss| point(loss, &tested.student, &tested.teacher, &examples, DType::F64);
     let (found, wanted) = (at(limit.loss)?, at(limit.reference)?);
@@ -96,10 +98,10 @@ pub(super) fn limit(tested: &LossUnderTest<'_>, limit: &Limit<'_>) -> Answer {
 }
 
 /// Value stays and derivatives are multiplied when the numbers of a role change.
-fn changed(
-    tested: &LossUnderTest<'_>,
+fn changed<E: Into<Failure>>(
+    tested: &LossUnderTest<'_, E>,
     role: Role,
-    change: impl Fn(&Tensor) -> Result<Tensor>,
+    change: impl Fn(&Tensor) -> Result<Tensor, Failure>,
     derivatives: f64,
 ) -> Answer {
     let was = at_tested(tested)?;
@@ -114,7 +116,10 @@ fn changed(
 }
 
 /// The loss of these rows, some of them perhaps more than once.
-fn of_rows(tested: &LossUnderTest<'_>, rows: &[usize]) -> Result<Point> {
+fn of_rows<E: Into<Failure>>(
+    tested: &LossUnderTest<'_, E>,
+    rows: &[usize],
+) -> Result<Point, Failure> {
     let indices: Vec<u32> = rows.iter().map(|&i| i as u32).collect();
     let indices = Tensor::from_vec(indices, rows.len(), tested.student.device())?;
     let pick = |x: &Tensor| x.contiguous()?.index_select(&indices, 0);

@@ -6,14 +6,12 @@ use core_tensors::{Rng, Targets};
 use super::*;
 use crate::distillation::composed;
 use crate::divergence::tests::{KINDS, taught};
-use crate::features::{
-    AttentionGap, Kernel, attention, hint, information, probabilistic, relational_angle,
-    relational_distance, selectivity, similarity,
-};
+use crate::features::{AtGap, NstKernel, at, fitnets, nst, pkt, rkd_angle, rkd_distance, sp, vid};
+use crate::supervision::tests::soft;
 use crate::{
-    ClassReduction, Correlation, Decoupled, Distillation, Divergence, Likelihood, Normalizer,
-    Regression, TemperatureScale, Weights, correlation, decoupled, dirichlet, distillation,
-    divergence, regression, squared_error, standardized_divergence,
+    ClassReduction, Dist, Distillation, Divergence, Dkd, Likelihood, Normalizer, Regression,
+    Result, TemperatureScale, Weights, dirichlet, dist, distillation, divergence, dkd, ls,
+    regression, squared_error,
 };
 
 pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -70,7 +68,7 @@ fn distillation_in_every_form() {
     let cases = [
         ("labels only", Distillation::labels_only(), true),
         ("convex", Distillation::convex(0.3, 2.0), true),
-        ("hinton", Distillation::hinton(0.9, 4.0), true),
+        ("fitnetson", Distillation::hinton(0.9, 4.0), true),
         ("generalized", Distillation::generalized(0.5, 4.0), true),
         ("sum of both", Distillation::sum_of_both(), true),
         ("mean over classes", mean_over_classes, true),
@@ -92,7 +90,7 @@ fn distillation_in_every_form() {
             let Targets::Classes { labels, .. } = batch.y() else {
                 unreachable!("classes went in")
             };
-            composed(z, labels, batch.soft(), &config)
+            composed(z, labels, soft(&batch).as_ref(), &config)
         };
         let mut properties = if is_nonnegative { nonnegative() } else { mean() };
         properties.push(masked());
@@ -117,19 +115,18 @@ fn divergences_of_every_kind() {
             }
             let name = format!("{kind:?} at {temperature}");
             assert_passes(&name, &tested(&loss, properties));
-            let standard = |z: &Tensor, batch: &Batch| {
-                standardized_divergence(z, &batch.dataset(&data)?, kind, temperature, scale)
-            };
+            let standard =
+                |z: &Tensor, batch: &Batch| ls(z, &batch.dataset(&data)?, kind, temperature, scale);
             let mut properties = nonnegative();
             properties.extend([Property::ZeroAtTeacher, masked()]);
             properties.extend(shifts().into_iter().chain(scales()));
-            assert_passes(&format!("standardised {name}"), &tested(&standard, properties));
+            assert_passes(&format!("ls {name}"), &tested(&standard, properties));
         }
     }
 }
 
 #[test]
-fn hot_divergences_tend_to_squares_of_centered_scores() {
+fn hot_divergences_tend_to_squares_of_centered_logits() {
     // T² D → curvature × ½ (1/k) Σ (z − v)² of centered logits, with the curvature of D at s = g.
     let data = data();
     let cases = [
@@ -165,35 +162,35 @@ fn hot_divergences_tend_to_squares_of_centered_scores() {
 }
 
 #[test]
-fn other_losses_of_scores() {
+fn other_losses_of_logits() {
     let data = data();
-    let config = Decoupled {
+    let config = Dkd {
         label_weight: 1.0,
         others_weight: 8.0,
         temperature: 4.0,
         scale: TemperatureScale::Squared,
     };
-    let loss = |z: &Tensor, batch: &Batch| decoupled(z, &batch.dataset(&data)?, &config);
+    let loss = |z: &Tensor, batch: &Batch| dkd(z, &batch.dataset(&data)?, &config);
     let mut properties = nonnegative();
     properties.extend([Property::ZeroAtTeacher, masked()]);
     properties.extend(shifts());
-    assert_passes("decoupled", &tested(&loss, properties));
+    assert_passes("dkd", &tested(&loss, properties));
 
-    let config = Correlation {
+    let config = Dist {
         example_weight: 2.0,
         class_weight: 2.0,
         temperature: 1.5,
         scale: TemperatureScale::Squared,
     };
-    let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&data)?, &config);
+    let loss = |z: &Tensor, batch: &Batch| dist(z, &batch.dataset(&data)?, &config);
     let mut properties = nonnegative();
     properties.extend(shifts());
     properties.push(masked());
-    assert_passes("correlation", &tested(&loss, properties));
+    assert_passes("dist", &tested(&loss, properties));
     // At the teacher each class has a correlation of 1, over the known examples alone: an example unknown counts as 0.
     let everyone = all_known();
-    let loss = |z: &Tensor, batch: &Batch| correlation(z, &batch.dataset(&everyone)?, &config);
-    assert_passes("correlation of all", &tested(&loss, vec![Property::ZeroAtTeacher]));
+    let loss = |z: &Tensor, batch: &Batch| dist(z, &batch.dataset(&everyone)?, &config);
+    assert_passes("dist of all", &tested(&loss, vec![Property::ZeroAtTeacher]));
 }
 
 #[test]
@@ -249,29 +246,28 @@ fn losses_of_maps() {
         let (student, teacher) = (normal(&[3, 3, 2, 2], 5), normal(&[3, 2, 2, 2], 6));
         assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
-    for gap in [AttentionGap::Norm, AttentionGap::MeanSquare] {
+    for gap in [AtGap::Norm, AtGap::MeanSquare] {
         for power in [1.0, 2.0, 3.5] {
-            let loss = |a: &Tensor, batch: &Batch| attention(a, &batch.teacher, power, gap);
-            let name = format!("attention {gap:?} {power}");
+            let loss = |a: &Tensor, batch: &Batch| at(a, &batch.teacher, power, gap);
+            let name = format!("at {gap:?} {power}");
             other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
             same(&loss, vec![Property::ZeroAtTeacher], &name);
         }
     }
     for kernel in [
-        Kernel::Linear,
-        Kernel::Polynomial { degree: 2, constant: 0.0 },
-        Kernel::Polynomial { degree: 3, constant: 1.0 },
-        Kernel::Gaussian { scale: 1.5 },
+        NstKernel::Linear,
+        NstKernel::Polynomial { degree: 2, constant: 0.0 },
+        NstKernel::Polynomial { degree: 3, constant: 1.0 },
+        NstKernel::Gaussian { scale: 1.5 },
     ] {
-        let loss = |a: &Tensor, batch: &Batch| selectivity(a, &batch.teacher, kernel);
-        let name = format!("selectivity {kernel:?}");
+        let loss = |a: &Tensor, batch: &Batch| nst(a, &batch.teacher, kernel);
+        let name = format!("nst {kernel:?}");
         other(&loss, nonnegative().into_iter().chain(scales()).collect(), &name);
         same(&loss, vec![Property::ZeroAtTeacher], &name);
     }
-    let loss = |a: &Tensor, batch: &Batch| {
-        information(a, &batch.teacher, &alpha.to_dtype(a.dtype())?, 1e-5)
-    };
-    same(&loss, mean(), "information");
+    let loss =
+        |a: &Tensor, batch: &Batch| vid(a, &batch.teacher, &alpha.to_dtype(a.dtype())?, 1e-5);
+    same(&loss, mean(), "vid");
 }
 
 #[test]
@@ -285,18 +281,19 @@ fn losses_of_features() {
         let (student, teacher) = (normal(&[5, 3], 10), normal(&[5, 2], 11));
         assert_passes(name, &LossUnderTest { loss, student, teacher, properties });
     };
-    let loss =
-        |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, Some(&projection.to_dtype(f.dtype())?));
-    other(&loss, nonnegative(), "hint");
-    let loss = |f: &Tensor, batch: &Batch| hint(f, &batch.teacher, None);
-    same(&loss, vec![Property::ZeroAtTeacher], "hint without a projection");
+    let loss = |f: &Tensor, batch: &Batch| {
+        fitnets(f, &batch.teacher, Some(&projection.to_dtype(f.dtype())?))
+    };
+    other(&loss, nonnegative(), "fitnets");
+    let loss = |f: &Tensor, batch: &Batch| fitnets(f, &batch.teacher, None);
+    same(&loss, vec![Property::ZeroAtTeacher], "fitnets without a projection");
 
     type Features = fn(&Tensor, &Tensor) -> Result<Tensor>;
     let cases: [(&str, Features, Option<f64>); 4] = [
-        ("similarity", similarity, Some(0.5)),
-        ("relational distance", relational_distance, Some(1.0)),
-        ("relational angle", relational_angle, Some(1.0)),
-        ("probabilistic", probabilistic, None),
+        ("sp", sp, Some(0.5)),
+        ("rkd distance", rkd_distance, Some(1.0)),
+        ("rkd angle", rkd_angle, Some(1.0)),
+        ("pkt", pkt, None),
     ];
     for (name, function, factor) in cases {
         let loss = |f: &Tensor, batch: &Batch| function(f, &batch.teacher);
@@ -323,5 +320,5 @@ fn a_report_says_what_was_found() {
     assert!(report.checks[0].finding.contains("targets of a regression"), "{report}");
     let (student, teacher) = (normal(&[1, 3], 0), normal(&[1, 3], 1));
     let lonely = check(&LossUnderTest { loss: &loss, student, teacher, properties: mean() });
-    assert!(lonely.checks[0].finding.ends_with("wanted at least 2, found 1"), "{lonely}");
+    assert!(lonely.checks[0].finding.ends_with("expected at least 2, found 1"), "{lonely}");
 }

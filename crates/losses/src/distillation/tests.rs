@@ -1,9 +1,10 @@
 //! Laws of the distillation loss.
 
 use candle_core::{Device, Var};
-use core_tensors::{Dataset, Rng};
+use core_tensors::{Dataset, Rng, Targets};
 
 use super::*;
+use crate::supervision::tests::soft;
 
 /// Rounding of f64 sums of a few dozen terms.
 const EXACT: f64 = 1e-12;
@@ -20,7 +21,7 @@ fn batch(m: usize, k: usize, rng: &mut Rng) -> Dataset {
     let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: k }).unwrap();
     let mask: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
-    data.with_teacher(m, |x| Ok(x.clone())).unwrap().known_for(&mask).unwrap()
+    data.with_teacher(m, Tensor::contiguous).unwrap().known_for(&mask).unwrap()
 }
 
 fn variants() -> Vec<Distillation> {
@@ -62,7 +63,7 @@ fn two_examples_by_hand() {
     let x = Tensor::new(&[[0.0, 4f64.ln()], [0.0, 0.0]], &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 }).unwrap();
-    let data = data.with_teacher(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
+    let data = data.with_teacher(2, Tensor::contiguous).unwrap().known_for(&[0]).unwrap();
     let config = Distillation::convex(0.25, 1.0);
     let first = 0.75 * (4.0f64 / 3.0).ln() + 0.25 * (0.2 * (4.0f64 / 3.0).ln() + 0.8 * 4f64.ln());
     let wanted = 0.5 * (first + 2f64.ln());
@@ -79,7 +80,7 @@ fn equals_pytorch() {
     let x = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu).unwrap();
     let labels = Tensor::new(&[2u32, 0], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
-    let data = data.with_teacher(2, |x| Ok(x.clone())).unwrap();
+    let data = data.with_teacher(2, Tensor::contiguous).unwrap();
     let config =
         Distillation { label_weight: 0.5, teacher_weight: 0.25, ..Distillation::hinton(0.0, 2.0) };
     let loss = value(&distillation(&logits, &data, &config).unwrap());
@@ -93,7 +94,7 @@ fn the_fused_kernel_equals_the_formula_with_its_gradient() {
         let (logits, data) = (random(12, 5, 3.0, &mut rng), batch(12, 5, &mut rng));
         let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
         let fused = distillation(&logits, &data, &config).unwrap();
-        let plain = composed(&logits, labels, data.soft(), &config).unwrap();
+        let plain = composed(&logits, labels, soft(&data).as_ref(), &config).unwrap();
         assert!((value(&fused) - value(&plain)).abs() < EXACT, "{config:?}");
         let gap = distance(&gradient(&fused, &logits), &gradient(&plain, &logits));
         assert!(gap < EXACT, "{config:?}: {gap}");
@@ -109,7 +110,7 @@ fn what_stands_outside_the_mask_is_not_looked_at_in_any_type() {
     let at = |hole: f64, dtype: DType, config: &Distillation| {
         let x = Tensor::new(&[[1.0, 0.0, 1.5], [hole; 3], [-1.0, 2.0, 0.5]], &cpu).unwrap();
         let data = Dataset::new(x, Targets::Classes { labels: labels.clone(), n_classes: 3 });
-        let data = data.unwrap().with_teacher(3, |x| Ok(x.clone())).unwrap();
+        let data = data.unwrap().with_teacher(3, Tensor::contiguous).unwrap();
         let data = data.known_for(&[0, 2]).unwrap();
         let z = Var::from_tensor(&logits.to_dtype(dtype).unwrap()).unwrap();
         let loss = distillation(&z, &data, config).unwrap();
@@ -204,23 +205,23 @@ fn without_teacher_is_cross_entropy() {
 fn lambda_one_forgets_the_labels() {
     let mut rng = Rng::new(3);
     let (logits, data) = (random(6, 3, 1.0, &mut rng), batch(6, 3, &mut rng));
-    let data = data.with_teacher(6, |x| Ok(x.clone())).unwrap();
+    let data = data.with_teacher(6, Tensor::contiguous).unwrap();
     let other = Tensor::from_vec(vec![0u32; 6], 6, &Device::Cpu).unwrap();
     let relabeled =
         Dataset::new(data.x().clone(), Targets::Classes { labels: other, n_classes: 3 });
-    let relabeled = relabeled.unwrap().with_teacher(6, |x| Ok(x.clone())).unwrap();
+    let relabeled = relabeled.unwrap().with_teacher(6, Tensor::contiguous).unwrap();
     let config = Distillation::convex(1.0, 2.0);
     let [a, b] = [&data, &relabeled].map(|d| value(&distillation(&logits, d, &config).unwrap()));
     assert!((a - b).abs() < EXACT);
 }
 
 #[test]
-fn a_hot_teacher_matches_centered_scores() {
+fn a_hot_teacher_matches_centered_logits() {
     // T² times the gradient of the soft term tends to (z − v) / k for centered z and v, per example.
     let mut rng = Rng::new(4);
     let (m, k) = (5, 4);
     let (logits, data) = (random(m, k, 1.0, &mut rng), batch(m, k, &mut rng));
-    let data = data.with_teacher(m, |x| Ok(x.clone())).unwrap();
+    let data = data.with_teacher(m, Tensor::contiguous).unwrap();
     let found =
         gradient(&distillation(&logits, &data, &Distillation::hinton(1.0, 1e4)).unwrap(), &logits);
     let centered = |t: &Tensor| {
@@ -234,7 +235,7 @@ fn a_hot_teacher_matches_centered_scores() {
 }
 
 #[test]
-fn finite_at_huge_scores() {
+fn finite_at_huge_logits() {
     let mut rng = Rng::new(5);
     for dtype in [DType::F32, DType::F64] {
         for config in variants() {
@@ -258,7 +259,7 @@ fn the_fourth_term_is_exact_for_a_sure_student() {
         let x = Tensor::new(&[[1e6, 0.0, 0.0]], &Device::Cpu).unwrap();
         let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
         let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
-        let data = data.with_teacher(1, |x| Ok(x.clone())).unwrap();
+        let data = data.with_teacher(1, Tensor::contiguous).unwrap();
         let found =
             value(&distillation(&logits, &data, &Distillation::four_term(1.0, 1.0)).unwrap());
         let l0 = -(2.0 * (-d).exp()).ln_1p();
@@ -276,7 +277,7 @@ fn the_fourth_term_flattens_the_student() {
     let x = Tensor::from_vec(v, (1, 3), &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: 3 }).unwrap();
-    let data = data.with_teacher(1, |x| Ok(x.clone())).unwrap();
+    let data = data.with_teacher(1, Tensor::contiguous).unwrap();
     let optima = [
         (Distillation::convex(1.0, 1.0), s),
         (Distillation::four_term(1.0, 1.0), [0.452, 0.289, 0.259]),
@@ -299,12 +300,11 @@ fn the_teacher_receives_no_gradient() {
     let mut rng = Rng::new(6);
     let (logits, teacher) = (random(4, 3, 1.0, &mut rng), random(4, 3, 1.0, &mut rng));
     for config in variants() {
-        let data =
-            batch(4, 3, &mut rng).with_teacher(4, |_| Ok(teacher.as_tensor().clone())).unwrap();
+        let data = batch(4, 3, &mut rng).with_teacher(4, |_| teacher.contiguous()).unwrap();
         let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
         for loss in [
             distillation(&logits, &data, &config).unwrap(),
-            composed(&logits, labels, data.soft(), &config).unwrap(),
+            composed(&logits, labels, soft(&data).as_ref(), &config).unwrap(),
         ] {
             let gradients = loss.backward().unwrap();
             assert!(gradients.get(&teacher).is_none() && gradients.get(&logits).is_some());
@@ -338,11 +338,14 @@ fn every_setting_outside_its_range_is_refused_by_name() {
     }
     let wide = data.clone().with_teacher(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
     let message = distillation(&logits, &wide, &good).unwrap_err().to_string();
-    assert_eq!(message, "answers of the teacher: wanted [4, 3], found [4, 6]");
+    assert_eq!(message, "logits of the teacher: expected shape [4, 3], found [4, 6]");
     let values =
         Dataset::new(logits.as_tensor().clone(), Targets::Values(logits.as_tensor().clone()));
     let message = distillation(&logits, &values.unwrap(), &good).unwrap_err().to_string();
-    assert_eq!(message, "distillation wanted hard targets that are classes, found values");
+    assert_eq!(
+        message,
+        "distillation wanted the class of each example, an integer, as hard targets"
+    );
 }
 
 #[test]
@@ -374,13 +377,16 @@ fn bad_settings_and_shapes_are_refused() {
     let narrow = logits.narrow(1, 0, 2).unwrap();
     assert_eq!(
         message(&narrow, &Distillation::labels_only()),
-        "scores: wanted [4, 3], found [4, 2]"
+        "logits: expected shape [4, 3], found [4, 2]"
     );
     let none = distillation_batched(&logits.narrow(1, 0, 0).unwrap(), &data, &[]);
-    assert_eq!(none.unwrap_err().to_string(), "students: wanted at least 1, found 0");
+    assert_eq!(none.unwrap_err().to_string(), "students: expected at least 1, found 0");
     let (nobody, empty) = (logits.narrow(0, 0, 0).unwrap(), data.rows(&[]).unwrap());
     let nothing = distillation(&nobody, &empty, &Distillation::labels_only());
-    assert_eq!(nothing.unwrap_err().to_string(), "objects of a batch: wanted at least 1, found 0");
+    assert_eq!(
+        nothing.unwrap_err().to_string(),
+        "examples of a batch: expected at least 1, found 0"
+    );
     assert_eq!(
         message(&logits, &Distillation::convex(0.5, 0.0)),
         "teacher temperature must lie in (0, ∞), got 0"

@@ -1,13 +1,15 @@
 //! Laws of the losses of logits: golden values, limits, identities, unknown answers, refusals.
 
 use candle_core::{DType, Device, Var};
-use core_tensors::{Rng, Targets};
+use core_tensors::{Dataset, Rng, Targets};
 
 use super::*;
-use crate::golden::{assert_golden, n_of_scores, ramp};
+use crate::Predictions;
+use crate::golden::{assert_golden, n_of_logits, ramp};
+use crate::ls::standardized;
 use crate::{
-    Correlation, Decoupled, Distillation, Regression, Weights, correlation, decoupled, dirichlet,
-    distillation, regression, squared_error, standardized, standardized_divergence,
+    Dist, Distillation, Dkd, Regression, Weights, dirichlet, dist, distillation, dkd, ls,
+    regression, squared_error,
 };
 
 /// Rounding of sums of a few dozen terms.
@@ -32,7 +34,7 @@ pub(crate) fn taught(labels: Vec<u32>, teacher: &Tensor) -> Dataset {
     let (m, n_classes) = teacher.dims2().unwrap();
     let labels = Tensor::from_vec(labels, m, &Device::Cpu).unwrap();
     let data = Dataset::new(teacher.detach(), Targets::Classes { labels, n_classes }).unwrap();
-    data.with_teacher(m, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(m, Tensor::contiguous).unwrap()
 }
 
 fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
@@ -69,11 +71,11 @@ fn batches_and_temperatures_that_do_not_fit_are_refused() {
         assert_eq!(message(&z, &data, t), wanted);
     }
     let (nobody, empty) = (z.narrow(0, 0, 0).unwrap(), data.rows(&[]).unwrap());
-    let wanted = "objects of a batch: wanted at least 1, found 0";
+    let wanted = "examples of a batch: expected at least 1, found 0";
     assert_eq!(message(&nobody, &empty, 1.0), wanted);
     assert_eq!(dirichlet(&nobody, &empty, 1.0).unwrap_err().to_string(), wanted);
     let fewer = dirichlet(&z.narrow(0, 0, 4).unwrap(), &data, 1.0).unwrap_err().to_string();
-    assert_eq!(fewer, "objects of the scores: wanted 6, found 4");
+    assert_eq!(fewer, "rows of the logits: expected 6, found 4");
     // Columns of a wider tensor are logits as any.
     let wide = Tensor::cat(&[z.as_tensor(), z.as_tensor()], 1).unwrap();
     let (data, columns) = (data.known_for(&[1, 4]).unwrap(), wide.narrow(1, 5, 5).unwrap());
@@ -83,7 +85,7 @@ fn batches_and_temperatures_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
-    let config = |example_weight, class_weight| Correlation {
+    let config = |example_weight, class_weight| Dist {
         example_weight,
         class_weight,
         temperature: 1.0,
@@ -92,8 +94,8 @@ fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
     let (z, data) = pair(0);
     let v = data.soft().unwrap().logits();
     let near = (v + (z.as_tensor() * 1e-3).unwrap()).unwrap();
-    let number = |z: &Tensor, config: &Correlation| -> f64 {
-        correlation(z, &data, config).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    let number = |z: &Tensor, config: &Dist| -> f64 {
+        dist(z, &data, config).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
     };
     for config in [config(1.0, 0.0), config(0.0, 1.0)] {
         let (double, single) =
@@ -106,12 +108,12 @@ fn a_correlation_near_one_keeps_its_digits_and_a_constant_has_none() {
     assert!((number(&even, &config(1.0, 0.0)) - 1.0).abs() < EXACT);
     assert!((number(&even, &config(0.0, 1.0)) - 1.0).abs() < EXACT);
     let both = taught(vec![0, 4, 2, 2, 1, 3], &even);
-    let loss = correlation(&even, &both, &config(2.0, 0.5)).unwrap().to_scalar::<f64>().unwrap();
+    let loss = dist(&even, &both, &config(2.0, 0.5)).unwrap().to_scalar::<f64>().unwrap();
     assert!((loss - 2.5).abs() < EXACT);
 }
 
 #[test]
-fn every_loss_of_scores_equals_pytorch() {
+fn every_loss_of_logits_equals_pytorch() {
     let (z, v) = (ramp(5, 1, (4, 4)), ramp(7, 3, (4, 4)));
     // What stands where there is no answer must not matter.
     let mut numbers: Vec<f64> = v.flatten_all().unwrap().to_vec1().unwrap();
@@ -139,20 +141,18 @@ fn every_loss_of_scores_equals_pytorch() {
     for (name, kind) in names.into_iter().zip(KINDS) {
         check(name, divergence(&z, &data, kind, 2.0, none));
     }
-    check("standardised", standardized_divergence(&z, &data, KINDS[0], 2.0, squared));
-    let config =
-        Decoupled { label_weight: 1.5, others_weight: 8.0, temperature: 2.0, scale: squared };
-    check("decoupled", decoupled(&z, &data, &config));
-    let config =
-        Correlation { example_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
-    check("correlation", correlation(&z, &data, &config));
+    check("standardised", ls(&z, &data, KINDS[0], 2.0, squared));
+    let config = Dkd { label_weight: 1.5, others_weight: 8.0, temperature: 2.0, scale: squared };
+    check("dkd", dkd(&z, &data, &config));
+    let config = Dist { example_weight: 2.0, class_weight: 0.5, temperature: 2.0, scale: none };
+    check("dist", dist(&z, &data, &config));
     let members = ramp(7, 3, (4, 8)).as_tensor().detach();
-    let several = data.clone().with_teacher(4, |_| Ok(members.clone())).unwrap();
+    let several = data.clone().with_teacher(4, |_| members.contiguous()).unwrap();
     check("dirichlet", dirichlet(&z, &several.known_for(&[0, 2, 3]).unwrap(), 2.0));
     let constructors = [
         ("labels only", Distillation::labels_only()),
         ("convex", Distillation::convex(0.3, 2.0)),
-        ("hinton", Distillation::hinton(0.3, 2.0)),
+        ("fitnetson", Distillation::hinton(0.3, 2.0)),
         ("generalized", Distillation::generalized(0.3, 2.0)),
         ("sum of both", Distillation::sum_of_both()),
         ("four term", Distillation::four_term(0.3, 2.0)),
@@ -163,7 +163,7 @@ fn every_loss_of_scores_equals_pytorch() {
     let t = ramp(3, 2, (4, 4)).as_tensor().detach();
     let values = Dataset::new(t.clone(), Targets::Values(t.clone())).unwrap();
     let values =
-        values.with_teacher(4, |_| Ok(holed.clone())).unwrap().known_for(&[0, 2, 3]).unwrap();
+        values.with_teacher(4, |_| holed.contiguous()).unwrap().known_for(&[0, 2, 3]).unwrap();
     let config = Regression {
         teacher_weight: 0.3,
         label_variance: 0.7,
@@ -172,7 +172,7 @@ fn every_loss_of_scores_equals_pytorch() {
     };
     check("regression", regression(&z, &values, &config));
     check("squared error", squared_error(&z, &t));
-    assert_eq!(n, n_of_scores());
+    assert_eq!(n, n_of_logits());
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn known_identities_and_bounds_hold() {
     let ours =
         divergence(&z, &data, Divergence::ForwardKl, 2.0, TemperatureScale::Squared).unwrap();
     let soft = distillation(&z, &data, &Distillation::hinton(1.0, 2.0)).unwrap();
-    let entropy = crate::entropies(&v, 2.0).unwrap().iter().sum::<f64>() / m;
+    let entropy = Predictions::tempered(&v, 2.0).unwrap().entropies().iter().sum::<f64>() / m;
     let value = |loss: &Tensor| loss.to_scalar::<f64>().unwrap();
     assert!((value(&soft) - value(&ours) - 4.0 * entropy).abs() < 1e-11);
     let gap = gradient(&ours, &z).into_iter().zip(gradient(&soft, &z)).map(|(a, b)| (a - b).abs());
@@ -276,9 +276,9 @@ fn a_divergence_falls_into_its_decoupled_parts() {
     let (z, data) = pair(2);
     let parts = |label_weight, others_weight, i: usize| {
         let scale = TemperatureScale::None;
-        let config = Decoupled { label_weight, others_weight, temperature: 1.0, scale };
+        let config = Dkd { label_weight, others_weight, temperature: 1.0, scale };
         let z = z.narrow(0, i, 1).unwrap();
-        let loss = decoupled(&z, &data.rows(&[i]).unwrap(), &config).unwrap();
+        let loss = dkd(&z, &data.rows(&[i]).unwrap(), &config).unwrap();
         loss.to_scalar::<f64>().unwrap()
     };
     let s = log_softmax(data.soft().unwrap().logits()).unwrap().exp().unwrap().to_vec2::<f64>();
@@ -301,17 +301,17 @@ fn a_rare_class_counts_as_much_as_any() {
     z.iter_mut().for_each(|z| z[1] -= 80.0);
     let z = Tensor::new(z, &Device::Cpu).unwrap();
     let scale = TemperatureScale::None;
-    let config = Correlation { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale };
+    let config = Dist { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale };
     for dtype in [DType::F64, DType::F32] {
         let z = z.to_dtype(dtype).unwrap();
-        let loss = correlation(&z, &taught(vec![0; 4], &z), &config).unwrap();
+        let loss = dist(&z, &taught(vec![0; 4], &z), &config).unwrap();
         let loss: f64 = loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap();
         assert!(loss.abs() < 1e-6, "{dtype:?}: {loss}");
     }
 }
 
 #[test]
-fn scores_are_standardized_and_constants_are_zeros() {
+fn logits_are_standardized_and_constants_are_zeros() {
     let x = Tensor::new(&[[1.0, 3.0, 5.0, 7.0], [0.1, 0.1, 0.1, 0.1]], &Device::Cpu).unwrap();
     let x = Var::from_tensor(&x).unwrap();
     let z = standardized(&x).unwrap();
@@ -337,9 +337,15 @@ fn nobody_known_is_zero_and_no_teacher_is_refused() {
     let message = |z: &Tensor, data: &Dataset, kind, temperature| {
         divergence(z, data, kind, temperature, none).unwrap_err().to_string()
     };
-    assert_eq!(message(&z, &bare, KINDS[0], 1.0), "answers of a teacher: wanted some, found none");
+    assert_eq!(
+        message(&z, &bare, KINDS[0], 1.0),
+        "the loss wanted a teacher's logits, found none: give them as `Supervision::with_teacher` or `Dataset::with_teacher`"
+    );
     let narrow = z.narrow(1, 0, 4).unwrap();
-    assert_eq!(message(&narrow, &data, KINDS[0], 1.0), "scores: wanted [6, 5], found [6, 4]");
+    assert_eq!(
+        message(&narrow, &data, KINDS[0], 1.0),
+        "logits: expected shape [6, 5], found [6, 4]"
+    );
     assert_eq!(message(&z, &data, KINDS[0], 0.0), "temperature must lie in (0, ∞), got 0");
     let outside = [
         Divergence::JensenShannon { teacher_weight: 0.0 },

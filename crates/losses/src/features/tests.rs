@@ -23,21 +23,21 @@ fn every_loss_of_features_equals_pytorch() {
         assert_golden(name, &loss.unwrap(), by);
         n += 1;
     };
-    check("hint", hint(&s, &t, Some(&projection)), &s);
-    check("hint, projection", hint(&s, &t, Some(&projection)), &projection);
-    check("attention", attention(&a, &b, 2.0, AttentionGap::Norm), &a);
-    check("attention, cubes", attention(&a, &b, 3.0, AttentionGap::MeanSquare), &a);
-    check("selectivity, linear", selectivity(&a, &b, Kernel::Linear), &a);
-    let polynomial = Kernel::Polynomial { degree: 3, constant: 0.5 };
-    check("selectivity, polynomial", selectivity(&a, &b, polynomial), &a);
-    check("selectivity, Gaussian", selectivity(&a, &b, Kernel::Gaussian { scale: 1.5 }), &a);
-    check("similarity", similarity(&s, &t), &s);
-    check("relational distance", relational_distance(&s, &t), &s);
-    check("relational angle", relational_angle(&s, &t), &s);
-    check("probabilistic", probabilistic(&s, &t), &s);
+    check("fitnets", fitnets(&s, &t, Some(&projection)), &s);
+    check("fitnets, projection", fitnets(&s, &t, Some(&projection)), &projection);
+    check("at", at(&a, &b, 2.0, AtGap::Norm), &a);
+    check("at, cubes", at(&a, &b, 3.0, AtGap::MeanSquare), &a);
+    check("nst, linear", nst(&a, &b, NstKernel::Linear), &a);
+    let polynomial = NstKernel::Polynomial { degree: 3, constant: 0.5 };
+    check("nst, polynomial", nst(&a, &b, polynomial), &a);
+    check("nst, Gaussian", nst(&a, &b, NstKernel::Gaussian { scale: 1.5 }), &a);
+    check("sp", sp(&s, &t), &s);
+    check("rkd distance", rkd_distance(&s, &t), &s);
+    check("rkd angle", rkd_angle(&s, &t), &s);
+    check("pkt", pkt(&s, &t), &s);
     let mean = || a.narrow(1, 0, 2).unwrap();
-    check("information", information(&mean(), &b, &alpha, 1e-5), &a);
-    check("information, variances", information(&mean(), &b, &alpha, 1e-5), &alpha);
+    check("vid", vid(&mean(), &b, &alpha, 1e-5), &a);
+    check("vid, variances", vid(&mean(), &b, &alpha, 1e-5), &alpha);
     assert_eq!(n, n_of_features());
 }
 
@@ -49,11 +49,11 @@ fn relations_survive_a_turn_and_a_shift() {
     let shift = Tensor::new(&[[7.0, -3.0]], &Device::Cpu).unwrap();
     let turned = s.matmul(&turn).unwrap();
     let moved = turned.broadcast_add(&shift).unwrap();
-    assert!(value(relational_distance(&s, &(&moved * 2.0).unwrap())) < EXACT);
-    assert!(value(relational_angle(&s, &(&moved * 2.0).unwrap())) < EXACT);
+    assert!(value(rkd_distance(&s, &(&moved * 2.0).unwrap())) < EXACT);
+    assert!(value(rkd_angle(&s, &(&moved * 2.0).unwrap())) < EXACT);
     // Products of examples know the origin.
-    assert!(value(similarity(&s, &turned)) < EXACT && value(similarity(&s, &moved)) > 0.1);
-    assert!(value(probabilistic(&s, &turned)) < EXACT && value(probabilistic(&s, &moved)) > 0.01);
+    assert!(value(sp(&s, &turned)) < EXACT && value(sp(&s, &moved)) > 0.1);
+    assert!(value(pkt(&s, &turned)) < EXACT && value(pkt(&s, &moved)) > 0.01);
 }
 
 #[test]
@@ -62,22 +62,20 @@ fn channels_have_no_order() {
     let order = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
     let mixed = a.index_select(&order, 1).unwrap();
     for kernel in [
-        Kernel::Linear,
-        Kernel::Polynomial { degree: 2, constant: 0.0 },
-        Kernel::Gaussian { scale: 1.0 },
+        NstKernel::Linear,
+        NstKernel::Polynomial { degree: 2, constant: 0.0 },
+        NstKernel::Gaussian { scale: 1.0 },
     ] {
-        assert!(value(selectivity(&mixed, &a, kernel)).abs() < EXACT, "{kernel:?}");
-        let (one, other) = (selectivity(&mixed, &b, kernel), selectivity(&a, &b, kernel));
+        assert!(value(nst(&mixed, &a, kernel)).abs() < EXACT, "{kernel:?}");
+        let (one, other) = (nst(&mixed, &b, kernel), nst(&a, &b, kernel));
         assert!((value(one) - value(other)).abs() < EXACT);
     }
-    assert!(value(attention(&mixed, &a, 2.0, AttentionGap::Norm)) < EXACT);
+    assert!(value(at(&mixed, &a, 2.0, AtGap::Norm)) < EXACT);
     // The linear kernel compares mean channels: of opposite ones, nothing.
     let both = Tensor::cat(&[a.as_tensor(), &a.neg().unwrap()], 1).unwrap();
     let zeros = both.zeros_like().unwrap();
-    assert!(value(selectivity(&both, &zeros, Kernel::Linear)).abs() < EXACT);
-    assert!(
-        value(selectivity(&both, &zeros, Kernel::Polynomial { degree: 2, constant: 0.0 })) > 0.1
-    );
+    assert!(value(nst(&both, &zeros, NstKernel::Linear)).abs() < EXACT);
+    assert!(value(nst(&both, &zeros, NstKernel::Polynomial { degree: 2, constant: 0.0 })) > 0.1);
 }
 
 #[test]
@@ -88,7 +86,7 @@ fn neighborhoods_by_hand() {
     let s = Tensor::new(&[[1.0], [3.0], [-2.0]], &Device::Cpu).unwrap();
     // q = (1, ε) / (1 + ε) for the first two, (½, ½) for the third, ε = 1e-7.
     let row = 0.5 * (0.5 * (1.0 + 1e-7f64)).ln() + 0.5 * (0.5 * (1.0 + 1e-7) / 1e-7f64).ln();
-    assert!((value(probabilistic(&s, &t)) - 2.0 * row / 3.0).abs() < EXACT);
+    assert!((value(pkt(&s, &t)) - 2.0 * row / 3.0).abs() < EXACT);
 }
 
 #[test]
@@ -99,7 +97,7 @@ fn tiny_variances_keep_their_digits_in_single_precision() {
         let alpha = Var::from_tensor(&single(alpha)).unwrap();
         let (mean, teacher) =
             (single(0.0).unsqueeze(0).unwrap(), single(1e-4).unsqueeze(0).unwrap());
-        let loss = information(&mean, &teacher, &alpha, 1e-300).unwrap();
+        let loss = vid(&mean, &teacher, &alpha, 1e-300).unwrap();
         let derivative =
             loss.backward().unwrap().get(&alpha).unwrap().to_dtype(candle_core::DType::F64);
         let loss: f64 = loss.to_dtype(candle_core::DType::F64).unwrap().to_scalar().unwrap();
@@ -144,15 +142,15 @@ fn near_and_opposite_features_keep_their_digits_in_single_precision() {
     let (a, b) = (ramp(5, 2, (2, 3, 4)), ramp(7, 1, (2, 3, 4)));
     let near = (a.as_tensor() + (b.as_tensor() * 1e-4).unwrap()).unwrap();
     for kernel in [
-        Kernel::Linear,
-        Kernel::Polynomial { degree: 2, constant: 0.5 },
-        Kernel::Gaussian { scale: 1e-3 },
+        NstKernel::Linear,
+        NstKernel::Polynomial { degree: 2, constant: 0.5 },
+        NstKernel::Gaussian { scale: 1e-3 },
     ] {
-        close(both(&|s, t| selectivity(s, t, kernel), &near, &a));
+        close(both(&|s, t| nst(s, t, kernel), &near, &a));
     }
     // Cosines 5e-7 from −1, where ½ (1 + cos) is 2.5 times its floor.
     let s = Tensor::new(&[[1.0, 0.0], [-1.0, 1e-3], [-1.0, -2e-3]], &Device::Cpu).unwrap();
-    close(both(&probabilistic, &s, &ramp(7, 3, (3, 2))));
+    close(both(&pkt, &s, &ramp(7, 3, (3, 2))));
 }
 
 #[test]
@@ -164,11 +162,11 @@ fn examples_that_coincide_have_finite_slopes() {
     ] {
         let s = Var::from_tensor(&s).unwrap();
         let losses = [
-            relational_distance(&s, &t),
-            relational_angle(&s, &t),
-            similarity(&s, &t),
-            probabilistic(&s, &t),
-            hint(&s, &t, None),
+            rkd_distance(&s, &t),
+            rkd_angle(&s, &t),
+            sp(&s, &t),
+            pkt(&s, &t),
+            fitnets(&s, &t, None),
         ];
         for (i, loss) in losses.into_iter().enumerate() {
             let gradients = loss.unwrap().backward().unwrap();
@@ -186,8 +184,8 @@ fn examples_that_coincide_have_finite_slopes() {
 fn a_twin_batch_has_half_the_similarity_loss() {
     let (s, t) = (ramp(5, 1, (4, 3)), ramp(7, 3, (4, 2)));
     let twice = |x: &Tensor| Tensor::cat(&[x, x], 0).unwrap();
-    let both = value(similarity(&twice(&s), &twice(&t)));
-    assert!((both - 0.5 * value(similarity(&s, &t))).abs() < EXACT);
+    let both = value(sp(&twice(&s), &twice(&t)));
+    assert!((both - 0.5 * value(sp(&s, &t))).abs() < EXACT);
 }
 
 #[test]
@@ -195,27 +193,30 @@ fn features_that_do_not_fit_are_refused() {
     let (s, t) = (ramp(5, 1, (4, 3)), ramp(7, 3, (4, 2)));
     let (a, b) = (ramp(5, 2, (2, 3, 2, 2)), ramp(7, 1, (2, 2, 3, 2)));
     let message = |loss: Result<Tensor>| loss.unwrap_err().to_string();
-    assert_eq!(message(hint(&s, &t, None)), "features of the student: wanted [4, 2], found [4, 3]");
     assert_eq!(
-        message(attention(&a, &b, 2.0, AttentionGap::Norm)),
-        "positions of the student's map: wanted 6, found 4"
+        message(fitnets(&s, &t, None)),
+        "features of the student: expected shape [4, 2], found [4, 3]"
     );
-    assert_eq!(message(similarity(&s, &a)), "objects of the student: wanted 2, found 4");
     assert_eq!(
-        message(selectivity(&s, &t, Kernel::Linear)),
-        "dimensions of a map: wanted 3 or more, found 2"
+        message(at(&a, &b, 2.0, AtGap::Norm)),
+        "positions of the student's map: expected 6, found 4"
+    );
+    assert_eq!(message(sp(&s, &a)), "examples of the student: expected 2, found 4");
+    assert_eq!(
+        message(nst(&s, &t, NstKernel::Linear)),
+        "dimensions of a map: expected at least 3, found 2"
     );
     let one = s.narrow(0, 0, 1).unwrap();
-    for loss in [probabilistic, similarity, relational_distance, relational_angle] {
+    for loss in [pkt, sp, rkd_distance, rkd_angle] {
         assert_eq!(
             message(loss(&one, &one)),
-            "objects of a batch with neighbours: wanted at least 2, found 1"
+            "examples of a batch that are compared: expected at least 2, found 1"
         );
     }
-    assert!(attention(&a, &a, 0.5, AttentionGap::Norm).is_err());
-    assert!(selectivity(&a, &a, Kernel::Polynomial { degree: 0, constant: 0.0 }).is_err());
-    assert!(selectivity(&a, &a, Kernel::Gaussian { scale: 0.0 }).is_err());
-    assert!(information(&t, &t, &one, 1e-5).is_err() && information(&t, &s, &one, 1e-5).is_err());
+    assert!(at(&a, &a, 0.5, AtGap::Norm).is_err());
+    assert!(nst(&a, &a, NstKernel::Polynomial { degree: 0, constant: 0.0 }).is_err());
+    assert!(nst(&a, &a, NstKernel::Gaussian { scale: 0.0 }).is_err());
+    assert!(vid(&t, &t, &one, 1e-5).is_err() && vid(&t, &s, &one, 1e-5).is_err());
     let nobody = s.narrow(0, 0, 0).unwrap();
-    assert!(similarity(&nobody, &nobody).is_err());
+    assert!(sp(&nobody, &nobody).is_err());
 }

@@ -6,8 +6,9 @@ use core_tensors::{Dataset, Rng, Targets};
 use super::fixtures::{GAPS, SIMPLEX, nodes};
 use super::*;
 use crate::distillation::{ClassReduction, Distillation, composed, distillation};
+use crate::supervision::tests::soft;
 
-const NORMALIzED: [Normalizer; 3] = [Normalizer::Orthant, Normalizer::Cube, Normalizer::Simplex];
+const NORMALIZED: [Normalizer; 3] = [Normalizer::Orthant, Normalizer::Cube, Normalizer::Simplex];
 /// Rounding of a few hundred operations, relative to the largest number among them.
 const ROUNDING: f64 = 1e-13;
 
@@ -35,7 +36,7 @@ fn taught(s: &[f64]) -> Dataset {
     let x = Tensor::from_vec(v, (1, s.len()), &Device::Cpu).unwrap();
     let labels = Tensor::new(&[0u32], &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: s.len() }).unwrap();
-    data.with_teacher(1, |x| Ok(x.clone())).unwrap()
+    data.with_teacher(1, Tensor::contiguous).unwrap()
 }
 
 fn teacher_alone(normalizer: Normalizer) -> Distillation {
@@ -143,7 +144,7 @@ fn slopes_equal_differences_also_where_answers_coincide() {
             for base in [-0.02, -1.0] {
                 let l: Vec<f64> =
                     (0..k).map(|j| base - 4.0 * (j % 2) as f64 - gap * j as f64).collect();
-                for normalizer in NORMALIzED.into_iter().chain([Normalizer::Paper]) {
+                for normalizer in NORMALIZED.into_iter().chain([Normalizer::Paper]) {
                     let found = of(normalizer, &l);
                     for j in [0, k / 2, k - 1] {
                         let step = 1e-4 * -l[j];
@@ -214,7 +215,7 @@ fn integrals_and_means_equal_monte_carlo() {
     /// Standard errors; some 80 numbers are compared.
     const MOST: f64 = 4.0;
     let mut rng = Rng::new(3);
-    for normalizer in NORMALIzED {
+    for normalizer in NORMALIZED {
         for k in 2..=5 {
             let l = random_log_g(k, &mut rng);
             let LogNormalizer { value, gradient } = of(normalizer, &l);
@@ -273,7 +274,7 @@ fn the_loss_subtracts_the_log_constant_inside_its_factor() {
     let (s, z) = ([0.6, 0.3, 0.1], [0.4, -0.3, 1.2]);
     let l = log_softmax(&z.map(|z| z / 2.0));
     let cross: f64 = -s.iter().zip(&l).map(|(s, l)| s * l).sum::<f64>();
-    for normalizer in NORMALIzED {
+    for normalizer in NORMALIZED {
         for (class_reduction, share) in [(ClassReduction::Sum, 1.0), (ClassReduction::Mean, 3.0)] {
             let config = Distillation {
                 label_weight: 0.0,
@@ -308,8 +309,8 @@ fn the_orthant_keeps_its_digits_for_a_sure_student() {
 }
 
 #[test]
-fn the_kernel_and_the_formula_agree_at_any_scores() {
-    for normalizer in NORMALIzED {
+fn the_kernel_and_the_formula_agree_at_any_logits() {
+    for normalizer in NORMALIZED {
         let config = Distillation { normalizer, ..Distillation::convex(0.4, 2.0) };
         let largest = |f: f64| [f, f / 3.0, 0.0, -f, -f * (1.0 - 1e-12)];
         for z in [largest(1e-12), largest(1.0), largest(50.0), largest(1e3), largest(1e6)] {
@@ -317,7 +318,7 @@ fn the_kernel_and_the_formula_agree_at_any_scores() {
             let Targets::Classes { labels, .. } = data.y() else { unreachable!() };
             let (found, derivative) = loss_at(&z, &data, &config);
             let logits = Var::from_vec(z.to_vec(), (1, 5), &Device::Cpu).unwrap();
-            let plain = composed(&logits, labels, data.soft(), &config).unwrap();
+            let plain = composed(&logits, labels, soft(&data).as_ref(), &config).unwrap();
             let gradient = plain.backward().unwrap().get(&logits).unwrap().flatten_all().unwrap();
             let plain: f64 = plain.to_scalar().unwrap();
             assert!((found / plain - 1.0).abs() < 1e-12, "{normalizer:?} {z:?}: {found} {plain}");
@@ -332,7 +333,7 @@ fn the_kernel_and_the_formula_agree_at_any_scores() {
 fn bad_answers_are_refused_and_not_a_number_ends() {
     let message =
         |normalizer: Normalizer, l: &[f64]| normalizer.log_normalizer(l).unwrap_err().to_string();
-    assert_eq!(message(Normalizer::Simplex, &[]), "classes: wanted at least 1, found 0");
+    assert_eq!(message(Normalizer::Simplex, &[]), "classes: expected at least 1, found 0");
     assert_eq!(
         message(Normalizer::Simplex, &[-1.0, f64::NAN]),
         "log g must lie in (−∞, ∞), got NaN"
@@ -343,9 +344,9 @@ fn bad_answers_are_refused_and_not_a_number_ends() {
     let error = distillation(&logits, &one, &teacher_alone(Normalizer::Orthant)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "classes of a likelihood on the orthant: wanted at least 2, found 1"
+        "classes of a likelihood on the orthant: expected at least 2, found 1"
     );
-    for normalizer in NORMALIzED {
+    for normalizer in NORMALIZED {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let (loss, _) =
                 loss_at(&[0.0, bad, 1.0], &taught(&[0.2; 3]), &teacher_alone(normalizer));

@@ -1,7 +1,7 @@
 //! Laws of the regression with a teacher.
 
 use candle_core::Var;
-use core_tensors::Rng;
+use core_tensors::{Dataset, Rng, Targets};
 
 use super::*;
 use crate::Likelihood;
@@ -9,13 +9,13 @@ use crate::Likelihood;
 /// Rounding of sums of a few dozen terms.
 const EXACT: f64 = 1e-12;
 
-pub(crate) fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
+fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
     let values: Vec<f64> = (0..m * n).map(|_| rng.normal()).collect();
     Tensor::from_vec(values, (m, n), &Device::Cpu).unwrap()
 }
 
 /// m examples of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
-pub(crate) fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
+fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
     let x = normal(m, n, rng);
     let y = (x.matmul(&normal(n, k, rng)).unwrap() + normal(m, k, rng)).unwrap();
     let teacher = normal(n, k, rng);
@@ -24,7 +24,7 @@ pub(crate) fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
     data.with_teacher(m, |x| x.matmul(&teacher)).unwrap().known_for(&mask).unwrap()
 }
 
-pub(crate) fn choices(lambda: f64) -> Regression {
+fn choices(lambda: f64) -> Regression {
     Regression {
         teacher_weight: lambda,
         label_variance: 0.7,
@@ -46,7 +46,7 @@ fn two_examples_by_hand() {
     // g = 1, 2; y = 0, 4; s = 3, unknown: squares 1 and 4 of the values, 4 of the teacher.
     let column = |values: [f64; 2]| Tensor::from_slice(&values, (2, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(column([3.0, f64::NAN]), Targets::Values(column([0.0, 4.0]))).unwrap();
-    let data = data.with_teacher(2, |x| Ok(x.clone())).unwrap().known_for(&[0]).unwrap();
+    let data = data.with_teacher(2, Tensor::contiguous).unwrap().known_for(&[0]).unwrap();
     let config = Regression { label_variance: 2.0, teacher_variance: 0.5, ..choices(0.25) };
     let log = |variance: f64| 0.5 * (std::f64::consts::TAU * variance).ln();
     let first = 0.75 * (1.0 / 4.0 + log(2.0)) + 0.25 * (4.0 / 1.0 + log(0.5));
@@ -82,8 +82,7 @@ fn the_gradient_equals_differences_and_reaches_the_prediction_alone() {
     let (y, s) = (Var::from_tensor(&y).unwrap(), Var::from_tensor(&s).unwrap());
     let data =
         Dataset::new(normal(6, 1, &mut rng), Targets::Values(y.as_tensor().clone())).unwrap();
-    let data =
-        data.with_teacher(6, |_| Ok(s.as_tensor().clone())).unwrap().known_for(&[1, 4]).unwrap();
+    let data = data.with_teacher(6, |_| s.contiguous()).unwrap().known_for(&[1, 4]).unwrap();
     let prediction = Var::from_tensor(&normal(6, 2, &mut rng)).unwrap();
     for weights in [Weights::Likelihood, Weights::AsPrinted] {
         let config = Regression { weights, ..choices(0.3) };
@@ -151,7 +150,7 @@ fn numbers_of_weight_zero_are_not_looked_at() {
     let s = data.soft().unwrap().logits();
     let holes = |y: Tensor, s: Tensor| {
         let data = Dataset::new(data.x().clone(), Targets::Values(y)).unwrap();
-        data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[1, 2, 4]).unwrap()
+        data.with_teacher(5, |_| s.contiguous()).unwrap().known_for(&[1, 2, 4]).unwrap()
     };
     let prediction = Var::from_tensor(&normal(5, 1, &mut rng)).unwrap();
     let cases = [
@@ -166,7 +165,7 @@ fn numbers_of_weight_zero_are_not_looked_at() {
             losses.map(|loss| numbers(loss.backward().unwrap().get(&prediction).unwrap()));
         assert_eq!(derivatives[0], derivatives[1]);
         let targets =
-            [&data, &holes].map(|d| numbers(&pseudo_targets(d, &choices(lambda)).unwrap().values));
+            [&data, &holes].map(|d| numbers(pseudo_targets(d, &choices(lambda)).unwrap().values()));
         assert_eq!(targets[0], targets[1]);
     }
 }
@@ -209,21 +208,18 @@ fn bad_settings_and_shapes_are_refused() {
     }
     assert_eq!(
         message(&normal(4, 1, &mut rng), &data, &choices(0.5)),
-        "targets of a regression: wanted [4, 1], found [4, 2]"
+        "targets of a regression: expected shape [4, 1], found [4, 2]"
     );
     let wide = data.clone().with_teacher(4, |x| Tensor::cat(&[x, x], 1)).unwrap();
     assert_eq!(
         message(&g, &wide, &choices(0.5)),
-        "answers of the teacher: wanted [4, 2], found [4, 4]"
+        "predictions of the teacher: expected shape [4, 2], found [4, 4]"
     );
     let classes = Dataset::classification(vec![0.0; 2], vec![0, 1], 2, &Device::Cpu).unwrap();
-    assert_eq!(
-        message(&g, &classes, &choices(0.5)),
-        "targets of a regression: wanted values, found classes"
-    );
+    assert_eq!(message(&g, &classes, &choices(0.5)), "regression wanted values as hard targets");
     let empty = data.rows(&[]).unwrap();
     assert_eq!(
         message(&g.narrow(0, 0, 0).unwrap(), &empty, &choices(0.5)),
-        "objects of a batch: wanted at least 1, found 0"
+        "examples of a batch: expected at least 1, found 0"
     );
 }

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Pick};
+use domain_adapt::{DomainMap, FixedConvolution, GaussianNoise, MorphologicalDilation, Selection};
 
 use super::{NO_MAP, Study, show};
+use crate::data::synthetic::published_convolution;
 use crate::experiments::{Outcome, Task};
 use crate::ledger::Part;
 
-/// Standard standard deviation of the source's noise.
+/// Standard deviation of the source's noise.
 const NOISE: f64 = 0.1;
 /// Side of the window of the morphological dilation.
 const WINDOW: usize = 3;
@@ -26,24 +27,24 @@ struct Given {
     is_published: bool,
 }
 
-fn maps() -> [Given; 4] {
+fn maps() -> Result<[Given; 4]> {
     let given = |name, map, output, is_published| Given { name, map, output, is_published };
-    [
+    Ok([
         given(
             "noise",
             Box::new(GaussianNoise { std: NOISE, range: Some([0.0, 1.0]) }),
             IMAGE,
             true,
         ),
-        given("convolution", Box::new(FixedConvolution::as_published()), [24, 24], true),
-        given("cross", Box::new(FixedConvolution::dilated_cross()), [24, 24], false),
+        given("convolution", Box::new(published_convolution(IMAGE)?), [24, 24], true),
+        given("cross", Box::new(FixedConvolution::dilated_cross(IMAGE)?), [24, 24], false),
         given(
             "morphology",
             Box::new(MorphologicalDilation { image: IMAGE, side: WINDOW }),
             IMAGE,
             false,
         ),
-    ]
+    ])
 }
 
 pub(super) fn run(task: &Task) -> Result<Outcome> {
@@ -55,7 +56,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
         study.alone("given/none/segments")?;
         let teacher = study.teacher(big, NO_MAP)?;
         study.taught("given/big/segments", &teacher, NO_MAP, &[])?;
-        for given in maps().into_iter().filter(|given| given.is_published) {
+        for given in maps()?.into_iter().filter(|given| given.is_published) {
             let teacher = study.teacher(big, &*given.map)?;
             study.taught(&format!("given/{}/segments", given.name), &teacher, &*given.map, &[])?;
         }
@@ -66,15 +67,15 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
     let teacher = study.teacher(big, NO_MAP)?;
     study.examine("given/the-teacher-big/independent", &teacher, &images.test, NO_MAP)?;
     study.taught("given/big/independent", &teacher, NO_MAP, &[])?;
-    for Given { name, map, output, .. } in maps() {
+    for Given { name, map, output, .. } in maps()? {
         let teacher = study.teacher(big, &*map)?;
         study.taught(&format!("given/{name}/independent"), &teacher, &*map, &[])?;
         // The controls: the same teacher sees the images as they are, as far as they fit, or in disorder.
-        let middle = Pick::middle(IMAGE, output)?;
+        let middle = Selection::middle(IMAGE, output)?;
         study.taught(&format!("given/{name}/without-map"), &teacher, &middle, &[])?;
         let n_pixels = |[h, w]: [usize; 2]| h * w;
         let mut rng = study.rng.split("random map");
-        let random = Pick::random(n_pixels(IMAGE), n_pixels(output), &mut rng)?;
+        let random = Selection::random(n_pixels(IMAGE), n_pixels(output), &mut rng)?;
         study.taught(&format!("given/{name}/random-map"), &teacher, &random, &[])?;
     }
     if task.part == Part::Seed(0) {
@@ -82,7 +83,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome> {
         let shown: Vec<usize> = SHOWN.into_iter().filter(|&i| i < most).collect();
         let before = images.train.rows(&shown)?;
         show(&mut study.outcome, "before", before.x())?;
-        for Given { name, map, output, .. } in maps() {
+        for Given { name, map, output, .. } in maps()? {
             let mut after = map.apply(before.x(), &mut study.rng.split("shown"))?;
             if output != IMAGE {
                 after = stretched(&after)?;

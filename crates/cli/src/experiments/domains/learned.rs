@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::features;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Rng, Schedule};
-use domain_adapt::{Alignment, DomainMap, Pick, Translator, alignment_loss, round_trip_error};
+use domain_adapt::{Alignment, DomainMap, Selection, Translator, alignment_loss, round_trip_error};
 use models::{Architecture, Domain, Mlp};
 
 use super::given::SHOWN;
@@ -122,7 +122,7 @@ fn students(task: &Task) -> Result<Outcome> {
     let (as_published_trip, of_small_trip) =
         ([("round_trip", as_published_trip?)], [("round_trip", of_small_trip?)]);
     let mut rng = study.rng.split("random map");
-    let random = Pick::random(NETWORK.n_pixels, NETWORK.n_pixels, &mut rng)?;
+    let random = Selection::random(NETWORK.n_pixels, NETWORK.n_pixels, &mut rng)?;
     let untrained = Translator {
         network: NETWORK,
         parameters: NETWORK.init(&mut study.rng.split("untrained"), &task.session.device)?,

@@ -148,8 +148,8 @@ impl<'a> Study<'a> {
         let mut noise = rng.split("student's view");
         let view = |batch: &Dataset| {
             let asked = |x: &Tensor| {
-                let seen = map.apply(x, &mut noise).map_err(candle_core::Error::wrap)?;
-                teacher.network.forward(&teacher.w, &seen).map_err(candle_core::Error::wrap)
+                let seen = map.apply(x, &mut noise)?;
+                teacher.network.forward(&teacher.w, &seen)
             };
             Ok(batch.clone().with_teacher(CHUNK, asked)?)
         };

@@ -125,7 +125,7 @@ fn run(task: &Task) -> Result<Outcome> {
     let answers = exam.predictions(&network, &w)?;
     outcome.add("meta/teacher", exam.once(&answers)?);
 
-    let ask = |x: &Tensor| network.forward(&w, x).map_err(candle_core::Error::wrap);
+    let ask = |x: &Tensor| network.forward(&w, x);
     let study = Study {
         task,
         steps,
@@ -157,7 +157,7 @@ fn run(task: &Task) -> Result<Outcome> {
 
 /// Synthetic data.
 pub(super) static HYPERPARAMETERS: Experiment = Experiment {
-    id: "metaparameters",
+    id: "hyperparameters",
     title: "λ and T by gradient descent on a validation loss",
     source: "Gorpinich et al. 2022",
     summary: "x₁, x₂ ~ N(0, 1), x₃ = [both positive], y = [x₁ x₂ + 0.5 ε > 0]; 200 objects of the teacher, 15 of the student, 15 to \

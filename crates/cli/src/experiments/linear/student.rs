@@ -76,7 +76,7 @@ fn learn(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
     let answer = |name: &str| answers.get(name).with_context(|| format!("no answers on {name}"));
     let on_train = answer("train")?;
     // One chunk holds every example: the answers are there already.
-    let data = data.clone().with_teacher(data.n_examples(), |_| Ok(on_train.clone()))?;
+    let data = data.clone().with_teacher(data.n_examples(), |_| on_train.contiguous())?;
     let exam = Examination::new(test)?.with_teacher(Predictions::new(answer("test")?)?);
 
     let arms = [

@@ -1,14 +1,12 @@
 //! The methods and the settings that are tried of each: as many for one as for another.
 
 use core_tensors::Schedule;
-use losses::features::Kernel;
-use losses::{
-    Ablation, Correlation, Decoupled, Distillation, Divergence, GanLoss, TemperatureScale,
-};
+use losses::features::NstKernel;
+use losses::{Dist, Distillation, Divergence, Dkd, GanLoss, TemperatureScale};
 use models::Cnn;
 
 use super::{assistant, student};
-use crate::training::{Imitation, Strength};
+use crate::training::{Ablation, Imitation, Strength};
 
 /// Settings that are tried of a method; labels alone have nothing to try.
 pub(super) const N_SETTINGS: usize = 4;
@@ -49,7 +47,7 @@ pub(super) struct Setting {
 pub(super) enum Taught {
     Nothing,
     /// The teacher's logits.
-    Scores,
+    Logits,
     /// Those of a network of the teacher's shape as it was drawn.
     Untrained,
     /// A part of what the teacher knows.
@@ -101,20 +99,20 @@ pub(super) fn methods() -> Vec<Method> {
     };
     let plain = |row, taught| method(row, hinton(taught, &[student()]));
     let answers = |row, kind| {
-        let term = |t| Imitation::Answers(kind, t);
-        method(row, convex(Taught::Scores, term))
+        let term = |t| Imitation::Divergence(kind, t);
+        method(row, convex(Taught::Logits, term))
     };
     let of_labels: fn(f64) -> Strength = Strength::OfLabels;
     let maps = |row, what| method(row, beside(Taught::Hidden(MAPS), what, of_labels));
     let rows = |row, what| method(row, beside(Taught::Hidden(LAST_HIDDEN), what, of_labels));
-    let logits = Imitation::Answers(Divergence::Logits, 1.0);
+    let logits = Imitation::Divergence(Divergence::Logits, 1.0);
     let weighed = |ratio| Strength::Weight(OF_LIKELIHOOD * ratio);
     vec![
         method("none", vec![none]),
         method("smoothed-labels", SMOOTHINGS.iter().map(smoothed).collect()),
         plain("untrained", Taught::Untrained),
         plain("any-object", Taught::Ablation(Ablation::AnyExample)),
-        plain("forward", Taught::Scores),
+        plain("forward", Taught::Logits),
         answers("reverse", Divergence::ReverseKl),
         answers("jensen-shannon", Divergence::JensenShannon { teacher_weight: 0.5 }),
         answers("skew", Divergence::Skew { teacher_weight: 0.1 }),
@@ -122,25 +120,25 @@ pub(super) fn methods() -> Vec<Method> {
         answers("variation", Divergence::TotalVariation),
         answers("hellinger", Divergence::SquaredHellinger),
         // T cancels.
-        method("logits", beside(Taught::Scores, logits, of_labels)),
-        method("decoupled", decoupled()),
-        method("correlation", correlations()),
-        method("standardised", convex(Taught::Scores, Imitation::Standardized)),
-        maps("hint", Imitation::Hint),
-        maps("attention", Imitation::Attention),
-        maps("selectivity-linear", Imitation::Selectivity(Kernel::Linear)),
+        method("logits", beside(Taught::Logits, logits, of_labels)),
+        method("decoupled", dkd()),
+        method("correlation", dist()),
+        method("standardised", convex(Taught::Logits, Imitation::Ls)),
+        maps("hint", Imitation::FitNets),
+        maps("attention", Imitation::At),
+        maps("selectivity-linear", Imitation::Nst(NstKernel::Linear)),
         maps(
             "selectivity-polynomial",
-            Imitation::Selectivity(Kernel::Polynomial { degree: 2, constant: 0.0 }),
+            Imitation::Nst(NstKernel::Polynomial { degree: 2, constant: 0.0 }),
         ),
-        maps("selectivity-gaussian", Imitation::Selectivity(Kernel::Gaussian { scale: 1.0 })),
-        method("information", beside(Taught::Hidden(MAPS), Imitation::Information, weighed)),
-        rows("similarity", Imitation::Similarity),
-        rows("relational-distance", Imitation::RelationalDistance),
-        rows("relational-angle", Imitation::RelationalAngle),
-        rows("probabilistic", Imitation::Probabilistic),
+        maps("selectivity-gaussian", Imitation::Nst(NstKernel::Gaussian { scale: 1.0 })),
+        method("information", beside(Taught::Hidden(MAPS), Imitation::Vid, weighed)),
+        rows("similarity", Imitation::Sp),
+        rows("relational-distance", Imitation::RkdDistance),
+        rows("relational-angle", Imitation::RkdAngle),
+        rows("probabilistic", Imitation::Pkt),
         method("adversarial", adversarial()),
-        method("assistant", hinton(Taught::Scores, &[assistant(), student()])),
+        method("assistant", hinton(Taught::Logits, &[assistant(), student()])),
         method("born-again", hinton(Taught::Nothing, &vec![student(); GENERATIONS])),
         plain("ensemble", Taught::Ensemble),
         method("ensemble-distribution", members()),
@@ -178,27 +176,26 @@ fn beside(taught: Taught, what: Imitation, strength: fn(f64) -> Strength) -> Vec
     RATIOS.into_iter().map(of).collect()
 }
 
-fn decoupled() -> Vec<Setting> {
+fn dkd() -> Vec<Setting> {
     pairs([1.0, 8.0], TEMPERATURES, |others_weight, temperature| {
         let scale = TemperatureScale::Squared;
-        let config = Decoupled { label_weight: 1.0, others_weight, temperature, scale };
-        of_weight_one(Imitation::Decoupled(config), others_weight, temperature)
+        let config = Dkd { label_weight: 1.0, others_weight, temperature, scale };
+        of_weight_one(Imitation::Dkd(config), others_weight, temperature)
     })
 }
 
-fn correlations() -> Vec<Setting> {
+fn dist() -> Vec<Setting> {
     pairs([1.0, 4.0], TEMPERATURES, |weight, temperature| {
         let scale = TemperatureScale::Squared;
-        let config =
-            Correlation { example_weight: weight, class_weight: weight, temperature, scale };
-        of_weight_one(Imitation::Correlation(config), weight, temperature)
+        let config = Dist { example_weight: weight, class_weight: weight, temperature, scale };
+        of_weight_one(Imitation::Dist(config), weight, temperature)
     })
 }
 
 fn of_weight_one(what: Imitation, weight: f64, temperature: f64) -> Setting {
     let strength = Strength::Weight(1.0);
     let training = Training::Imitation { what, label_weight: 1.0, strength };
-    Setting { taught: Taught::Scores, training, weight, temperature: Some(temperature) }
+    Setting { taught: Taught::Logits, training, weight, temperature: Some(temperature) }
 }
 
 /// CE + w · the Dirichlet's term, whose slopes are some tens of the labels'; T stays or falls to 1.
@@ -206,7 +203,7 @@ fn members() -> Vec<Setting> {
     pairs([0.03, 0.3], [2.0, 10.0], |weight, t| {
         let falls = Schedule::Linear { from: t, to: 1.0 };
         let schedule = if t > 2.0 { falls } else { Schedule::Constant(t) };
-        let (what, strength) = (Imitation::Members(schedule), Strength::Weight(weight));
+        let (what, strength) = (Imitation::Dirichlet(schedule), Strength::Weight(weight));
         let training = Training::Imitation { what, label_weight: 1.0, strength };
         Setting { taught: Taught::Members, training, weight, temperature: Some(t) }
     })

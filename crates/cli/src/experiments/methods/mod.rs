@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Dataset, Fit, Params, Rng, Schedule, Targets};
-use losses::{Distillation, Predictions, smoothed_labels};
+use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Convolution};
 
 use self::candidates::{Setting, Taught, Training, methods};
@@ -16,8 +16,8 @@ use crate::experiments::{Outcome, Task};
 use crate::ledger::metric;
 use crate::training::{
     AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels, logits,
-    mean_of_members, shown, taught_by_members, train, train_adversarially, train_chain,
-    train_imitating, train_mutually,
+    mean_of_members, shown, smoothed_labels, taught_by_members, train, train_adversarially,
+    train_chain, train_imitating, train_mutually,
 };
 
 pub(super) use claims::METHODS;
@@ -31,7 +31,7 @@ const STUDENT_BATCH: usize = 100;
 const TEACHER_RATE: f64 = 1e-3;
 const STUDENT_RATE: f64 = 3e-3;
 /// The logits among the teacher's outputs and among the student's.
-const SCORES: (usize, usize) = (3, 2);
+const LOGITS: (usize, usize) = (3, 2);
 /// The student's output that meets a hidden one of the teacher's: its second convolution, 8 channels of 5 × 5 places.
 const HIDDEN: usize = 1;
 const CRITIC_UNITS: usize = 64;
@@ -97,8 +97,8 @@ impl Study<'_> {
             taught_by_members(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
         };
         match taught {
-            Taught::Nothing => Ok(data.without_answers()),
-            Taught::Scores => with(logits(&network, self.teacher()?, data.x())?),
+            Taught::Nothing => Ok(data.without_teacher()),
+            Taught::Logits => with(logits(&network, self.teacher()?, data.x())?),
             Taught::Untrained => with(logits(&network, &self.untrained, data.x())?),
             Taught::Ablation(ablation) => {
                 let (answers, y) = (logits(&network, self.teacher()?, data.x())?, labels(data)?);
@@ -151,7 +151,7 @@ impl Study<'_> {
             }
             Training::Adversarial { gan_loss, weight, is_conditional } => {
                 let rate = Schedule::Constant(learning_rate);
-                let shown = shown(data, &teacher(), self.teacher()?, &[SCORES.0])?;
+                let shown = shown(data, &teacher(), self.teacher()?, &[LOGITS.0])?;
                 let course = AdversarialCourse {
                     student: &network,
                     fit,
@@ -160,7 +160,7 @@ impl Study<'_> {
                     learning_rates: (rate, rate),
                     critic_steps: 1,
                     critic_units: CRITIC_UNITS,
-                    layers: &[SCORES.1],
+                    layers: &[LOGITS.1],
                     is_conditional,
                     is_spectral: false,
                 };
@@ -288,7 +288,7 @@ mod tests {
         let (of_teacher, of_student) = (shapes(&teacher()), shapes(&student()));
         assert_eq!(of_teacher, [vec![8, 13, 13], vec![16, 5, 5], vec![64], vec![10]]);
         assert_eq!(of_student, [vec![4, 13, 13], vec![8, 5, 5], vec![10]]);
-        assert_eq!((of_teacher.len() - 1, of_student.len() - 1), SCORES);
+        assert_eq!((of_teacher.len() - 1, of_student.len() - 1), LOGITS);
         let n = |network: &Cnn| network.layout().n_parameters();
         assert_eq!([teacher(), assistant(), student()].map(|net| n(&net)), [27_562, 3730, 2346]);
     }

@@ -105,7 +105,7 @@ impl Study<'_> {
             &examples.teachers_view()?,
             Distillation::labels_only(),
         )?;
-        let ask = |x: &Tensor| self.teacher.forward(&w, x).map_err(candle_core::Error::wrap);
+        let ask = |x: &Tensor| self.teacher.forward(&w, x);
         let taught = examples.with_teacher(CHUNK, ask)?;
         Ok((w, taught))
     }

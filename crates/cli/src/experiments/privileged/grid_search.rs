@@ -93,7 +93,7 @@ fn by_gradient(study: &Study, task: &Task) -> Result<Hyperparameters> {
 
 /// FashionMNIST-Small.
 pub(in crate::experiments) static CHOICE: Experiment = Experiment {
-    id: "choice",
+    id: "grid-search",
     title: "λ and T chosen without the test set",
     source: "",
     summary: "Students [784, 64, 10] of FashionMNIST-Small, the teacher and starts of the base experiment; \

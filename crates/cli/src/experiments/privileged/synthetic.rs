@@ -56,7 +56,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let answers = exam.predictions(&model, &w)?;
         outcome.add(&format!("{family}/teacher"), exam.once(&answers)?);
 
-        let ask = |x_star: &Tensor| model.forward(&w, x_star).map_err(candle_core::Error::wrap);
+        let ask = |x_star: &Tensor| model.forward(&w, x_star);
         let taught = train.with_teacher(CHUNK, ask)?;
         let student = logistic(taught.x())?;
         let start = student.init(&mut rng.split("student"), device)?;

@@ -79,6 +79,25 @@ impl Numbers {
 }
 
 impl Row {
+    /// A row of one metric on real data, one value a seed 0, 1, …
+    ///
+    /// ```
+    /// use cli::ledger::{Row, metric};
+    ///
+    /// let row = Row::of_seeds("student", metric::ACCURACY, &[0.79, 0.81]);
+    /// assert_eq!(row.finals(metric::ACCURACY), [0.79, 0.81]);
+    /// ```
+    pub fn of_seeds(id: &str, metric: Metric, values: &[f64]) -> Self {
+        let curves = values.iter().map(|&value| FiniteOrNull(vec![value])).collect();
+        Self {
+            id: id.to_owned(),
+            data: Kind::Real,
+            unit: Unit::Seed,
+            runs: (0..values.len() as u64).collect(),
+            metrics: BTreeMap::from([(metric.key(), curves)]),
+        }
+    }
+
     /// Last value of a metric of each run.
     pub fn finals(&self, metric: Metric) -> Vec<f64> {
         let curves = self.metrics.get(metric.name).map(Vec::as_slice).unwrap_or_default();

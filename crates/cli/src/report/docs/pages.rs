@@ -31,7 +31,7 @@ pub(super) fn page(experiment: &ExperimentReport, report: &Report) -> Result<Str
         blocks.push(Block::Table(columns_of(&tables::claims(report), &columns, is_own)));
         for claim in &experiment.claims {
             blocks.push(Block::Paragraph(format!("Checks of {}:", claim.id)));
-            blocks.push(Block::Table(tables::checks(claim)));
+            blocks.push(Block::Table(tables::checks(report, &experiment.about, claim)));
         }
     }
     blocks.push(Block::Heading(2, "Results".into()));

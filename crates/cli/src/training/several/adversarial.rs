@@ -67,12 +67,10 @@ pub fn shown(
 ) -> Result<Shown> {
     let frozen = w.frozen();
     let mut widths = Vec::new();
-    let answers = |x: &Tensor| {
-        let outputs = teacher.activations(&frozen, x).map_err(candle_core::Error::wrap)?;
-        let chosen =
-            picked(&outputs, layers).map_err(|e| candle_core::Error::msg(format!("{e:#}")))?;
+    let answers = |x: &Tensor| -> Result<Tensor> {
+        let chosen = picked(&teacher.activations(&frozen, x)?, layers)?;
         widths = chosen.iter().map(|z| z.dim(1)).collect::<candle_core::Result<_>>()?;
-        Tensor::cat(&chosen, 1)
+        Ok(Tensor::cat(&chosen, 1)?)
     };
     let data = data.clone().with_teacher(chunk(data.x()), answers)?;
     Ok(Shown { data, widths })
@@ -237,7 +235,7 @@ pub fn train_adversarially(
             players.adams.2.step(&loss.backward()?)?;
         }
         let (of_labels, of_gan_loss) = (course.weights.0, course.weights.1.at(done));
-        let labels = distillation(&logits, &batch.without_answers(), &Distillation::labels_only())?;
+        let labels = distillation(&logits, &batch.without_teacher(), &Distillation::labels_only())?;
         let mut loss = (labels * of_labels)?;
         if of_gan_loss > 0.0 {
             let judged = players.judge(&own, condition.as_ref(), false)?;

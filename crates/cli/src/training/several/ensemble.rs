@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Dataset, Params};
+use losses::log_softmax;
 use models::Architecture;
 
 use crate::training::logits;
@@ -31,8 +32,7 @@ pub fn mean_of_members(answers: &Tensor, k: usize) -> Result<Tensor> {
         "columns of the members' answers: wanted a multiple of {k}, found {columns}"
     );
     let members = columns / k;
-    let answers = answers.reshape((m, members, k))?;
-    let log_pi = answers.broadcast_sub(&answers.log_sum_exp(2)?.unsqueeze(2)?)?;
+    let log_pi = log_softmax(&answers.reshape((m * members, k))?)?.reshape((m, members, k))?;
     Ok(log_pi.log_sum_exp(1)?.affine(1.0, -(members as f64).ln())?)
 }
 

@@ -4,10 +4,10 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, linear};
 use core_tensors::{Block, Dataset, Epoch, Fit, Layout, Params, Rng, Schedule};
-use losses::features::{self, AttentionGap, Kernel};
+use losses::features::{self, AtGap, NstKernel};
 use losses::{
-    Correlation, Decoupled, Distillation, Divergence, TemperatureScale, correlation, decoupled,
-    dirichlet, distillation, divergence, standardized_divergence,
+    Dist, Distillation, Divergence, Dkd, TemperatureScale, dirichlet, dist, distillation,
+    divergence, dkd, ls,
 };
 use models::Architecture;
 
@@ -23,36 +23,37 @@ const SMALLEST_VARIANCE: f64 = 1e-5;
 
 /// What a student takes over from a teacher beside the labels.
 ///
-/// The first five want the teacher's logits as the answers of the data, (m, k), [`Imitation::Members`] those of several
+/// The first five want the teacher's logits in the data, (m, k), [`Imitation::Dirichlet`] those of several
 /// teachers side by side; the others the outputs of one hidden layer, each example's in the order of memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Imitation {
-    /// [`losses::divergence`] at T, times T².
-    Answers(Divergence, f64),
-    /// [`losses::standardized_divergence`], forward, at T, times T².
-    Standardized(f64),
-    /// [`losses::decoupled`].
-    Decoupled(Decoupled),
-    /// [`losses::correlation`].
-    Correlation(Correlation),
+    /// [`losses::divergence`](fn@losses::divergence) at T, times T².
+    Divergence(Divergence, f64),
+    /// LS, logit standardization: [`losses::ls`](fn@losses::ls), forward, at T, times T².
+    Ls(f64),
+    /// DKD, decoupled knowledge distillation: [`losses::dkd`](fn@losses::dkd).
+    Dkd(Dkd),
+    /// DIST, distillation from a stronger teacher: [`losses::dist`](fn@losses::dist).
+    Dist(Dist),
     /// [`losses::dirichlet`] at a T that may move, times T².
-    Members(Schedule),
-    /// [`features::hint`] after a trained linear map of the channels, place by place.
-    Hint,
-    /// [`features::attention`], squares, mean square over places.
-    Attention,
-    /// [`features::selectivity`].
-    Selectivity(Kernel),
-    /// [`features::information`], whose mean is a trained linear map of the channels, place by place.
-    Information,
-    /// [`features::similarity`].
-    Similarity,
-    /// [`features::relational_distance`] of the first 24 examples of a batch.
-    RelationalDistance,
-    /// [`features::relational_angle`] of the first 24 examples of a batch: it grows with their cube.
-    RelationalAngle,
-    /// [`features::probabilistic`].
-    Probabilistic,
+    Dirichlet(Schedule),
+    /// FitNets: [`features::fitnets`] after a trained linear map of the channels, place by place.
+    FitNets,
+    /// AT, attention transfer: [`features::at`], squares, mean square over places.
+    At,
+    /// NST, neuron selectivity transfer: [`features::nst`].
+    Nst(NstKernel),
+    /// VID, variational information distillation: [`features::vid`], whose mean is a trained linear map of the channels,
+    /// place by place.
+    Vid,
+    /// SP, similarity preserving: [`features::sp`].
+    Sp,
+    /// RKD, relational knowledge distillation: [`features::rkd_distance`] of the first 24 examples of a batch.
+    RkdDistance,
+    /// [`features::rkd_angle`] of the first 24 examples of a batch: it grows with their cube.
+    RkdAngle,
+    /// PKT, probabilistic knowledge transfer: [`features::pkt`].
+    Pkt,
 }
 
 /// How much the term counts beside the labels.
@@ -129,7 +130,7 @@ impl ImitationCourse<'_> {
     fn beside(&self, w: &Params, batch: &Dataset, rng: &mut Rng) -> Result<Params> {
         let device = batch.x().device();
         let none = Layout { blocks: Vec::new() };
-        if !matches!(self.what, Imitation::Hint | Imitation::Information) {
+        if !matches!(self.what, Imitation::FitNets | Imitation::Vid) {
             return Ok(Params::new(none, Vec::new())?);
         }
         let student = self.output(&self.student.activations(w, batch.x())?)?;
@@ -137,7 +138,7 @@ impl ImitationCourse<'_> {
         let (own, wanted) = (student.dim(1)?, teacher.dim(1)?);
         let mut blocks = vec![Block { rows: wanted, cols: own + 1 }];
         let mut bounds = vec![1.0 / (own as f64).sqrt()];
-        if self.what == Imitation::Information {
+        if self.what == Imitation::Vid {
             // α = 0: variances of log 2.
             blocks.push(Block { rows: wanted, cols: 1 });
             bounds.push(0.0);
@@ -161,7 +162,7 @@ impl ImitationCourse<'_> {
     ) -> Result<(Tensor, Tensor)> {
         let outputs = self.student.activations(w, batch.x())?;
         let logits = outputs.last().context("a student without outputs")?;
-        let alone = batch.without_answers();
+        let alone = batch.without_teacher();
         let labels = distillation(logits, &alone, &Distillation::labels_only())?;
         let squared = TemperatureScale::Squared;
         let hidden = || -> Result<[Tensor; 2]> {
@@ -177,39 +178,35 @@ impl ImitationCourse<'_> {
             Ok([of_channels(&student, map)?, teacher])
         };
         let term = match self.what {
-            Imitation::Answers(kind, t) => divergence(logits, batch, kind, t, squared)?,
-            Imitation::Standardized(t) => {
-                standardized_divergence(logits, batch, Divergence::ForwardKl, t, squared)?
-            }
-            Imitation::Decoupled(config) => decoupled(logits, batch, &config)?,
-            Imitation::Correlation(config) => correlation(logits, batch, &config)?,
-            Imitation::Members(schedule) => {
+            Imitation::Divergence(kind, t) => divergence(logits, batch, kind, t, squared)?,
+            Imitation::Ls(t) => ls(logits, batch, Divergence::ForwardKl, t, squared)?,
+            Imitation::Dkd(config) => dkd(logits, batch, &config)?,
+            Imitation::Dist(config) => dist(logits, batch, &config)?,
+            Imitation::Dirichlet(schedule) => {
                 let t = schedule.at(done);
                 (dirichlet(logits, batch, t)? * t.powi(2))?
             }
-            Imitation::Hint => {
+            Imitation::FitNets => {
                 let [student, teacher] = mapped()?;
-                features::hint(&student, &teacher, None)?
+                features::fitnets(&student, &teacher, None)?
             }
-            Imitation::Information => {
+            Imitation::Vid => {
                 let [student, teacher] = mapped()?;
                 let alpha = beside.blocks().get(1).context("variances of channels")?.squeeze(1)?;
-                features::information(&student, &teacher, &alpha, SMALLEST_VARIANCE)?
+                features::vid(&student, &teacher, &alpha, SMALLEST_VARIANCE)?
             }
-            Imitation::Attention => {
+            Imitation::At => {
                 let [student, teacher] = hidden()?;
-                features::attention(&student, &teacher, POWER, AttentionGap::MeanSquare)?
+                features::at(&student, &teacher, POWER, AtGap::MeanSquare)?
             }
-            Imitation::Selectivity(kernel) => {
+            Imitation::Nst(kernel) => {
                 let [student, teacher] = hidden()?;
-                features::selectivity(&student, &teacher, kernel)?
+                features::nst(&student, &teacher, kernel)?
             }
-            Imitation::Similarity => of_rows(features::similarity, rows()?)?,
-            Imitation::RelationalDistance => {
-                of_rows(features::relational_distance, some(rows()?)?)?
-            }
-            Imitation::RelationalAngle => of_rows(features::relational_angle, some(rows()?)?)?,
-            Imitation::Probabilistic => of_rows(features::probabilistic, rows()?)?,
+            Imitation::Sp => of_rows(features::sp, rows()?)?,
+            Imitation::RkdDistance => of_rows(features::rkd_distance, some(rows()?)?)?,
+            Imitation::RkdAngle => of_rows(features::rkd_angle, some(rows()?)?)?,
+            Imitation::Pkt => of_rows(features::pkt, rows()?)?,
         };
         Ok((labels, term))
     }

@@ -54,11 +54,11 @@ pub fn train_mutually(
         let mut total = Tensor::zeros((), logits[0].dtype(), logits[0].device())?;
         let weight = course.weight / (n - 1) as f64;
         for (j, own) in logits.iter().enumerate() {
-            let alone = batch.without_answers();
+            let alone = batch.without_teacher();
             total = (total + distillation(own, &alone, &Distillation::labels_only())?)?;
             for (_, other) in logits.iter().enumerate().filter(|&(l, _)| l != j) {
                 let taught =
-                    alone.clone().with_teacher(batch.n_examples(), |_| Ok(other.detach()))?;
+                    alone.clone().with_teacher(batch.n_examples(), |_| other.contiguous())?;
                 let (kind, scale) = (Divergence::ForwardKl, TemperatureScale::Squared);
                 let term = divergence(own, &taught, kind, course.temperature, scale)?;
                 total = (total + (term * weight)?)?;

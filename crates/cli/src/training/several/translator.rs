@@ -56,10 +56,9 @@ pub fn train_translator(
     let mut draws = rng.split("draws");
     let loss = |batch: &Dataset| {
         let Targets::Values(partner) = batch.y() else {
-            return Err(candle_core::Error::msg("pairs wanted pictures as targets, found classes"));
+            bail!("pairs wanted pictures as targets, found classes");
         };
-        translation_loss(&network, &w, batch.x(), partner, &mut draws)
-            .map_err(candle_core::Error::wrap)
+        Ok(translation_loss(&network, &w, batch.x(), partner, &mut draws)?)
     };
     let after = |epoch: Epoch| {
         on_epoch(epoch.objective)?;

@@ -36,7 +36,7 @@ impl Extents {
         let Window { kernel: k, padding } = window;
         let (tall, wide) = (h + 2 * padding, w + 2 * padding);
         if k == 0 || tall < k || wide < k {
-            bail!("a {k} × {k} kernel wanted pictures at least as large, found {tall} × {wide}");
+            bail!("a {k} × {k} kernel wanted images at least as large, found {tall} × {wide}");
         }
         Ok(Self { c, h, w, k, padding, out_h: tall - k + 1, out_w: wide - k + 1 })
     }
@@ -51,7 +51,7 @@ impl Extents {
         self.c * self.k * self.k
     }
 
-    /// The cut of a batch of m images whose answers are needed by pairs of rows if they are pooled.
+    /// The cut of a batch of m images whose outputs are needed by pairs of rows if they are pooled.
     pub(super) fn cut(self, m: usize, is_pooled: bool) -> Cut {
         let step = if is_pooled { 2 } else { 1 };
         let n_rows = self.out_h / step * step;
@@ -87,9 +87,9 @@ pub(super) struct Cut {
     pub(super) part: usize,
     /// Pictures unfolded together; more than one only where all their rows are.
     group: usize,
-    /// Rows of the answers unfolded together.
+    /// Rows of the outputs unfolded together.
     rows: usize,
-    /// Rows of the answers that count.
+    /// Rows of the outputs that count.
     n_rows: usize,
 }
 
@@ -100,7 +100,7 @@ impl Cut {
     }
 }
 
-/// Some rows of the answers of some images of a part.
+/// Some rows of the outputs of some images of a part.
 pub(super) struct Band {
     pub(super) images: Range<usize>,
     pub(super) rows: Range<usize>,
@@ -194,7 +194,7 @@ impl Band {
         }
     }
 
-    /// Without padding, rows of N answers: those of 28 × 28 images under filters of 5 × 5 (24, then 8) or 3 × 3 (26, then 11).
+    /// Without padding, rows of N outputs: those of 28 × 28 images under filters of 5 × 5 (24, then 8) or 3 × 3 (26, then 11).
     fn unfold_wide<const N: usize, T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
         let (n, w) = (self.places(), self.e.w);
         vectorized(

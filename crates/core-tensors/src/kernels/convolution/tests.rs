@@ -17,7 +17,7 @@ fn random(shape: impl Into<Shape>, seed: u64, dtype: DType) -> Var {
     Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap()
 }
 
-/// Answers, and the gradients of Σ y² cos(place) by images and filters.
+/// Outputs, and the gradients of Σ y² cos(place) by images and filters.
 fn all_of(layer: Layer, x: &Tensor, u: &Tensor, window: Window) -> [Vec<f64>; 3] {
     let y = layer(x, u, window).unwrap();
     let weights = Tensor::arange(0.0, y.elem_count() as f64, &Device::Cpu).unwrap().cos().unwrap();
@@ -46,7 +46,7 @@ const CASES: [([usize; 7], bool); 16] = [
     ([5, 80, 23, 20, 3, 5, 0], false),
     ([2, 1, 3, 4, 2, 5, 3], true),
     ([1, 2, 1, 2, 3, 2, 3], false),
-    // Rows of 24, 8, 26 and 11 answers, which have a way of their own.
+    // Rows of 24, 8, 26 and 11 outputs, which have a way of their own.
     ([6, 2, 28, 28, 3, 5, 0], true),
     ([7, 3, 12, 12, 4, 5, 0], true),
     ([2, 1, 9, 28, 2, 5, 0], false),
@@ -90,7 +90,7 @@ fn the_cases_straddle_the_cut() {
         (bands.iter().map(|b| b.images.len()).max(), bands.len() > m, n_parts)
     });
     assert!(cuts.iter().any(|c| c.0 > Some(1) && c.2 > 1), "several groups: {cuts:?}");
-    assert!(cuts.iter().any(|c| c.1 && c.2 > 1), "several bands a picture: {cuts:?}");
+    assert!(cuts.iter().any(|c| c.1 && c.2 > 1), "several bands an image: {cuts:?}");
 }
 
 #[test]

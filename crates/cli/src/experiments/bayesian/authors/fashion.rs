@@ -82,7 +82,11 @@ pub(in crate::experiments) static FASHION: Experiment = Experiment {
                 [-18133.1, -19796.1, -19793.8]
             ),
             min_seeds: 3,
-            checks: &[beats_plain!(metric::AREA, "bayes/784-30-10-10", "distil/scrambled")],
+            checks: &[Check::better(
+                metric::AREA,
+                "bayes/784-30-10-10/student",
+                "bayes/784-30-10-10/distil/scrambled",
+            )],
         },
     ],
     point: Point::Iterations(super::EVERY),

@@ -70,7 +70,7 @@ settings! {
 
 /// Orders and structures beside one another.
 pub(in crate::experiments) static ORDERS: Experiment = Experiment {
-    id: "bayes-orders",
+    id: "bayes-ranking",
     title: "Every order of removal at several sizes, and the evidence on the way",
     source: "",
     summary: "A comparison of our own: no number here is published, so there are no claims. Units of layer 1 go without any \
@@ -233,8 +233,8 @@ fn trained(
     let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
     let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x()).map_err(candle_core::Error::wrap)?;
-        likelihood.negative_log(&logits, batch).map_err(candle_core::Error::wrap)
+        let logits = network.forward(&w, batch.x())?;
+        Ok(likelihood.negative_log(&logits, batch)?)
     };
     let after = |_| -> Result<ControlFlow<()>> {
         task.point_done()?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Fit, Rng};
-use domain_adapt::{DomainMap, Pick, Style, StyleConfig};
+use domain_adapt::{DomainMap, Selection, Style, StyleConfig};
 use losses::{Distillation, Predictions};
 use models::{Architecture, Cnn, Convolution, InputScale, Vgg19};
 use serde::Serialize;
@@ -235,7 +235,7 @@ fn arms(task: &Task) -> Result<Outcome> {
     let shuffled = {
         let n = small.x().dim(1)?;
         let mut draws = rng.split("random map");
-        let map = Pick::random(n, n, &mut draws)?;
+        let map = Selection::random(n, n, &mut draws)?;
         let intensities = map.apply(small.x(), &mut draws)?;
         (intensities * 255.0)?.round()?.to_dtype(DType::U8)?
     };
@@ -273,7 +273,7 @@ fn arms(task: &Task) -> Result<Outcome> {
             measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
             measures.insert(metric::LABEL_CONSISTENCY.key(), vec![consistency]);
             data =
-                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| Ok(answers.clone()))?;
+                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| answers.contiguous())?;
         }
         let view = |batch: &Dataset| Ok(batch.clone());
         let rng = rng.split(if network == &student { "student" } else { "smaller" });

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
-use domain_adapt::{DomainMap, Identity, Pick, Sine};
+use domain_adapt::{DomainMap, Identity, Selection, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
 
@@ -25,7 +25,7 @@ const STUDENT: [usize; 3] = [100, 32, 1];
 const TEACHER_BATCH: usize = 64;
 const STUDENT_BATCH: usize = 100;
 const LEARNING_RATE: f64 = 1e-3;
-/// Standard standard deviations of the noise of the corrected task, and how rows name them.
+/// Standard deviations of the noise of the corrected task, and how rows name them.
 const NOISES: [(f64, &str); 3] = [(0.1, "0.1"), (0.5, "0.5"), (1.0, "1.0")];
 /// f(x) = tanh(1.5 w·x) with w ~ N(0, 1/100) each.
 const STEEPNESS: f64 = 1.5;
@@ -96,9 +96,8 @@ fn train(
     let Course { network, fit, error } = *course;
     let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), w)?;
     let loss = |batch: &Dataset| {
-        let predictions = network.forward(w, batch.x()).map_err(candle_core::Error::wrap)?;
+        let predictions = network.forward(w, batch.x())?;
         objective(&predictions, batch, error)
-            .map_err(|error| candle_core::Error::msg(format!("{error:#}")))
     };
     let frozen = w.frozen();
     let after = |_| {
@@ -155,8 +154,8 @@ impl Study<'_> {
             Some(teacher) => {
                 let mut rng = self.rng.split("student's view");
                 data.clone().with_teacher(CHUNK, |x| {
-                    let seen = teacher.map.apply(x, &mut rng).map_err(candle_core::Error::wrap)?;
-                    teacher.network.forward(teacher.w, &seen).map_err(candle_core::Error::wrap)
+                    let seen = teacher.map.apply(x, &mut rng)?;
+                    teacher.network.forward(teacher.w, &seen)
                 })?
             }
             None => data.clone(),
@@ -257,7 +256,7 @@ fn corrected(task: &Task, data: &DomainRegression, rng: &Rng) -> Result<Outcome>
     let truth = f.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let mut draws = rng.split("noise");
     let noise: Vec<f64> = truth.iter().map(|_| draws.normal()).collect();
-    let order = Pick::random(n_features, n_features, &mut rng.split("random map"))?;
+    let order = Selection::random(n_features, n_features, &mut rng.split("random map"))?;
     let network = perceptron(&TEACHER);
     let mut outcome = Outcome::default();
     for (std, name) in NOISES {

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use core_tensors::{Dataset, Params, Rng};
-use losses::{Ablation, Distillation, Predictions, entropies};
+use losses::{Distillation, Predictions};
 use models::Architecture;
 
 use super::super::base::{STUDENT, perceptron, start, student_course, teacher_of};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, metric};
-use crate::training::{Examination, at_most, labels, logits, train, with_teacher};
+use crate::training::{
+    Ablation, Examination, at_most, entropies, labels, logits, train, with_teacher,
+};
 
 pub(in crate::experiments) use claims::{KNOWLEDGE, KNOWN_SHARE};
 
@@ -85,14 +87,24 @@ impl<'a> Study<'a> {
     /// The examples with other answers in place of the teacher's.
     fn under(&self, ablation: Ablation) -> Result<Dataset> {
         let Some(soft) = self.taught.soft() else { return Ok(self.taught.clone()) };
-        let mut rng = self.rng.split(&format!("{ablation:?}"));
+        let mut rng = self.rng.split(stream(ablation));
         let answers = ablation.of(soft.logits(), &self.labels, 1.0, &mut rng)?;
         let all: Vec<usize> = (0..self.labels.len()).collect();
         Ok(self.taught.clone().with_logits(&answers, &all)?)
     }
 }
 
-/// Row of a control.
+/// Name of the random numbers of an ablation: seeds depend on it, so that it stays whatever the variants are called.
+fn stream(ablation: Ablation) -> &'static str {
+    match ablation {
+        Ablation::SameClass => "SameClass",
+        Ablation::OtherClasses => "OtherClasses",
+        Ablation::AnyExample => "AnyObject",
+        Ablation::SmoothedLabels => "SmoothedLabels",
+    }
+}
+
+/// Row of an ablation.
 fn row(ablation: Ablation) -> &'static str {
     match ablation {
         Ablation::SameClass => "knowledge/same-class",

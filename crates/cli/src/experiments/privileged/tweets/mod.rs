@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::kernels::Activation;
 use core_tensors::{Dataset, Fit, Params, Privileged, Rng};
-use losses::{Ablation, Distillation, Predictions};
+use losses::{Distillation, Predictions};
 use models::{Architecture, BagOfWords, BiLstm, Mlp};
 
 use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
 use crate::ledger::{Curve, stats};
 use crate::training::{
-    Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
+    Ablation, Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
 
 pub(in crate::experiments) use claims::TWEETS;
@@ -300,7 +300,7 @@ fn students(
 ) -> Result<()> {
     // x* are the words; what the teacher says of them is known already.
     let examples = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
-    let taught = examples.with_teacher(sets.train.n_examples(), |answers| Ok(answers.clone()))?;
+    let taught = examples.with_teacher(sets.train.n_examples(), Tensor::contiguous)?;
     let exam = Examination::new(&sets.test)?.with_teacher(teacher.predictions.clone());
     let [alone, with_teacher] = chosen(task, settings, &taught, &sets.held_out, &exam, rng)?;
     outcome.add(&format!("{view}/{}", arm.rows()[2]), with_teacher);

@@ -62,7 +62,7 @@ fn the_forward_divergence_is_plain_distillation() {
     let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
     let data = with_teacher(&data, &big, &w).unwrap();
     let (lambda, t) = (0.7, 3.0);
-    let what = Imitation::Answers(Divergence::ForwardKl, t);
+    let what = Imitation::Divergence(Divergence::ForwardKl, t);
     let course = course(&network, what, 1.0 - lambda, Strength::Weight(lambda));
     let found = train_imitating(&Unwatched, &course, &data, &rng, |_, _| Ok(())).unwrap();
     let loss = Distillation::hinton(lambda, t);
@@ -90,26 +90,24 @@ fn every_term_falls_when_it_is_all_that_counts() {
     let of_members = taught_by_members(&data, &pairs).unwrap();
     let of_layer = shown(&data, &big, &members[0], &[1]).unwrap().data;
     let squared = TemperatureScale::Squared;
-    let decoupled =
-        Decoupled { label_weight: 1.0, others_weight: 2.0, temperature: 2.0, scale: squared };
-    let correlation =
-        Correlation { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale: squared };
+    let dkd = Dkd { label_weight: 1.0, others_weight: 2.0, temperature: 2.0, scale: squared };
+    let dist = Dist { example_weight: 1.0, class_weight: 1.0, temperature: 1.0, scale: squared };
     let cases = [
-        (Imitation::Answers(Divergence::ReverseKl, 1.0), &of_logits),
-        (Imitation::Standardized(2.0), &of_logits),
-        (Imitation::Decoupled(decoupled), &of_logits),
-        (Imitation::Correlation(correlation), &of_logits),
-        (Imitation::Members(Schedule::Constant(2.0)), &of_members),
-        (Imitation::Hint, &of_layer),
-        (Imitation::Attention, &of_layer),
-        (Imitation::Selectivity(Kernel::Linear), &of_layer),
-        (Imitation::Selectivity(Kernel::Polynomial { degree: 2, constant: 0.0 }), &of_layer),
-        (Imitation::Selectivity(Kernel::Gaussian { scale: 1.0 }), &of_layer),
-        (Imitation::Information, &of_layer),
-        (Imitation::Similarity, &of_layer),
-        (Imitation::RelationalDistance, &of_layer),
-        (Imitation::RelationalAngle, &of_layer),
-        (Imitation::Probabilistic, &of_layer),
+        (Imitation::Divergence(Divergence::ReverseKl, 1.0), &of_logits),
+        (Imitation::Ls(2.0), &of_logits),
+        (Imitation::Dkd(dkd), &of_logits),
+        (Imitation::Dist(dist), &of_logits),
+        (Imitation::Dirichlet(Schedule::Constant(2.0)), &of_members),
+        (Imitation::FitNets, &of_layer),
+        (Imitation::At, &of_layer),
+        (Imitation::Nst(NstKernel::Linear), &of_layer),
+        (Imitation::Nst(NstKernel::Polynomial { degree: 2, constant: 0.0 }), &of_layer),
+        (Imitation::Nst(NstKernel::Gaussian { scale: 1.0 }), &of_layer),
+        (Imitation::Vid, &of_layer),
+        (Imitation::Sp, &of_layer),
+        (Imitation::RkdDistance, &of_layer),
+        (Imitation::RkdAngle, &of_layer),
+        (Imitation::Pkt, &of_layer),
     ];
     for (what, data) in cases {
         let course = course(&network, what, 0.0, Strength::Weight(1.0));
@@ -141,7 +139,7 @@ fn a_strength_in_units_of_the_labels_is_one_at_the_start() {
     let fit = Fit { epochs: 1, batch_size: 48 };
     let objective = |ratio: f64, label_weight: f64| {
         let strength = Strength::OfLabels(ratio);
-        let course = course(&network, Imitation::Attention, label_weight, strength);
+        let course = course(&network, Imitation::At, label_weight, strength);
         let mut found = 0.0;
         train_imitating(&Unwatched, &ImitationCourse { fit, ..course }, &data, &rng, |_, epoch| {
             found = epoch.objective;
@@ -164,7 +162,7 @@ fn a_temperature_that_falls_is_that_of_each_step() {
     // Two steps on all examples, the student all but still: T = 4, then 4 + (1 − 4) / 2.
     let (fit, learning_rate) = (Fit { epochs: 2, batch_size: 48 }, 1e-9);
     let objectives = |schedule: Schedule| {
-        let course = course(&network, Imitation::Members(schedule), 0.0, Strength::Weight(1.0));
+        let course = course(&network, Imitation::Dirichlet(schedule), 0.0, Strength::Weight(1.0));
         let course = ImitationCourse { fit, learning_rate, ..course };
         let mut found = Vec::new();
         train_imitating(&Unwatched, &course, &data, &rng, |_, epoch| {
@@ -203,18 +201,18 @@ fn what_does_not_fit_is_refused() {
         train_imitating(&Unwatched, &course, data, &rng, |_, _| Ok(())).unwrap_err()
     };
     let message = |error: anyhow::Error| format!("{error:#}");
-    let none = message(run(Imitation::Hint, 1, &data));
+    let none = message(run(Imitation::FitNets, 1, &data));
     assert_eq!(none, "a teacher's hidden layer: wanted one, found none");
     let odd = data.clone().with_teacher(48, |x| x.narrow(1, 0, 7)).unwrap();
-    let odd = message(run(Imitation::Attention, 1, &odd));
+    let odd = message(run(Imitation::At, 1, &odd));
     assert!(odd.contains("wanted a multiple of 4 places, found 7"), "{odd}");
     // Where examples are compared with examples, any width will do.
     let narrow = data.clone().with_teacher(48, |x| x.narrow(1, 0, 7)).unwrap();
-    let course = course(&network, Imitation::Similarity, 1.0, Strength::Weight(1.0));
+    let course = course(&network, Imitation::Sp, 1.0, Strength::Weight(1.0));
     assert!(train_imitating(&Unwatched, &course, &narrow, &rng, |_, _| Ok(())).is_ok());
-    let layer = message(run(Imitation::Attention, 9, &data));
+    let layer = message(run(Imitation::At, 9, &data));
     assert!(layer.contains("layer of the student: wanted < 3, found 9"), "{layer}");
     let values = Dataset::new(data.x().clone(), Targets::Values(data.x().clone())).unwrap();
-    let kind = Imitation::Answers(Divergence::ForwardKl, 1.0);
+    let kind = Imitation::Divergence(Divergence::ForwardKl, 1.0);
     assert!(message(run(kind, 1, &values)).contains("distillation"));
 }

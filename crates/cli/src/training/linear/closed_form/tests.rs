@@ -1,14 +1,37 @@
 //! Laws of the linear student in closed form.
 
 use candle_core::Var;
-use core_tensors::{Rng, Targets};
+use core_tensors::Rng;
+use losses::{Weights, regression};
 
 use super::*;
-use crate::regression::tests::{choices, examples, normal};
-use crate::{Weights, regression};
 
 /// Rounding of well-conditioned systems of a few dozen rows.
 const ROUNDING: f64 = 1e-10;
+
+fn normal(m: usize, n: usize, rng: &mut Rng) -> Tensor {
+    let values: Vec<f64> = (0..m * n).map(|_| rng.normal()).collect();
+    Tensor::from_vec(values, (m, n), &Device::Cpu).unwrap()
+}
+
+/// m examples of n features, k noisy linear targets, a teacher that is another line, known for all but every third.
+fn examples(m: usize, n: usize, k: usize, rng: &mut Rng) -> Dataset {
+    let x = normal(m, n, rng);
+    let y = (x.matmul(&normal(n, k, rng)).unwrap() + normal(m, k, rng)).unwrap();
+    let teacher = normal(n, k, rng);
+    let data = Dataset::new(x, Targets::Values(y)).unwrap();
+    let mask: Vec<usize> = (0..m).filter(|i| i % 3 != 0).collect();
+    data.with_teacher(m, |x| x.matmul(&teacher)).unwrap().known_for(&mask).unwrap()
+}
+
+fn choices(lambda: f64) -> Regression {
+    Regression {
+        teacher_weight: lambda,
+        label_variance: 0.7,
+        teacher_variance: 0.2,
+        weights: Weights::Likelihood,
+    }
+}
 
 fn student(data: &Dataset, config: &Regression) -> Tensor {
     linear_student(data, config, 0.0, RankPolicy::Full).unwrap()
@@ -122,7 +145,7 @@ fn a_ridge_is_one_more_example_a_feature() {
     let below = |above: &Tensor, below: &Tensor| Tensor::cat(&[above, below], 0).unwrap();
     let s = below(data.soft().unwrap().logits(), &zeros);
     let longer = Dataset::new(below(data.x(), &extra), Targets::Values(below(y, &zeros))).unwrap();
-    let longer = longer.with_teacher(11, |_| Ok(s.clone())).unwrap();
+    let longer = longer.with_teacher(11, |_| s.contiguous()).unwrap();
     let longer = longer.known_for(&[1, 2, 4, 5, 7]).unwrap();
     assert!(distance(&w, &student(&longer, &config)) < ROUNDING);
 }
@@ -136,7 +159,7 @@ fn dependent() -> Dataset {
     let column = |values: [f64; 5]| Tensor::from_slice(&values, (5, 1), &Device::Cpu).unwrap();
     let data = Dataset::new(x, Targets::Values(column([1.0, 2.0, 0.5, -1.0, 4.0]))).unwrap();
     let s = column([2.0, 0.0, 0.0, 3.0, 0.0]);
-    data.with_teacher(5, |_| Ok(s.clone())).unwrap().known_for(&[0, 3]).unwrap()
+    data.with_teacher(5, |_| s.contiguous()).unwrap().known_for(&[0, 3]).unwrap()
 }
 
 #[test]
@@ -181,6 +204,6 @@ fn bad_data_are_refused() {
     let images = data.x().unsqueeze(1).unwrap();
     assert_eq!(
         message(&of(images, y.clone()), 0.0),
-        "features of a linear student: wanted objects by features, found [5, 1, 3]"
+        "features of a linear student: expected examples by features, found [5, 1, 3]"
     );
 }

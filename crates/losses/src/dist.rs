@@ -1,16 +1,16 @@
-//! Correlations of answers instead of the answers themselves, example by example and class by class.
+//! DIST: correlations of class probabilities instead of the probabilities themselves, by example and by class.
 
 use candle_core::{D, Tensor};
-use core_tensors::Dataset;
 
-use crate::answers::{Answers, answers, check_range, check_temperature, nothing};
+use crate::checks::{check_range, check_temperature};
 use crate::distillation::TemperatureScale;
 use crate::error::Result;
 use crate::stable::{log_softmax, unit_stds};
+use crate::supervision::{KnownLogits, Supervision, known_logits, nothing};
 
-/// Every choice of a loss by correlations; see [`correlation`] for the formula.
+/// The options of [`dist`](fn@dist), distillation from a stronger teacher.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Correlation {
+pub struct Dist {
     /// β ≥ 0: weight of the correlations over classes, one an example.
     pub example_weight: f64,
     /// γ ≥ 0: weight of the correlations over examples, one a class.
@@ -21,7 +21,7 @@ pub struct Correlation {
     pub scale: TemperatureScale,
 }
 
-/// One minus Pearson's correlation of the student's answers with the teacher's; shape ().
+/// One minus Pearson's correlation of the student's probabilities with the teacher's; shape ().
 ///
 /// c { (β/m) Σᵢ \[i ∈ 𝓘\] (1 − ρ(gᵢ., sᵢ.))  +  (γ/k) Σⱼ (1 − ρ(g.ⱼ, s.ⱼ)) },  s and g the softmaxes at T,
 ///
@@ -30,20 +30,38 @@ pub struct Correlation {
 /// without a gradient. `logits` are the student's, (m, k); the gradient reaches them alone.
 ///
 /// Source: Huang et al. (2022), DIST. Their public code adds 1e-8 to the product of the standard deviations.
-pub fn correlation(logits: &Tensor, data: &Dataset, config: &Correlation) -> Result<Tensor> {
-    config.check()?;
-    let Some(Answers { student, teacher, .. }) = answers(logits, data)? else {
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Dist, Supervision, TemperatureScale, dist};
+///
+/// let logits = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu)?; // (m, k)
+/// let teacher = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu)?;
+/// let scale = TemperatureScale::None;
+/// let options = Dist { example_weight: 2.0, class_weight: 2.0, temperature: 1.0, scale };
+/// let loss = dist(&logits, Supervision::teacher(&teacher, None), &options)?.to_scalar::<f64>()?;
+/// assert!((loss - 0.076541).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn dist<'a>(
+    logits: &Tensor,
+    data: impl Into<Supervision<'a>>,
+    options: &Dist,
+) -> Result<Tensor> {
+    options.check()?;
+    let data = data.into();
+    let Some(KnownLogits { student, teacher, .. }) = known_logits(logits, data)? else {
         return nothing(logits);
     };
-    let log_answer = |logits: &Tensor| log_softmax(&(logits / config.temperature)?);
-    let (log_g, log_s) = (log_answer(&student)?, log_answer(&teacher)?); // (n, k)
+    let tempered = |logits: &Tensor| log_softmax(&(logits / options.temperature)?);
+    let (log_g, log_s) = (tempered(&student)?, tempered(&teacher)?); // (n, k)
     let (_, k) = log_g.dims2()?;
     let by_example = gaps(&log_g, &log_s)?.sum_all()?;
     let by_class = gaps(&log_g.t()?, &log_s.t()?)?.sum_all()?;
     let m = data.n_examples() as f64;
-    let total = ((by_example * (config.example_weight / m))?
-        + (by_class * (config.class_weight / k as f64))?)?;
-    Ok((total * config.scale.factor(config.temperature))?)
+    let total = ((by_example * (options.example_weight / m))?
+        + (by_class * (options.class_weight / k as f64))?)?;
+    Ok((total * options.scale.factor(options.temperature))?)
 }
 
 /// 1 − ρ of each row of two matrices given by logarithms, (r, n) → (r,).
@@ -65,11 +83,11 @@ fn directions(log_rows: &Tensor) -> candle_core::Result<Tensor> {
     unit_stds(&log_rows.broadcast_sub(&largest)?.exp()?)
 }
 
-impl Correlation {
+impl Dist {
     fn check(&self) -> Result<()> {
         let is_weight = |w: f64| w >= 0.0 && w.is_finite();
         let (examples, classes) = (self.example_weight, self.class_weight);
-        check_range("weight of the objects", examples, is_weight(examples), "[0, ∞)")?;
+        check_range("weight of the examples", examples, is_weight(examples), "[0, ∞)")?;
         check_range("weight of the classes", classes, is_weight(classes), "[0, ∞)")?;
         check_temperature(self.temperature)
     }

@@ -14,7 +14,7 @@ use crate::stable::unit;
 /// entries of a row of length 1 shrink as it grows.
 ///
 /// Source: Tung & Mori (2019).
-pub fn similarity(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+pub fn sp(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (student, teacher) = several(student, teacher)?;
     let gap = (products(&student)? - products(&teacher)?)?; // (m, m)
     Ok(gap.sqr()?.mean_all()?)

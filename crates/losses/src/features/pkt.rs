@@ -19,7 +19,7 @@ const SMALLEST_SIMILARITY: f64 = 1e-7;
 ///
 /// Source: Passalis & Tefas (2018), where the sum is not divided by m. Their code counts j = i too, with K = 1, and takes the
 /// mean over all pairs, a further 1/m.
-pub fn probabilistic(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+pub fn pkt(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (student, teacher) = several(student, teacher)?;
     let each = kl(&log_neighbors(&teacher)?, &log_neighbors(&student)?)?; // (m,)
     Ok(each.mean_all()?.to_dtype(student.dtype())?)

@@ -1,11 +1,11 @@
-//! From a band of sums to the answers of a convolution and back: with the bias, or with ReLU and pooling.
+//! From a band of sums to the outputs of a convolution and back: with the bias, or with ReLU and pooling.
 
 use candle_core::WithDType;
 
 use super::geometry::Band;
 use crate::kernels::pooling::{pool, unpool};
 
-/// Sums (o, columns) and bias to the answers of the part, (m, o, h, w).
+/// Sums (o, columns) and bias to the outputs of the part, (m, o, h, w).
 pub(super) fn store<T: WithDType>(band: &Band, sums: &[T], bias: &[T], y: &mut [T]) {
     let n = band.places();
     each_map(band, bias.len(), 1, |a, from, to| {
@@ -14,7 +14,7 @@ pub(super) fn store<T: WithDType>(band: &Band, sums: &[T], bias: &[T], y: &mut [
     });
 }
 
-/// Answers of the part, or their gradient, to a band (o, columns).
+/// Outputs of the part, or their gradient, to a band (o, columns).
 pub(super) fn load<T: WithDType>(band: &Band, o: usize, y: &[T], sums: &mut [T]) {
     let n = band.places();
     each_map(band, o, 1, |_, to, from| sums[to..to + n].copy_from_slice(&y[from..from + n]));
@@ -38,7 +38,7 @@ pub(super) fn store_pooled<T: WithDType>(
     });
 }
 
-/// The gradient of pooled answers to the gradient of a band of sums (o, columns).
+/// The gradient of pooled outputs to the gradient of a band of sums (o, columns).
 pub(super) fn load_pooled<T: WithDType>(
     band: &Band,
     o: usize,
@@ -56,7 +56,7 @@ pub(super) fn load_pooled<T: WithDType>(
     });
 }
 
-/// Calls `each` with a filter, the start of one image's places in (o, columns), and their start in the answers.
+/// Calls `each` with a filter, the start of one image's places in (o, columns), and their start in the outputs.
 fn each_map(band: &Band, o: usize, pooled: usize, mut each: impl FnMut(usize, usize, usize)) {
     let (h, w) = (band.e.out_h / pooled, band.e.out_w / pooled);
     for (position, i) in band.images.clone().enumerate() {

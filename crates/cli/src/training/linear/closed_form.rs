@@ -1,16 +1,15 @@
 //! The linear student of a regression with a teacher in closed form.
 
+use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
-use core_tensors::Dataset;
 use core_tensors::linalg::{RankPolicy, least_squares};
+use core_tensors::{Dataset, Targets};
 use faer::MatRef;
+use losses::{Regression, pseudo_targets};
 
-use crate::error::Result;
-use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms};
-
-/// Weights W of the student g(x) = Wᵀx that minimize m times [`crate::regression`] + ½ `ridge` ‖W‖²; (n, k), f64, CPU.
+/// Weights W of the student g(x) = Wᵀx that minimize m times [`losses::regression`] + ½ `ridge` ‖W‖²; (n, k), f64, CPU.
 ///
-/// W = (XᵀΩX + ridge I)⁻¹ XᵀΩy'',  ω and y'' of [`pseudo_targets`],
+/// W = (XᵀΩX + ridge I)⁻¹ XᵀΩy'',  ω and y'' of [`losses::pseudo_targets`],
 ///
 /// by an orthogonal factor of Ω^{1/2} X, never by the inverse. X of `data` is (m, n); a constant belongs to it as a
 /// column of ones, which the ridge then shrinks too. Where the columns are dependent, `rank` refuses with their number
@@ -21,7 +20,8 @@ use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms}
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use core_tensors::{Dataset, Targets, linalg::RankPolicy};
-/// use losses::{Regression, Weights, linear_student};
+/// use cli::training::linear_student;
+/// use losses::{Regression, Weights};
 ///
 /// let column = |values: &[f64]| Tensor::from_slice(values, (values.len(), 1), &Device::Cpu);
 /// let data = Dataset::new(column(&[1.0, 2.0])?, Targets::Values(column(&[2.0, 4.0])?))?;
@@ -34,7 +34,7 @@ use crate::regression::{PseudoTargets, Regression, Terms, pseudo_targets, terms}
 /// };
 /// let w = linear_student(&data, &config, 0.0, RankPolicy::Full)?.to_vec2::<f64>()?;
 /// assert!((w[0][0] - 4.0).abs() < 1e-12); // twice as close to the source of half the variance
-/// # Ok::<(), losses::Error>(())
+/// # Ok::<(), anyhow::Error>(())
 /// ```
 ///
 /// Source: Grabovoy & Strijov (2022), theorem on regression.
@@ -44,10 +44,10 @@ pub fn linear_student(
     ridge: f64,
     rank: RankPolicy,
 ) -> Result<Tensor> {
-    let PseudoTargets { precisions, values } = pseudo_targets(data, config)?;
+    let targets = pseudo_targets(data, config)?;
     let x = design(data)?;
-    let omega: Vec<f64> = precisions.to_vec1()?;
-    let values: Vec<Vec<f64>> = values.to_vec2()?;
+    let omega: Vec<f64> = targets.precisions().to_vec1()?;
+    let values: Vec<Vec<f64>> = targets.values().to_vec2()?;
     let rows = x.iter().zip(omega.into_iter().zip(&values));
     solve(rows.map(|(x, (omega, y))| (omega, x.as_slice(), y.as_slice())), ridge, rank)
 }
@@ -63,20 +63,34 @@ pub fn linear_student_stacked(
     ridge: f64,
     rank: RankPolicy,
 ) -> Result<Tensor> {
-    let Terms { labels, answers, .. } = terms(data, config)?;
-    let x = design(data)?;
-    let rows = x.iter().zip(&labels).chain(x.iter().zip(&answers));
-    solve(rows.map(|(x, (weight, y))| (*weight, x.as_slice(), y.as_slice())), ridge, rank)
+    // Refuses what the other form refuses.
+    pseudo_targets(data, config)?;
+    let Targets::Values(values) = data.y() else {
+        bail!("a linear student wanted values, found classes")
+    };
+    let numbers = |x: &Tensor| x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2::<f64>();
+    let (x, y, m) = (design(data)?, numbers(values)?, data.n_examples());
+    let (s, known) = match data.soft() {
+        Some(soft) => (numbers(soft.logits())?, soft.mask().to_vec1::<f32>()?),
+        None => (y.clone(), vec![0.0; m]),
+    };
+    let (label_precision, teacher_precision) = config.precisions();
+    let lambda = config.teacher_weight;
+    let a = known.iter().map(|&i| if i == 0.0 { 1.0 } else { 1.0 - lambda });
+    let b = known.iter().map(|&i| if i == 0.0 { 0.0 } else { lambda });
+    let labels = a.map(|a| a * label_precision).zip(x.iter().zip(&y));
+    let rows = labels.chain(b.map(|b| b * teacher_precision).zip(x.iter().zip(&s)));
+    solve(rows.map(|(weight, (x, y))| (weight, x.as_slice(), y.as_slice())), ridge, rank)
 }
 
 /// X as rows, m of n numbers; bytes are grayscale intensities.
 fn design(data: &Dataset) -> Result<Vec<Vec<f64>>> {
     let x = core_tensors::kernels::features(data.x())?;
-    if x.dims().len() != 2 {
-        let found = format!("{:?}", x.dims());
-        let what = "features of a linear student";
-        return Err(core_tensors::Error::mismatch(what, "objects by features", found).into());
-    }
+    let dims = x.dims();
+    ensure!(
+        dims.len() == 2,
+        "features of a linear student: expected examples by features, found {dims:?}"
+    );
     Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2()?)
 }
 

@@ -1,12 +1,12 @@
 //! Variational information distillation: a Gaussian likelihood of the teacher's features given the student's.
 
 use candle_core::Tensor;
-use core_tensors::Error;
+use core_tensors::Expected;
+use core_tensors::kernels::softplus;
 
 use super::check_examples;
-use crate::answers::check_range;
+use crate::checks::{check_count, check_range, check_shape};
 use crate::error::Result;
-use crate::stable::softplus;
 
 /// Negative logarithm of a Gaussian density of the teacher's features, averaged over the batch; shape ().
 ///
@@ -17,7 +17,7 @@ use crate::stable::softplus;
 /// trained beside the student; `smallest_variance` ε > 0, in squared units of the features, 1e-5 in the authors' code.
 ///
 /// Source: Ahn et al. (2019). The authors' code takes the mean over channels and positions too.
-pub fn information(
+pub fn vid(
     mean: &Tensor,
     teacher: &Tensor,
     alpha: &Tensor,
@@ -26,17 +26,11 @@ pub fn information(
     check_examples(mean, teacher)?;
     let is_inside = smallest_variance > 0.0 && smallest_variance.is_finite();
     check_range("smallest variance", smallest_variance, is_inside, "(0, ∞)")?;
-    let different = |what, wanted: &[usize], found: &[usize]| {
-        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-        Err(Error::mismatch(what, wanted, found).into())
-    };
-    if mean.dims() != teacher.dims() {
-        return different("means of the teacher's features", teacher.dims(), mean.dims());
-    }
-    if mean.rank() < 2 || alpha.dims() != [mean.dims()[1]] {
-        return different("variances of the teacher's channels", &mean.dims()[1..], alpha.dims());
-    }
-    let (m, c) = (mean.dims()[0], mean.dims()[1]);
+    check_shape("means of the teacher's features", teacher.dims(), mean.dims())?;
+    let rank = mean.rank();
+    check_count("dimensions of the teacher's features", Expected::AtLeast(2), rank >= 2, rank)?;
+    let (m, c) = (mean.dim(0)?, mean.dim(1)?);
+    check_shape("variances of the teacher's channels", &[c], alpha.dims())?;
     let teacher = teacher.detach().to_dtype(mean.dtype())?;
     let squares = (mean - teacher)?.sqr()?.reshape((m, c, ()))?; // (m, c, n)
     let n = squares.dim(2)?;

@@ -1,17 +1,18 @@
 //! Decoupled distillation: how sure the teacher is of the label, and what it holds of the other classes, weighed apart.
 
 use candle_core::Tensor;
-use core_tensors::{Dataset, Targets};
+use core_tensors::Expected;
 
-use crate::answers::{Answers, answers, check_range, check_temperature, nothing};
+use crate::checks::{check_count, check_range, check_temperature};
 use crate::distillation::TemperatureScale;
 use crate::divergence::kl;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::stable::{log_softmax, log_sum_exp, without};
+use crate::supervision::{KnownLogits, Supervision, known_logits, nothing};
 
-/// Every choice of a decoupled loss; see [`decoupled`] for the formula.
+/// The options of [`dkd`](fn@dkd), decoupled knowledge distillation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Decoupled {
+pub struct Dkd {
     /// α ≥ 0: weight of the divergence between label and the rest (1 in the paper).
     pub label_weight: f64,
     /// β ≥ 0: weight of the divergence among the other classes.
@@ -29,29 +30,41 @@ pub struct Decoupled {
 /// with s and g the softmaxes at T, y the label, c = 1 or T². KL(s ‖ g) is the case α = 1, β = 1 − s_y, which varies with
 /// the example. `logits` are the student's, (m, k), k ≥ 2; at k = 2 the second term is 0. The gradient reaches `logits` alone.
 ///
-/// Source: Zhao et al. (2022), DKD. Their code leaves y out of ŝ and ĝ by taking 1000 from its score, and takes
+/// Source: Zhao et al. (2022), DKD. Their code leaves y out of ŝ and ĝ by taking 1000 from its logit, and takes
 /// the logarithm of sums of probabilities, which is −∞ for a student that is sure; here y is left out, in logarithms.
-pub fn decoupled(logits: &Tensor, data: &Dataset, config: &Decoupled) -> Result<Tensor> {
-    config.check()?;
-    let Targets::Classes { labels, .. } = data.y() else {
-        return Err(Error::WantedClasses { what: "decoupled distillation" });
-    };
-    let Some(Answers { student, teacher, examples }) = answers(logits, data)? else {
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::{Dkd, Supervision, TemperatureScale, dkd};
+///
+/// let logits = Tensor::new(&[[0.5, -1.0, 2.0], [0.0, 3.0, -0.5]], &Device::Cpu)?; // (m, k)
+/// let teacher = Tensor::new(&[[1.0, 0.0, 1.5], [-1.0, 2.0, 0.5]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[2u32, 0], &Device::Cpu)?; // (m,)
+/// let targets = Supervision::labels(&labels).with_teacher(&teacher, None);
+/// let scale = TemperatureScale::Squared;
+/// let options = Dkd { label_weight: 1.0, others_weight: 8.0, temperature: 4.0, scale };
+/// let loss = dkd(&logits, targets, &options)?.to_scalar::<f64>()?;
+/// assert!((loss - 2.087966).abs() < 1e-6);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn dkd<'a>(logits: &Tensor, data: impl Into<Supervision<'a>>, options: &Dkd) -> Result<Tensor> {
+    options.check()?;
+    let (data, k) = (data.into(), logits.dims2()?.1);
+    let (labels, _) = data.classes("DKD", k)?;
+    let Some(KnownLogits { student, teacher, examples }) = known_logits(logits, data)? else {
         return nothing(logits);
     };
-    let (_, k) = logits.dims2()?;
     let labels: Vec<u32> = labels.index_select(&examples, 0)?.to_vec1()?;
-    if let Some(&label) = labels.iter().find(|&&y| k < 2 || y as usize >= k) {
-        let what = "classes of decoupled distillation";
-        return Err(
-            core_tensors::Error::mismatch(what, format!("at least 2, over {label}"), k).into()
-        );
+    check_count("classes of DKD", Expected::AtLeast(2), k >= 2, k)?;
+    if let Some(&label) = labels.iter().find(|&&y| y as usize >= k) {
+        let n_needed = label as usize + 1;
+        check_count("columns of the logits", Expected::AtLeast(n_needed), false, k)?;
     }
-    let parts = |logits: &Tensor| parts(&(logits / config.temperature)?, &labels);
+    let parts = |logits: &Tensor| parts(&(logits / options.temperature)?, &labels);
     let ((log_bg, log_g), (log_bs, log_s)) = (parts(&student)?, parts(&teacher)?);
-    let label = (kl(&log_bs, &log_bg)?.sum_all()? * config.label_weight)?;
-    let others = (kl(&log_s, &log_g)?.sum_all()? * config.others_weight)?;
-    let factor = config.scale.factor(config.temperature) / data.n_examples() as f64;
+    let label = (kl(&log_bs, &log_bg)?.sum_all()? * options.label_weight)?;
+    let others = (kl(&log_s, &log_g)?.sum_all()? * options.others_weight)?;
+    let factor = options.scale.factor(options.temperature) / data.n_examples() as f64;
     Ok(((label + others)? * factor)?)
 }
 
@@ -64,7 +77,7 @@ fn parts(logits: &Tensor, labels: &[u32]) -> candle_core::Result<(Tensor, Tensor
     Ok((log_softmax(&pair)?, log_softmax(&others)?))
 }
 
-impl Decoupled {
+impl Dkd {
     fn check(&self) -> Result<()> {
         let is_weight = |w: f64| w >= 0.0 && w.is_finite();
         check_range("label weight", self.label_weight, is_weight(self.label_weight), "[0, ∞)")?;

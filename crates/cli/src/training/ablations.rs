@@ -1,27 +1,27 @@
-//! Controls for a teacher: answers as uncertain as its own that know less, so that a gain can be put down to what it knows.
+//! Ablations of a teacher: logits as uncertain as its own that know less, so that a gain can be put down to what it knows.
 
+use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use core_tensors::Rng;
+use losses::Predictions;
 
-use crate::answers::{check_examples, check_range};
-use crate::error::Result;
-use crate::metrics::Predictions;
+use crate::ledger::stats::mean;
 
 /// Halvings of the interval of ε: far below the last digit of f32.
 const N_HALVINGS: usize = 60;
 /// Smallest probability of a smoothed label: log 0 has no place in a tensor of logits.
 const SMALLEST: f64 = 1e-30;
 
-/// What a control leaves of a teacher's answers.
+/// What an ablation leaves of a teacher's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ablation {
-    /// The answer for another example of the same class: what classes look like, not what examples do.
+    /// The logits of another example of the same class: what classes look like, not what examples do.
     SameClass,
     /// The probability of the label, the others in random order: how sure the teacher is, not what it confuses.
     OtherClasses,
-    /// The answer for any other example: the entropies and nothing else.
+    /// The logits of any other example: the entropies and nothing else.
     AnyExample,
-    /// Smoothed labels (1 − ε) \[k = y\] + ε / K with the mean entropy of the teacher's answers: no teacher at all.
+    /// Smoothed labels (1 − ε) \[k = y\] + ε / K with the mean entropy of the teacher's softmax: no teacher at all.
     SmoothedLabels,
 }
 
@@ -30,7 +30,7 @@ impl Ablation {
     pub const ALL: [Self; 4] =
         [Self::SameClass, Self::OtherClasses, Self::AnyExample, Self::SmoothedLabels];
 
-    /// Scores (m, k), f32, of the control that stands in for a teacher with these `logits` (m, k) at temperature T.
+    /// Logits (m, k), f32, that stand in for those of a teacher that has these `logits` (m, k) at temperature T.
     ///
     /// The entropies of softmax(logits / T) are those of the teacher as a whole, example by example for
     /// [`Ablation::OtherClasses`], and equal their mean for [`Ablation::SmoothedLabels`]. `labels` are one class an example.
@@ -42,7 +42,7 @@ impl Ablation {
         rng: &mut Rng,
     ) -> Result<Tensor> {
         let (m, k) = logits.dims2()?;
-        check_examples(m)?;
+        ensure!(m > 0, "logits of an ablation: expected at least one row, found none");
         check(labels, m, k, temperature)?;
         let values: Vec<f32> = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let row = |i: usize| values[i * k..(i + 1) * k].iter().copied();
@@ -76,7 +76,7 @@ impl Ablation {
     }
 }
 
-/// Scores (m, k), f32, of smoothed labels (1 − ε) \[k = y\] + ε / K, which are their softmax at T = 1; ε in \[0, 1\].
+/// Logits (m, k), f32, of smoothed labels (1 − ε) \[k = y\] + ε / K, which are their softmax at T = 1; ε in \[0, 1\].
 ///
 /// Source: Szegedy et al. (2016), section 7.
 pub fn smoothed_labels(
@@ -86,7 +86,10 @@ pub fn smoothed_labels(
     device: &Device,
 ) -> Result<Tensor> {
     check(labels, labels.len(), n_classes, 1.0)?;
-    check_range("share of smoothed labels", share, (0.0..=1.0).contains(&share), "[0, 1]")?;
+    ensure!(
+        (0.0..=1.0).contains(&share),
+        "share of smoothed labels must lie in [0, 1], got {share}"
+    );
     let logits = smoothed(labels, n_classes, share, 1.0);
     Ok(Tensor::from_vec(logits, (labels.len(), n_classes), device)?)
 }
@@ -128,19 +131,14 @@ fn smoothing(entropy: f64, k: usize) -> f64 {
 }
 
 fn check(labels: &[u32], m: usize, k: usize, temperature: f64) -> Result<()> {
-    if k == 0 {
-        return Err(core_tensors::Error::mismatch("classes of a control", "at least 1", 0).into());
-    }
-    if labels.len() != m {
-        return Err(core_tensors::Error::mismatch("labels of a control", m, labels.len()).into());
-    }
-    if let Some(&label) = labels.iter().find(|&&y| y as usize >= k) {
-        let range = "0 .. the number of classes";
-        let value = f64::from(label);
-        return Err(core_tensors::Error::OutOfRange { name: "class", value, range }.into());
+    ensure!(k > 0, "classes of an ablation: expected at least 1, found 0");
+    ensure!(labels.len() == m, "labels of an ablation: expected {m}, found {}", labels.len());
+    if let Some(label) = labels.iter().find(|&&y| y as usize >= k) {
+        bail!("label of an ablation: expected a class below {k}, found {label}");
     }
     let is_inside = temperature > 0.0 && temperature.is_finite();
-    check_range("teacher temperature", temperature, is_inside, "(0, ∞)")
+    ensure!(is_inside, "teacher temperature must lie in (0, ∞), got {temperature}");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_control_is_as_uncertain_as_the_teacher() {
+    fn every_ablation_is_as_uncertain_as_the_teacher() {
         let (logits, labels) = teacher(60, 4);
         let own = entropies(&logits, T).unwrap();
         for ablation in Ablation::ALL {
@@ -192,7 +190,7 @@ mod tests {
                 // The same entropy for all: the mean.
                 Ablation::SmoothedLabels => gap(&[mean(&own); 60], &found),
             };
-            // Scores are f32.
+            // Logits are f32.
             assert!(worst < 1e-6, "{ablation:?}: {worst}");
             let rows = |t: &Tensor| t.to_vec2::<f32>().unwrap();
             assert_ne!(rows(&new), rows(&logits), "{ablation:?}");
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_control_keeps_it_keeps() {
+    fn what_an_ablation_keeps_it_keeps() {
         let (logits, labels) = teacher(60, 4);
         let rows = logits.to_vec2::<f32>().unwrap();
         let of = |ablation: Ablation| {
@@ -216,7 +214,10 @@ mod tests {
             assert_eq!(row[y as usize], old[y as usize]);
             n_moved += usize::from(row != old);
         }
-        assert!(n_moved > 40, "three other classes stay in place in one of six objects, {n_moved}");
+        assert!(
+            n_moved > 40,
+            "three other classes stay in place in one of six examples, {n_moved}"
+        );
         for row in of(Ablation::AnyExample) {
             assert!(rows.contains(&row));
         }
@@ -262,17 +263,17 @@ mod tests {
         for ablation in Ablation::ALL {
             let message =
                 ablation.of(&none(0, 3), &[], T, &mut Rng::new(0)).unwrap_err().to_string();
-            assert_eq!(message, "objects of a batch: wanted at least 1, found 0");
+            assert_eq!(message, "logits of an ablation: expected at least one row, found none");
         }
         let message = smoothed_labels(&[], 0, 0.1, &Device::Cpu).unwrap_err().to_string();
-        assert_eq!(message, "classes of a control: wanted at least 1, found 0");
+        assert_eq!(message, "classes of an ablation: expected at least 1, found 0");
         assert_eq!(smoothed_labels(&[], 3, 0.1, &Device::Cpu).unwrap().dims(), [0, 3]);
         let message = entropies(&none(2, 3), 0.0).unwrap_err().to_string();
         assert_eq!(message, "temperature must lie in (0, ∞), got 0");
     }
 
     #[test]
-    fn a_certain_teacher_has_finite_controls() {
+    fn a_certain_teacher_has_finite_ablations() {
         let logits = Tensor::new(&[[1e6f32, 0.0, -1e6]], &Device::Cpu).unwrap();
         for ablation in Ablation::ALL {
             let new = ablation.of(&logits, &[0], 1.0, &mut Rng::new(0)).unwrap();
@@ -283,11 +284,7 @@ mod tests {
         assert!(Ablation::AnyExample.of(&logits, &[3], 1.0, &mut Rng::new(0)).is_err());
         assert!(Ablation::AnyExample.of(&logits, &[0, 1], 1.0, &mut Rng::new(0)).is_err());
         let few = Ablation::AnyExample.of(&logits, &[], 1.0, &mut Rng::new(0)).unwrap_err();
-        assert_eq!(few.to_string(), "labels of a control: wanted 1, found 0");
+        assert_eq!(few.to_string(), "labels of an ablation: expected 1, found 0");
         assert!(Ablation::AnyExample.of(&logits, &[0], 0.0, &mut Rng::new(0)).is_err());
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

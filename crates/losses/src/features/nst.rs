@@ -3,13 +3,13 @@
 use candle_core::{D, DType, Tensor};
 
 use super::maps;
-use crate::answers::check_range;
+use crate::checks::check_range;
 use crate::error::Result;
 use crate::stable::unit;
 
 /// A kernel k(x, y) of two channels of length 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kernel {
+pub enum NstKernel {
     /// xᵀy
     Linear,
     /// (xᵀy + c)^d; d = 2 and c = 0 in the paper's experiments.
@@ -36,7 +36,7 @@ pub enum Kernel {
 /// cancel as the two come close: they are taken in f64.
 ///
 /// Source: Huang & Wang (2017), like what you like, where half of it is the term of one example.
-pub fn selectivity(student: &Tensor, teacher: &Tensor, kernel: Kernel) -> Result<Tensor> {
+pub fn nst(student: &Tensor, teacher: &Tensor, kernel: NstKernel) -> Result<Tensor> {
     kernel.check()?;
     let (student, teacher) = maps(student, teacher)?;
     let dtype = student.dtype();
@@ -47,7 +47,7 @@ pub fn selectivity(student: &Tensor, teacher: &Tensor, kernel: Kernel) -> Result
     Ok((within - (mean(&x, &y)? * 2.0)?)?.to_dtype(dtype)?)
 }
 
-impl Kernel {
+impl NstKernel {
     /// (m, a, n), (m, b, n) → (m, a, b).
     fn of(self, a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
         let products = || a.matmul(&b.t()?);

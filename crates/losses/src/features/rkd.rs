@@ -14,7 +14,7 @@ use crate::stable::{root, unit};
 /// rows. Memory goes as m² d.
 ///
 /// Source: Park et al. (2019), RKD-D, where the sum over i ≠ j is not divided; the mean and μ are those of the authors' code.
-pub fn relational_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+pub fn rkd_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (student, teacher) = several(student, teacher)?;
     Ok(mean_huber(&(distances(&student)? - distances(&teacher)?)?)?)
 }
@@ -23,12 +23,12 @@ pub fn relational_distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor>
 ///
 /// m⁻³ Σᵢⱼₖ l(cosˢ∠ijk − cosᵀ∠ijk),  cos∠ijk = ⟨fᵢ − fⱼ, fₖ − fⱼ⟩ / (‖fᵢ − fⱼ‖ ‖fₖ − fⱼ‖), 0 where two examples coincide
 ///
-/// with l as in [`relational_distance`]. `student` and `teacher` f are (m, …), m ≥ 2, of any sizes; maps count as
+/// with l as in [`rkd_distance`]. `student` and `teacher` f are (m, …), m ≥ 2, of any sizes; maps count as
 /// rows. Memory goes as m² d + m³.
 ///
 /// Source: Park et al. (2019), RKD-A, where the sum over different i, j, k is not divided; the mean over all of them is that of
 /// the authors' code.
-pub fn relational_angle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+pub fn rkd_angle(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (student, teacher) = several(student, teacher)?;
     let cosines = |x: &Tensor| {
         let directions = unit(&differences(x)?)?; // (m, m, d)

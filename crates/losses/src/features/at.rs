@@ -3,13 +3,13 @@
 use candle_core::Tensor;
 
 use super::maps;
-use crate::answers::check_range;
+use crate::checks::check_range;
 use crate::error::Result;
 use crate::stable::{root, unit};
 
 /// How far apart two attention maps of length 1 are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionGap {
+pub enum AtGap {
     /// ‖aˢ − aᵀ‖₂, as in the paper; no derivative where the two agree.
     Norm,
     /// n⁻¹ ‖aˢ − aᵀ‖₂², the mean over n positions, as in the authors' code and most others.
@@ -25,18 +25,24 @@ pub enum AttentionGap {
 /// an example, by which a does not change, no power overflows.
 ///
 /// Source: Zagoruyko & Komodakis (2017), activation-based transfer; there times β/2 and summed over layers.
-pub fn attention(
-    student: &Tensor,
-    teacher: &Tensor,
-    power: f64,
-    gap: AttentionGap,
-) -> Result<Tensor> {
+///
+/// ```
+/// use losses::candle_core::{Device, Tensor};
+/// use losses::features::{AtGap, at};
+///
+/// // One example, one channel, four positions: the student looks at the first, the teacher at the second.
+/// let student = Tensor::new(&[1.0, 0.0, 0.0, 0.0], &Device::Cpu)?.reshape((1, 1, 2, 2))?;
+/// let teacher = Tensor::new(&[0.0, 3.0, 0.0, 0.0], &Device::Cpu)?.reshape((1, 1, 2, 2))?;
+/// assert_eq!(at(&student, &teacher, 2.0, AtGap::MeanSquare)?.to_scalar::<f64>()?, 0.5);
+/// # Ok::<(), losses::Error>(())
+/// ```
+pub fn at(student: &Tensor, teacher: &Tensor, power: f64, gap: AtGap) -> Result<Tensor> {
     check_range("power of an attention map", power, power >= 1.0 && power.is_finite(), "[1, ∞)")?;
     let (student, teacher) = maps(student, teacher)?;
     let difference = (of(&student, power)? - of(&teacher, power)?)?; // (m, n)
     let each = match gap {
-        AttentionGap::Norm => root(&difference.sqr()?.sum(1)?)?,
-        AttentionGap::MeanSquare => difference.sqr()?.mean(1)?,
+        AtGap::Norm => root(&difference.sqr()?.sum(1)?)?,
+        AtGap::MeanSquare => difference.sqr()?.mean(1)?,
     };
     Ok(each.mean_all()?)
 }
