@@ -15,6 +15,7 @@ use domain_adapt::{DomainMap, Identity, Selection, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
 use models::{Architecture, Mlp};
 
+use crate::experiments::base::{LEARNING_RATE, STUDENT_BATCH, TEACHER_BATCH};
 use crate::experiments::{Outcome, Task};
 use crate::training::{CHUNK, Monitor, apart, some_rows};
 
@@ -22,9 +23,6 @@ pub(in crate::experiments) use claims::REGRESSION;
 
 const TEACHER: [usize; 6] = [100, 256, 128, 64, 64, 1];
 const STUDENT: [usize; 3] = [100, 32, 1];
-const TEACHER_BATCH: usize = 64;
-const STUDENT_BATCH: usize = 100;
-const LEARNING_RATE: f64 = 1e-3;
 /// Standard deviations of the noise of the corrected task, and how rows name them.
 const NOISES: [(f64, &str); 3] = [(0.1, "0.1"), (0.5, "0.5"), (1.0, "1.0")];
 /// f(x) = tanh(1.5 w·x) with w ~ N(0, 1/100) each.
