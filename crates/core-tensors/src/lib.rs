@@ -16,7 +16,6 @@
 //!
 //! The crate is pure: no file, network, clock, output or global state.
 
-mod alternating;
 mod data;
 mod error;
 mod fit;
@@ -24,7 +23,6 @@ pub mod kernels;
 mod layout;
 pub mod legacy;
 pub mod linalg;
-mod mean_field;
 mod optim;
 mod params;
 mod privileged;
@@ -33,12 +31,10 @@ mod schedule;
 pub mod stats;
 pub mod synthetic;
 
-pub use alternating::{EmpiricalBayesAdam, EmpiricalBayesAdamConfig, GaussianPrior};
 pub use data::{Dataset, SoftTargets, Targets};
 pub use error::{Error, Expected, Result};
 pub use fit::{Epoch, Fit};
 pub use layout::{Block, Layout, Slice};
-pub use mean_field::{KlGradient, MeanField};
 pub use optim::{Adam, AdamConfig};
 pub use params::Params;
 pub use privileged::Privileged;

@@ -90,7 +90,7 @@ impl Cut {
         // LeakyReLU twice is not LeakyReLU once; the authors remove the layer all the same.
         let options = EditOptions { allow_inexact: true, ..EditOptions::strict() };
         let edited = transform(Posterior::new(teacher.clone(), gaussian)?, &plan, &options)?;
-        let gaussian = edited.posterior.gaussian;
+        let gaussian = edited.posterior.into_gaussian();
         let log_variance = gaussian.covariance().variance().iter().map(|v| v.ln()).collect();
         Ok((gaussian.mean().to_vec(), log_variance))
     }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use bayes_posterior::{
-    Curvature, Damping, Edit, EditOptions, Posterior, PruningCriterion, Structure, UnitMatching,
-    UnitScore, laplace, transform, with_posterior, with_structure,
+    Curvature, Damping, Edit, EditOptions, Laplace, Posterior, PruningCriterion, Structure,
+    UnitMatching, UnitScore, transform, with_posterior, with_structure,
 };
 use candle_core::{DType, Tensor};
 use core_tensors::synthetic::SyntheticLinear;
@@ -67,7 +67,15 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
     };
     let mut teacher = measure(&network, &weights, &test)?;
     for (name, curvature, damping) in structures(settings.synthetic_rank) {
-        let found = laplace(&network, &weights, &train, &NOISE, a, curvature)?;
+        let likelihood = NOISE;
+        let laplace = Laplace {
+            network: &network,
+            weights: &weights,
+            data: &train,
+            likelihood,
+            prior_precision: a,
+        };
+        let found = laplace.fit(curvature)?;
         if damping == Damping::Prior {
             push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
         }
