@@ -145,9 +145,7 @@ pub(crate) fn of_result(of: &str, check: Result<()>) -> Result<()> {
 pub(crate) fn kept_units(widths: &[usize], kept: &[Vec<usize>]) -> Result<()> {
     let counts: Vec<usize> = kept.iter().map(Vec::len).collect();
     if counts != widths {
-        let what = "ids of kept units";
-        let expected = widths.to_vec();
-        return Err(core_tensors::Error::Shape { what, expected, found: counts }.into());
+        return Err(Error::KeptUnits { expected: widths.to_vec(), found: counts });
     }
     for ids in kept {
         let mut sorted = ids.clone();

@@ -76,6 +76,40 @@ pub enum Error {
         /// p: parameters.
         p: usize,
     },
+    /// There is not one id for each unit of the widths.
+    #[error(
+        "ids of kept units: expected {} of them by the widths, found {}",
+        list(expected),
+        list(found)
+    )]
+    KeptUnits {
+        /// n_0, …, n_T.
+        expected: Vec<usize>,
+        /// How many ids each width has.
+        found: Vec<usize>,
+    },
+    /// A field of a [`Provenance`](crate::Provenance) that no file may hold.
+    #[error("`{field}`: expected {expected}, found {found}")]
+    Provenance {
+        /// The field.
+        field: &'static str,
+        /// What it may hold.
+        expected: &'static str,
+        /// What it holds.
+        found: String,
+    },
+    /// Names, shapes and metadata of a file that take more memory to parse than its numbers do.
+    #[error(
+        "bytes of the header of a file: expected at most {most} beside {n_bytes} bytes of numbers, found {found}"
+    )]
+    Header {
+        /// Bytes that are allowed.
+        most: usize,
+        /// Bytes of the numbers.
+        n_bytes: usize,
+        /// Bytes of the header.
+        found: usize,
+    },
     /// Sizes of a removal path that do not fall from the width of the layer to 1.
     #[error(
         "sizes of a removal path: expected 1 to {most}, each smaller than the one before, found {size}"

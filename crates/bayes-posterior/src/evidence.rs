@@ -23,10 +23,10 @@ use crate::structure::Structure;
 /// use bayes_posterior::{Diagonal, FixedWeights, Gaussian, log_evidence_change};
 /// use core_tensors::{Block, Layout, Slice};
 /// # fn main() -> bayes_posterior::Result<()> {
-/// // One weight, N(2, 1) under the posterior, is fixed at 0; the prior is N(0, 1).
-/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 1 }] };
-/// let posterior = Gaussian::new(layout, vec![2.0], Diagonal::new(vec![1.0])?)?;
-/// let density = posterior.marginal_density(&Slice::Block { block: 0 }, &[0.0])?;
+/// // One of two weights, N(2, 1) under the posterior, is fixed at 0; the prior is N(0, 1).
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 2 }] };
+/// let posterior = Gaussian::new(layout, vec![2.0, 0.5], Diagonal::new(vec![1.0; 2])?)?;
+/// let density = posterior.marginal_density(&Slice::Cols { block: 0, cols: vec![0] }, &[0.0])?;
 /// let fixed = FixedWeights { density, squared_values: 0.0 };
 /// // log N(0; 2, 1) − log N(0; 0, 1) = −½ 2²
 /// assert!((log_evidence_change(&fixed, 1.0)? + 2.0).abs() < 1e-12);

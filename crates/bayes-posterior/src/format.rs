@@ -73,9 +73,7 @@ fn check_header(found: usize, n_bytes: usize) -> Result<()> {
     if found <= most {
         return Ok(());
     }
-    Err(Error::Format(format!(
-        "bytes of the header of a file: expected at most {most} beside {n_bytes} bytes of numbers, found {found}"
-    )))
+    Err(Error::Header { most, n_bytes, found })
 }
 
 /// A posterior of any structure.
@@ -225,17 +223,14 @@ impl Provenance {
         }
         self.log_likelihood.map_or(Ok(()), |value| checks::finite("`log_likelihood`", value))?;
         self.damping.map_or(Ok(()), Damping::check)?;
+        let refuse = |field, expected, found| Err(Error::Provenance { field, expected, found });
         if self.n_examples == Some(0) {
-            return Err(Error::Format(
-                "`n_examples`: expected at least 1, or null, found 0".into(),
-            ));
+            return refuse("n_examples", "at least 1, or null", "0".into());
         }
         match &self.parent {
             Some(parent) if !is_hash(parent) => {
-                let found = shown(parent);
-                Err(Error::Format(format!(
-                    "`parent`: expected at most 64 hexadecimal digits, or null, found `{found}`"
-                )))
+                let found = format!("`{}`", shown(parent));
+                refuse("parent", "at most 64 hexadecimal digits, or null", found)
             }
             _ => Ok(()),
         }

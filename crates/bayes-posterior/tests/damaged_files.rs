@@ -137,10 +137,10 @@ fn lists_of_the_metadata_are_bounded_and_make_sense() {
         assert!(text(widths, "").contains("each at least 1"), "{widths}");
     }
     let kept = [
-        ("[[0,1]]", "ids of kept units: expected [2, 1], found [2]"),
-        ("[[0,0],[0]]", "ids of kept units: expected each once in its layer, found 0"),
-        ("[[0,4294967296],[0]]", "ids of kept units: expected below 4294967296, found 4294967296"),
-        ("[[0,18446744073709551615],[0]]", "wanted below 4294967296, found 18446744073709551615"),
+        ("[[0,1]]", "ids of kept units: expected [2, 1] of them by the widths, found [2]"),
+        ("[[0,0],[0]]", "ids of kept units of a layer: expected each once, found 0 twice"),
+        ("[[0,4294967296],[0]]", "kept unit 4294967296 is out of range: there are 4294967296"),
+        ("[[0,18446744073709551615],[0]]", "kept unit 18446744073709551615 is out of range"),
         ("[[0,18446744073709551616],[0]]", "the metadata `distill`: "),
         ("[[0,-1],[0]]", "the metadata `distill`: "),
     ];
@@ -216,7 +216,8 @@ fn headers_that_lie_or_are_longer_than_the_numbers_deserve() {
         .map(|i| format!(r#""{i}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}"#))
         .collect();
     let text = message(&with_header(&format!("{{{}}}", names.join(",")), &[]));
-    let wanted = "not a posterior of this program: bytes of the header of a file: expected at most 4194304 beside 0 bytes of numbers";
+    let wanted =
+        "bytes of the header of a file: expected at most 4194304 beside 0 bytes of numbers";
     assert!(text.starts_with(wanted), "{text}");
     let header = r#"{"x":{"dtype":"F64","shape":[2],"data_offsets":[0,8]}}"#;
     assert!(message(&with_header(header, &[0; 8])).contains("invalid shape"));

@@ -388,11 +388,11 @@ fn what_could_not_be_read_back_is_not_written() -> TestResult {
         let gaussian = good.gaussian().clone();
         Posterior::with_history(network.clone(), gaussian, kept.to_vec(), false)
     };
-    let twice = posterior(good.network(), &[vec![0], vec![3, 3], vec![0]]).unwrap_err();
+    let twice = posterior(good.network(), &[vec![0, 1], vec![3, 3], vec![0]]).unwrap_err();
     assert!(twice.to_string().contains("each once, found 3 twice"), "{twice}");
     let wide = Mlp { widths: vec![3, 1, 1], ..good.network().clone() };
     let error = posterior(&wide, good.kept()).unwrap_err().to_string();
-    assert!(error.starts_with("a posterior: expected blocks of (1, "), "{error}");
+    assert!(error.starts_with("a posterior: expected blocks of ("), "{error}");
     let activation = core_tensors::kernels::Activation::LeakyRelu { slope: f64::NAN };
     let steep = posterior(&Mlp { activation, ..good.network().clone() }, good.kept())?;
     assert!(refused(steep, plain()).contains("leaky_relu with slope NaN, wanted one in (0, 1)"));

@@ -208,7 +208,7 @@ fn bad_files_are_refused_with_what_is_wrong() {
         (
             header("diagonal", r#","kept":[[0],[0]]"#),
             vec![mean, ("variance", &[2], &[1.0, 1.0])],
-            "ids of kept units: expected [2, 1], found [1, 1]",
+            "ids of kept units: expected [2, 1] of them by the widths, found [1, 1]",
         ),
         (
             header("diagonal", "").replace("[2,1]", "[3,1]"),

@@ -67,7 +67,7 @@ fn a_path_along_an_order_that_is_none() -> TestResult {
         let visit = |_: &Posterior<Diagonal>, _| Ok::<(), bayes_posterior::Error>(());
         follow_path(posterior.clone(), 1, &ranked, &[1], 1.0, visit)
     };
-    let wanted = "ranked units: wanted each of 0 to 2 once, found ";
+    let wanted = "ranked units: expected each of 0 to 2 once, found ";
     for units in [&[0, 0, 1][..], &[0, 1, 7], &[0, 1], &[0, 1, 2, 2]] {
         assert_eq!(message(follow(units)), format!("{wanted}{units:?}"));
     }
