@@ -2,6 +2,8 @@
 //!
 //! Run: `cargo run --release -p bayes-posterior --example half_the_width`
 
+#![expect(clippy::print_stdout, reason = "a program says what it found")]
+
 use std::ops::ControlFlow;
 
 use bayes_posterior::candle_core::{Device, Tensor};

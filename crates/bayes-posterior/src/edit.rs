@@ -202,7 +202,7 @@ pub fn transform<S: Structure>(
             }
             Edit::RemoveLayer { layer, matching } => {
                 let is_exact = check_layer(&transformed.posterior.network, *layer, options)?;
-                let order = pair(&transformed.posterior.gaussian(), *layer - 1, *matching)?;
+                let order = pair(transformed.posterior.gaussian(), *layer - 1, *matching)?;
                 remove_layer(&transformed.posterior, *layer, &order, is_exact)?
             }
         };
@@ -238,7 +238,7 @@ pub fn transform_kronecker(
             ),
             Edit::RemoveLayer { layer, matching } => {
                 let is_exact = check_layer(&mover.network, *layer, options)?;
-                let order = pair(&transformed.posterior.gaussian(), *layer - 1, *matching)?;
+                let order = pair(transformed.posterior.gaussian(), *layer - 1, *matching)?;
                 (
                     remove_layer(&transformed.posterior, *layer, &order, is_exact)?,
                     remove_layer(&mover, *layer, &order, is_exact)?,

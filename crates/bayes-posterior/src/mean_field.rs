@@ -102,12 +102,12 @@ impl MeanField {
         self.params(|block| block.mean().to_vec())
     }
 
-    /// A draw w = m + e^ρ ε as variables, for a loss whose gradient goes to [`MeanField::step_at`].
+    /// A draw w = m + e^ρ ε as the parameters of a network, differentiable.
     pub fn sample(&self, rng: &mut Rng) -> Result<Params> {
         self.params(|block| block.sample(rng))
     }
 
-    /// m and v as variables, for a loss whose gradients go to [`MeanField::step_by_moments`].
+    /// m and v as variables, for a loss whose gradients go to `step_by_moments`.
     pub(crate) fn moments(&self) -> Result<(Params, Params)> {
         Ok((self.plug_in()?, self.params(BlockState::variance)?))
     }

@@ -260,7 +260,7 @@ fn ranked<S: Covariance>(
 ) -> Result<Result<(), bayes_posterior::Error>, Box<dyn std::error::Error>> {
     let p = posterior([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], covariance)?;
     let (network, weights) = (p.network(), p.gaussian().mean());
-    let input = RankInput { network, weights, posterior: Some(&p.gaussian()), data: None };
+    let input = RankInput { network, weights, posterior: Some(p.gaussian()), data: None };
     let mut rng = Rng::new(0);
     Ok(rank(order, &input, 1, &mut rng).map(|ranked| {
         assert!(ranked.iter().all(|r| r.score.is_finite()));

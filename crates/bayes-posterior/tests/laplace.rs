@@ -140,8 +140,7 @@ fn savage_dickey_is_the_exact_change_of_evidence() -> TestResult {
     let full = dense::laplace(&model, &w, &data, &normal, PRECISION).full()?.posterior;
     let density =
         full.gaussian().marginal_density(&Slice::Cols { block: 0, cols: vec![1] }, &[0.0])?;
-    let change =
-        log_evidence_change(&FixedWeights { density: density, squared_values: 0.0 }, PRECISION)?;
+    let change = log_evidence_change(&FixedWeights { density, squared_values: 0.0 }, PRECISION)?;
     let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
     let wanted = exact_log_evidence(&without, &y) - exact_log_evidence(&rows, &y);
     assert!((change - wanted).abs() < 1e-10, "{change} {wanted}");

@@ -121,7 +121,7 @@ fn laplace_posteriors_equal_laplace_torch() -> TestResult {
             close(&context, found.log_evidence, number(&wanted["log_evidence"]), tolerance);
             let (v, log_det, predicted) = with_posterior!(&found.posterior, p => {
                 let covariance = p.gaussian().covariance();
-                let predicted = linearized_predictive(&run.network, &p.gaussian(), &x_new, &run.likelihood)?;
+                let predicted = linearized_predictive(&run.network, p.gaussian(), &x_new, &run.likelihood)?;
                 (covariance.diagonal()?, covariance.log_det()?, predicted)
             });
             all_close(&context, &v, &numbers(&wanted["variances"]), tolerance);

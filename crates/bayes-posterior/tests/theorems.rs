@@ -171,7 +171,7 @@ fn a_pinned_network_computes_what_the_smaller_one_does() -> TestResult {
         let result = transform(posterior, &plan, &EditOptions::strict())?;
         assert!(result.fixed[0].density.cost() < 1e-9, "the pairing was not found");
         let left = result.posterior;
-        let ours = logits(&left.network(), left.gaussian().mean(), &x)?;
+        let ours = logits(left.network(), left.gaussian().mean(), &x)?;
         let gap = vector_distance(&logits(&teacher, &fixed, &x)?, &ours);
         assert!(gap < 1e-14, "layer: {gap}");
     }

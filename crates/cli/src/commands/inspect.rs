@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bayes_posterior::{AnyPosterior, Provenance, with_posterior};
+use bayes_posterior::{AnyPosterior, Provenance};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;

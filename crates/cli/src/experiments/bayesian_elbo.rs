@@ -275,7 +275,8 @@ impl Protocol<'_> {
     ) -> Result<()> {
         let network = network(student.widths);
         let mut order = rng.split(student.id);
-        let random_units = |layer: usize| Ok(order.permutation(teacher.network.widths[layer]));
+        let random_units =
+            |layer: usize| anyhow::Ok(order.permutation(teacher.network().widths[layer]));
         let plan = align(teacher.network(), &network, student.drop_layers, random_units)?;
         let carried = carry(teacher.clone(), &plan)?;
         let random = network

@@ -85,7 +85,7 @@ impl Cut {
             let (last, mut first): (Vec<usize>, Vec<usize>) =
                 (0..teacher.widths[layer]).partition(stays);
             first.extend(last);
-            Ok(first)
+            bayes_posterior::Result::Ok(first)
         })?;
         // LeakyReLU twice is not LeakyReLU once; the authors remove the layer all the same.
         let options = EditOptions { allow_inexact: true, ..EditOptions::strict() };

@@ -281,7 +281,7 @@ impl Noise {
         let student = network(&STUDENT);
         let rng = self.rng.split("student");
         let mut order = rng.split("units");
-        let random = |layer: usize| Ok(order.permutation(TEACHER[layer]));
+        let random = |layer: usize| anyhow::Ok(order.permutation(TEACHER[layer]));
         let plan = align(teacher.network(), &student, &[], random)?;
         let start = student.init(&mut rng.split("start"), &Device::Cpu)?.to_vec()?;
         let cell = Cell {

@@ -101,7 +101,7 @@ fn under<S: Structure>(
 ) -> Result<()> {
     let mut without_layer = Vec::new();
     let curves = walks.walk(posterior, ranked, damping, |left| {
-        let widths = &left.network.widths;
+        let widths = &left.network().widths;
         if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
             for (end, matching) in MATCHINGS {
                 without_layer.push((end, remove_next(walks, left, matching)?));
