@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bayes_posterior::{
-    BlockDiagonal, Diagonal, Edit, EditOptions, Factors, Form, Full, Gaussian, Group, Kronecker,
-    LowRank, Posterior, Prior, Structure, UnitMatching, transform,
+    BlockDiagonal, Diagonal, Edit, EditOptions, Factors, Full, Gaussian, Group, Kronecker, LowRank,
+    LowRankForm, Posterior, Prior, Structure, UnitMatching, transform,
 };
 use core_tensors::kernels::Activation;
 use core_tensors::{Layout, Rng};
@@ -48,7 +48,7 @@ fn covariance(n: usize) -> Mat<f64> {
 fn low_rank(layout: &Layout, rng: &mut Rng) -> Result<LowRank, bayes_posterior::Error> {
     let p = layout.n_parameters();
     let factor = Mat::from_fn(p, RANK, |_, _| 0.1 * rng.normal());
-    LowRank::new(Form::Covariance, factor, vec![0.5; p])
+    LowRank::new(LowRankForm::Covariance, factor, vec![0.5; p])
 }
 
 fn blocks(layout: &Layout, group: Group) -> Result<BlockDiagonal, bayes_posterior::Error> {

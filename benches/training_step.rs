@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use bayes_posterior::{Estimator, Inference, VariationalPrior};
+use bayes_posterior::{Estimator, Inference, MeanField, VariationalPrior};
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Adam, AdamConfig, Dataset, MeanField, Rng, Targets};
+use core_tensors::{Adam, AdamConfig, Dataset, Rng, Targets};
 use criterion::Criterion;
 use domain_adapt::translation_loss;
 use losses::{Distillation, Likelihood, distillation};

@@ -12,16 +12,35 @@ use crate::matching::UnitMatching;
 ///
 /// `rank` gives the units of a layer of the *teacher*, those to go first in front (every unit once). Where units of
 /// neighboring layers go, their common weight is integrated out if the layer nearer the output goes first, and
-/// pinned otherwise: this order pins least.
+/// fixed otherwise: this order fixes least.
 ///
 /// A dropped layer is first cut to the width of the layer below it. A student that is wider somewhere, or deeper,
 /// is refused.
-pub fn align(
+///
+/// ```
+/// use bayes_posterior::{Edit, align};
+/// use core_tensors::kernels::Activation;
+/// use models::Mlp;
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = |widths: &[usize]| Mlp {
+///     widths: widths.to_vec(),
+///     activation: Activation::Relu,
+///     bias: true,
+/// };
+/// let (teacher, student) = (network(&[4, 6, 3, 2]), network(&[4, 3, 2]));
+/// // Layer 2 is dropped, so layer 1 is cut to its width first; here its last units go.
+/// let last_first = |layer| bayes_posterior::Result::Ok((0..[4, 6, 3, 2][layer]).rev().collect());
+/// let plan = align(&teacher, &student, &[2], last_first)?;
+/// assert_eq!(plan[0], Edit::RemoveUnits { layer: 1, units: vec![5, 4, 3] });
+/// # Ok(())
+/// # }
+/// ```
+pub fn align<E: From<Error>>(
     teacher: &Mlp,
     student: &Mlp,
     drop_layers: &[usize],
-    mut rank: impl FnMut(usize) -> Result<Vec<usize>>,
-) -> Result<Vec<Edit>> {
+    mut rank: impl FnMut(usize) -> std::result::Result<Vec<usize>, E>,
+) -> std::result::Result<Vec<Edit>, E> {
     checks::network(teacher)?;
     checks::network(student)?;
     let targets = targets(teacher, student, drop_layers)?;
@@ -30,10 +49,7 @@ pub fn align(
         let (n, target) = (teacher.widths[layer], targets[layer]);
         if target < n {
             let order = rank(layer)?;
-            if !checks::is_permutation(&order, n) {
-                let wanted = format!("each of 0 to {} once", n - 1);
-                return Err(Error::mismatch("units of a layer", wanted, format!("{order:?}")));
-            }
+            checks::permutation("units of a layer", &order, n)?;
             plan.push(Edit::RemoveUnits { layer, units: order[..n - target].to_vec() });
         }
     }

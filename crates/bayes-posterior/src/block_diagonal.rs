@@ -5,11 +5,12 @@ use std::ops::Range;
 use core_tensors::{Layout, Rng, Slice};
 use faer::Mat;
 
-use crate::error::{Error, Result};
+use crate::checks;
+use crate::error::Result;
 use crate::full::Full;
 use crate::gaussian::permuted_positions;
 use crate::greedy;
-use crate::structure::{Conditioned, Covariance, Pin, Structure};
+use crate::structure::{Condition, Conditioned, Covariance, GaussianDensity, Outgoing, Structure};
 
 /// What a group of parameters is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -109,12 +110,10 @@ impl Covariance for BlockDiagonal {
         let wanted = self.group.sizes(layout);
         let found: Vec<usize> = self.blocks.iter().map(Full::n_parameters).collect();
         if wanted.len() != found.len() {
-            return Err(Error::mismatch("blocks of a covariance", wanted.len(), found.len()));
+            return checks::length("blocks of a covariance", wanted.len(), found.len());
         }
-        match wanted.iter().zip(&found).position(|(w, f)| w != f) {
-            Some(i) => Err(Error::mismatch("rows of a block of a covariance", wanted[i], found[i])),
-            None => Ok(()),
-        }
+        let mut sizes = wanted.into_iter().zip(found);
+        sizes.try_for_each(|(n, found)| checks::length("rows of a block of a covariance", n, found))
     }
 
     fn check_positive_definite(&self) -> Result<()> {
@@ -170,46 +169,37 @@ impl Covariance for BlockDiagonal {
         Ok(all)
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
-        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, outgoing)
     }
 }
 
 impl Structure for BlockDiagonal {
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
-        let (mut blocks, mut shift, mut pin) = (Vec::new(), Vec::new(), Pin::default());
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>> {
+        let Condition { layout, slice, residual } = *on;
+        let (fixed, kept) = layout.split(slice)?;
+        let (mut blocks, mut shift, mut density) =
+            (Vec::new(), Vec::new(), GaussianDensity::default());
         for (range, block) in self.ranges() {
-            let (d, k) = (local(&pinned, &range), local(&kept, &range));
+            let (d, k) = (local(&fixed, &range), local(&kept, &range));
             let here = shifted(&kept[k], range.start);
             if d.is_empty() {
-                // Independent of what was pinned.
+                // Independent of what was fixed.
                 shift.extend(std::iter::repeat_n(0.0, here.len()));
                 blocks.push(block.clone());
                 continue;
             }
-            let (there, residual) = (shifted(&pinned[d.clone()], range.start), &residual[d]);
+            let (there, residual) = (shifted(&fixed[d.clone()], range.start), &residual[d]);
             if here.is_empty() {
-                pin = pin.and(block.pin_on(&there, residual)?);
+                density = density.and(block.density_on(&there, residual)?);
                 continue;
             }
             let left = block.condition_on(&here, &there, residual)?;
-            pin = pin.and(left.pin);
+            density = density.and(left.density);
             shift.extend(left.shift);
             blocks.push(left.covariance);
         }
-        Ok(Conditioned { covariance: Self { group: self.group, blocks }, shift, pin })
+        Ok(Conditioned { covariance: Self { group: self.group, blocks }, shift, density })
     }
 
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
@@ -221,25 +211,21 @@ impl Structure for BlockDiagonal {
         Ok(Self { group: self.group, blocks: self.ranges().filter_map(pick).collect() })
     }
 
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let pinned = layout.positions(slice)?;
-        let mut pin = Pin::default();
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity> {
+        let Condition { layout, slice, residual } = *on;
+        let fixed = layout.positions(slice)?;
+        let mut density = GaussianDensity::default();
         for (range, block) in self.ranges() {
-            let d = local(&pinned, &range);
+            let d = local(&fixed, &range);
             if !d.is_empty() {
-                let there = shifted(&pinned[d.clone()], range.start);
-                pin = pin.and(block.pin_on(&there, &residual[d])?);
+                let there = shifted(&fixed[d.clone()], range.start);
+                density = density.and(block.density_on(&there, &residual[d])?);
             }
         }
-        Ok(pin)
+        Ok(density)
     }
 
-    fn permute_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        order: &[usize],
-    ) -> Result<Self> {
+    fn permuted_unchecked(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         let from = permuted_positions(layout, block, order);
         let pick = |(range, block): (Range<usize>, &Full)| {
             block.select(&shifted(&from[range.clone()], range.start))
@@ -253,8 +239,8 @@ impl Structure for BlockDiagonal {
         if wanted == found {
             return Ok(());
         }
-        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-        Err(Error::mismatch("rows of the blocks of a covariance", wanted, found))
+        let what = "rows of the blocks of a covariance";
+        Err(core_tensors::Error::Shape { what, expected: wanted, found }.into())
     }
 
     fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {

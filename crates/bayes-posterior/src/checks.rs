@@ -2,7 +2,7 @@
 //!
 //! Finite in, finite out: numbers that come in pass [`finite`] and its kin, results pass [`computed`].
 
-use core_tensors::Layout;
+use core_tensors::{Expected, Layout};
 use faer::MatRef;
 use models::Mlp;
 
@@ -10,7 +10,18 @@ use crate::error::{Error, Result};
 
 /// Refuses another length than the one that was needed.
 pub(crate) fn length(what: &'static str, wanted: usize, found: usize) -> Result<()> {
-    if wanted == found { Ok(()) } else { Err(Error::mismatch(what, wanted, found)) }
+    if wanted == found {
+        return Ok(());
+    }
+    Err(Error::count(what, Expected::Exactly(wanted), found))
+}
+
+/// Refuses parameters of other blocks.
+pub(crate) fn same_layout(what: &'static str, expected: &Layout, found: &Layout) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Layout { what, expected: expected.clone(), found: found.clone() })
 }
 
 /// Refuses a covariance over another number of parameters.
@@ -24,22 +35,29 @@ pub(crate) fn block(layout: &Layout, block: usize) -> Result<()> {
     if block < n {
         return Ok(());
     }
-    Err(Error::mismatch("a block", format!("below {n}"), block))
+    Err(core_tensors::Error::Index { what: "block", index: block, n }.into())
 }
 
 /// Refuses an order that is no permutation of the first columns of a block.
 pub(crate) fn column_order(layout: &Layout, of: usize, order: &[usize]) -> Result<()> {
     block(layout, of)?;
     let cols = layout.blocks[of].cols;
-    if order.len() <= cols && is_permutation(order, order.len()) {
+    if order.len() > cols {
+        return Err(Error::count("columns of an order", Expected::AtMost(cols), order.len()));
+    }
+    permutation("order of columns", order, order.len())
+}
+
+/// Refuses a list that does not name each of 0 to n − 1 once.
+pub(crate) fn permutation(what: &'static str, list: &[usize], n: usize) -> Result<()> {
+    if is_permutation(list, n) {
         return Ok(());
     }
-    let wanted = format!("a permutation of at most {cols} columns");
-    Err(Error::mismatch("order of columns", wanted, format!("{order:?}")))
+    Err(Error::Permutation { what, n, found: list.to_vec() })
 }
 
 /// Whether a list names each of 0 to n − 1 once.
-pub(crate) fn is_permutation(list: &[usize], n: usize) -> bool {
+fn is_permutation(list: &[usize], n: usize) -> bool {
     let mut sorted = list.to_vec();
     sorted.sort_unstable();
     sorted.into_iter().eq(0..n)
@@ -51,13 +69,17 @@ pub(crate) fn network(network: &Mlp) -> Result<()> {
     if widths.len() >= 2 && !widths.contains(&0) {
         return Ok(());
     }
-    let wanted = "two or more, each at least 1";
-    Err(Error::mismatch("widths of a network", wanted, format!("{widths:?}")))
+    Err(Error::Widths { widths: widths.clone() })
 }
 
 /// Refuses data without an example.
 pub(crate) fn some_examples(n: usize) -> Result<()> {
-    if n > 0 { Ok(()) } else { Err(Error::mismatch("examples", "at least 1", 0)) }
+    at_least("examples", 1, n)
+}
+
+/// Refuses too few of something.
+pub(crate) fn at_least(what: &'static str, n: usize, found: usize) -> Result<()> {
+    if found >= n { Ok(()) } else { Err(Error::count(what, Expected::AtLeast(n), found)) }
 }
 
 /// The range of any number.
@@ -123,17 +145,17 @@ pub(crate) fn of_result(of: &str, check: Result<()>) -> Result<()> {
 pub(crate) fn kept_units(widths: &[usize], kept: &[Vec<usize>]) -> Result<()> {
     let counts: Vec<usize> = kept.iter().map(Vec::len).collect();
     if counts != widths {
-        let (wanted, found) = (format!("{widths:?}"), format!("{counts:?}"));
-        return Err(Error::mismatch("ids of kept units", wanted, found));
+        return Err(Error::KeptUnits { expected: widths.to_vec(), found: counts });
     }
     for ids in kept {
         let mut sorted = ids.clone();
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::mismatch("ids of kept units", "each once in its layer", pair[0]));
+            return Err(Error::Repeated { what: "ids of kept units of a layer", value: pair[0] });
         }
         if let Some(&last) = sorted.last().filter(|last| **last >= MOST_UNITS) {
-            return Err(Error::mismatch("ids of kept units", format!("below {MOST_UNITS}"), last));
+            let (what, n) = ("kept unit", MOST_UNITS);
+            return Err(core_tensors::Error::Index { what, index: last, n }.into());
         }
     }
     Ok(())

@@ -1,14 +1,17 @@
 //! The generalized Gauss–Newton matrix of a perceptron, example by example: H = Σᵢ Jᵢᵀ Λᵢ Jᵢ.
 
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::{Activation, features};
 use core_tensors::linalg::product;
-use core_tensors::{Dataset, Params, Targets};
+use core_tensors::{Dataset, Params};
 use faer::{Mat, MatRef};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
-use crate::error::{Error, Result};
+use crate::checks;
+use crate::error::Result;
+use crate::kronecker::row_major;
+use crate::predictive::softmax;
 
 /// Objects that are looked at together.
 const CHUNK: usize = 256;
@@ -36,9 +39,11 @@ pub(crate) enum Directions {
     None,
 }
 
-/// A perceptron at a point, in f64.
+/// A perceptron at a point, in f64 on the CPU.
 pub(crate) struct Pass<'a> {
     network: &'a Mlp,
+    weights: Params,
+    /// The same matrices.
     blocks: Vec<Mat<f64>>,
 }
 
@@ -46,23 +51,21 @@ impl<'a> Pass<'a> {
     /// From weights in vec order, (p,).
     pub(crate) fn new(network: &'a Mlp, w: &[f64]) -> Result<Self> {
         let layout = network.layout();
-        if w.len() != layout.n_parameters() {
-            return Err(Error::mismatch("weights of a network", layout.n_parameters(), w.len()));
-        }
+        checks::length("weights of a network", layout.n_parameters(), w.len())?;
+        let parts = || layout.ranges().into_iter().zip(&layout.blocks);
+        let tensors = parts()
+            .map(|(range, b)| Tensor::from_slice(&w[range], (b.rows, b.cols), &Device::Cpu))
+            .collect::<candle_core::Result<_>>()?;
         let block = |(range, b): (std::ops::Range<usize>, &core_tensors::Block)| {
             MatRef::from_row_major_slice(&w[range], b.rows, b.cols).to_owned()
         };
-        let blocks = layout.ranges().into_iter().zip(&layout.blocks).map(block).collect();
-        Ok(Self { network, blocks })
+        let blocks = parts().map(block).collect();
+        Ok(Self { network, weights: Params::new(layout.clone(), tensors)?, blocks })
     }
 
     /// From tensors.
     pub(crate) fn of(network: &'a Mlp, w: &Params) -> Result<Self> {
-        if *w.layout() != network.layout() {
-            let (wanted, found) = (network.layout().blocks, &w.layout().blocks);
-            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-            return Err(Error::mismatch("parameters of a network", wanted, found));
-        }
+        checks::same_layout("weights of a network", &network.layout(), w.layout())?;
         Self::new(network, &w.to_vec()?)
     }
 
@@ -77,38 +80,29 @@ impl<'a> Pass<'a> {
         for start in (0..n).step_by(CHUNK) {
             let end = n.min(start + CHUNK);
             let x = features(&data.x().narrow(0, start, end - start)?)?.flatten_from(1)?;
-            let wanted = self.network.widths[0];
-            if x.dim(1)? != wanted {
-                return Err(Error::mismatch("features of an object", wanted, x.dim(1)?));
-            }
-            let x: Vec<f64> = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-            let x = MatRef::from_row_major_slice(&x, end - start, wanted).to_owned();
-            visit(&self.chunk(x, directions, start..end)?)?;
+            checks::length("features of an example", self.network.widths[0], x.dim(1)?)?;
+            let x = x.to_dtype(DType::F64)?.to_device(&Device::Cpu)?;
+            visit(&self.chunk(&x, directions, start..end)?)?;
         }
         Ok(())
     }
 
     fn chunk(
         &self,
-        x: Mat<f64>,
+        x: &Tensor,
         directions: Directions,
         examples: std::ops::Range<usize>,
     ) -> Result<Chunk> {
-        let (mut inputs, mut slopes, mut z) = (Vec::new(), Vec::new(), x);
-        let depth = self.blocks.len();
-        for (t, u) in self.blocks.iter().enumerate() {
-            let input = with_ones(z, self.network.bias);
-            let sums = product(input.as_ref(), u.transpose()); // (m, n_t)
-            inputs.push(input);
-            if t + 1 == depth {
-                z = sums;
-                break;
-            }
+        let outputs = self.network.activations(&self.weights, x)?;
+        let outputs = outputs.iter().map(matrix).collect::<Result<Vec<_>>>()?;
+        let depth = outputs.len();
+        let (mut inputs, mut z) = (Vec::with_capacity(depth), matrix(x)?);
+        let mut slopes = Vec::with_capacity(depth);
+        for output in outputs {
             let activation = self.network.activation;
-            slopes.push(sums.as_ref().map(|&s| slope(activation, s)));
-            z = Mat::from_fn(sums.nrows(), sums.ncols(), |i, j| {
-                sums[(i, j)] * slope(activation, sums[(i, j)])
-            });
+            inputs.push(with_ones(z, self.network.bias));
+            slopes.push(output.as_ref().map(|&z| slope(activation, z)));
+            z = output;
         }
         let pulled = |direction: Mat<f64>| {
             let mut gradients = vec![direction];
@@ -124,7 +118,8 @@ impl<'a> Pass<'a> {
             gradients.reverse();
             gradients
         };
-        let gradients = output_directions(z.as_ref(), directions).into_iter().map(pulled).collect();
+        let gradients =
+            output_directions(z.as_ref(), directions)?.into_iter().map(pulled).collect();
         Ok(Chunk { inputs, gradients, logits: z, examples })
     }
 }
@@ -144,79 +139,54 @@ impl Chunk {
         }
     }
 
-    /// Σ_i log p(yᵢ | fᵢ) over the examples of the chunk.
-    pub(crate) fn log_likelihood(&self, targets: &Targets, likelihood: Likelihood) -> Result<f64> {
-        let (m, k) = (self.logits.nrows(), self.logits.ncols());
-        match (likelihood, targets) {
-            (Likelihood::Categorical, Targets::Classes { labels, .. }) => {
-                let labels = labels.narrow(0, self.examples.start, m)?;
-                let labels: Vec<u32> = labels.to_dtype(DType::U32)?.to_vec1()?;
-                if let Some(label) = labels.iter().find(|&&label| label as usize >= k) {
-                    return Err(Error::mismatch("label of an object", format!("below {k}"), label));
-                }
-                let row = |i: usize| {
-                    self.logits[(i, labels[i] as usize)] - log_sum_exp(self.logits.as_ref(), i)
-                };
-                Ok((0..m).map(row).sum())
-            }
-            (Likelihood::Normal { variance }, Targets::Values(values)) => {
-                let values = values.narrow(0, self.examples.start, m)?.to_dtype(DType::F64)?;
-                let values: Vec<f64> = values.flatten_all()?.to_vec1()?;
-                if values.len() != m * k {
-                    return Err(Error::mismatch("numbers of a target", k, values.len() / m.max(1)));
-                }
-                let term = |a: usize| {
-                    let gap = values[a] - self.logits[(a / k, a % k)];
-                    -0.5 * (gap * gap / variance + (std::f64::consts::TAU * variance).ln())
-                };
-                Ok((0..m * k).map(term).sum())
-            }
-            (Likelihood::Categorical, Targets::Values(_)) => {
-                Err(Error::mismatch("targets of a classification", "classes", "values"))
-            }
-            (Likelihood::Normal { .. }, Targets::Classes { .. }) => {
-                Err(Error::mismatch("targets of a regression", "values", "classes"))
-            }
-        }
+    /// Σ_i log p(yᵢ | fᵢ) over the examples of the chunk, a part of `data`.
+    pub(crate) fn log_likelihood(&self, data: &Dataset, likelihood: Likelihood) -> Result<f64> {
+        let rows: Vec<usize> = self.examples.clone().collect();
+        let (m, k) = self.logits.shape();
+        let logits = Tensor::from_vec(row_major(self.logits.as_ref()), (m, k), &Device::Cpu)?;
+        Ok(likelihood.mean_log(&logits.to_device(data.x().device())?, &data.rows(&rows)?)?
+            * m as f64)
     }
 }
 
 /// For each direction c its value at each example, (m, k).
-fn output_directions(logits: MatRef<f64>, directions: Directions) -> Vec<Mat<f64>> {
+fn output_directions(logits: MatRef<f64>, directions: Directions) -> Result<Vec<Mat<f64>>> {
     let (m, k) = (logits.nrows(), logits.ncols());
     let unit = |scale: f64| {
         (0..k).map(|c| Mat::from_fn(m, k, |_, j| if j == c { scale } else { 0.0 })).collect()
     };
-    match directions {
+    Ok(match directions {
         Directions::None => Vec::new(),
         Directions::Outputs => unit(1.0),
         Directions::Curvature(Likelihood::Normal { variance }) => unit(1.0 / variance.sqrt()),
         // S_jc = √p_c (δ_jc − p_j), for which S Sᵀ = diag p − p pᵀ.
         Directions::Curvature(Likelihood::Categorical) => {
-            let norm: Vec<f64> = (0..m).map(|i| log_sum_exp(logits, i)).collect();
-            let p = Mat::from_fn(m, k, |i, j| (logits[(i, j)] - norm[i]).exp());
+            let p = softmax(row_major(logits), m, k)?;
+            let p = MatRef::from_row_major_slice(&p, m, k);
             let entry = |i: usize, j: usize, c: usize| {
                 p[(i, c)].sqrt() * (if j == c { 1.0 } else { 0.0 } - p[(i, j)])
             };
             (0..k).map(|c| Mat::from_fn(m, k, |i, j| entry(i, j, c))).collect()
         }
-    }
+    })
 }
 
-fn log_sum_exp(logits: MatRef<f64>, i: usize) -> f64 {
-    let row = logits.row(i);
-    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    largest + row.iter().map(|s| (s - largest).exp()).sum::<f64>().ln()
-}
-
-fn slope(activation: Activation, sum: f64) -> f64 {
+/// Derivative of the activation, from its value: every activation keeps the sign.
+fn slope(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::Identity => 1.0,
-        Activation::Relu if sum > 0.0 => 1.0,
+        Activation::Relu if z > 0.0 => 1.0,
         Activation::Relu => 0.0,
-        Activation::LeakyRelu { .. } if sum > 0.0 => 1.0,
+        Activation::LeakyRelu { .. } if z > 0.0 => 1.0,
         Activation::LeakyRelu { slope } => slope,
     }
+}
+
+/// A tensor of f64, (m, n).
+fn matrix(tensor: &Tensor) -> Result<Mat<f64>> {
+    let (m, n) = tensor.dims2()?;
+    let values: Vec<f64> = tensor.flatten_all()?.to_vec1()?;
+    Ok(MatRef::from_row_major_slice(&values, m, n).to_owned())
 }
 
 fn with_ones(z: Mat<f64>, bias: bool) -> Mat<f64> {

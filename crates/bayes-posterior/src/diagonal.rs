@@ -8,11 +8,21 @@ use crate::checks;
 use crate::error::Result;
 use crate::gaussian::permuted_positions;
 use crate::greedy;
-use crate::structure::{Conditioned, Covariance, Pin, Structure};
+use crate::structure::{Condition, Conditioned, Covariance, GaussianDensity, Outgoing, Structure};
 
 /// Ψ = diag(v), v > 0.
 ///
 /// Conditioning is selection: an edit never moves a kept parameter.
+///
+/// ```
+/// use bayes_posterior::{Covariance, Diagonal};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let covariance = Diagonal::new(vec![0.5, 4.0])?;
+/// assert_eq!(covariance.precision_diagonal()?, [2.0, 0.25]);
+/// assert!((covariance.log_det()? - 2f64.ln()).abs() < 1e-15);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagonal {
     variance: Vec<f64>,
@@ -90,28 +100,18 @@ impl Covariance for Diagonal {
         Ok(self.variance.iter().map(|v| v.sqrt() * rng.normal()).collect())
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
-        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, outgoing)
     }
 }
 
 impl Structure for Diagonal {
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>> {
+        let Condition { layout, slice, .. } = *on;
         // Independent parameters learn nothing from one another: conditioning only drops.
         let covariance = self.marginalize_unchecked(layout, slice)?;
         let shift = vec![0.0; covariance.variance.len()];
-        Ok(Conditioned { covariance, shift, pin: self.pin_unchecked(layout, slice, residual)? })
+        Ok(Conditioned { covariance, shift, density: self.density_unchecked(on)? })
     }
 
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
@@ -119,19 +119,15 @@ impl Structure for Diagonal {
         Ok(Self { variance: kept.iter().map(|&i| self.variance[i]).collect() })
     }
 
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let pinned = layout.positions(slice)?;
-        let quadratic = pinned.iter().zip(residual).map(|(&i, r)| r * r / self.variance[i]).sum();
-        let log_det = pinned.iter().map(|&i| self.variance[i].ln()).sum();
-        Ok(Pin { n: pinned.len(), quadratic, log_det })
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity> {
+        let Condition { layout, slice, residual } = *on;
+        let fixed = layout.positions(slice)?;
+        let quadratic = fixed.iter().zip(residual).map(|(&i, r)| r * r / self.variance[i]).sum();
+        let log_det = fixed.iter().map(|&i| self.variance[i].ln()).sum();
+        Ok(GaussianDensity { n: fixed.len(), quadratic, log_det })
     }
 
-    fn permute_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        order: &[usize],
-    ) -> Result<Self> {
+    fn permuted_unchecked(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         let from = permuted_positions(layout, block, order);
         Ok(Self { variance: from.iter().map(|&i| self.variance[i]).collect() })
     }

@@ -4,7 +4,7 @@ use core_tensors::linalg::dot;
 
 use crate::checks;
 use crate::diagonal::Diagonal;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gaussian::Gaussian;
 use crate::structure::{Covariance, Structure};
 
@@ -76,11 +76,7 @@ impl<S: Structure> Gaussian<S> {
     ///
     /// ½ { tr(Ψ_p⁻¹ Ψ_q) + (m_q − m_p)ᵀ Ψ_p⁻¹ (m_q − m_p) − p + log |Ψ_p| − log |Ψ_q| }
     pub fn divergence_from(&self, prior: &Self) -> Result<f64> {
-        if self.layout() != prior.layout() {
-            let (wanted, found) = (&prior.layout().blocks, &self.layout().blocks);
-            let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-            return Err(Error::mismatch("blocks of two Gaussians", wanted, found));
-        }
+        checks::same_layout("a Gaussian", prior.layout(), self.layout())?;
         let gap: Vec<f64> = self.mean().iter().zip(prior.mean()).map(|(a, b)| a - b).collect();
         let (q, p) = (self.covariance(), prior.covariance());
         let traces = p.trace_ratio(q)? + p.precision_quadratic(&gap)?;

@@ -1,7 +1,8 @@
 //! Edits that carry a posterior from one network to a smaller one of the same function: theorems 1 and 2.
 
-use core_tensors::Slice;
+use candle_core::Device;
 use core_tensors::kernels::Activation;
+use core_tensors::{Params, Slice};
 use models::{Architecture, Mlp};
 
 use crate::checks;
@@ -10,10 +11,28 @@ use crate::gaussian::Gaussian;
 use crate::kronecker::Kronecker;
 use crate::kronecker_eigen::{Damping, KroneckerEigen};
 use crate::matching::{UnitMatching, pair};
-use crate::structure::{Covariance, Pin, Structure};
+use crate::structure::{Covariance, GaussianDensity, Structure};
 
 /// One step from a network to a smaller one. Layers count from 1, units from 0; both are those of the network that
 /// the edit before left.
+///
+/// ```
+/// use bayes_posterior::{
+///     Diagonal, Edit, EditOptions, Gaussian, Posterior, UnitMatching, transform,
+/// };
+/// use core_tensors::kernels::Activation;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = Mlp { widths: vec![1, 3, 3, 1], activation: Activation::Relu, bias: false };
+/// let p = network.layout().n_parameters();
+/// let gaussian = Gaussian::new(network.layout(), vec![0.1; p], Diagonal::new(vec![1.0; p])?)?;
+/// let plan = [Edit::RemoveLayer { layer: 2, matching: UnitMatching::Identity }];
+/// let left = transform(Posterior::new(network, gaussian)?, &plan, &EditOptions::strict())?;
+/// assert_eq!(left.posterior.network().widths, [1, 3, 1]);
+/// assert_eq!(left.fixed[0].density.n, 9); // U_2, (3, 3)
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Theorem 1: units of a hidden layer go.
@@ -35,9 +54,9 @@ pub enum Edit {
 /// How a removed unit's incoming weights and bias are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// Outgoing weights are pinned at 0, incoming ones are integrated out, as nothing depends on them any more.
+    /// Outgoing weights are fixed at 0, incoming ones are integrated out, as nothing depends on them any more.
     Marginal,
-    /// Outgoing and incoming weights and the bias are all pinned at 0: formula (5) of paper 001 to the letter.
+    /// Outgoing and incoming weights and the bias are all fixed at 0: formula (5) of paper 001 to the letter.
     ConditionAll,
 }
 
@@ -55,14 +74,10 @@ pub struct EditOptions {
 /// A network whose parameters are known up to a Gaussian.
 #[derive(Clone, Debug)]
 pub struct Posterior<S> {
-    /// f(x, w).
-    pub network: Mlp,
-    /// p(w | D), over the layout of the network.
-    pub gaussian: Gaussian<S>,
-    /// For every width n_0, …, n_T the ids of its units in the network that was edited first.
-    pub kept: Vec<Vec<usize>>,
-    /// Whether an edit changed the function of the network by more than rounding.
-    pub inexact: bool,
+    network: Mlp,
+    gaussian: Gaussian<S>,
+    kept: Vec<Vec<usize>>,
+    inexact: bool,
 }
 
 /// A posterior after a plan, and what each edit cost.
@@ -70,16 +85,16 @@ pub struct Posterior<S> {
 pub struct Transformed<S> {
     /// Of the smaller network.
     pub posterior: Posterior<S>,
-    /// The joint density, under the posterior that an edit met, of the numbers it pinned; one an edit.
-    pub pins: Vec<Pinned>,
+    /// The joint density, under the posterior that an edit met, of the numbers it fixed; one an edit.
+    pub fixed: Vec<FixedWeights>,
 }
 
-/// What one edit pinned.
+/// What one edit fixed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pinned {
-    /// The density of the pinned numbers.
-    pub density: Pin,
-    /// Σ ν² of the values they were pinned at: the number of ones.
+pub struct FixedWeights {
+    /// The density of the fixed numbers.
+    pub density: GaussianDensity,
+    /// Σ ν² of the values they were fixed at: the number of ones.
     pub squared_values: f64,
 }
 
@@ -109,47 +124,90 @@ impl<S: Covariance> Posterior<S> {
         Ok(posterior)
     }
 
+    /// f(x, w).
+    pub fn network(&self) -> &Mlp {
+        &self.network
+    }
+
+    /// p(w | D), over the layout of the network.
+    pub fn gaussian(&self) -> &Gaussian<S> {
+        &self.gaussian
+    }
+
+    /// m as the parameters of the network, in f32 on a device.
+    pub fn weights(&self, device: &Device) -> Result<Params> {
+        Ok(Params::from_vec(self.gaussian.layout(), self.gaussian.mean(), device)?)
+    }
+
+    /// [`Posterior::gaussian`] itself.
+    pub fn into_gaussian(self) -> Gaussian<S> {
+        self.gaussian
+    }
+
+    /// For every width n_0, …, n_T the ids of its units in the network that was edited first.
+    pub fn kept(&self) -> &[Vec<usize>] {
+        &self.kept
+    }
+
+    /// Whether an edit changed the function of the network by more than rounding.
+    pub fn is_inexact(&self) -> bool {
+        self.inexact
+    }
+
     /// Refuses parts that do not fit one another.
     pub(crate) fn check(&self) -> Result<()> {
-        let (wanted, found) = (self.network.layout(), self.gaussian.layout());
-        if wanted != *found {
-            let (wanted, found) = (format!("{:?}", wanted.blocks), format!("{:?}", found.blocks));
-            return Err(Error::mismatch("blocks of a posterior", wanted, found));
-        }
+        checks::same_layout("a posterior", &self.network.layout(), self.gaussian().layout())?;
         checks::kept_units(&self.network.widths, &self.kept)
     }
 }
 
 /// Applies a plan of edits, each to what its predecessor left.
 ///
-/// *Theorem 1.* Unit j of layer t goes: column j of U_{t+1} is pinned at 0, which makes the networks equal, and row j
+/// *Theorem 1.* Unit j of layer t goes: column j of U_{t+1} is fixed at 0, which makes the networks equal, and row j
 /// of U_t with its bias is integrated out. Several units of one layer go at once; the result is that of any sequence.
 ///
-/// *Theorem 2.* Layer t goes: U_t is pinned at a permutation P (the identity, or a denser one) and its biases at 0;
+/// *Theorem 2.* Layer t goes: U_t is fixed at a permutation P (the identity, or a denser one) and its biases at 0;
 /// with act(act(z)) = act(z) the layer passes z on, in the order P, so U_{t+1} ← U_{t+1} P.
 ///
 /// Source: Grabovoy & Strijov (2021), theorems 1 and 2, in the reading of the later article: the formula in print
-/// pins the incoming row as well ([`Removal::ConditionAll`]), and its count of removed numbers 2 n_t stands for
+/// fixes the incoming row as well ([`Removal::ConditionAll`]), and its count of removed numbers 2 n_t stands for
 /// n_{t−1} + n_{t+1}.
+///
+/// ```
+/// use bayes_posterior::{Diagonal, Edit, EditOptions, Gaussian, Posterior, transform};
+/// use core_tensors::kernels::Activation;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = Mlp { widths: vec![1, 2, 1], activation: Activation::Relu, bias: false };
+/// let gaussian = Gaussian::new(network.layout(), vec![1.0, 0.5, 3.0, 0.2], Diagonal::new(vec![0.1; 4])?)?;
+/// let posterior = Posterior::new(network, gaussian)?;
+/// let plan = [Edit::RemoveUnits { layer: 1, units: vec![1] }];
+/// let left = transform(posterior, &plan, &EditOptions::strict())?;
+/// assert_eq!(left.posterior.gaussian().mean(), [1.0, 3.0]);
+/// // Its one outgoing weight went from 0.2 to 0: ½ 0.2² / 0.1.
+/// assert!((left.fixed[0].density.cost() - 0.2).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 pub fn transform<S: Structure>(
     posterior: Posterior<S>,
     plan: &[Edit],
     options: &EditOptions,
 ) -> Result<Transformed<S>> {
-    let mut transformed = Transformed { posterior, pins: Vec::with_capacity(plan.len()) };
+    let mut transformed = Transformed { posterior, fixed: Vec::with_capacity(plan.len()) };
     for edit in plan {
-        let (posterior, pinned) = match edit {
+        let (posterior, fixed) = match edit {
             Edit::RemoveUnits { layer, units } => {
                 remove_units(&transformed.posterior, *layer, units, options.removal)?
             }
             Edit::RemoveLayer { layer, matching } => {
                 let is_exact = check_layer(&transformed.posterior.network, *layer, options)?;
-                let order = pair(&transformed.posterior.gaussian, *layer - 1, *matching)?;
+                let order = pair(transformed.posterior.gaussian(), *layer - 1, *matching)?;
                 remove_layer(&transformed.posterior, *layer, &order, is_exact)?
             }
         };
         transformed.posterior = posterior;
-        transformed.pins.push(pinned);
+        transformed.fixed.push(fixed);
     }
     Ok(transformed)
 }
@@ -157,7 +215,7 @@ pub fn transform<S: Structure>(
 /// [`transform`] of a Laplace posterior under Kronecker curvature, whose edits go by a pair of factors.
 ///
 /// Under [`Damping::Numerical`] the mean is carried by the pair that the prior does not damp, which keeps more of the
-/// network's function; the covariance, and the densities of what was pinned, are those of [`Damping::Prior`], as are
+/// network's function; the covariance, and the densities of what was fixed, are those of [`Damping::Prior`], as are
 /// permutations of a removed layer: what is uncertain about the smaller network is still the posterior's to say.
 pub fn transform_kronecker(
     posterior: &Posterior<KroneckerEigen>,
@@ -167,20 +225,20 @@ pub fn transform_kronecker(
 ) -> Result<Transformed<Kronecker>> {
     damping.check()?;
     let prior = posterior.to_kronecker(Damping::Prior)?;
-    let mut transformed = Transformed { posterior: prior, pins: Vec::with_capacity(plan.len()) };
+    let mut transformed = Transformed { posterior: prior, fixed: Vec::with_capacity(plan.len()) };
     let mut mover = match damping {
         Damping::Prior => return transform(transformed.posterior, plan, options),
         Damping::Numerical { .. } => posterior.to_kronecker(damping)?,
     };
     for edit in plan {
-        let ((next, pinned), (moved, _)) = match edit {
+        let ((next, fixed), (moved, _)) = match edit {
             Edit::RemoveUnits { layer, units } => (
                 remove_units(&transformed.posterior, *layer, units, options.removal)?,
                 remove_units(&mover, *layer, units, options.removal)?,
             ),
             Edit::RemoveLayer { layer, matching } => {
                 let is_exact = check_layer(&mover.network, *layer, options)?;
-                let order = pair(&transformed.posterior.gaussian, *layer - 1, *matching)?;
+                let order = pair(transformed.posterior.gaussian(), *layer - 1, *matching)?;
                 (
                     remove_layer(&transformed.posterior, *layer, &order, is_exact)?,
                     remove_layer(&mover, *layer, &order, is_exact)?,
@@ -188,14 +246,14 @@ pub fn transform_kronecker(
             }
         };
         transformed.posterior = next;
-        transformed.pins.push(pinned);
+        transformed.fixed.push(fixed);
         mover = moved;
     }
     let Posterior { network, gaussian, kept, inexact } = transformed.posterior;
-    let (layout, mean) = (gaussian.layout().clone(), mover.gaussian.mean().to_vec());
+    let (layout, mean) = (gaussian.layout().clone(), mover.gaussian().mean().to_vec());
     let gaussian = Gaussian::new(layout, mean, gaussian.covariance().clone())?;
     let posterior = Posterior::with_history(network, gaussian, kept, inexact)?;
-    Ok(Transformed { posterior, pins: transformed.pins })
+    Ok(Transformed { posterior, fixed: transformed.fixed })
 }
 
 fn remove_units<S: Structure>(
@@ -203,11 +261,11 @@ fn remove_units<S: Structure>(
     layer: usize,
     units: &[usize],
     removal: Removal,
-) -> Result<(Posterior<S>, Pinned)> {
+) -> Result<(Posterior<S>, FixedWeights)> {
     check_units(&posterior.network, layer, units)?;
     let outgoing = Slice::Cols { block: layer, cols: units.to_vec() };
     let incoming = Slice::Rows { block: layer - 1, rows: units.to_vec() };
-    let gaussian = &posterior.gaussian;
+    let gaussian = &posterior.gaussian();
     let zeros = |slice: &Slice| -> Result<Vec<f64>> {
         Ok(vec![0.0; gaussian.layout().split(slice)?.0.len()])
     };
@@ -230,7 +288,7 @@ fn remove_units<S: Structure>(
         !units.contains(&(unit - 1))
     });
     let posterior = Posterior::with_history(network, left, kept, posterior.inexact)?;
-    Ok((posterior, Pinned { density, squared_values: 0.0 }))
+    Ok((posterior, FixedWeights { density, squared_values: 0.0 }))
 }
 
 fn remove_layer<S: Structure>(
@@ -238,10 +296,10 @@ fn remove_layer<S: Structure>(
     layer: usize,
     order: &[usize],
     is_exact: bool,
-) -> Result<(Posterior<S>, Pinned)> {
+) -> Result<(Posterior<S>, FixedWeights)> {
     let slice = Slice::Block { block: layer - 1 };
     let values = permutation_matrix(order, posterior.network.bias);
-    let (left, density) = posterior.gaussian.condition(&slice, &values)?;
+    let (left, density) = posterior.gaussian().condition(&slice, &values)?;
     // Unit i of layer t passes on unit σ(i) of layer t − 1, so column σ(i) of the next block was column i.
     let mut inverse = vec![0; order.len()];
     order.iter().enumerate().for_each(|(i, &from)| inverse[from] = i);
@@ -251,7 +309,7 @@ fn remove_layer<S: Structure>(
     kept.remove(layer);
     let inexact = posterior.inexact || !is_exact;
     let posterior = Posterior::with_history(network, left, kept, inexact)?;
-    Ok((posterior, Pinned { density, squared_values: order.len() as f64 }))
+    Ok((posterior, FixedWeights { density, squared_values: order.len() as f64 }))
 }
 
 /// vec of \[P | 0\] with Pᵢⱼ = \[j = order(i)\].

@@ -1,18 +1,132 @@
 //! The one error type of this crate.
 
+use core_tensors::{Expected, Layout};
+
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two sizes that must agree do not.
-    #[error("{what}: wanted {wanted}, found {found}")]
-    Mismatch {
-        /// What was compared.
+    /// Parameters belong to a network of other blocks.
+    #[error("{what}: expected blocks of {}, found {}", shapes(expected), shapes(found))]
+    Layout {
+        /// What has the blocks.
         what: &'static str,
-        /// The size that was needed.
-        wanted: String,
-        /// The size that came.
+        /// Blocks that are needed.
+        expected: Layout,
+        /// Blocks that came.
+        found: Layout,
+    },
+    /// A network needs a layer, and each layer a unit.
+    #[error("widths of a network: expected two or more, each at least 1, found {}", list(widths))]
+    Widths {
+        /// n_0, …, n_T as they came.
+        widths: Vec<usize>,
+    },
+    /// A list is no permutation of 0 to n − 1.
+    #[error("{what}: expected each of 0 to {} once, found {}", n.saturating_sub(1), list(found))]
+    Permutation {
+        /// What the list orders.
+        what: &'static str,
+        /// n: how many there are to order.
+        n: usize,
+        /// The list.
+        found: Vec<usize>,
+    },
+    /// Two entries of a covariance that mirror one another differ.
+    #[error(
+        "{part}: expected entry ({row}, {column}) equal to ({column}, {row}), found {upper} and {lower}"
+    )]
+    Asymmetric {
+        /// Which matrix: the covariance, or a block or factor of it.
+        part: String,
+        /// Row of the first of the two entries, from 0.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The entry above the diagonal.
+        upper: f64,
+        /// The entry below it.
+        lower: f64,
+    },
+    /// Columns of a matrix of eigenvectors are not orthonormal.
+    #[error("eigenvectors: expected orthonormal columns, found ‖QᵀQ − I‖ = {gap:e}")]
+    NotOrthonormal {
+        /// ‖QᵀQ − I‖
+        gap: f64,
+    },
+    /// An eigenvalue decomposition did not converge.
+    #[error("the eigenvalues of {of} did not converge")]
+    Eigenvalues {
+        /// The matrix.
+        of: &'static str,
+    },
+    /// A slice that is to be integrated out lies in the block that is conditioned on.
+    #[error(
+        "parameters that are integrated out: expected another block than {block}, which is conditioned on"
+    )]
+    SameBlock {
+        /// The block, from 0.
+        block: usize,
+    },
+    /// A low-rank posterior of no directions, or of more than there are parameters.
+    #[error("rank: expected 1 to the {p} parameters, found {rank}")]
+    Rank {
+        /// r: directions.
+        rank: usize,
+        /// p: parameters.
+        p: usize,
+    },
+    /// There is not one id for each unit of the widths.
+    #[error(
+        "ids of kept units: expected {} of them by the widths, found {}",
+        list(expected),
+        list(found)
+    )]
+    KeptUnits {
+        /// n_0, …, n_T.
+        expected: Vec<usize>,
+        /// How many ids each width has.
+        found: Vec<usize>,
+    },
+    /// A field of a [`Provenance`](crate::Provenance) that no file may hold.
+    #[error("`{field}`: expected {expected}, found {found}")]
+    Provenance {
+        /// The field.
+        field: &'static str,
+        /// What it may hold.
+        expected: &'static str,
+        /// What it holds.
         found: String,
+    },
+    /// Names, shapes and metadata of a file that take more memory to parse than its numbers do.
+    #[error(
+        "bytes of the header of a file: expected at most {most} beside {n_bytes} bytes of numbers, found {found}"
+    )]
+    Header {
+        /// Bytes that are allowed.
+        most: usize,
+        /// Bytes of the numbers.
+        n_bytes: usize,
+        /// Bytes of the header.
+        found: usize,
+    },
+    /// Sizes of a removal path that do not fall from the width of the layer to 1.
+    #[error(
+        "sizes of a removal path: expected 1 to {most}, each smaller than the one before, found {size}"
+    )]
+    PathSize {
+        /// The size.
+        size: usize,
+        /// Units that the step before left.
+        most: usize,
+    },
+    /// A name that occurs twice where each must occur once.
+    #[error("{what}: expected each once, found {value} twice")]
+    Repeated {
+        /// What was listed.
+        what: &'static str,
+        /// What occurs twice.
+        value: usize,
     },
     /// A number lies outside its admissible range.
     #[error("{name} must lie in {range}, got {value}")]
@@ -63,7 +177,7 @@ pub enum Error {
         reason: String,
     },
     /// A rule was given too little to go by.
-    #[error("the order `{rule}` needs {needs}")]
+    #[error("the criterion `{rule}` needs {needs}")]
     Missing {
         /// Name of the rule.
         rule: &'static str,
@@ -94,15 +208,20 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An [`Error::Mismatch`] from two values that print themselves.
-    pub(crate) fn mismatch(
-        what: &'static str,
-        wanted: impl std::fmt::Display,
-        found: impl std::fmt::Display,
-    ) -> Self {
-        let (wanted, found) = (cut(&wanted.to_string()), cut(&found.to_string()));
-        Self::Mismatch { what, wanted, found }
+    /// [`core_tensors::Error::Count`] of this crate.
+    pub(crate) fn count(what: &'static str, expected: Expected, found: usize) -> Self {
+        core_tensors::Error::Count { what, expected, found }.into()
     }
+}
+
+/// (rows, columns) of each block.
+fn shapes(layout: &Layout) -> String {
+    let shapes = layout.blocks.iter().map(|block| format!("({}, {})", block.rows, block.cols));
+    cut(&shapes.collect::<Vec<_>>().join(" "))
+}
+
+fn list(values: &[usize]) -> String {
+    cut(&format!("{values:?}"))
 }
 
 impl From<safetensors::SafeTensorError> for Error {

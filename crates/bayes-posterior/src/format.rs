@@ -40,18 +40,21 @@ mod write;
 
 use std::io::Write;
 
+use core_tensors::{Dataset, Rng};
+use losses::Likelihood;
 use models::Mlp;
 use serde::{Deserialize, Serialize};
 
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
+use crate::criterion::{PruningCriterion, RankInput, UnitScore, rank};
 use crate::diagonal::Diagonal;
-use crate::edit::{Edit, EditOptions, Pinned, Posterior, transform, transform_kronecker};
+use crate::edit::{Edit, EditOptions, FixedWeights, Posterior, transform, transform_kronecker};
 use crate::error::{Error, Result, shown};
 use crate::full::Full;
 use crate::kronecker::Kronecker;
 use crate::kronecker_eigen::{Damping, KroneckerEigen};
-use crate::low_rank::{Form, LowRank};
+use crate::low_rank::{LowRank, LowRankForm};
 use crate::structure::Covariance;
 
 /// Key of the metadata.
@@ -70,17 +73,32 @@ fn check_header(found: usize, n_bytes: usize) -> Result<()> {
     if found <= most {
         return Ok(());
     }
-    let wanted = format!("at most {most} beside {n_bytes} bytes of numbers");
-    Err(Error::mismatch("bytes of the header of a file", wanted, found))
+    Err(Error::Header { most, n_bytes, found })
 }
 
 /// A posterior of any structure.
+///
+/// ```
+/// use bayes_posterior::{AnyPosterior, Diagonal, Gaussian, Posterior, Provenance};
+/// use core_tensors::kernels::Activation;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = Mlp { widths: vec![1, 2, 1], activation: Activation::Relu, bias: false };
+/// let gaussian = Gaussian::new(network.layout(), vec![1.0, 0.5, 3.0, 0.2], Diagonal::new(vec![0.1; 4])?)?;
+/// let any = AnyPosterior::Diagonal(Posterior::new(network, gaussian)?);
+/// let bytes = any.to_bytes(&Provenance { n_examples: Some(100), ..Provenance::default() })?;
+/// let (read, provenance) = AnyPosterior::from_bytes(&bytes)?;
+/// assert_eq!((read.structure(), provenance.n_examples), ("diagonal", Some(100)));
+/// assert_eq!(read.mean(), [1.0, 0.5, 3.0, 0.2]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum AnyPosterior {
     /// Independent parameters.
     Diagonal(Posterior<Diagonal>),
     /// Independent layers or units.
-    Block(Posterior<BlockDiagonal>),
+    BlockDiagonal(Posterior<BlockDiagonal>),
     /// Matrix-normal layers.
     Kronecker(Posterior<Kronecker>),
     /// Layers under Kronecker curvature, exact.
@@ -97,7 +115,7 @@ macro_rules! with_posterior {
     ($any:expr, $posterior:ident => $body:expr) => {
         match $any {
             $crate::AnyPosterior::Diagonal($posterior) => $body,
-            $crate::AnyPosterior::Block($posterior) => $body,
+            $crate::AnyPosterior::BlockDiagonal($posterior) => $body,
             $crate::AnyPosterior::Kronecker($posterior) => $body,
             $crate::AnyPosterior::KroneckerEigen($posterior) => $body,
             $crate::AnyPosterior::LowRank($posterior) => $body,
@@ -113,7 +131,7 @@ macro_rules! with_structure {
     ($any:expr, $damping:expr, $posterior:ident => $body:expr) => {
         match $any {
             $crate::AnyPosterior::Diagonal($posterior) => $body,
-            $crate::AnyPosterior::Block($posterior) => $body,
+            $crate::AnyPosterior::BlockDiagonal($posterior) => $body,
             $crate::AnyPosterior::Kronecker($posterior) => $body,
             $crate::AnyPosterior::KroneckerEigen(exact) => {
                 let $posterior = &exact.to_kronecker($damping)?;
@@ -205,13 +223,14 @@ impl Provenance {
         }
         self.log_likelihood.map_or(Ok(()), |value| checks::finite("`log_likelihood`", value))?;
         self.damping.map_or(Ok(()), Damping::check)?;
+        let refuse = |field, expected, found| Err(Error::Provenance { field, expected, found });
         if self.n_examples == Some(0) {
-            return Err(Error::mismatch("`n_examples`", "at least 1, or null", 0));
+            return refuse("n_examples", "at least 1, or null", "0".into());
         }
         match &self.parent {
             Some(parent) if !is_hash(parent) => {
-                let wanted = "at most 64 hexadecimal digits, or null";
-                Err(Error::mismatch("`parent`", wanted, format!("`{}`", shown(parent))))
+                let found = format!("`{}`", shown(parent));
+                refuse("parent", "at most 64 hexadecimal digits, or null", found)
             }
             _ => Ok(()),
         }
@@ -222,17 +241,48 @@ fn is_hash(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn names_of(form: Form) -> (&'static str, &'static str) {
+fn names_of(form: LowRankForm) -> (&'static str, &'static str) {
     match form {
-        Form::Covariance => ("factor", "variance"),
-        Form::Precision => ("precision_factor", "precision_diagonal"),
+        LowRankForm::Covariance => ("factor", "variance"),
+        LowRankForm::Precision => ("precision_factor", "precision_diagonal"),
     }
 }
 
 impl AnyPosterior {
     /// The network whose parameters these are.
     pub fn network(&self) -> &Mlp {
-        with_posterior!(self, p => &p.network)
+        with_posterior!(self, p => p.network())
+    }
+
+    /// m, (p,).
+    pub fn mean(&self) -> &[f64] {
+        with_posterior!(self, p => p.gaussian().mean())
+    }
+
+    /// Ψᵢᵢ, (p,).
+    pub fn diagonal(&self) -> Result<Vec<f64>> {
+        with_posterior!(self, p => p.gaussian().covariance().diagonal())
+    }
+
+    /// For every width n_0, …, n_T the ids of its units in the network that was edited first.
+    pub fn kept(&self) -> &[Vec<usize>] {
+        with_posterior!(self, p => p.kept())
+    }
+
+    /// Whether an edit changed the function of the network by more than rounding.
+    pub fn is_inexact(&self) -> bool {
+        with_posterior!(self, p => p.is_inexact())
+    }
+
+    /// The units of a hidden layer (from 1), the one to go first in front: [`rank`] by what this posterior knows.
+    pub fn rank(
+        &self,
+        criterion: PruningCriterion,
+        layer: usize,
+        data: Option<(&Dataset, &Likelihood)>,
+        rng: &mut Rng,
+    ) -> Result<Vec<UnitScore>> {
+        with_posterior!(self, p => rank(criterion, &RankInput::of(p, data), layer, rng))
     }
 
     /// Name of the structure, as in the file.
@@ -250,16 +300,16 @@ impl AnyPosterior {
         plan: &[Edit],
         options: &EditOptions,
         damping: Damping,
-    ) -> Result<(Self, Vec<Pinned>)> {
+    ) -> Result<(Self, Vec<FixedWeights>)> {
         macro_rules! transformed {
             ($structure:ident, $result:expr) => {{
                 let left = $result?;
-                (Self::$structure(left.posterior), left.pins)
+                (Self::$structure(left.posterior), left.fixed)
             }};
         }
         Ok(match self {
             Self::Diagonal(p) => transformed!(Diagonal, transform(p, plan, options)),
-            Self::Block(p) => transformed!(Block, transform(p, plan, options)),
+            Self::BlockDiagonal(p) => transformed!(BlockDiagonal, transform(p, plan, options)),
             Self::Kronecker(p) => transformed!(Kronecker, transform(p, plan, options)),
             Self::KroneckerEigen(p) => {
                 transformed!(Kronecker, transform_kronecker(&p, plan, options, damping))
@@ -282,7 +332,7 @@ impl AnyPosterior {
     /// could not be read back.
     pub fn write(&self, provenance: &Provenance, to: &mut dyn Write) -> Result<()> {
         let blocks = match self {
-            Self::Block(posterior) => Some(posterior.gaussian.covariance().group()),
+            Self::BlockDiagonal(posterior) => Some(posterior.gaussian().covariance().group()),
             _ => None,
         };
         with_posterior!(self, p => write::write(p, blocks, provenance, to))

@@ -10,11 +10,22 @@ use crate::checks;
 use crate::error::{Error, Result};
 use crate::gaussian::permuted_positions;
 use crate::greedy;
-use crate::structure::{Conditioned, Covariance, Pin, Structure};
+use crate::structure::{Condition, Conditioned, Covariance, GaussianDensity, Outgoing, Structure};
 
 /// Ψ, symmetric and positive definite, (p, p).
 ///
-/// The verbs of the inverse factor Ψ once, at the first call; edits factor the pinned part alone.
+/// The verbs of the inverse factor Ψ once, at the first call; edits factor the fixed part alone.
+///
+/// ```
+/// use bayes_posterior::{Covariance, Full, faer::Mat};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let covariance = Full::new(Mat::from_fn(2, 2, |i, j| if i == j { 2.0 } else { 1.0 }))?;
+/// assert!((covariance.log_det()? - 3f64.ln()).abs() < 1e-12);
+/// // [[2, 1], [1, 2]] (1, 0) = (2, 1)
+/// assert_eq!(covariance.apply(&[1.0, 0.0])?, [2.0, 1.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Full {
     covariance: Mat<f64>,
@@ -31,9 +42,7 @@ impl Full {
     /// [`Full::new`] with a name for messages.
     pub(crate) fn named(name: &str, covariance: Mat<f64>) -> Result<Self> {
         let (p, n_cols) = (covariance.nrows(), covariance.ncols());
-        if p != n_cols {
-            return Err(Error::mismatch("columns of a covariance", p, n_cols));
-        }
+        checks::length("columns of a covariance", p, n_cols)?;
         let mut full = Self::trusted(covariance);
         full.check_numbers_of(name)?;
         let stds: Vec<f64> = (0..p).map(|i| full.covariance[(i, i)].sqrt()).collect();
@@ -43,8 +52,8 @@ impl Full {
                 let size = stds[i] * stds[j];
                 let is_mirrored = (a - b).abs() <= ASYMMETRY * size.max(a.abs());
                 if !is_mirrored {
-                    let wanted = format!("entry ({i}, {j}) equal to ({j}, {i})");
-                    return Err(Error::mismatch("a covariance", wanted, format!("{a} and {b}")));
+                    let (part, row, column) = (name.into(), i, j);
+                    return Err(Error::Asymmetric { part, row, column, upper: a, lower: b });
                 }
                 if a != b {
                     // Symmetric to the last bit, so that verbs of either triangle agree.
@@ -98,12 +107,13 @@ impl Full {
     pub(crate) fn condition_on(
         &self,
         kept: &[usize],
-        pinned: &[usize],
+        fixed: &[usize],
         residual: &[f64],
     ) -> Result<Conditioned<Self>> {
-        let schur = linalg::condition(self.covariance.as_ref(), kept, pinned, residual)?;
-        let pin = Pin { n: pinned.len(), quadratic: schur.quadratic, log_det: schur.log_det };
-        Ok(Conditioned { covariance: Self::trusted(schur.covariance), shift: schur.shift, pin })
+        let schur = linalg::condition(self.covariance.as_ref(), kept, fixed, residual)?;
+        let density =
+            GaussianDensity { n: fixed.len(), quadratic: schur.quadratic, log_det: schur.log_det };
+        Ok(Conditioned { covariance: Self::trusted(schur.covariance), shift: schur.shift, density })
     }
 
     /// The covariance of some positions, in their order.
@@ -112,10 +122,10 @@ impl Full {
     }
 
     /// The density of some positions.
-    pub(crate) fn pin_on(&self, pinned: &[usize], residual: &[f64]) -> Result<Pin> {
-        let factor = Cholesky::in_place(gather(self.covariance.as_ref(), pinned, pinned))?;
+    pub(crate) fn density_on(&self, fixed: &[usize], residual: &[f64]) -> Result<GaussianDensity> {
+        let factor = Cholesky::in_place(gather(self.covariance.as_ref(), fixed, fixed))?;
         let (quadratic, log_det) = (factor.quadratic(residual), factor.log_det());
-        Ok(Pin { n: pinned.len(), quadratic, log_det })
+        Ok(GaussianDensity { n: fixed.len(), quadratic, log_det })
     }
 }
 
@@ -180,39 +190,28 @@ impl Covariance for Full {
         Ok(product_vector(self.factor()?.lower(), &noise))
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
-        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, outgoing)
     }
 }
 
 impl Structure for Full {
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
-        self.condition_on(&kept, &pinned, residual)
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>> {
+        let Condition { layout, slice, residual } = *on;
+        let (fixed, kept) = layout.split(slice)?;
+        self.condition_on(&kept, &fixed, residual)
     }
 
     fn condition_and_drop_unchecked(
         &self,
-        layout: &Layout,
-        pinned: &Slice,
-        residual: &[f64],
+        on: &Condition,
         dropped: &Slice,
     ) -> Result<Conditioned<Self>> {
-        let ((pinned, rest), (dropped, _)) = (layout.split(pinned)?, layout.split(dropped)?);
+        let Condition { layout, slice, residual } = *on;
+        let ((fixed, rest), (dropped, _)) = (layout.split(slice)?, layout.split(dropped)?);
         let stays = |i: &usize| dropped.binary_search(i).is_err();
         let kept: Vec<usize> = rest.into_iter().filter(stays).collect();
-        self.condition_on(&kept, &pinned, residual)
+        self.condition_on(&kept, &fixed, residual)
     }
 
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
@@ -220,17 +219,13 @@ impl Structure for Full {
         Ok(self.select(&kept))
     }
 
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let pinned = layout.positions(slice)?;
-        self.pin_on(&pinned, residual)
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity> {
+        let Condition { layout, slice, residual } = *on;
+        let fixed = layout.positions(slice)?;
+        self.density_on(&fixed, residual)
     }
 
-    fn permute_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        order: &[usize],
-    ) -> Result<Self> {
+    fn permuted_unchecked(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         Ok(self.select(&permuted_positions(layout, block, order)))
     }
 

@@ -4,9 +4,24 @@ use core_tensors::{Layout, Rng, Slice};
 
 use crate::checks;
 use crate::error::Result;
-use crate::structure::{Covariance, Pin, Structure, renumbered};
+use crate::structure::{Covariance, GaussianDensity, Structure, renumbered};
 
 /// N(m, Ψ) over vec(·) of a layout; S is the structure of Ψ and no edit changes it.
+///
+/// ```
+/// use bayes_posterior::{Full, Gaussian, faer::Mat};
+/// use core_tensors::{Block, Layout, Slice};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // Two weights of covariance ½; the first turns out to be 0.
+/// let layout = Layout { blocks: vec![Block { rows: 1, cols: 2 }] };
+/// let covariance = Full::new(Mat::from_fn(2, 2, |i, j| if i == j { 1.0 } else { 0.5 }))?;
+/// let gaussian = Gaussian::new(layout, vec![1.0, 1.0], covariance)?;
+/// let (rest, _) = gaussian.condition(&Slice::Cols { block: 0, cols: vec![0] }, &[0.0])?;
+/// assert_eq!(rest.mean(), [0.5]); // 1 + ½ (0 − 1)
+/// assert_eq!(rest.covariance().matrix()[(0, 0)], 0.75); // 1 − ½ · ½
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Gaussian<S> {
     layout: Layout,
@@ -43,8 +58,9 @@ impl<S: Covariance> Gaussian<S> {
         checks::length("numbers of a point", self.mean.len(), w.len())?;
         let residual: Vec<f64> = w.iter().zip(&self.mean).map(|(w, m)| w - m).collect();
         let quadratic = self.covariance.precision_quadratic(&residual)?;
-        let pin = Pin { n: w.len(), quadratic, log_det: self.covariance.log_det()? };
-        Ok(pin.log_density())
+        let density =
+            GaussianDensity { n: w.len(), quadratic, log_det: self.covariance.log_det()? };
+        Ok(density.log_density())
     }
 
     /// One draw, (p,).
@@ -57,7 +73,7 @@ impl<S: Covariance> Gaussian<S> {
 
 /// What results belong to in messages.
 const LEFT: &str = "of what an edit leaves";
-const PINNED: &str = "the numbers that an edit pins";
+const FIXED: &str = "the numbers that an edit fixes";
 
 impl<S: Structure> Gaussian<S> {
     /// A result whose numbers must be finite, and its variances positive.
@@ -72,14 +88,14 @@ impl<S: Structure> Gaussian<S> {
     /// m_k + Ψ_kd Ψ_dd⁻¹ (ν − m_d),  Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk
     ///
     /// With Ψ the inverse of a Hessian the mean is the optimal brain surgeon's update of several weights at once.
-    pub fn condition(&self, slice: &Slice, values: &[f64]) -> Result<(Self, Pin)> {
-        let (pinned, kept) = self.layout.split(slice)?;
-        let residual = self.residual(&pinned, values)?;
+    pub fn condition(&self, slice: &Slice, values: &[f64]) -> Result<(Self, GaussianDensity)> {
+        let (fixed, kept) = self.layout.split(slice)?;
+        let residual = self.residual(&fixed, values)?;
         let result = self.covariance.condition(&self.layout, slice, &residual)?;
         let moved = kept.iter().zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift);
         let (layout, mean) = (self.layout.without(slice)?, moved.collect());
-        let pin = result.pin.checked(PINNED)?;
-        Ok((Self::left(layout, mean, result.covariance)?, pin))
+        let density = result.density.checked(FIXED)?;
+        Ok((Self::left(layout, mean, result.covariance)?, density))
     }
 
     /// [`Gaussian::condition`] on one slice with a slice of another block integrated out.
@@ -88,16 +104,16 @@ impl<S: Structure> Gaussian<S> {
         slice: &Slice,
         values: &[f64],
         dropped: &Slice,
-    ) -> Result<(Self, Pin)> {
-        let (pinned, rest) = self.layout.split(slice)?;
+    ) -> Result<(Self, GaussianDensity)> {
+        let (fixed, rest) = self.layout.split(slice)?;
         let (gone, _) = self.layout.split(dropped)?;
-        let residual = self.residual(&pinned, values)?;
+        let residual = self.residual(&fixed, values)?;
         let result = self.covariance.condition_and_drop(&self.layout, slice, &residual, dropped)?;
         let kept = rest.iter().filter(|i| gone.binary_search(i).is_err());
         let mean = kept.zip(&result.shift).map(|(&i, shift)| self.mean[i] + shift).collect();
         let layout = self.layout.without(dropped)?.without(&renumbered(slice, dropped))?;
-        let pin = result.pin.checked(PINNED)?;
-        Ok((Self::left(layout, mean, result.covariance)?, pin))
+        let density = result.density.checked(FIXED)?;
+        Ok((Self::left(layout, mean, result.covariance)?, density))
     }
 
     /// The distribution of the rest with a slice integrated out: m_k, Ψ_kk.
@@ -109,9 +125,11 @@ impl<S: Structure> Gaussian<S> {
     }
 
     /// The joint density of a slice at the values ν, the rest integrated out.
-    pub fn pin(&self, slice: &Slice, values: &[f64]) -> Result<Pin> {
-        let pinned = self.layout.positions(slice)?;
-        self.covariance.pin(&self.layout, slice, &self.residual(&pinned, values)?)?.checked(PINNED)
+    pub fn marginal_density(&self, slice: &Slice, values: &[f64]) -> Result<GaussianDensity> {
+        let fixed = self.layout.positions(slice)?;
+        self.covariance
+            .marginal_density(&self.layout, slice, &self.residual(&fixed, values)?)?
+            .checked(FIXED)
     }
 
     /// The same distribution with the columns of a block in another order: new column j was column `order[j]`.
@@ -122,9 +140,9 @@ impl<S: Structure> Gaussian<S> {
         Ok(Self { layout: self.layout.clone(), mean, covariance })
     }
 
-    fn residual(&self, pinned: &[usize], values: &[f64]) -> Result<Vec<f64>> {
-        checks::length("values of a slice", pinned.len(), values.len())?;
-        Ok(pinned.iter().zip(values).map(|(&i, v)| v - self.mean[i]).collect())
+    fn residual(&self, fixed: &[usize], values: &[f64]) -> Result<Vec<f64>> {
+        checks::length("values of a slice", fixed.len(), values.len())?;
+        Ok(fixed.iter().zip(values).map(|(&i, v)| v - self.mean[i]).collect())
     }
 }
 

@@ -1,19 +1,17 @@
-//! Columns of a block in the order in which pinning them at 0 costs least.
+//! Columns of a block in the order in which fixing them at 0 costs least.
 
-use core_tensors::{Layout, Slice};
+use core_tensors::Slice;
 
 use crate::error::Result;
 use crate::gaussian::Gaussian;
-use crate::structure::Structure;
+use crate::structure::{Outgoing, Structure};
 
-/// The next column is the cheapest given those before it, ½ mᵀ Ψ⁻¹ m of what is pinned, by conditioning one by one.
+/// The next column is the cheapest given those before it, ½ mᵀ Ψ⁻¹ m of what is fixed, by conditioning one by one.
 pub(crate) fn by_conditioning<S: Structure>(
     covariance: &S,
-    layout: &Layout,
-    block: usize,
-    mean: &[f64],
-    n_columns: usize,
+    outgoing: &Outgoing,
 ) -> Result<Vec<(usize, f64)>> {
+    let Outgoing { layout, block, mean, n_columns } = *outgoing;
     // Only this block takes part: the rest is integrated out.
     let mut outgoing = Gaussian::new(layout.clone(), mean.to_vec(), covariance.clone())?;
     for _ in block + 1..layout.blocks.len() {
@@ -32,7 +30,7 @@ pub(crate) fn by_conditioning<S: Structure>(
             let cost = match outgoing.layout().blocks[0].cols {
                 // The last column of a block without biases is all that is left.
                 1 => 0.5 * outgoing.covariance().precision_quadratic(outgoing.mean())?,
-                _ => outgoing.pin(&column(place), &zeros)?.cost(),
+                _ => outgoing.marginal_density(&column(place), &zeros)?.cost(),
             };
             if cost < best.1 {
                 best = (place, cost);

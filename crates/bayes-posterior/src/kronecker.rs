@@ -1,13 +1,14 @@
 //! Matrix-normal layers: Ψ_t = R_t ⊗ C_t, nothing between layers.
 
 use core_tensors::linalg::{Cholesky, gather, product};
-use core_tensors::{Layout, Rng, Slice};
+use core_tensors::{Block, Layout, Rng, Slice};
 use faer::{Mat, MatMut, MatRef};
 
-use crate::error::{Error, Result};
+use crate::checks;
+use crate::error::Result;
 use crate::full::Full;
 use crate::greedy;
-use crate::structure::{Conditioned, Covariance, Pin, Structure};
+use crate::structure::{Condition, Conditioned, Covariance, GaussianDensity, Outgoing, Structure};
 
 /// One layer: cov(U_ia, U_jb) = R_ij C_ab.
 #[derive(Clone, Debug)]
@@ -21,6 +22,18 @@ pub struct Factors {
 /// Ψ = diag(R_1 ⊗ C_1, …), row-major vec.
 ///
 /// Removing units leaves it Kronecker: rows of U are rows of R, columns of U are rows of C.
+///
+/// ```
+/// use bayes_posterior::{Covariance, Factors, Kronecker, faer::Mat};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // Two units with one input each and a bias: four parameters.
+/// let units = Mat::from_fn(2, 2, |i, j| if i == j { 3.0 } else { 1.0 });
+/// let inputs = Mat::from_fn(2, 2, |i, j| if i == j { 2.0 } else { 0.0 });
+/// let covariance = Kronecker::new(vec![Factors::new(units, inputs)?]);
+/// assert_eq!(covariance.diagonal()?, [6.0; 4]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Kronecker {
     layers: Vec<Factors>,
@@ -42,60 +55,64 @@ impl Factors {
         MatRef::from_row_major_slice(x, self.rows.n_parameters(), self.columns.n_parameters())
     }
 
-    /// Pins all rows of some columns.
+    /// Fixes all rows of some columns.
     fn condition_columns(&self, cols: &[usize], residual: &[f64]) -> Result<Conditioned<Self>> {
         let kept = complement(cols, self.columns.n_parameters());
         let residual = MatRef::from_row_major_slice(residual, self.rows.n_parameters(), cols.len());
         let half = half_condition(&self.columns, &self.rows, cols, &kept, residual)?;
         let covariance = Self { rows: self.rows.clone(), columns: half.covariance };
-        Ok(Conditioned { covariance, shift: row_major(half.shift.as_ref()), pin: half.pin })
+        Ok(Conditioned { covariance, shift: row_major(half.shift.as_ref()), density: half.density })
     }
 
-    /// Pins all columns of some rows: the same with the roles exchanged.
+    /// Fixes all columns of some rows: the same with the roles exchanged.
     fn condition_rows(&self, rows: &[usize], residual: &[f64]) -> Result<Conditioned<Self>> {
         let kept = complement(rows, self.rows.n_parameters());
         let n_cols = self.columns.n_parameters();
         let residual = MatRef::from_row_major_slice(residual, rows.len(), n_cols).transpose();
         let half = half_condition(&self.rows, &self.columns, rows, &kept, residual)?;
         let covariance = Self { rows: half.covariance, columns: self.columns.clone() };
-        Ok(Conditioned { covariance, shift: row_major(half.shift.transpose()), pin: half.pin })
+        Ok(Conditioned {
+            covariance,
+            shift: row_major(half.shift.transpose()),
+            density: half.density,
+        })
     }
 
     /// The density of the rows and columns that two factors span.
-    fn pin(rows: &Cholesky, columns: &Cholesky, residual: MatRef<f64>) -> Pin {
+    fn density(rows: &Cholesky, columns: &Cholesky, residual: MatRef<f64>) -> GaussianDensity {
         let (n, c) = (residual.nrows(), residual.ncols());
         let mut half = residual.to_owned();
         rows.half_solve(half.as_mut());
         let mut half = half.transpose().to_owned();
         columns.half_solve(half.as_mut());
         let log_det = c as f64 * rows.log_det() + n as f64 * columns.log_det();
-        Pin { n: n * c, quadratic: half.squared_norm_l2(), log_det }
+        GaussianDensity { n: n * c, quadratic: half.squared_norm_l2(), log_det }
     }
 }
 
 struct Half {
     covariance: Full,
     shift: Mat<f64>,
-    pin: Pin,
+    density: GaussianDensity,
 }
 
-/// Conditions `along` on the indices `pinned`; `across` is the other factor, `residual` (across, pinned).
+/// Conditions `along` on the indices `fixed`; `across` is the other factor, `residual` (across, fixed).
 fn half_condition(
     along: &Full,
     across: &Full,
-    pinned: &[usize],
+    fixed: &[usize],
     kept: &[usize],
     residual: MatRef<f64>,
 ) -> Result<Half> {
-    let factor = Cholesky::in_place(gather(along.matrix(), pinned, pinned))?;
-    let pin = Factors::pin(across.factor()?, &factor, residual);
-    let cross = gather(along.matrix(), pinned, kept); // (d, k)
+    let factor = Cholesky::in_place(gather(along.matrix(), fixed, fixed))?;
+    let density = Factors::density(across.factor()?, &factor, residual);
+    let cross = gather(along.matrix(), fixed, kept); // (d, k)
     let mut solved = residual.transpose().to_owned(); // (d, across)
     factor.solve(solved.as_mut());
     let shift = product(solved.transpose(), cross.as_ref()); // (across, k)
     // The covariance alone: its mean moved above, for all rows at once.
-    let covariance = along.condition_on(kept, pinned, &vec![0.0; pinned.len()])?.covariance;
-    Ok(Half { covariance, shift, pin })
+    let covariance = along.condition_on(kept, fixed, &vec![0.0; fixed.len()])?.covariance;
+    Ok(Half { covariance, shift, density })
 }
 
 fn complement(indices: &[usize], n: usize) -> Vec<usize> {
@@ -147,9 +164,10 @@ impl Kronecker {
     }
 
     /// Rows and columns of each layer.
-    fn shapes(&self) -> Vec<(usize, usize)> {
-        let shape = |l: &Factors| (l.rows.n_parameters(), l.columns.n_parameters());
-        self.layers.iter().map(shape).collect()
+    fn layout(&self) -> Layout {
+        let block =
+            |l: &Factors| Block { rows: l.rows.n_parameters(), cols: l.columns.n_parameters() };
+        Layout { blocks: self.layers.iter().map(block).collect() }
     }
 
     /// Outer products of a number for each row and a number for each column.
@@ -169,15 +187,8 @@ impl Kronecker {
     }
 }
 
-/// Refuses a covariance over layers of other shapes.
-fn same_layers(wanted: &[(usize, usize)], of: &Kronecker) -> Result<()> {
-    let found = of.shapes();
-    if wanted == found {
-        return Ok(());
-    }
-    let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-    Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
-}
+/// What messages call the layers.
+const LAYERS: &str = "layers of a covariance";
 
 impl Covariance for Kronecker {
     const NAME: &'static str = "kronecker";
@@ -187,7 +198,7 @@ impl Covariance for Kronecker {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        same_layers(&layout.blocks.iter().map(|b| (b.rows, b.cols)).collect::<Vec<_>>(), self)
+        checks::same_layout(LAYERS, layout, &self.layout())
     }
 
     fn check_positive_definite(&self) -> Result<()> {
@@ -242,7 +253,7 @@ impl Covariance for Kronecker {
         for layer in &self.layers {
             let end = start + layer.n_parameters();
             let x = layer.matrix(&x[start..end]);
-            sum += Factors::pin(layer.rows.factor()?, layer.columns.factor()?, x).quadratic;
+            sum += Factors::density(layer.rows.factor()?, layer.columns.factor()?, x).quadratic;
             start = end;
         }
         Ok(sum)
@@ -256,25 +267,15 @@ impl Covariance for Kronecker {
         })
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
-        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, outgoing)
     }
 }
 
 impl Structure for Kronecker {
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>> {
+        let Condition { layout, slice, residual } = *on;
+        let (fixed, kept) = layout.split(slice)?;
         let block = slice.block();
         let layer = &self.layers[block];
         let part = match slice {
@@ -282,8 +283,8 @@ impl Structure for Kronecker {
             Slice::Cols { cols, .. } => layer.condition_columns(&sorted(cols), residual)?,
             Slice::Block { .. } => {
                 let covariance = self.marginalize_unchecked(layout, slice)?;
-                let pin = self.pin_unchecked(layout, slice, residual)?;
-                return Ok(Conditioned { covariance, shift: vec![0.0; kept.len()], pin });
+                let density = self.density_unchecked(on)?;
+                return Ok(Conditioned { covariance, shift: vec![0.0; kept.len()], density });
             }
         };
         // The other layers are independent of this one and do not move.
@@ -291,8 +292,12 @@ impl Structure for Kronecker {
         let behind = kept.len() - before - part.shift.len();
         let zeros = |n| std::iter::repeat_n(0.0, n);
         let shift = zeros(before).chain(part.shift).chain(zeros(behind)).collect();
-        debug_assert_eq!(part.pin.n, pinned.len());
-        Ok(Conditioned { covariance: self.replaced(block, part.covariance), shift, pin: part.pin })
+        debug_assert_eq!(part.density.n, fixed.len());
+        Ok(Conditioned {
+            covariance: self.replaced(block, part.covariance),
+            shift,
+            density: part.density,
+        })
     }
 
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
@@ -317,7 +322,8 @@ impl Structure for Kronecker {
         Ok(self.replaced(block, part))
     }
 
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity> {
+        let Condition { layout, slice, residual } = *on;
         layout.positions(slice)?;
         let Factors { rows: r, columns: c } = &self.layers[slice.block()];
         let (n_rows, n_cols) = (r.n_parameters(), c.n_parameters());
@@ -328,16 +334,18 @@ impl Structure for Kronecker {
         let matrix = |n, c| MatRef::from_row_major_slice(residual, n, c);
         Ok(match slice {
             Slice::Rows { rows, .. } => {
-                Factors::pin(&part(r, rows)?, c.factor()?, matrix(rows.len(), n_cols))
+                Factors::density(&part(r, rows)?, c.factor()?, matrix(rows.len(), n_cols))
             }
             Slice::Cols { cols, .. } => {
-                Factors::pin(r.factor()?, &part(c, cols)?, matrix(n_rows, cols.len()))
+                Factors::density(r.factor()?, &part(c, cols)?, matrix(n_rows, cols.len()))
             }
-            Slice::Block { .. } => Factors::pin(r.factor()?, c.factor()?, matrix(n_rows, n_cols)),
+            Slice::Block { .. } => {
+                Factors::density(r.factor()?, c.factor()?, matrix(n_rows, n_cols))
+            }
         })
     }
 
-    fn permute_columns_unchecked(&self, _: &Layout, block: usize, order: &[usize]) -> Result<Self> {
+    fn permuted_unchecked(&self, _: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         let Factors { rows, columns } = &self.layers[block];
         let stay = order.len()..columns.n_parameters();
         let from: Vec<usize> = order.iter().copied().chain(stay).collect();
@@ -346,7 +354,7 @@ impl Structure for Kronecker {
     }
 
     fn check_same_shape(&self, other: &Self) -> Result<()> {
-        same_layers(&self.shapes(), other)
+        checks::same_layout(LAYERS, &self.layout(), &other.layout())
     }
 
     fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {

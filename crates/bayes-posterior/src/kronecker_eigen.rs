@@ -4,14 +4,14 @@ mod factors;
 mod greedy;
 
 use core_tensors::linalg::product;
-use core_tensors::{Layout, Rng};
+use core_tensors::{Block, Layout, Rng};
 use faer::{Mat, MatRef, Side};
 
 pub use self::factors::Damping;
 use crate::checks;
 use crate::error::{Error, Result};
 use crate::kronecker::row_major;
-use crate::structure::Covariance;
+use crate::structure::{Covariance, Outgoing};
 
 /// A symmetric matrix without negative eigenvalues, Q diag(λ) Qᵀ.
 #[derive(Clone, Debug)]
@@ -61,8 +61,7 @@ impl Spectrum {
         let gap = product(vectors.transpose(), vectors.as_ref()) - Mat::<f64>::identity(n, n);
         let is_small = gap.norm_l2() <= ORTHONORMAL * n as f64;
         if !is_small {
-            let found = format!("columns that are not, by {:e}", gap.norm_l2());
-            return Err(Error::mismatch("eigenvectors", "orthonormal columns", found));
+            return Err(Error::NotOrthonormal { gap: gap.norm_l2() });
         }
         Ok(Self { vectors, values })
     }
@@ -71,9 +70,9 @@ impl Spectrum {
     pub fn of(matrix: MatRef<f64>) -> Result<Self> {
         checks::length("columns of a curvature", matrix.nrows(), matrix.ncols())?;
         checks::entries("a curvature", matrix)?;
-        let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|e| {
-            Error::mismatch("eigenvectors of a curvature", "convergence", format!("{e:?}"))
-        })?;
+        let eigen = matrix
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| Error::Eigenvalues { of: "a curvature" })?;
         let values: Vec<f64> = eigen.S().column_vector().iter().copied().collect();
         let largest = values.iter().fold(0.0, |l: f64, v| l.max(*v));
         let is_bad = |v: &f64| !v.is_finite() || *v < -ROUNDING * largest;
@@ -204,13 +203,9 @@ impl Covariance for KroneckerEigen {
     }
 
     fn check(&self, layout: &Layout) -> Result<()> {
-        let wanted: Vec<_> = layout.blocks.iter().map(|b| (b.rows, b.cols)).collect();
-        let found: Vec<_> = self.layers.iter().map(|l| (l.rows.n(), l.columns.n())).collect();
-        if wanted == found {
-            return Ok(());
-        }
-        let (wanted, found) = (format!("{wanted:?}"), format!("{found:?}"));
-        Err(Error::mismatch("rows and columns of the layers of a covariance", wanted, found))
+        let block = |l: &LayerCurvature| Block { rows: l.rows.n(), cols: l.columns.n() };
+        let blocks = self.layers.iter().map(block).collect();
+        checks::same_layout("layers of a covariance", layout, &Layout { blocks })
     }
 
     fn check_positive_definite(&self) -> Result<()> {
@@ -271,13 +266,8 @@ impl Covariance for KroneckerEigen {
         }))
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        let Outgoing { layout, block, mean, n_columns } = *outgoing;
         let (shape, range) = (layout.blocks[block], layout.ranges()[block].clone());
         let weights = MatRef::from_row_major_slice(&mean[range], shape.rows, shape.cols);
         greedy::columns(&self.layers[block], self.prior_precision, weights, n_columns)

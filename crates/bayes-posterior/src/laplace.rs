@@ -1,4 +1,4 @@
-//! The Laplace approximation of any trained perceptron: a Gaussian at its weights, with the curvature of its loss.
+//! The Laplace approximation of a trained perceptron: a Gaussian at its weights, with the curvature of its loss.
 
 use core_tensors::linalg::{Cholesky, product};
 use core_tensors::{Dataset, Params};
@@ -7,6 +7,7 @@ use faer::{Accum, Mat, Par, Side};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
+use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
 use crate::curvature::{Chunk, Directions, Pass};
 use crate::diagonal::Diagonal;
@@ -15,107 +16,192 @@ use crate::error::{Error, Result};
 use crate::format::AnyPosterior;
 use crate::full::Full;
 use crate::gaussian::Gaussian;
+use crate::kronecker;
 use crate::kronecker_eigen::{KroneckerEigen, LayerCurvature, Spectrum};
-use crate::low_rank::{Form, LowRank};
+use crate::low_rank::{LowRank, LowRankForm};
 use crate::structure::Covariance;
 
-/// How much of the Gauss–Newton matrix H = Σᵢ Jᵢᵀ Λᵢ Jᵢ is kept; a is the prior precision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Curvature {
-    /// Its diagonal: Ψ = (diag H + a I)⁻¹.
-    Diagonal,
-    /// For each layer G ⊗ A with G = Σᵢ g gᵀ and A = N⁻¹ Σᵢ z zᵀ over N examples: Ψ_t = (G ⊗ A + aI)⁻¹, kept as
-    /// eigenvectors and eigenvalues ([`crate::KroneckerEigen`]), so that nothing is factored but the curvature.
-    ///
-    /// Source: Martens & Grosse (2015), section 3; Ritter et al. (2018), but for their factored damping.
-    Kronecker,
-    /// Its leading directions F and the diagonal of the rest: Ψ⁻¹ = F Fᵀ + diag(H − F Fᵀ) + a I.
-    LowRank {
-        /// r ≥ 1: directions.
-        rank: usize,
-    },
-    /// All of it: Ψ = (H + a I)⁻¹; p² numbers and p³ operations.
-    Full,
+/// Trained weights whose posterior is wanted, with the data and the prior behind it.
+///
+/// Each method keeps another part of the Gauss–Newton matrix H = Σᵢ Jᵢᵀ Λᵢ Jᵢ and gives the posterior N(w, Ψ) of that
+/// structure under the prior N(0, I/a). The weights need not be the exact maximum: the approximation takes the
+/// curvature there and no slope. A likelihood, evidence or covariance that overflows f64 is an error.
+///
+/// ```
+/// use bayes_posterior::{Covariance, Laplace};
+/// use bayes_posterior::candle_core::{Device, Tensor};
+/// use core_tensors::{Dataset, Params, Targets, kernels::Activation};
+/// use losses::Likelihood;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // y = w x + noise at three points; Σ x² = 14, σ² = 0.5, so Ψ⁻¹ = 28 + 2.
+/// let x = Tensor::new(&[[1f64], [2.0], [3.0]], &Device::Cpu)?;
+/// let data = Dataset::new(x.clone(), Targets::Values((x * 0.9)?))?;
+/// let network = Mlp { widths: vec![1, 1], activation: Activation::Identity, bias: false };
+/// let weights = Params::from_vec(&network.layout(), &[0.84], &Device::Cpu)?;
+/// let likelihood = Likelihood::Normal { variance: 0.5 };
+/// let (network, weights, data) = (&network, &weights, &data);
+/// let laplace = Laplace { network, weights, data, likelihood, prior_precision: 2.0 };
+/// let found = laplace.full()?;
+/// assert!((found.posterior.gaussian().covariance().diagonal()?[0] - 1.0 / 30.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Source: MacKay (1992); Daxberger et al. (2021).
+#[derive(Clone, Copy, Debug)]
+pub struct Laplace<'a> {
+    /// f(x, w).
+    pub network: &'a Mlp,
+    /// w, trained.
+    pub weights: &'a Params,
+    /// The examples the weights were trained on.
+    pub data: &'a Dataset,
+    /// p(y | f).
+    pub likelihood: Likelihood,
+    /// a > 0: precision of the prior N(0, I/a).
+    pub prior_precision: f64,
 }
 
-/// N(w, Ψ) and what it was computed from.
+/// A Laplace posterior and the evidence of its network.
 #[derive(Clone, Debug)]
-pub struct Laplace {
-    /// The Gaussian over the network.
-    pub posterior: AnyPosterior,
+pub struct LaplacePosterior<P> {
+    /// N(w, Ψ) over the network: a [`Posterior`] of one structure, or an [`AnyPosterior`].
+    pub posterior: P,
     /// Σᵢ log p(yᵢ | xᵢ, w).
     pub log_likelihood: f64,
     /// log p(D) ≈ Σ log p(y | x, w) + log N(w; 0, I/a) + ½ (p log 2π + log |Ψ|)
     pub log_evidence: f64,
 }
 
-/// The Laplace approximation at trained weights under the prior N(0, I/a).
-///
-/// The weights need not be the exact maximum: the approximation takes the curvature there and no slope. A likelihood,
-/// evidence or covariance that overflows f64 is an error.
-///
-/// Source: MacKay (1992); Daxberger et al. (2021).
-pub fn laplace(
-    network: &Mlp,
-    weights: &Params,
-    data: &Dataset,
-    likelihood: &Likelihood,
-    prior_precision: f64,
-    curvature: Curvature,
-) -> Result<Laplace> {
-    checks::positive("prior precision", prior_precision)?;
-    if let Likelihood::Normal { variance } = likelihood {
-        checks::positive("noise variance", *variance)?;
+/// A structure by name, for programs that learn at run time which one is wanted ([`Laplace::fit`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curvature {
+    /// [`Laplace::diagonal`]
+    Diagonal,
+    /// [`Laplace::block_diagonal`]
+    BlockDiagonal(Group),
+    /// [`Laplace::kronecker`]
+    Kronecker,
+    /// [`Laplace::low_rank`]
+    LowRank {
+        /// r ≥ 1: directions.
+        rank: usize,
+    },
+    /// [`Laplace::full`]
+    Full,
+}
+
+impl Laplace<'_> {
+    /// The diagonal of H: Ψ = (diag H + a I)⁻¹.
+    pub fn diagonal(&self) -> Result<LaplacePosterior<Posterior<Diagonal>>> {
+        let (h, fit) = self.run()?.diagonal()?;
+        let covariance =
+            Diagonal::new(h.iter().map(|h| 1.0 / (h + self.prior_precision)).collect())?;
+        let log_det = covariance.log_det()?;
+        self.finish(covariance, fit, log_det)
     }
-    checks::network(network)?;
-    checks::some_examples(data.n_examples())?;
-    let w = weights.to_vec()?;
-    checks::all_finite("weight", &w)?;
-    let run = Run { network, pass: Pass::of(network, weights)?, data, likelihood: *likelihood };
-    let layout = network.layout();
-    macro_rules! posterior {
-        ($covariance:expr) => {
-            Posterior::new(network.clone(), Gaussian::new(layout, w.clone(), $covariance)?)?
-        };
+
+    /// The blocks of H that belong to a layer or to a unit, nothing between them: Ψ_b = (H_b + a I)⁻¹.
+    pub fn block_diagonal(
+        &self,
+        group: Group,
+    ) -> Result<LaplacePosterior<Posterior<BlockDiagonal>>> {
+        let (blocks, fit) = self.run()?.blocks(group)?;
+        let (mut covariances, mut log_det) = (Vec::with_capacity(blocks.len()), 0.0);
+        for block in blocks {
+            let (covariance, of_block) = inverted(block, self.prior_precision)?;
+            covariances.push(covariance);
+            log_det += of_block;
+        }
+        self.finish(BlockDiagonal::of(group, covariances), fit, log_det)
     }
-    let mut known_log_det = None;
-    let (posterior, log_likelihood) = match curvature {
-        Curvature::Diagonal => {
-            let (h, fit) = run.diagonal()?;
-            let variance = h.iter().map(|h| 1.0 / (h + prior_precision)).collect();
-            (AnyPosterior::Diagonal(posterior!(Diagonal::new(variance)?)), fit)
+
+    /// For each layer G ⊗ A with G = Σᵢ g gᵀ and A = N⁻¹ Σᵢ z zᵀ over N examples: Ψ_t = (G ⊗ A + aI)⁻¹, kept as
+    /// eigenvectors and eigenvalues, so that nothing is factored but the curvature.
+    ///
+    /// Source: Martens & Grosse (2015), section 3; Ritter et al. (2018), but for their factored damping.
+    pub fn kronecker(&self) -> Result<LaplacePosterior<Posterior<KroneckerEigen>>> {
+        let (layers, fit) = self.run()?.kronecker()?;
+        let covariance = KroneckerEigen::new(layers, self.prior_precision)?;
+        let log_det = covariance.log_det()?;
+        self.finish(covariance, fit, log_det)
+    }
+
+    /// The `rank` leading directions F of H and the diagonal of the rest: Ψ⁻¹ = F Fᵀ + diag(H − F Fᵀ) + a I.
+    pub fn low_rank(&self, rank: usize) -> Result<LaplacePosterior<Posterior<LowRank>>> {
+        let (covariance, fit) = self.run()?.low_rank(rank, self.prior_precision)?;
+        let log_det = covariance.log_det()?;
+        self.finish(covariance, fit, log_det)
+    }
+
+    /// All of H: Ψ = (H + a I)⁻¹; p² numbers and p³ operations.
+    pub fn full(&self) -> Result<LaplacePosterior<Posterior<Full>>> {
+        let (h, fit) = self.run()?.full()?;
+        let (covariance, log_det) = inverted(h, self.prior_precision)?;
+        self.finish(covariance, fit, log_det)
+    }
+
+    /// The posterior of a structure that is known at run time.
+    pub fn fit(&self, curvature: Curvature) -> Result<LaplacePosterior<AnyPosterior>> {
+        Ok(match curvature {
+            Curvature::Diagonal => self.diagonal()?.map(AnyPosterior::Diagonal),
+            Curvature::BlockDiagonal(group) => {
+                self.block_diagonal(group)?.map(AnyPosterior::BlockDiagonal)
+            }
+            Curvature::Kronecker => self.kronecker()?.map(AnyPosterior::KroneckerEigen),
+            Curvature::LowRank { rank } => self.low_rank(rank)?.map(AnyPosterior::LowRank),
+            Curvature::Full => self.full()?.map(AnyPosterior::Full),
+        })
+    }
+
+    fn run(&self) -> Result<Run<'_>> {
+        checks::positive("prior precision", self.prior_precision)?;
+        if let Likelihood::Normal { variance } = self.likelihood {
+            checks::positive("noise variance", variance)?;
         }
-        Curvature::Kronecker => {
-            let (layers, fit) = run.kronecker()?;
-            let covariance = KroneckerEigen::new(layers, prior_precision)?;
-            (AnyPosterior::KroneckerEigen(posterior!(covariance)), fit)
-        }
-        Curvature::LowRank { rank } => {
-            let (low_rank, fit) = run.low_rank(rank, prior_precision)?;
-            (AnyPosterior::LowRank(posterior!(low_rank)), fit)
-        }
-        Curvature::Full => {
-            let (mut h, fit) = run.full()?;
-            (0..w.len()).for_each(|i| h[(i, i)] += prior_precision);
-            let precision = Cholesky::in_place(h)?;
-            // Ψ itself then needs no factor, as costly and as large as itself.
-            known_log_det = Some(-precision.log_det());
-            let covariance = Full::trusted(precision.inverse());
-            checks::of_result("of the Laplace posterior", covariance.check_numbers())?;
-            (AnyPosterior::Full(posterior!(covariance)), fit)
-        }
-    };
-    let log_det = match known_log_det {
-        Some(log_det) => log_det,
-        None => crate::with_posterior!(&posterior, p => p.gaussian.covariance().log_det()?),
-    };
-    let n = w.len() as f64;
-    let square: f64 = w.iter().map(|w| w * w).sum();
-    // log N(w; 0, I/a) + ½ p log 2π: the powers of 2π cancel.
-    let log_prior = 0.5 * (n * prior_precision.ln() - prior_precision * square);
-    let log_evidence = log_likelihood + log_prior + 0.5 * log_det;
-    checks::computed("the log evidence", log_evidence)?;
-    Ok(Laplace { posterior, log_likelihood, log_evidence })
+        checks::network(self.network)?;
+        checks::some_examples(self.data.n_examples())?;
+        checks::all_finite("weight", &self.weights.to_vec()?)?;
+        let Self { network, weights, data, likelihood, .. } = *self;
+        Ok(Run { network, pass: Pass::of(network, weights)?, data, likelihood })
+    }
+
+    /// `log_det` is log |Ψ|.
+    fn finish<S: Covariance>(
+        &self,
+        covariance: S,
+        log_likelihood: f64,
+        log_det: f64,
+    ) -> Result<LaplacePosterior<Posterior<S>>> {
+        let (w, a) = (self.weights.to_vec()?, self.prior_precision);
+        let n = w.len() as f64;
+        let square: f64 = w.iter().map(|w| w * w).sum();
+        // log N(w; 0, I/a) + ½ p log 2π: the powers of 2π cancel.
+        let log_prior = 0.5 * (n * a.ln() - a * square);
+        let log_evidence = log_likelihood + log_prior + 0.5 * log_det;
+        checks::computed("the log evidence", log_evidence)?;
+        let gaussian = Gaussian::new(self.network.layout(), w, covariance)?;
+        let posterior = Posterior::new(self.network.clone(), gaussian)?;
+        Ok(LaplacePosterior { posterior, log_likelihood, log_evidence })
+    }
+}
+
+impl<P> LaplacePosterior<P> {
+    fn map<Q>(self, of: impl FnOnce(P) -> Q) -> LaplacePosterior<Q> {
+        let Self { posterior, log_likelihood, log_evidence } = self;
+        LaplacePosterior { posterior: of(posterior), log_likelihood, log_evidence }
+    }
+}
+
+/// (H + a I)⁻¹ and its log-determinant, which then needs no factor, as costly and as large as the matrix. Of H the
+/// lower triangle is read.
+fn inverted(mut h: Mat<f64>, prior_precision: f64) -> Result<(Full, f64)> {
+    (0..h.nrows()).for_each(|i| h[(i, i)] += prior_precision);
+    let precision = Cholesky::in_place(h)?;
+    let covariance = Full::trusted(precision.inverse());
+    checks::of_result("of the Laplace posterior", covariance.check_numbers())?;
+    Ok((covariance, -precision.log_det()))
 }
 
 /// diag H at some weights, (p,).
@@ -142,7 +228,7 @@ impl Run<'_> {
     fn visit(&self, mut with: impl FnMut(&Chunk) -> Result<()>) -> Result<f64> {
         let mut sum = 0.0;
         self.pass.visit(self.data, Directions::Curvature(self.likelihood), |chunk| {
-            sum += chunk.log_likelihood(self.data.y(), self.likelihood)?;
+            sum += chunk.log_likelihood(self.data, self.likelihood)?;
             checks::computed("the log-likelihood of the data", sum)?;
             with(chunk)
         })?;
@@ -184,34 +270,50 @@ impl Run<'_> {
         Ok((left.into_iter().zip(right).map(layer).collect::<Result<_>>()?, fit))
     }
 
+    /// H, (p, p), its lower triangle.
     fn full(&self) -> Result<(Mat<f64>, f64)> {
         let p = self.network.layout().n_parameters();
-        let mut h = Mat::zeros(p, p);
+        let (mut blocks, fit) = self.square_blocks(std::iter::once(p))?;
+        Ok((blocks.pop().unwrap_or_else(|| Mat::zeros(0, 0)), fit))
+    }
+
+    /// The blocks of H of each group, their lower triangles.
+    fn blocks(&self, group: Group) -> Result<(Vec<Mat<f64>>, f64)> {
+        self.square_blocks(group.sizes(&self.network.layout()).into_iter())
+    }
+
+    /// Blocks of H of some sizes along its diagonal, their lower triangles.
+    fn square_blocks(&self, sizes: impl Iterator<Item = usize>) -> Result<(Vec<Mat<f64>>, f64)> {
+        let p = self.network.layout().n_parameters();
+        let mut blocks: Vec<Mat<f64>> = sizes.map(|n| Mat::zeros(n, n)).collect();
         let fit = self.visit(|chunk| {
-            let rows = jacobian(chunk, p);
-            triangular::matmul(
-                h.as_mut(),
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                rows.as_ref(),
-                BlockStructure::Rectangular,
-                rows.transpose(),
-                BlockStructure::Rectangular,
-                1.0,
-                Par::rayon(0),
-            );
+            let (rows, mut start) = (jacobian(chunk, p), 0);
+            for block in &mut blocks {
+                let n = block.nrows();
+                let rows = rows.subrows(start, n);
+                start += n;
+                triangular::matmul(
+                    block.as_mut(),
+                    BlockStructure::TriangularLower,
+                    Accum::Add,
+                    rows,
+                    BlockStructure::Rectangular,
+                    rows.transpose(),
+                    BlockStructure::Rectangular,
+                    1.0,
+                    Par::rayon(0),
+                );
+            }
             Ok(())
         })?;
-        // The factorization reads the lower triangle alone.
-        Ok((h, fit))
+        Ok((blocks, fit))
     }
 
     /// Keeps the leading directions of all rows seen so far, chunk by chunk.
     fn low_rank(&self, rank: usize, prior_precision: f64) -> Result<(LowRank, f64)> {
         let p = self.network.layout().n_parameters();
         if rank == 0 || rank > p {
-            let wanted = format!("1 to the {p} parameters");
-            return Err(Error::mismatch("rank", wanted, rank));
+            return Err(Error::Rank { rank, p });
         }
         let (mut factor, mut rest) = (Mat::<f64>::zeros(p, 0), vec![0.0; p]);
         let fit = self.visit(|chunk| {
@@ -223,7 +325,7 @@ impl Run<'_> {
             Ok(())
         })?;
         rest.iter_mut().for_each(|h| *h += prior_precision);
-        Ok((LowRank::new(Form::Precision, factor, rest)?, fit))
+        Ok((LowRank::new(LowRankForm::Precision, factor, rest)?, fit))
     }
 }
 
@@ -244,9 +346,9 @@ fn leading(
         return Ok(all);
     }
     let gram = product(all.transpose(), all.as_ref());
-    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|e| {
-        Error::mismatch("eigenvectors of a Gram matrix", "convergence", format!("{e:?}"))
-    })?;
+    let eigen = gram
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| Error::Eigenvalues { of: "a Gram matrix" })?;
     // Eigenvalues ascend.
     let n_dropped = r + n - rank;
     let dropped = product(all.as_ref(), eigen.U().subcols(0, n_dropped));
@@ -278,8 +380,5 @@ fn jacobian(chunk: &Chunk, p: usize) -> Mat<f64> {
 }
 
 fn row_major(blocks: &[Mat<f64>]) -> Vec<f64> {
-    let of = |b: &Mat<f64>| -> Vec<f64> {
-        (0..b.nrows()).flat_map(|i| (0..b.ncols()).map(move |j| b[(i, j)])).collect()
-    };
-    blocks.iter().flat_map(of).collect()
+    blocks.iter().flat_map(|block| kronecker::row_major(block.as_ref())).collect()
 }

@@ -10,14 +10,14 @@ use faer::{Mat, MatRef};
 
 use self::inverse::{Inverse, capacitance};
 use crate::checks;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gaussian::permuted_positions;
 use crate::greedy;
-use crate::structure::{Conditioned, Covariance, Pin, Structure};
+use crate::structure::{Condition, Conditioned, Covariance, GaussianDensity, Outgoing, Structure};
 
 /// Which matrix the diagonal and the directions make up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LowRankForm {
     /// Ψ = D + F Fᵀ
     Covariance,
     /// Ψ⁻¹ = D + F Fᵀ, what a low-rank Laplace approximation gives.
@@ -26,12 +26,23 @@ pub enum Form {
 
 /// D + F Fᵀ with D = diag(d), d > 0, and F of shape (p, r); the matrix is Ψ or Ψ⁻¹.
 ///
-/// The two forms mirror one another: pinning in one is what integrating out is in the other. Selecting rows of F
+/// The two forms mirror one another: fixing in one is what integrating out is in the other. Selecting rows of F
 /// serves one of the two verbs, and the other is the remainder A = (I + F_gᵀ D_g⁻¹ F_g)⁻¹ of the parameters g that go:
 /// F ← F_k L with A = L Lᵀ.
+///
+/// ```
+/// use bayes_posterior::{Covariance, LowRank, LowRankForm, faer::Mat};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // Ψ⁻¹ = I + 1 1ᵀ, so Ψ = I − 1 1ᵀ / 3.
+/// let factor = Mat::from_fn(2, 1, |_, _| 1.0);
+/// let covariance = LowRank::new(LowRankForm::Precision, factor, vec![1.0, 1.0])?;
+/// assert!((covariance.diagonal()?[0] - 2.0 / 3.0).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct LowRank {
-    form: Form,
+    form: LowRankForm,
     factor: Mat<f64>,
     diagonal: Vec<f64>,
     /// Of D + F Fᵀ, at the first call that needs it.
@@ -40,18 +51,15 @@ pub struct LowRank {
 
 impl LowRank {
     /// From F, (p, r), and d, (p,), each in (0, ∞).
-    pub fn new(form: Form, factor: Mat<f64>, diagonal: Vec<f64>) -> Result<Self> {
-        if factor.nrows() != diagonal.len() {
-            let (wanted, found) = (diagonal.len(), factor.nrows());
-            return Err(Error::mismatch("rows of a low-rank factor", wanted, found));
-        }
+    pub fn new(form: LowRankForm, factor: Mat<f64>, diagonal: Vec<f64>) -> Result<Self> {
+        checks::length("rows of a low-rank factor", diagonal.len(), factor.nrows())?;
         let low_rank = Self::trusted(form, factor, diagonal);
         low_rank.check_numbers()?;
         Ok(low_rank)
     }
 
     /// Which matrix this makes up.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> LowRankForm {
         self.form
     }
 
@@ -66,7 +74,7 @@ impl LowRank {
     }
 
     /// From parts whose sizes fit.
-    fn trusted(form: Form, factor: Mat<f64>, diagonal: Vec<f64>) -> Self {
+    fn trusted(form: LowRankForm, factor: Mat<f64>, diagonal: Vec<f64>) -> Self {
         let factor = narrowed(factor);
         Self { form, factor, diagonal, inverse: OnceLock::new() }
     }
@@ -181,15 +189,17 @@ impl Covariance for LowRank {
         let (shape, start) = (layout.blocks[block], layout.ranges()[block].start);
         let mut mean = Mat::<f64>::zeros(shape.cols, shape.cols);
         let (outer, sign) = match self.form {
-            Form::Covariance => (self.factor.clone(), 1.0),
-            Form::Precision => (self.inverse()?.outer(self.factor.as_ref(), &self.diagonal)?, -1.0),
+            LowRankForm::Covariance => (self.factor.clone(), 1.0),
+            LowRankForm::Precision => {
+                (self.inverse()?.outer(self.factor.as_ref(), &self.diagonal)?, -1.0)
+            }
         };
         let diagonal = self.diagonal()?;
         for row in 0..shape.rows {
             let at = start + row * shape.cols;
             let f = outer.subrows(at, shape.cols);
             let mut own = product(f, f.transpose()) * faer::Scale(sign);
-            if self.form == Form::Precision {
+            if self.form == LowRankForm::Precision {
                 for j in self.inverse()?.large_rows().filter(|j| (at..at + shape.cols).contains(j))
                 {
                     let mut unit = vec![0.0; self.diagonal.len()];
@@ -209,43 +219,43 @@ impl Covariance for LowRank {
 
     fn apply_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         match self.form {
-            Form::Covariance => Ok(self.multiply(x)),
-            Form::Precision => self.divide(x),
+            LowRankForm::Covariance => Ok(self.multiply(x)),
+            LowRankForm::Precision => self.divide(x),
         }
     }
 
     fn solve_unchecked(&self, x: &[f64]) -> Result<Vec<f64>> {
         match self.form {
-            Form::Covariance => self.divide(x),
-            Form::Precision => Ok(self.multiply(x)),
+            LowRankForm::Covariance => self.divide(x),
+            LowRankForm::Precision => Ok(self.multiply(x)),
         }
     }
 
     fn precision_diagonal(&self) -> Result<Vec<f64>> {
         match self.form {
-            Form::Covariance => self.inverse_diagonal(),
-            Form::Precision => Ok(self.sum_diagonal()),
+            LowRankForm::Covariance => self.inverse_diagonal(),
+            LowRankForm::Precision => Ok(self.sum_diagonal()),
         }
     }
 
     fn log_det(&self) -> Result<f64> {
         match self.form {
-            Form::Covariance => self.sum_log_det(),
-            Form::Precision => Ok(-self.sum_log_det()?),
+            LowRankForm::Covariance => self.sum_log_det(),
+            LowRankForm::Precision => Ok(-self.sum_log_det()?),
         }
     }
 
     fn diagonal(&self) -> Result<Vec<f64>> {
         match self.form {
-            Form::Covariance => Ok(self.sum_diagonal()),
-            Form::Precision => self.inverse_diagonal(),
+            LowRankForm::Covariance => Ok(self.sum_diagonal()),
+            LowRankForm::Precision => self.inverse_diagonal(),
         }
     }
 
     fn precision_quadratic_unchecked(&self, x: &[f64]) -> Result<f64> {
         match self.form {
-            Form::Covariance => self.inverse_quadratic(x),
-            Form::Precision => Ok(self.sum_quadratic(x)),
+            LowRankForm::Covariance => self.inverse_quadratic(x),
+            LowRankForm::Precision => Ok(self.sum_quadratic(x)),
         }
     }
 
@@ -254,42 +264,32 @@ impl Covariance for LowRank {
         let mut x = product_vector(self.factor.as_ref(), &inner);
         x.iter_mut().zip(&self.diagonal).for_each(|(x, d)| *x += d.sqrt() * rng.normal());
         match self.form {
-            Form::Covariance => Ok(x),
+            LowRankForm::Covariance => Ok(x),
             // x ~ N(0, P), so P⁻¹ x ~ N(0, P⁻¹).
-            Form::Precision => self.divide(&x),
+            LowRankForm::Precision => self.divide(&x),
         }
     }
 
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>> {
-        greedy::by_conditioning(self, layout, block, mean, n_columns)
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>> {
+        greedy::by_conditioning(self, outgoing)
     }
 }
 
 impl Structure for LowRank {
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>> {
-        let (pinned, kept) = layout.split(slice)?;
-        let gone = self.select(&pinned);
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>> {
+        let Condition { layout, slice, residual } = *on;
+        let (fixed, kept) = layout.split(slice)?;
+        let gone = self.select(&fixed);
         let (covariance, shift) = match self.form {
             // Ψ_kd Ψ_dd⁻¹ r = F_k F_dᵀ (D_d + F_d F_dᵀ)⁻¹ r
-            Form::Covariance => {
+            LowRankForm::Covariance => {
                 let (_, inner) =
                     gone.inverse()?.apply(gone.factor.as_ref(), &gone.diagonal, residual)?;
                 let rows = self.select(&kept);
                 (self.remainder(&kept, &gone)?, product_vector(rows.factor.as_ref(), &inner))
             }
             // −P_kk⁻¹ P_kd r = −(D_k + F_k F_kᵀ)⁻¹ F_k F_dᵀ r
-            Form::Precision => {
+            LowRankForm::Precision => {
                 let left = self.select(&kept);
                 let inner = product_vector(gone.factor.transpose(), residual);
                 let (factor, own) = (left.factor.as_ref(), &left.diagonal);
@@ -297,37 +297,33 @@ impl Structure for LowRank {
                 (left, pulled.iter().map(|s| -s).collect())
             }
         };
-        Ok(Conditioned { covariance, shift, pin: self.pin_unchecked(layout, slice, residual)? })
+        Ok(Conditioned { covariance, shift, density: self.density_unchecked(on)? })
     }
 
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self> {
         let (gone, kept) = layout.split(slice)?;
         match self.form {
-            Form::Covariance => Ok(self.select(&kept)),
+            LowRankForm::Covariance => Ok(self.select(&kept)),
             // P_kk − P_kd P_dd⁻¹ P_dk
-            Form::Precision => self.remainder(&kept, &self.select(&gone)),
+            LowRankForm::Precision => self.remainder(&kept, &self.select(&gone)),
         }
     }
 
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
-        let (pinned, _) = layout.split(slice)?;
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity> {
+        let Condition { layout, slice, residual } = *on;
+        let (fixed, _) = layout.split(slice)?;
         let marginal = match self.form {
-            Form::Covariance => self.select(&pinned),
-            Form::Precision => {
+            LowRankForm::Covariance => self.select(&fixed),
+            LowRankForm::Precision => {
                 let (_, kept) = layout.split(slice)?;
-                self.remainder(&pinned, &self.select(&kept))?
+                self.remainder(&fixed, &self.select(&kept))?
             }
         };
         let quadratic = marginal.precision_quadratic(residual)?;
-        Ok(Pin { n: pinned.len(), quadratic, log_det: marginal.log_det()? })
+        Ok(GaussianDensity { n: fixed.len(), quadratic, log_det: marginal.log_det()? })
     }
 
-    fn permute_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        order: &[usize],
-    ) -> Result<Self> {
+    fn permuted_unchecked(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         Ok(self.select(&permuted_positions(layout, block, order)))
     }
 
@@ -335,14 +331,14 @@ impl Structure for LowRank {
     fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64> {
         match (self.form, other.form) {
             // tr((D + F Fᵀ)⁻¹ (E + G Gᵀ)) = Σ (Ψ⁻¹)ᵢᵢ eᵢ + Σⱼ gⱼᵀ Ψ⁻¹ gⱼ
-            (_, Form::Covariance) => Ok(dot(&self.precision_diagonal()?, &other.diagonal)
+            (_, LowRankForm::Covariance) => Ok(dot(&self.precision_diagonal()?, &other.diagonal)
                 + other.over_directions(|g| self.precision_quadratic_unchecked(g))?),
             // The same with the roles exchanged: the trace of (D + F Fᵀ) (E + G Gᵀ)⁻¹.
-            (Form::Precision, Form::Precision) => {
+            (LowRankForm::Precision, LowRankForm::Precision) => {
                 Ok(dot(&other.inverse_diagonal()?, &self.diagonal)
                     + self.over_directions(|f| other.inverse_quadratic(f))?)
             }
-            (Form::Covariance, Form::Precision) => {
+            (LowRankForm::Covariance, LowRankForm::Precision) => {
                 let mut unit = vec![0.0; self.diagonal.len()];
                 let mut sum = 0.0;
                 for i in 0..unit.len() {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
 use crate::structure::Structure;
 
-/// The permutation P that a removed layer is pinned at.
+/// The permutation P that a removed layer is fixed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitMatching {
     /// P = I, as in the papers; arbitrary after units have gone.
@@ -46,13 +46,15 @@ pub(crate) fn pair<S: Structure>(
     }
     let whole = |i: usize, j: usize| (gain(i, j) / largest * STEPS).round() as i64;
     let rows = (0..n).map(|i| (0..n).map(|j| whole(i, j)).collect::<Vec<_>>());
-    let weights = Matrix::from_rows(rows)
-        .map_err(|error| Error::mismatch("weights of a pairing", "a square", error))?;
+    let weights = Matrix::from_rows(rows).map_err(|error| Error::Refused {
+        edit: "matching units".into(),
+        reason: error.to_string(),
+    })?;
     let (_, best) = kuhn_munkres(&weights);
     let slice = Slice::Block { block };
     let has_bias = shape.cols > n;
     let cost = |order: &[usize]| -> Result<f64> {
-        Ok(gaussian.pin(&slice, &permutation_matrix(order, has_bias))?.cost())
+        Ok(gaussian.marginal_density(&slice, &permutation_matrix(order, has_bias))?.cost())
     };
     Ok(if cost(&best)? < cost(&identity)? { best } else { identity })
 }

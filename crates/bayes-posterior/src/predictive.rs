@@ -8,7 +8,7 @@ use models::{Architecture, Mlp};
 
 use crate::checks;
 use crate::curvature::{Directions, Pass};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gaussian::Gaussian;
 use crate::structure::Covariance;
 
@@ -42,27 +42,21 @@ pub fn monte_carlo<S: Covariance>(
     n_samples: usize,
     rng: &mut Rng,
 ) -> Result<Predictive> {
-    if n_samples < 2 {
-        return Err(Error::mismatch(
-            "samples of a predictive distribution",
-            "at least 2",
-            n_samples,
-        ));
-    }
+    checks::at_least("samples of a predictive distribution", 2, n_samples)?;
     checks::network(network)?;
     checks::some_examples(x.dim(0)?)?;
-    let mut mixture: Option<Mixture> = None;
+    let k = network.widths[network.widths.len() - 1];
+    let mut mixture = Mixture::new(x.dim(0)?, k);
     for _ in 0..n_samples {
         let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
-        let logits = network.forward(&w, x)?;
-        let (m, k) = logits.dims2()?;
+        let logits = network.forward(&w, x)?.to_dtype(DType::F64)?;
+        let values: Vec<f64> = logits.flatten_all()?.to_vec1()?;
         let values = match likelihood {
-            Likelihood::Categorical => Predictions::new(&logits)?.into_probabilities(),
-            Likelihood::Normal { .. } => logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?,
+            Likelihood::Categorical => softmax(values, mixture.m, k)?,
+            Likelihood::Normal { .. } => values,
         };
-        mixture.get_or_insert_with(|| Mixture::new(m, k)).add(&values, *likelihood);
+        mixture.add(&values, *likelihood);
     }
-    let Some(mixture) = mixture else { return Err(Error::mismatch("samples", "at least 2", 0)) };
     let Mixture { m, k, mean, spread, .. } = mixture;
     Ok(match likelihood {
         Likelihood::Categorical => Predictive {
@@ -162,6 +156,24 @@ fn excess(t: f64) -> f64 {
 /// the entropy of the result less that of softmax(f), at least 0: a proxy.
 ///
 /// Source: MacKay (1992); Daxberger et al. (2021), section B.
+///
+/// ```
+/// use bayes_posterior::candle_core::{Device, Tensor};
+/// use bayes_posterior::{Diagonal, Gaussian, linearized_predictive};
+/// use core_tensors::kernels::Activation;
+/// use losses::Likelihood;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // f = w x with w ~ N(2, 0.1): at x = 3 the variance is 9 · 0.1, and the noise adds 0.5.
+/// let network = Mlp { widths: vec![1, 1], activation: Activation::Identity, bias: false };
+/// let gaussian = Gaussian::new(network.layout(), vec![2.0], Diagonal::new(vec![0.1])?)?;
+/// let x = Tensor::new(&[[3f64]], &Device::Cpu)?;
+/// let noise = Likelihood::Normal { variance: 0.5 };
+/// let said = linearized_predictive(&network, &gaussian, &x, &noise)?;
+/// assert!((said.mean[0] - 6.0).abs() < 1e-12 && (said.variance[0] - 1.4).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 pub fn linearized_predictive<S: Covariance>(
     network: &Mlp,
     gaussian: &Gaussian<S>,
@@ -224,7 +236,7 @@ fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predi
 }
 
 /// Probabilities of logits, both (m, k) row by row.
-fn softmax(logits: Vec<f64>, m: usize, k: usize) -> Result<Vec<f64>> {
+pub(crate) fn softmax(logits: Vec<f64>, m: usize, k: usize) -> Result<Vec<f64>> {
     let logits = Tensor::from_vec(logits, (m, k), &Device::Cpu)?;
     Ok(Predictions::new(&logits)?.into_probabilities())
 }

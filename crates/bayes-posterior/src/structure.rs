@@ -74,16 +74,10 @@ pub trait Covariance: Clone + sealed::Sealed + Sized {
     /// One draw from N(0, Ψ), (p,).
     fn sample(&self, rng: &mut Rng) -> Result<Vec<f64>>;
 
-    /// Columns of a block in the order in which pinning them at 0 costs least, with the cost in nats that each adds
-    /// given those before it; the first `n_columns` columns take part, `mean` is that of all parameters.
+    /// Columns in the order in which fixing them at 0 costs least, with the cost in nats that each adds given those
+    /// before it.
     #[doc(hidden)]
-    fn greedy_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        mean: &[f64],
-        n_columns: usize,
-    ) -> Result<Vec<(usize, f64)>>;
+    fn greedy_columns_unchecked(&self, outgoing: &Outgoing) -> Result<Vec<(usize, f64)>>;
 
     #[doc(hidden)]
     fn column_covariance_unchecked(&self, layout: &Layout, block: usize) -> Result<Mat<f64>>;
@@ -102,7 +96,7 @@ pub trait Covariance: Clone + sealed::Sealed + Sized {
 ///
 /// Positions are those of vec(·); a `residual` is ν − m over the positions of a slice, ascending. The trait is sealed.
 pub trait Structure: Covariance {
-    /// What is left once a slice is pinned `residual` away from its mean:
+    /// What is left once a slice is fixed `residual` away from its mean:
     /// Ψ_kk − Ψ_kd Ψ_dd⁻¹ Ψ_dk, and the move of the mean Ψ_kd Ψ_dd⁻¹ r.
     fn condition(
         &self,
@@ -112,23 +106,27 @@ pub trait Structure: Covariance {
     ) -> Result<Conditioned<Self>> {
         self.check(layout)?;
         layout.without(slice)?;
-        check_residual(layout, slice, residual)?;
-        self.condition_unchecked(layout, slice, residual)
+        let on = Condition { layout, slice, residual };
+        on.check()?;
+        self.condition_unchecked(&on)
     }
 
     /// The same with another slice, of another block, integrated out: one pass where the family allows it.
     fn condition_and_drop(
         &self,
         layout: &Layout,
-        pinned: &Slice,
+        fixed: &Slice,
         residual: &[f64],
         dropped: &Slice,
     ) -> Result<Conditioned<Self>> {
         self.check(layout)?;
-        check_residual(layout, pinned, residual)?;
-        check_apart(pinned, dropped)?;
-        layout.without(dropped)?.without(&renumbered(pinned, dropped))?;
-        self.condition_and_drop_unchecked(layout, pinned, residual, dropped)
+        let on = Condition { layout, slice: fixed, residual };
+        on.check()?;
+        if fixed.block() == dropped.block() {
+            return Err(Error::SameBlock { block: fixed.block() });
+        }
+        layout.without(dropped)?.without(&renumbered(fixed, dropped))?;
+        self.condition_and_drop_unchecked(&on, dropped)
     }
 
     /// What is left once a slice is integrated out: Ψ_kk.
@@ -139,10 +137,16 @@ pub trait Structure: Covariance {
     }
 
     /// The joint log-density of a slice `residual` away from its mean, without the rest.
-    fn pin(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin> {
+    fn marginal_density(
+        &self,
+        layout: &Layout,
+        slice: &Slice,
+        residual: &[f64],
+    ) -> Result<GaussianDensity> {
         self.check(layout)?;
-        check_residual(layout, slice, residual)?;
-        self.pin_unchecked(layout, slice, residual)
+        let on = Condition { layout, slice, residual };
+        on.check()?;
+        self.density_unchecked(&on)
     }
 
     /// The covariance after the columns of a block change places: new column j was column `order[j]`; columns behind
@@ -150,7 +154,7 @@ pub trait Structure: Covariance {
     fn permute_columns(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self> {
         self.check(layout)?;
         checks::column_order(layout, block, order)?;
-        self.permute_columns_unchecked(layout, block, order)
+        self.permuted_unchecked(layout, block, order)
     }
 
     /// tr(self⁻¹ other): what the divergence between members of one family needs.
@@ -160,39 +164,27 @@ pub trait Structure: Covariance {
     }
 
     #[doc(hidden)]
-    fn condition_unchecked(
-        &self,
-        layout: &Layout,
-        slice: &Slice,
-        residual: &[f64],
-    ) -> Result<Conditioned<Self>>;
+    fn condition_unchecked(&self, on: &Condition) -> Result<Conditioned<Self>>;
 
     #[doc(hidden)]
     fn condition_and_drop_unchecked(
         &self,
-        layout: &Layout,
-        pinned: &Slice,
-        residual: &[f64],
+        on: &Condition,
         dropped: &Slice,
     ) -> Result<Conditioned<Self>> {
-        let left = self.marginalize_unchecked(layout, dropped)?;
-        let pinned = renumbered(pinned, dropped);
-        left.condition_unchecked(&layout.without(dropped)?, &pinned, residual)
+        let left = self.marginalize_unchecked(on.layout, dropped)?;
+        let (layout, slice) = (&on.layout.without(dropped)?, &renumbered(on.slice, dropped));
+        left.condition_unchecked(&Condition { layout, slice, residual: on.residual })
     }
 
     #[doc(hidden)]
     fn marginalize_unchecked(&self, layout: &Layout, slice: &Slice) -> Result<Self>;
 
     #[doc(hidden)]
-    fn pin_unchecked(&self, layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<Pin>;
+    fn density_unchecked(&self, on: &Condition) -> Result<GaussianDensity>;
 
     #[doc(hidden)]
-    fn permute_columns_unchecked(
-        &self,
-        layout: &Layout,
-        block: usize,
-        order: &[usize],
-    ) -> Result<Self>;
+    fn permuted_unchecked(&self, layout: &Layout, block: usize, order: &[usize]) -> Result<Self>;
 
     #[doc(hidden)]
     fn trace_ratio_unchecked(&self, other: &Self) -> Result<f64>;
@@ -204,20 +196,46 @@ pub trait Structure: Covariance {
     }
 }
 
-/// A covariance after a slice was pinned.
+/// What is conditioned on: a slice of a layout, `residual` = ν − m away from its mean, ascending.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Condition<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) slice: &'a Slice,
+    pub(crate) residual: &'a [f64],
+}
+
+impl Condition<'_> {
+    fn check(&self) -> Result<()> {
+        let n = self.layout.positions(self.slice)?.len();
+        checks::length("values of a slice", n, self.residual.len())
+    }
+}
+
+/// The outgoing weights of some units: the first `n_columns` columns of a block; `mean` is that of all parameters.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) block: usize,
+    pub(crate) mean: &'a [f64],
+    pub(crate) n_columns: usize,
+}
+
+/// A covariance after a slice was fixed.
 #[derive(Clone, Debug)]
 pub struct Conditioned<S> {
     /// Of what is left.
     pub covariance: S,
     /// What the mean of what is left moves by.
     pub shift: Vec<f64>,
-    /// What the pinned numbers cost.
-    pub pin: Pin,
+    /// What the fixed numbers cost.
+    pub density: GaussianDensity,
 }
 
-/// The joint density N(ν; m, Ψ_dd) of pinned numbers.
+/// The joint density N(ν; m, Ψ_dd) of fixed numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pin {
+pub struct GaussianDensity {
     /// d: how many numbers.
     pub n: usize,
     /// (ν − m)ᵀ Ψ_dd⁻¹ (ν − m)
@@ -226,18 +244,18 @@ pub struct Pin {
     pub log_det: f64,
 }
 
-impl Pin {
+impl GaussianDensity {
     /// log N(m; m, Ψ_dd) = −½ (d log 2π + log |Ψ_dd|): the density at the mean.
     pub fn log_density_at_mean(&self) -> f64 {
         -0.5 * (self.n as f64 * std::f64::consts::TAU.ln() + self.log_det)
     }
 
-    /// log N(ν; m, Ψ_dd): the density at the pinned values.
+    /// log N(ν; m, Ψ_dd): the density at the fixed values.
     pub fn log_density(&self) -> f64 {
         self.log_density_at_mean() - self.cost()
     }
 
-    /// ½ (ν − m)ᵀ Ψ_dd⁻¹ (ν − m) in nats: what the density loses from the mean to the pinned values.
+    /// ½ (ν − m)ᵀ Ψ_dd⁻¹ (ν − m) in nats: what the density loses from the mean to the fixed values.
     pub fn cost(&self) -> f64 {
         0.5 * self.quadratic
     }
@@ -270,18 +288,6 @@ pub(crate) fn renumbered(slice: &Slice, gone: &Slice) -> Slice {
         Slice::Cols { cols, .. } => Slice::Cols { block, cols: cols.clone() },
         Slice::Block { .. } => Slice::Block { block },
     }
-}
-
-fn check_residual(layout: &Layout, slice: &Slice, residual: &[f64]) -> Result<()> {
-    checks::length("values of a slice", layout.positions(slice)?.len(), residual.len())
-}
-
-fn check_apart(pinned: &Slice, dropped: &Slice) -> Result<()> {
-    if pinned.block() != dropped.block() {
-        return Ok(());
-    }
-    let wanted = format!("another than {}", pinned.block());
-    Err(Error::mismatch("block of the parameters integrated out", wanted, pinned.block()))
 }
 
 pub(crate) mod sealed {

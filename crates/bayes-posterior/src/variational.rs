@@ -1,16 +1,16 @@
 //! Mean-field variational inference of the weights of a perceptron.
 
 use candle_core::Tensor;
+use core_tensors::kernels::mean_field::KlGradient;
 use core_tensors::kernels::{Activation, features, linear};
-use core_tensors::{Dataset, KlGradient, MeanField, Params, Rng};
+use core_tensors::{Dataset, Params, Rng};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
 use crate::checks;
-use crate::diagonal::Diagonal;
 use crate::divergence::{Divergence, Prior};
-use crate::error::{Error, Result};
-use crate::gaussian::Gaussian;
+use crate::error::Result;
+use crate::mean_field::MeanField;
 use crate::structure::Covariance;
 
 /// How the expected log-likelihood is estimated from one draw a step.
@@ -54,6 +54,37 @@ impl<S: Covariance + Sync> DivergenceFrom for Prior<'_, S> {
 }
 
 /// What is inferred: maximize N E_q log p(y | x, w) − β KL(q ‖ p), divided by N.
+///
+/// ```
+/// use bayes_posterior::candle_core::{DType, Device, Tensor};
+/// use bayes_posterior::{Estimator, Inference, MeanField, VariationalPrior};
+/// use core_tensors::{AdamConfig, Dataset, Params, Rng, Targets, kernels::Activation};
+/// use losses::Likelihood;
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// // y = 0 at x = 1, with a noise of 1: the posterior of the one weight is N(0, ½).
+/// let network = Mlp { widths: vec![1, 1], activation: Activation::Identity, bias: false };
+/// let one = Tensor::ones((1, 1), DType::F32, &Device::Cpu)?;
+/// let data = Dataset::new(one.clone(), Targets::Values(one.zeros_like()?))?;
+/// let inference = Inference {
+///     network: &network,
+///     likelihood: Likelihood::Normal { variance: 1.0 },
+///     prior: VariationalPrior::Isotropic { precision: 1.0 },
+///     n_examples: 1,
+///     kl_weight: 1.0,
+///     estimator: Estimator::LocalReparametrization,
+/// };
+/// let (config, mut rng) = (AdamConfig::pytorch(1e-2), Rng::new(0));
+/// let start = Params::from_vec(&network.layout(), &[1.0], &Device::Cpu)?;
+/// let mut q = MeanField::new(config, &start, 0.0)?;
+/// assert!((inference.divergence(&q)? - 0.5).abs() < 1e-6); // KL(N(1, 1) ‖ N(0, 1))
+/// for _ in 0..100 {
+///     inference.step(&mut q, &data, &mut rng)?;
+/// }
+/// assert!(q.mean()[0] < 0.8 && q.variance()[0] < 1.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Inference<'a> {
     /// f(x, w).
@@ -81,9 +112,7 @@ impl Inference<'_> {
                 let logits = self.network.forward(&w, batch.x())?;
                 let loss = self.likelihood.negative_log(&logits, batch)?;
                 let gradients = loss.backward()?;
-                self.with_kl_gradient(q, |q, kl_gradient| {
-                    Ok(q.step_at(&w, &gradients, kl_gradient)?)
-                })?;
+                self.with_kl_gradient(q, |q, kl_gradient| q.step_at(&w, &gradients, kl_gradient))?;
                 number(&loss)
             }
             Estimator::LocalReparametrization => {
@@ -92,7 +121,7 @@ impl Inference<'_> {
                 let loss = self.likelihood.negative_log(&logits, batch)?;
                 let gradients = loss.backward()?;
                 self.with_kl_gradient(q, |q, kl_gradient| {
-                    Ok(q.step_apart(&moments, &gradients, kl_gradient)?)
+                    q.step_by_moments(&moments, &gradients, kl_gradient)
                 })?;
                 number(&loss)
             }
@@ -126,9 +155,7 @@ impl Inference<'_> {
         rng: &mut Rng,
     ) -> Result<Elbo> {
         self.check(q, data)?;
-        if n_samples == 0 {
-            return Err(Error::mismatch("draws of a bound", "at least 1", 0));
-        }
+        checks::at_least("draws of a bound", 1, n_samples)?;
         let mut sum = 0.0;
         for _ in 0..n_samples {
             let logits = self.network.forward(&q.sample(rng)?.frozen(), data.x())?;
@@ -143,15 +170,8 @@ impl Inference<'_> {
 
     /// q belongs to the network, and there are examples: a mean over none is none.
     fn check(&self, q: &MeanField, data: &Dataset) -> Result<()> {
-        let (wanted, found) = (self.network.layout(), q.layout());
-        if wanted != *found {
-            let (wanted, found) = (format!("{:?}", wanted.blocks), format!("{:?}", found.blocks));
-            return Err(Error::mismatch("blocks of a posterior", wanted, found));
-        }
-        if data.n_examples() == 0 {
-            return Err(Error::mismatch("examples of a likelihood", "at least 1", 0));
-        }
-        Ok(())
+        checks::same_layout("a posterior", &self.network.layout(), q.layout())?;
+        checks::at_least("examples of a likelihood", 1, data.n_examples())
     }
 
     fn with_kl_gradient(
@@ -159,9 +179,7 @@ impl Inference<'_> {
         q: &mut MeanField,
         step: impl FnOnce(&mut MeanField, &KlGradient) -> Result<()>,
     ) -> Result<()> {
-        if self.n_examples == 0 {
-            return Err(Error::mismatch("objects of an inference", "at least 1", 0));
-        }
+        checks::at_least("examples of an inference", 1, self.n_examples)?;
         let scale = self.kl_weight / self.n_examples as f64;
         match self.prior {
             VariationalPrior::Isotropic { precision } => {
@@ -195,12 +213,7 @@ impl Inference<'_> {
             rng.fill_normal(&mut noise);
             let noise = Tensor::from_vec(noise, center.shape(), center.device())?;
             let sums = (center + (root(&spread)? * noise)?)?; // (m, n_t)
-            z = match self.network.activation {
-                _ if t + 1 == depth => sums,
-                Activation::Identity => sums,
-                Activation::Relu => sums.relu()?,
-                Activation::LeakyRelu { slope } => (sums.relu()? - (sums.neg()?.relu()? * slope)?)?,
-            };
+            z = if t + 1 == depth { sums } else { self.network.activation.apply(&sums)? };
         }
         Ok(z)
     }
@@ -220,11 +233,6 @@ impl Elbo {
     pub fn log_evidence(&self) -> f64 {
         self.log_likelihood - self.divergence
     }
-}
-
-/// q as a Gaussian of this crate.
-pub fn to_gaussian(q: &MeanField) -> Result<Gaussian<Diagonal>> {
-    Gaussian::new(q.layout().clone(), q.mean(), Diagonal::new(q.variance())?)
 }
 
 /// √x with a gradient of 0 where x = 0, as where all inputs of a sum are 0; no constant is added, which small
@@ -324,8 +332,8 @@ mod tests {
         let (some, none) = (examples(&[1.0, 2.0], 2), examples(&[], 2));
         let mut inference = inference(&network);
         let error = inference.bound(&q, &some, 0, &mut rng).unwrap_err().to_string();
-        assert_eq!(error, "draws of a bound: wanted at least 1, found 0");
-        let of_none = "examples of a likelihood: wanted at least 1, found 0";
+        assert_eq!(error, "draws of a bound: expected at least 1, found 0");
+        let of_none = "examples of a likelihood: expected at least 1, found 0";
         assert_eq!(inference.bound(&q, &none, 1, &mut rng).unwrap_err().to_string(), of_none);
         let other = linear_model(2, false);
         for estimator in [Estimator::Reparametrization, Estimator::LocalReparametrization] {
@@ -334,7 +342,7 @@ mod tests {
             let error = inference.step(&mut posterior(&other, 1.0), &some, &mut rng);
             assert_eq!(
                 error.unwrap_err().to_string(),
-                "blocks of a posterior: wanted [Block { rows: 1, cols: 3 }], found [Block { rows: 1, cols: 2 }]"
+                "a posterior: expected blocks of (1, 3), found (1, 2)"
             );
         }
         inference.n_examples = 0;

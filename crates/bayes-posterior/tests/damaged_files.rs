@@ -5,8 +5,8 @@ mod dense;
 use std::error::Error;
 
 use bayes_posterior::{
-    AnyPosterior, Damping, Edit, EditOptions, Form, Gaussian, Posterior, Provenance,
-    PruningCriterion, Removal, Subject, Task, UnitMatching, rank, with_posterior,
+    AnyPosterior, Damping, Edit, EditOptions, Gaussian, LowRankForm, Posterior, Provenance,
+    PruningCriterion, Removal, Task, UnitMatching,
 };
 use core_tensors::Rng;
 use dense::{TestResult, network, normals};
@@ -137,10 +137,10 @@ fn lists_of_the_metadata_are_bounded_and_make_sense() {
         assert!(text(widths, "").contains("each at least 1"), "{widths}");
     }
     let kept = [
-        ("[[0,1]]", "ids of kept units: wanted [2, 1], found [2]"),
-        ("[[0,0],[0]]", "ids of kept units: wanted each once in its layer, found 0"),
-        ("[[0,4294967296],[0]]", "ids of kept units: wanted below 4294967296, found 4294967296"),
-        ("[[0,18446744073709551615],[0]]", "wanted below 4294967296, found 18446744073709551615"),
+        ("[[0,1]]", "ids of kept units: expected [2, 1] of them by the widths, found [2]"),
+        ("[[0,0],[0]]", "ids of kept units of a layer: expected each once, found 0 twice"),
+        ("[[0,4294967296],[0]]", "kept unit 4294967296 is out of range: there are 4294967296"),
+        ("[[0,18446744073709551615],[0]]", "kept unit 18446744073709551615 is out of range"),
         ("[[0,18446744073709551616],[0]]", "the metadata `distill`: "),
         ("[[0,-1],[0]]", "the metadata `distill`: "),
     ];
@@ -163,9 +163,9 @@ fn numbers_of_the_metadata_are_in_range() {
         (r#""prior_precision":-0.0"#, "`prior_precision` must lie in (0, ∞), got -0"),
         (r#""prior_precision":1e999"#, "the metadata `distill`: number out of range"),
         (r#""log_likelihood":-1e999"#, "the metadata `distill`: number out of range"),
-        (r#""n_objects":0"#, "`n_examples`: wanted at least 1, or null, found 0"),
+        (r#""n_objects":0"#, "`n_examples`: expected at least 1, or null, found 0"),
         (r#""damping":{"numerical":{"epsilon":0}}"#, "numerical damping must lie in (0, ∞), got 0"),
-        (r#""parent":"../x""#, "`parent`: wanted at most 64 hexadecimal digits, or null"),
+        (r#""parent":"../x""#, "`parent`: expected at most 64 hexadecimal digits, or null"),
         (r#""task":"x\ny""#, r"unknown variant `x\ny`"),
     ];
     for (more, part) in cases {
@@ -216,7 +216,8 @@ fn headers_that_lie_or_are_longer_than_the_numbers_deserve() {
         .map(|i| format!(r#""{i}":{{"dtype":"F64","shape":[0],"data_offsets":[0,0]}}"#))
         .collect();
     let text = message(&with_header(&format!("{{{}}}", names.join(",")), &[]));
-    let wanted = "bytes of the header of a file: wanted at most 4194304 beside 0 bytes of numbers";
+    let wanted =
+        "bytes of the header of a file: expected at most 4194304 beside 0 bytes of numbers";
     assert!(text.starts_with(wanted), "{text}");
     let header = r#"{"x":{"dtype":"F64","shape":[2],"data_offsets":[0,8]}}"#;
     assert!(message(&with_header(header, &[0; 8])).contains("invalid shape"));
@@ -283,12 +284,12 @@ fn all(rng: &mut Rng) -> Result<Vec<AnyPosterior>, Box<dyn Error>> {
     }
     Ok(vec![
         AnyPosterior::Diagonal(posterior!(dense::diagonal(&layout, rng))),
-        AnyPosterior::Block(posterior!(dense::by_layer(&layout, rng))),
-        AnyPosterior::Block(posterior!(dense::by_unit(&layout, rng))),
+        AnyPosterior::BlockDiagonal(posterior!(dense::by_layer(&layout, rng))),
+        AnyPosterior::BlockDiagonal(posterior!(dense::by_unit(&layout, rng))),
         AnyPosterior::Kronecker(posterior!(dense::kronecker(&layout, rng))),
         AnyPosterior::KroneckerEigen(posterior!(dense::kronecker_eigen(&layout, rng))),
-        AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Covariance, &layout, rng))),
-        AnyPosterior::LowRank(posterior!(dense::low_rank(Form::Precision, &layout, rng))),
+        AnyPosterior::LowRank(posterior!(dense::low_rank(LowRankForm::Covariance, &layout, rng))),
+        AnyPosterior::LowRank(posterior!(dense::low_rank(LowRankForm::Precision, &layout, rng))),
         AnyPosterior::Full(posterior!(dense::full(&layout, rng))),
     ])
 }
@@ -385,22 +386,15 @@ fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
             let removal = if i % 2 == 0 { Removal::Marginal } else { Removal::ConditionAll };
             let options = EditOptions { removal, ..EditOptions::strict() };
             let damping = if i % 3 == 0 { Damping::Prior } else { Damping::numerical() };
-            if let Ok((student, pins)) =
+            if let Ok((student, fixed)) =
                 posterior.clone().transform(&plans[i % plans.len()], &options, damping)
             {
                 n_edited += 1;
-                let density = |pin: &bayes_posterior::Pinned| pin.density.log_density();
-                assert!(pins.iter().all(|pin| density(pin).is_finite()));
+                assert!(fixed.iter().all(|weights| weights.density.log_density().is_finite()));
                 comes_back(&student, &provenance.of_student("ff".into(), Some(damping)))?;
             }
             for order in PruningCriterion::ALL {
-                let ranked = with_posterior!(&posterior, p => {
-                    let weights = p.gaussian.mean();
-                    let of = Some(&p.gaussian);
-                    let subject = Subject { network: &p.network, weights, posterior: of, data: None };
-                    rank(order, &subject, 1, &mut Rng::new(0))
-                });
-                if let Ok(ranked) = ranked {
+                if let Ok(ranked) = posterior.rank(order, 1, None, &mut Rng::new(0)) {
                     n_scored += 1;
                     assert!(ranked.iter().all(|r| r.score.is_finite()));
                 }

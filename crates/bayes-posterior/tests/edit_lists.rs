@@ -3,7 +3,7 @@
 
 mod dense;
 
-use bayes_posterior::{Form, Full, Gaussian, Structure};
+use bayes_posterior::{Full, Gaussian, LowRankForm, Structure};
 use core_tensors::{Block, Layout, Rng, Slice};
 use dense::{Dense, Matrix, TestResult, distance, normals, to_dense, vector_distance};
 use faer::Mat;
@@ -41,9 +41,9 @@ impl Naive {
         (0..places.len()).filter(|&p| is_inside(slice, places[p])).collect()
     }
 
-    fn edit(&mut self, pinned: &[usize], values: &[f64], dropped: &[usize]) {
-        let (mean, covariance) = self.dense.condition(pinned, values, dropped);
-        let gone = |p: &usize| pinned.contains(p) || dropped.contains(p);
+    fn edit(&mut self, fixed: &[usize], values: &[f64], dropped: &[usize]) {
+        let (mean, covariance) = self.dense.condition(fixed, values, dropped);
+        let gone = |p: &usize| fixed.contains(p) || dropped.contains(p);
         let kept: Vec<usize> = (0..self.places.len()).filter(|p| !gone(p)).collect();
         self.places = kept.iter().map(|&p| self.places[p]).collect();
         self.dense = Dense { mean, covariance, ..self.dense.clone() };
@@ -127,7 +127,7 @@ fn law<S: Structure>(
             0 | 1 => {
                 let [quadratic, log_det] = naive.density(&at, &values);
                 let both = what == 1 && ours.condition_and_drop(&slice, &values, &other).is_ok();
-                let (left, pin) = if both {
+                let (left, density) = if both {
                     *n_both += 1;
                     let dropped = naive.at(&layout, &other);
                     naive.edit(&at, &values, &dropped);
@@ -137,9 +137,9 @@ fn law<S: Structure>(
                     ours.condition(&slice, &values)?
                 };
                 ours = left;
-                assert!((pin.quadratic - quadratic).abs() < TOLERANCE * quadratic, "{context}");
-                assert!((pin.log_det - log_det).abs() < TOLERANCE * (1.0 + log_det.abs()));
-                assert_eq!(pin.n, at.len());
+                assert!((density.quadratic - quadratic).abs() < TOLERANCE * quadratic, "{context}");
+                assert!((density.log_det - log_det).abs() < TOLERANCE * (1.0 + log_det.abs()));
+                assert_eq!(density.n, at.len());
             }
             2 => {
                 naive.edit(&[], &[], &at);
@@ -203,10 +203,10 @@ fn any_edit_list_equals_the_dense_one() -> TestResult {
                 });
                 let layers = layers.collect::<Result<_, _>>()?;
                 law(l, &bayes_posterior::Kronecker::new(layers), scale, r, n)?;
-                for form in [Form::Covariance, Form::Precision] {
+                for form in [LowRankForm::Covariance, LowRankForm::Precision] {
                     let own = dense::low_rank(form, l, r);
                     // A precision is as small as the covariance is large.
-                    let by = if form == Form::Covariance { scale } else { 1.0 / scale };
+                    let by = if form == LowRankForm::Covariance { scale } else { 1.0 / scale };
                     let factor = own.factor() * faer::Scale(by);
                     let diagonal = own.own_diagonal().iter().map(|d| d * by * by).collect();
                     law(l, &bayes_posterior::LowRank::new(form, factor, diagonal)?, scale, r, n)?;
@@ -214,14 +214,14 @@ fn any_edit_list_equals_the_dense_one() -> TestResult {
             }
         }
     }
-    // Pinning and dropping in one pass took part.
+    // Fixing and dropping in one pass took part.
     assert!(n_both > 1000, "{n_both}");
     Ok(())
 }
 
 #[test]
 fn a_dropped_block_before_the_pinned_one_by_hand() -> TestResult {
-    // Means 10, 20, 30 and variances 1, 4, 9: pinning the second at 22 costs (2/2)² and leaves the third alone.
+    // Means 10, 20, 30 and variances 1, 4, 9: fixing the second at 22 costs (2/2)² and leaves the third alone.
     fn law<S: Structure>(layout: &Layout, covariance: S, cols: usize) -> TestResult {
         let mean: Vec<f64> = layout
             .blocks
@@ -230,10 +230,15 @@ fn a_dropped_block_before_the_pinned_one_by_hand() -> TestResult {
             .flat_map(|(b, m)| vec![m; b.cols])
             .collect();
         let gaussian = Gaussian::new(layout.clone(), mean, covariance)?;
-        let (pinned, dropped) = (Slice::Block { block: 1 }, Slice::Block { block: 0 });
-        let (left, pin) = gaussian.condition_and_drop(&pinned, &vec![22.0; cols], &dropped)?;
-        assert!((pin.quadratic - cols as f64).abs() < 1e-12, "{}: {}", S::NAME, pin.quadratic);
-        assert!((pin.log_det - cols as f64 * 4f64.ln()).abs() < 1e-12, "{}", S::NAME);
+        let (fixed, dropped) = (Slice::Block { block: 1 }, Slice::Block { block: 0 });
+        let (left, density) = gaussian.condition_and_drop(&fixed, &vec![22.0; cols], &dropped)?;
+        assert!(
+            (density.quadratic - cols as f64).abs() < 1e-12,
+            "{}: {}",
+            S::NAME,
+            density.quadratic
+        );
+        assert!((density.log_det - cols as f64 * 4f64.ln()).abs() < 1e-12, "{}", S::NAME);
         assert_eq!(left.layout().blocks, layout.blocks[2..]);
         assert!(left.mean().iter().all(|m| (m - 30.0).abs() < 1e-12), "{}", S::NAME);
         let variance = left.covariance().diagonal()?;
@@ -241,9 +246,9 @@ fn a_dropped_block_before_the_pinned_one_by_hand() -> TestResult {
         if cols > 1 {
             // One column of the second block.
             let slice = Slice::Cols { block: 1, cols: vec![1] };
-            let (left, pin) =
+            let (left, density) =
                 gaussian.condition_and_drop(&slice, &[20.0 + 8f64.sqrt()], &dropped)?;
-            assert!((pin.quadratic - 2.0).abs() < 1e-12, "{}", S::NAME);
+            assert!((density.quadratic - 2.0).abs() < 1e-12, "{}", S::NAME);
             assert_eq!(left.layout().n_parameters(), 4);
         }
         Ok(())
@@ -267,11 +272,11 @@ fn a_dropped_block_before_the_pinned_one_by_hand() -> TestResult {
         let none = Mat::zeros(p, 1);
         law(
             l,
-            bayes_posterior::LowRank::new(Form::Covariance, none.clone(), variance.clone())?,
+            bayes_posterior::LowRank::new(LowRankForm::Covariance, none.clone(), variance.clone())?,
             cols[1],
         )?;
         let precision = variance.iter().map(|v| 1.0 / v).collect();
-        law(l, bayes_posterior::LowRank::new(Form::Precision, none, precision)?, cols[1])?;
+        law(l, bayes_posterior::LowRank::new(LowRankForm::Precision, none, precision)?, cols[1])?;
     }
     Ok(())
 }
@@ -285,12 +290,17 @@ fn what_does_not_fit_is_an_error_of_one_kind_from_every_structure() -> TestResul
         for n in [0, p - 1, p + 1] {
             let x = vec![1.0; n];
             let text = s.apply(&x).unwrap_err().to_string();
-            assert_eq!(text, format!("numbers of a vector: wanted {p}, found {n}"), "{}", S::NAME);
+            assert_eq!(
+                text,
+                format!("numbers of a vector: expected {p}, found {n}"),
+                "{}",
+                S::NAME
+            );
             assert_eq!(s.solve(&x).unwrap_err().to_string(), text);
             assert_eq!(s.precision_quadratic(&x).unwrap_err().to_string(), text);
-            let text = s.pin(layout, &slice, &x).unwrap_err().to_string();
+            let text = s.marginal_density(layout, &slice, &x).unwrap_err().to_string();
             let wanted = layout.blocks[1].rows;
-            assert_eq!(text, format!("values of a slice: wanted {wanted}, found {n}"));
+            assert_eq!(text, format!("values of a slice: expected {wanted}, found {n}"));
             assert_eq!(s.condition(layout, &slice, &x).err().map(|e| e.to_string()), Some(text));
             let block = Slice::Block { block: 0 };
             assert!(s.condition_and_drop(layout, &slice, &x, &block).is_err());
@@ -319,7 +329,7 @@ fn what_does_not_fit_is_an_error_of_one_kind_from_every_structure() -> TestResul
     law(&l, &dense::by_layer(&l, r), &dense::by_layer(&longer, r))?;
     law(&l, &dense::by_unit(&l, r), &dense::by_unit(&other, r))?;
     law(&l, &dense::kronecker(&l, r), &dense::kronecker(&other, r))?;
-    for form in [Form::Covariance, Form::Precision] {
+    for form in [LowRankForm::Covariance, LowRankForm::Precision] {
         law(&l, &dense::low_rank(form, &l, r), &dense::low_rank(form, &longer, r))?;
     }
     Ok(())

@@ -4,17 +4,17 @@ mod dense;
 
 use bayes_posterior::{
     AnyPosterior, BlockDiagonal, Covariance, Curvature, Damping, Diagonal, Edit, EditOptions,
-    Estimator, Factors, Form, Full, Gaussian, Group, Inference, Kronecker, KroneckerEigen,
-    LayerCurvature, LowRank, Pin, Pinned, Posterior, Provenance, PruningCriterion, Removal,
-    Spectrum, Structure, Subject, VariationalPrior, laplace, log_evidence_change, rank, transform,
-    transform_kronecker,
+    Estimator, Factors, FixedWeights, Full, Gaussian, GaussianDensity, Group, Inference, Kronecker,
+    KroneckerEigen, LayerCurvature, LowRank, LowRankForm, MeanField, Posterior, Provenance,
+    PruningCriterion, RankInput, Removal, Spectrum, Structure, VariationalPrior,
+    log_evidence_change, rank, transform, transform_kronecker,
 };
 use candle_core::{Device, Tensor};
-use core_tensors::{AdamConfig, Dataset, MeanField, Rng, Targets};
+use core_tensors::{AdamConfig, Dataset, Rng, Targets};
 use dense::{TestResult, f64_params, network};
 use faer::Mat;
 use losses::Likelihood;
-use models::Architecture;
+use models::{Architecture, Mlp};
 
 fn message<T>(result: Result<T, bayes_posterior::Error>) -> String {
     result.err().map(|e| e.to_string()).unwrap_or_default()
@@ -43,7 +43,7 @@ fn constructors_name_the_number_that_is_none() {
             let spectrum = Spectrum::new(matrix.clone(), vec![1.0; 2]);
             assert_eq!(message(spectrum), entry("eigenvectors of a curvature"));
             assert_eq!(message(Spectrum::of(matrix.as_ref())), entry("a curvature"));
-            let low_rank = LowRank::new(Form::Precision, matrix, vec![1.0; 2]);
+            let low_rank = LowRank::new(LowRankForm::Precision, matrix, vec![1.0; 2]);
             assert_eq!(message(low_rank), entry("a low-rank factor"));
         }
         let values = vec![1.0, bad];
@@ -54,7 +54,7 @@ fn constructors_name_the_number_that_is_none() {
         );
         let positive = |of: &str| format!("{of} of parameter 1 must lie in (0, ∞), got {shown}");
         assert_eq!(message(Diagonal::new(values.clone())), positive("variance"));
-        let low_rank = LowRank::new(Form::Covariance, Mat::zeros(2, 1), values.clone());
+        let low_rank = LowRank::new(LowRankForm::Covariance, Mat::zeros(2, 1), values.clone());
         assert_eq!(message(low_rank), positive("diagonal of a low-rank structure"));
         let layout = network(&[2, 1], false).layout();
         let gaussian = Gaussian::new(layout, values, Full::new(Mat::identity(2, 2)).unwrap());
@@ -109,7 +109,7 @@ fn edits_that_overflow_say_of_what() -> TestResult {
     let beyond = ", wanted one in (−∞, ∞): the numbers it is made of are too large, too small or too nearly dependent for f64";
     for removal in [Removal::Marginal, Removal::ConditionAll] {
         let text = edited(mean, Diagonal::new(vec![1.0; 6])?, removal);
-        let of = "the quadratic form of the numbers that an edit pins came out as inf";
+        let of = "the quadratic form of the numbers that an edit fixes came out as inf";
         assert_eq!(text, format!("{of}{beyond}"));
     }
     // A mean of 1.7e308 moves by 9e153 · 1e154.
@@ -119,7 +119,7 @@ fn edits_that_overflow_say_of_what() -> TestResult {
     let text = edited(mean, Full::new(dependent)?, Removal::Marginal);
     let of = "mean of parameter 2, of what an edit leaves, came out as inf";
     assert_eq!(text, format!("{of}{beyond}"));
-    // What pinning leaves of a variance is none: 1 − 1² / 1.
+    // What fixing leaves of a variance is none: 1 − 1² / 1.
     let mut certain = Mat::identity(6, 6);
     (certain[(4, 5)], certain[(5, 4)]) = (1.0, 1.0);
     let text = edited([1.0; 6], Full::new(certain)?, Removal::Marginal);
@@ -154,7 +154,7 @@ fn pairs_of_factors_that_overflow_are_errors() -> TestResult {
                 match transform_kronecker(&exact, &plan, &EditOptions::strict(), damping) {
                     Ok(left) => {
                         written(AnyPosterior::Kronecker(left.posterior))?;
-                        assert!(left.pins[0].density.log_density().is_finite());
+                        assert!(left.fixed[0].density.log_density().is_finite());
                     }
                     Err(error) => {
                         n_refused += 1;
@@ -177,13 +177,13 @@ fn pairs_of_factors_that_overflow_are_errors() -> TestResult {
 
 #[test]
 fn evidence_that_overflows() {
-    let of = |quadratic, log_det, squared_values| Pinned {
-        density: Pin { n: 1, quadratic, log_det },
+    let of = |quadratic, log_det, squared_values| FixedWeights {
+        density: GaussianDensity { n: 1, quadratic, log_det },
         squared_values,
     };
-    for pinned in [of(f64::INFINITY, 0.0, 0.0), of(0.0, f64::NAN, 0.0), of(0.0, 0.0, f64::INFINITY)]
+    for fixed in [of(f64::INFINITY, 0.0, 0.0), of(0.0, f64::NAN, 0.0), of(0.0, 0.0, f64::INFINITY)]
     {
-        let text = message(log_evidence_change(&pinned, 1.0));
+        let text = message(log_evidence_change(&fixed, 1.0));
         assert!(text.starts_with("the change of the log evidence came out as "), "{text}");
     }
     assert!(log_evidence_change(&of(0.0, 0.0, 1e200), 1e200).is_err());
@@ -209,7 +209,8 @@ fn a_likelihood_or_evidence_that_overflows() -> TestResult {
         let of =
             |w: f64, x: f64, y: f64, precision: f64| -> Result<_, Box<dyn std::error::Error>> {
                 let params = f64_params(&model, &[w; 6])?;
-                Ok(laplace(&model, &params, &regression(x, y)?, &normal, precision, curvature))
+                Ok(dense::laplace(&model, &params, &regression(x, y)?, &normal, precision)
+                    .fit(curvature))
             };
         for (x, y) in
             [(1.0, 1e200), (1.0, f64::INFINITY), (1e160, 1.0), (1e308, 1.0), (f64::NAN, 1.0)]
@@ -258,10 +259,10 @@ fn ranked<S: Covariance>(
     covariance: S,
 ) -> Result<Result<(), bayes_posterior::Error>, Box<dyn std::error::Error>> {
     let p = posterior([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], covariance)?;
-    let (network, weights) = (&p.network, p.gaussian.mean());
-    let subject = Subject { network, weights, posterior: Some(&p.gaussian), data: None };
+    let (network, weights) = (p.network(), p.gaussian().mean());
+    let input = RankInput { network, weights, posterior: Some(p.gaussian()), data: None };
     let mut rng = Rng::new(0);
-    Ok(rank(order, &subject, 1, &mut rng).map(|ranked| {
+    Ok(rank(order, &input, 1, &mut rng).map(|ranked| {
         assert!(ranked.iter().all(|r| r.score.is_finite()));
     }))
 }
@@ -305,7 +306,7 @@ fn rules_refuse_a_covariance_that_is_not_positive_definite() -> TestResult {
             assert_eq!(text, of(&format!("the {part} of Kronecker layer 1"), 1, 2));
         }
         // Of the others what is not positive definite cannot be made.
-        for form in [Form::Covariance, Form::Precision] {
+        for form in [LowRankForm::Covariance, LowRankForm::Precision] {
             assert!(
                 LowRank::new(form, Mat::zeros(6, 1), vec![1.0, 1.0, 1.0, 1.0, 1.0, -1.0]).is_err()
             );
@@ -328,12 +329,12 @@ fn scores_that_overflow_are_no_scores() -> TestResult {
         assert_eq!(text.is_empty(), is_root, "{order:?}: {text}");
         assert!(is_root || text.contains(" came out as "), "{order:?}: {text}");
     }
-    for form in [Form::Covariance, Form::Precision] {
+    for form in [LowRankForm::Covariance, LowRankForm::Precision] {
         // A variance of 1e320, or of 1e-320.
         let factor = Mat::from_fn(6, 1, |i, _| if i == 5 { 1e160 } else { 0.0 });
         for order in [PruningCriterion::Density, PruningCriterion::SignalToNoise] {
             let text = message(ranked(order, LowRank::new(form, factor.clone(), vec![1.0; 6])?)?);
-            assert!(text.contains(" came out as ") || form == Form::Precision, "{text}");
+            assert!(text.contains(" came out as ") || form == LowRankForm::Precision, "{text}");
         }
     }
     Ok(())
@@ -373,24 +374,27 @@ fn what_could_not_be_read_back_is_not_written() -> TestResult {
         ),
         (
             Provenance { n_examples: Some(0), ..plain() },
-            "`n_examples`: wanted at least 1, or null, found 0",
+            "`n_examples`: expected at least 1, or null, found 0",
         ),
         (
             Provenance { parent: Some("a\nb".into()), ..plain() },
-            "`parent`: wanted at most 64 hexadecimal digits, or null, found `a\\nb`",
+            "`parent`: expected at most 64 hexadecimal digits, or null, found `a\\nb`",
         ),
     ];
     for (provenance, wanted) in origins {
         assert_eq!(refused(good.clone(), provenance), wanted);
     }
-    let mut twice = good.clone();
-    twice.kept[1] = vec![3, 3];
-    assert!(refused(twice, plain()).contains("each once in its layer, found 3"));
-    let mut other = good.clone();
-    other.network.widths = vec![3, 1, 1];
-    assert!(refused(other, plain()).starts_with("blocks of a posterior"));
-    let mut steep = good;
-    steep.network.activation = core_tensors::kernels::Activation::LeakyRelu { slope: f64::NAN };
+    let posterior = |network: &Mlp, kept: &[Vec<usize>]| {
+        let gaussian = good.gaussian().clone();
+        Posterior::with_history(network.clone(), gaussian, kept.to_vec(), false)
+    };
+    let twice = posterior(good.network(), &[vec![0, 1], vec![3, 3], vec![0]]).unwrap_err();
+    assert!(twice.to_string().contains("each once, found 3 twice"), "{twice}");
+    let wide = Mlp { widths: vec![3, 1, 1], ..good.network().clone() };
+    let error = posterior(&wide, good.kept()).unwrap_err().to_string();
+    assert!(error.starts_with("a posterior: expected blocks of ("), "{error}");
+    let activation = core_tensors::kernels::Activation::LeakyRelu { slope: f64::NAN };
+    let steep = posterior(&Mlp { activation, ..good.network().clone() }, good.kept())?;
     assert!(refused(steep, plain()).contains("leaky_relu with slope NaN, wanted one in (0, 1)"));
     Ok(())
 }

@@ -3,9 +3,9 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, Curvature, Edit, EditOptions, Gaussian, Pinned, Posterior, Prior,
-    PruningCriterion, laplace, linearized_predictive, log_evidence_change, monte_carlo,
-    removal_path, transform, with_posterior,
+    Curvature, Edit, EditOptions, FixedWeights, Gaussian, Group, Posterior, Prior,
+    PruningCriterion, linearized_predictive, log_evidence_change, monte_carlo, removal_path,
+    transform, with_posterior,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -72,26 +72,60 @@ fn a_linear_regression_has_its_conjugate_posterior_and_evidence() -> TestResult 
     let covariance = inverse(&precision);
     let w = f64_params(&model, &mean)?;
     let normal = Likelihood::Normal { variance: NOISE };
-    let run = |curvature| laplace(&model, &w, &data, &normal, PRECISION, curvature);
+    let laplace = dense::laplace(&model, &w, &data, &normal, PRECISION);
 
-    let full = run(Curvature::Full)?;
-    let dense = with_posterior!(&full.posterior, p => to_dense(p.gaussian.covariance()));
-    assert!(distance(&covariance, &dense) < 1e-12);
+    let full = laplace.full()?;
+    assert!(distance(&covariance, &to_dense(full.posterior.gaussian().covariance())) < 1e-12);
     let evidence = exact_log_evidence(&rows, &y);
     assert!((full.log_evidence - evidence).abs() < 1e-10 * evidence.abs(), "{}", full.log_evidence);
 
+    // One layer is one block, and one output one unit.
+    for group in [Group::Layer, Group::Unit] {
+        let blocks = laplace.block_diagonal(group)?;
+        assert_eq!(
+            to_dense(blocks.posterior.gaussian().covariance()),
+            to_dense(full.posterior.gaussian().covariance())
+        );
+        assert_eq!(blocks.log_evidence, full.log_evidence);
+    }
+
     // Four directions hold all of H; the rest of the precision is a I.
-    let low_rank = run(Curvature::LowRank { rank: 4 })?;
-    let dense = with_posterior!(&low_rank.posterior, p => to_dense(p.gaussian.covariance()));
-    assert!(distance(&covariance, &dense) < 1e-10);
+    let low_rank = laplace.low_rank(4)?.posterior;
+    assert!(distance(&covariance, &to_dense(low_rank.gaussian().covariance())) < 1e-10);
     // Fewer keep the diagonal of the precision exact.
     for curvature in [Curvature::LowRank { rank: 2 }, Curvature::Diagonal] {
-        let posterior = run(curvature)?.posterior;
+        let posterior = laplace.fit(curvature)?.posterior;
         let ours = with_posterior!(&posterior, p => {
-            bayes_posterior::Covariance::precision_diagonal(p.gaussian.covariance())?
+            bayes_posterior::Covariance::precision_diagonal(p.gaussian().covariance())?
         });
         let wanted: Vec<f64> = (0..4).map(|i| precision[i][i]).collect();
         assert!(vector_distance(&wanted, &ours) < 1e-12, "{curvature:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_block_diagonal_posterior_inverts_the_blocks_of_the_whole_precision() -> TestResult {
+    let mut rng = Rng::new(21);
+    let model = network(&[2, 3, 2], true);
+    let x = Tensor::from_vec(normals(40, &mut rng), (20, 2), &Device::Cpu)?;
+    let labels = Tensor::from_vec((0..20u32).map(|i| i % 2).collect(), 20, &Device::Cpu)?;
+    let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 })?;
+    let params = f64_params(&model, &normals(model.layout().n_parameters(), &mut rng))?;
+    let laplace = dense::laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION);
+    let whole = inverse(&to_dense(laplace.full()?.posterior.gaussian().covariance()));
+    // Rows of a unit of the first layer are 3 long, of the second 4.
+    let by_unit = [(0..3), (3..6), (6..9), (9..13), (13..17)].to_vec();
+    for (group, ranges) in [(Group::Layer, vec![(0..9), (9..17)]), (Group::Unit, by_unit)] {
+        let found = laplace.block_diagonal(group)?;
+        let covariance = found.posterior.gaussian().covariance();
+        assert_eq!(covariance.blocks().len(), ranges.len());
+        for (block, range) in covariance.blocks().iter().zip(ranges) {
+            let part: Matrix = range.clone().map(|i| whole[i][range.clone()].to_vec()).collect();
+            assert!(distance(&inverse(&part), &to_dense(block)) < 1e-10, "{group:?}");
+        }
+        let any = laplace.fit(Curvature::BlockDiagonal(group))?;
+        assert_eq!((any.posterior.structure(), any.log_evidence), ("block", found.log_evidence));
     }
     Ok(())
 }
@@ -103,13 +137,10 @@ fn savage_dickey_is_the_exact_change_of_evidence() -> TestResult {
     let (data, rows, y) = regression(15, 3, &mut rng)?;
     let w = f64_params(&model, &conjugate(&rows, &y).1)?;
     let normal = Likelihood::Normal { variance: NOISE };
-    let AnyPosterior::Full(full) =
-        laplace(&model, &w, &data, &normal, PRECISION, Curvature::Full)?.posterior
-    else {
-        return Err("another structure".into());
-    };
-    let pin = full.gaussian.pin(&Slice::Cols { block: 0, cols: vec![1] }, &[0.0])?;
-    let change = log_evidence_change(&Pinned { density: pin, squared_values: 0.0 }, PRECISION)?;
+    let full = dense::laplace(&model, &w, &data, &normal, PRECISION).full()?.posterior;
+    let density =
+        full.gaussian().marginal_density(&Slice::Cols { block: 0, cols: vec![1] }, &[0.0])?;
+    let change = log_evidence_change(&FixedWeights { density, squared_values: 0.0 }, PRECISION)?;
     let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
     let wanted = exact_log_evidence(&without, &y) - exact_log_evidence(&rows, &y);
     assert!((change - wanted).abs() < 1e-10, "{change} {wanted}");
@@ -118,23 +149,23 @@ fn savage_dickey_is_the_exact_change_of_evidence() -> TestResult {
 
 #[test]
 fn savage_dickey_holds_at_a_value_that_is_not_zero() -> TestResult {
-    // w₁ pinned at 1.5 is the regression of y − 1.5 x₁ on the others.
+    // w₁ fixed at 1.5 is the regression of y − 1.5 x₁ on the others.
     let mut rng = Rng::new(11);
     let model = network(&[3, 1], true);
     let (data, rows, y) = regression(15, 3, &mut rng)?;
     let w = f64_params(&model, &conjugate(&rows, &y).1)?;
     let normal = Likelihood::Normal { variance: NOISE };
-    let found = laplace(&model, &w, &data, &normal, PRECISION, Curvature::Full)?;
-    let AnyPosterior::Full(full) = found.posterior else { return Err("structure".into()) };
+    let full = dense::laplace(&model, &w, &data, &normal, PRECISION).full()?.posterior;
     let value = 1.5;
-    let density = full.gaussian.pin(&Slice::Cols { block: 0, cols: vec![1] }, &[value])?;
-    let pinned = Pinned { density, squared_values: value * value };
-    let change = log_evidence_change(&pinned, PRECISION)?;
+    let density =
+        full.gaussian().marginal_density(&Slice::Cols { block: 0, cols: vec![1] }, &[value])?;
+    let fixed = FixedWeights { density, squared_values: value * value };
+    let change = log_evidence_change(&fixed, PRECISION)?;
     let without: Matrix = rows.iter().map(|r| vec![r[0], r[2], r[3]]).collect();
     let rest: Vec<f64> = rows.iter().zip(&y).map(|(r, y)| y - value * r[1]).collect();
     let wanted = exact_log_evidence(&without, &rest) - exact_log_evidence(&rows, &y);
     assert!((change - wanted).abs() < 1e-9, "{change} {wanted}");
-    assert!(log_evidence_change(&pinned, 0.0).is_err());
+    assert!(log_evidence_change(&fixed, 0.0).is_err());
     Ok(())
 }
 
@@ -148,10 +179,10 @@ fn a_removed_layer_counts_the_ones_it_was_pinned_at() -> TestResult {
     let posterior = Posterior::new(model, gaussian)?;
     let plan = [Edit::RemoveLayer { layer: 2, matching: bayes_posterior::UnitMatching::Identity }];
     let left = transform(posterior.clone(), &plan, &EditOptions::strict())?;
-    assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (3.0, 12));
+    assert_eq!((left.fixed[0].squared_values, left.fixed[0].density.n), (3.0, 12));
     let plan = [Edit::RemoveUnits { layer: 2, units: vec![1] }];
     let left = transform(posterior, &plan, &EditOptions::strict())?;
-    assert_eq!((left.pins[0].squared_values, left.pins[0].density.n), (0.0, 1));
+    assert_eq!((left.fixed[0].squared_values, left.fixed[0].density.n), (0.0, 1));
     Ok(())
 }
 
@@ -202,26 +233,20 @@ fn the_curvature_of_a_classifier_equals_finite_differences() -> TestResult {
             }
         }
         (0..p).for_each(|i| h[i][i] += PRECISION);
-        let run = |curvature| {
-            laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, curvature)
-        };
+        let laplace = dense::laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION);
         // Differences of a ReLU network are exact between kinks but for rounding of size 1e-16 / 1e-6.
-        let full = run(Curvature::Full)?;
-        let AnyPosterior::Full(posterior) = &full.posterior else { return Err("structure".into()) };
-        let precision = inverse(&to_dense(posterior.gaussian.covariance()));
+        let full = laplace.full()?;
+        let precision = inverse(&to_dense(full.posterior.gaussian().covariance()));
         assert!(distance(&h, &precision) < 1e-6, "{:e}", distance(&h, &precision));
         assert!((full.log_likelihood - log_likelihood).abs() < 1e-9 * log_likelihood.abs());
-        let low_rank = run(Curvature::LowRank { rank: p })?;
-        let precision =
-            with_posterior!(&low_rank.posterior, q => inverse(&to_dense(q.gaussian.covariance())));
+        let low_rank = laplace.low_rank(p)?;
+        let precision = inverse(&to_dense(low_rank.posterior.gaussian().covariance()));
         assert!(distance(&h, &precision) < 1e-6);
 
         // The leading direction of a rank-1 approximation carries the largest eigenvalue but for what merging loses.
-        let AnyPosterior::LowRank(one) = run(Curvature::LowRank { rank: 1 })?.posterior else {
-            return Err("structure".into());
-        };
+        let one = laplace.low_rank(1)?.posterior;
         let direction: Vec<f64> =
-            one.gaussian.covariance().factor().col(0).iter().copied().collect();
+            one.gaussian().covariance().factor().col(0).iter().copied().collect();
         let size: f64 = direction.iter().map(|d| d * d).sum();
         let mut v = direction.clone();
         let mut largest = 0.0;
@@ -247,9 +272,8 @@ fn kronecker_factors_equal_naive_sums() -> TestResult {
     let w = normals(model.layout().n_parameters(), &mut rng);
     let params = f64_params(&model, &w)?;
     let found =
-        laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION, Curvature::Kronecker)?;
-    let precision =
-        with_posterior!(&found.posterior, p => inverse(&to_dense(p.gaussian.covariance())));
+        dense::laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION).kronecker()?;
+    let precision = inverse(&to_dense(found.posterior.gaussian().covariance()));
     // The last layer: inputs are relu(U₁x + b) and 1; G is the sum of softmax Hessians.
     let hidden = Mlp { widths: vec![2, 3], activation: Activation::Identity, bias: true };
     let sums = hidden.forward(&f64_params(&hidden, &w[..9])?, &x)?.relu()?.to_vec2::<f64>()?;
@@ -357,9 +381,9 @@ fn a_removal_path_adds_up_to_one_edit() -> TestResult {
     assert_eq!(all.len(), 5);
     let plan = [Edit::RemoveUnits { layer: 1, units: all }];
     let once = transform(posterior.clone(), &plan, &EditOptions::strict())?;
-    let wanted = log_evidence_change(&once.pins[0], PRECISION)?;
+    let wanted = log_evidence_change(&once.fixed[0], PRECISION)?;
     assert!((path[3].log_evidence - wanted).abs() < 1e-9 * wanted.abs());
-    assert!((path[3].cost - once.pins[0].density.cost()).abs() < 1e-9 * path[3].cost);
+    assert!((path[3].cost - once.fixed[0].density.cost()).abs() < 1e-9 * path[3].cost);
     assert_eq!(path[1].log_evidence, path[2].log_evidence);
     let error =
         removal_path(&posterior, 1, PruningCriterion::Greedy, None, &[0], PRECISION, &mut rng);

@@ -132,8 +132,8 @@ fn both_predictives_refuse_alike() -> TestResult {
             assert_eq!(linear, drawn.err().map(|e| e.to_string()));
             linear.unwrap_or_default()
         };
-        assert_eq!(message(&model, &none), "examples: wanted at least 1, found 0");
-        assert!(message(&empty, &one).starts_with("widths of a network: wanted two or more"));
+        assert_eq!(message(&model, &none), "examples: expected at least 1, found 0");
+        assert!(message(&empty, &one).starts_with("widths of a network: expected two or more"));
         assert!(monte_carlo(&model, &gaussian, &one, &likelihood, 1, &mut rng).is_err());
         assert!(monte_carlo(&model, &gaussian, &one, &likelihood, 2, &mut rng).is_ok());
     }

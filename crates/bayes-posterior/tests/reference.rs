@@ -5,9 +5,9 @@
 mod dense;
 
 use bayes_posterior::{
-    AnyPosterior, Covariance, Curvature, Damping, Form, Full, Gaussian, KroneckerEigen, Laplace,
-    LayerCurvature, LowRank, Posterior, Predictive, PruningCriterion, Spectrum, Subject, laplace,
-    linearized_predictive, rank, with_posterior,
+    AnyPosterior, Covariance, Curvature, Damping, Full, Gaussian, KroneckerEigen, LaplacePosterior,
+    LayerCurvature, LowRank, LowRankForm, Posterior, Predictive, PruningCriterion, RankInput,
+    Spectrum, linearized_predictive, rank, with_posterior,
 };
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -73,9 +73,9 @@ impl Case {
         Ok(Self { network, params, data: Dataset::new(x, y)?, likelihood, prior_precision })
     }
 
-    fn laplace(&self, curvature: Curvature) -> Found<Laplace> {
+    fn laplace(&self, curvature: Curvature) -> Found<LaplacePosterior<AnyPosterior>> {
         let Self { network, params, data, likelihood, prior_precision } = self;
-        Ok(laplace(network, params, data, likelihood, *prior_precision, curvature)?)
+        Ok(dense::laplace(network, params, data, likelihood, *prior_precision).fit(curvature)?)
     }
 }
 
@@ -120,8 +120,8 @@ fn laplace_posteriors_equal_laplace_torch() -> TestResult {
             close(&context, found.log_likelihood, number(&case["log_likelihood"]), 1e-12);
             close(&context, found.log_evidence, number(&wanted["log_evidence"]), tolerance);
             let (v, log_det, predicted) = with_posterior!(&found.posterior, p => {
-                let covariance = p.gaussian.covariance();
-                let predicted = linearized_predictive(&run.network, &p.gaussian, &x_new, &run.likelihood)?;
+                let covariance = p.gaussian().covariance();
+                let predicted = linearized_predictive(&run.network, p.gaussian(), &x_new, &run.likelihood)?;
                 (covariance.diagonal()?, covariance.log_det()?, predicted)
             });
             all_close(&context, &v, &numbers(&wanted["variances"]), tolerance);
@@ -135,9 +135,9 @@ fn laplace_posteriors_equal_laplace_torch() -> TestResult {
         let pair = exact.to_kronecker(Damping::Prior)?;
         let wanted = &case["structures"]["kronecker_projection"];
         let context = format!("{}, nearest pair", case["name"]);
-        let v = pair.gaussian.covariance().diagonal()?;
+        let v = pair.gaussian().covariance().diagonal()?;
         all_close(&context, &v, &numbers(&wanted["variances"]), tolerance);
-        let log_det = pair.gaussian.covariance().log_det()?;
+        let log_det = pair.gaussian().covariance().log_det()?;
         close(&context, log_det, number(&wanted["log_det_covariance"]), tolerance);
     }
     assert!(n_compared >= 36 * 3, "{n_compared}");
@@ -177,7 +177,7 @@ fn a_linear_model_where_kronecker_is_exact() -> TestResult {
             let wanted = &case[name];
             close(name, found.log_likelihood, number(&case["log_likelihood"]), 1e-12);
             close(name, found.log_evidence, number(&wanted["log_evidence"]), 1e-12);
-            let v = with_posterior!(&found.posterior, p => p.gaussian.covariance().diagonal()?);
+            let v = with_posterior!(&found.posterior, p => p.gaussian().covariance().diagonal()?);
             all_close(name, &v, &numbers(&wanted["variances"]), 1e-11);
         }
     }
@@ -205,7 +205,7 @@ fn nearest_pairs_equal_those_of_mpmath() -> TestResult {
         let model = network(&[cols, rows], false);
         let gaussian = Gaussian::new(model.layout(), vec![0.0; rows * cols], exact)?;
         let pair = Posterior::new(model, gaussian)?.to_kronecker(Damping::Prior)?;
-        let found = pair.gaussian.covariance();
+        let found = pair.gaussian().covariance();
         let context = case["name"].to_string();
         if case["covariance"].is_null() {
             let wanted = numbers(&case["diagonal"]);
@@ -240,7 +240,7 @@ fn belsleys_orders_equal_numpy() -> TestResult {
                 _ => f64::from(i == j),
             });
         let gaussian = Gaussian::new(model.layout(), vec![1.0; 2 * n], Full::new(covariance)?)?;
-        let subject = Subject {
+        let input = RankInput {
             network: &model,
             weights: gaussian.mean(),
             posterior: Some(&gaussian),
@@ -250,7 +250,7 @@ fn belsleys_orders_equal_numpy() -> TestResult {
             ("published", PruningCriterion::Belsley),
             ("ascending", PruningCriterion::BelsleyCovariance),
         ] {
-            let ranked = rank(order, &subject, 1, &mut Rng::new(0))?;
+            let ranked = rank(order, &input, 1, &mut Rng::new(0))?;
             let context = format!("{} {removal}", case["name"]);
             let found: Vec<f64> = ranked.iter().map(|r| r.unit as f64).collect();
             assert_eq!(found, numbers(&case[removal]["order"]), "{context}");
@@ -268,8 +268,8 @@ fn low_rank_inverses_equal_those_of_160_digits() -> TestResult {
     for case in &cases {
         let (d, x) = (numbers(&case["d"]), numbers(&case["x"]));
         let factor = matrix(&case["F"]);
-        let precision = LowRank::new(Form::Precision, factor.clone(), d.clone())?;
-        let covariance = LowRank::new(Form::Covariance, factor, d.clone())?;
+        let precision = LowRank::new(LowRankForm::Precision, factor.clone(), d.clone())?;
+        let covariance = LowRank::new(LowRankForm::Covariance, factor, d.clone())?;
         let context = case["name"].to_string();
         let each = |what: &str, found: Vec<f64>, wanted: &str| {
             for (found, wanted) in found.iter().zip(numbers(&case[wanted])) {

@@ -3,8 +3,8 @@
 mod dense;
 
 use bayes_posterior::{
-    Curvature, Diagonal, Edit, EditOptions, Gaussian, Posterior, PruningCriterion, Subject,
-    UnitScore, align, follow_path, laplace, rank, removal_path, transform,
+    Diagonal, Edit, EditOptions, Gaussian, Posterior, PruningCriterion, RankInput, UnitScore,
+    align, follow_path, rank, removal_path, transform,
 };
 use candle_core::{DType, Device, Tensor};
 use core_tensors::{Dataset, Params, Rng, Targets};
@@ -29,22 +29,18 @@ fn a_network_without_layers() -> TestResult {
     for widths in [vec![], vec![3], vec![3, 0, 2]] {
         let model = Mlp { widths, ..network(&[1, 1], true) };
         let wanted = format!(
-            "widths of a network: wanted two or more, each at least 1, found {:?}",
+            "widths of a network: expected two or more, each at least 1, found {:?}",
             model.widths
         );
-        let subject =
-            Subject::<Diagonal> { network: &model, weights: &[], posterior: None, data: None };
-        assert_eq!(
-            message(rank(PruningCriterion::Magnitude, &subject, 1, &mut Rng::new(0))),
-            wanted
-        );
+        let input = RankInput::of_weights(&model, &[], None);
+        assert_eq!(message(rank(PruningCriterion::Magnitude, &input, 1, &mut Rng::new(0))), wanted);
         let data = Dataset::new(
             Tensor::zeros((1, 3), DType::F64, &Device::Cpu)?,
             Targets::Values(Tensor::zeros((1, 1), DType::F64, &Device::Cpu)?),
         )?;
         let none = Params::new(core_tensors::Layout { blocks: vec![] }, vec![])?;
         let normal = Likelihood::Normal { variance: 1.0 };
-        assert_eq!(message(laplace(&model, &none, &data, &normal, 1.0, Curvature::Full)), wanted);
+        assert_eq!(message(dense::laplace(&model, &none, &data, &normal, 1.0).full()), wanted);
         let other = network(&[3, 2], true);
         for (teacher, student) in [(&model, &other), (&other, &model), (&model, &model)] {
             assert_eq!(message(align(teacher, student, &[], |_| Ok(vec![]))), wanted);
@@ -71,7 +67,7 @@ fn a_path_along_an_order_that_is_none() -> TestResult {
         let visit = |_: &Posterior<Diagonal>, _| Ok::<(), bayes_posterior::Error>(());
         follow_path(posterior.clone(), 1, &ranked, &[1], 1.0, visit)
     };
-    let wanted = "ranked units: wanted each of 0 to 2 once, found ";
+    let wanted = "ranked units: expected each of 0 to 2 once, found ";
     for units in [&[0, 0, 1][..], &[0, 1, 7], &[0, 1], &[0, 1, 2, 2]] {
         assert_eq!(message(follow(units)), format!("{wanted}{units:?}"));
     }
@@ -94,19 +90,14 @@ fn data_without_an_example() -> TestResult {
     )?;
     let w = normals(model.layout().n_parameters(), &mut Rng::new(0));
     let normal = Likelihood::Normal { variance: 1.0 };
-    let subject = Subject::<Diagonal> {
-        network: &model,
-        weights: &w,
-        posterior: None,
-        data: Some((&data, &normal)),
-    };
+    let input = RankInput::of_weights(&model, &w, Some((&data, &normal)));
     for order in [PruningCriterion::Activation, PruningCriterion::OptimalBrainDamage] {
-        let text = message(rank(order, &subject, 1, &mut Rng::new(0)));
-        assert_eq!(text, "examples: wanted at least 1, found 0");
+        let text = message(rank(order, &input, 1, &mut Rng::new(0)));
+        assert_eq!(text, "examples: expected at least 1, found 0");
     }
     let params = Params::from_vec(&model.layout(), &w, &Device::Cpu)?;
-    let text = message(laplace(&model, &params, &data, &normal, 1.0, Curvature::Diagonal));
-    assert_eq!(text, "examples: wanted at least 1, found 0");
+    let text = message(dense::laplace(&model, &params, &data, &normal, 1.0).diagonal());
+    assert_eq!(text, "examples: expected at least 1, found 0");
     Ok(())
 }
 

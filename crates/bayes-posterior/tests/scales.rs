@@ -2,9 +2,7 @@
 
 mod dense;
 
-use bayes_posterior::{
-    AnyPosterior, Covariance, Curvature, Form, Gaussian, LowRank, Structure, laplace,
-};
+use bayes_posterior::{Covariance, Gaussian, LowRank, LowRankForm, Structure};
 use candle_core::{Device, Tensor};
 use core_tensors::{Block, Dataset, Layout, Params, Rng, Slice, Targets};
 use dense::{TestResult, network, normals};
@@ -77,8 +75,8 @@ fn inverses_have_all_their_digits_at_every_scale() -> TestResult {
             let d: Vec<f64> = (0..4).map(|_| d_scale * (0.2 + rng.uniform())).collect();
             let naive = RankOne::new(&f, &d);
             let factor = Mat::from_fn(4, 1, |i, _| f[i]);
-            let precision = LowRank::new(Form::Precision, factor.clone(), d.clone())?;
-            let covariance = LowRank::new(Form::Covariance, factor, d.clone())?;
+            let precision = LowRank::new(LowRankForm::Precision, factor.clone(), d.clone())?;
+            let covariance = LowRank::new(LowRankForm::Covariance, factor, d.clone())?;
             let context = format!("F {f_scale:e}, D {d_scale:e}");
             for (found, wanted) in precision.diagonal()?.iter().zip(naive.diagonal()) {
                 assert!(near(*found, wanted), "{context}: {found:e} {wanted:e}");
@@ -110,11 +108,11 @@ fn inverses_have_all_their_digits_at_every_scale() -> TestResult {
                 }
                 assert!(near(column[i], naive.diagonal()[i]) && near(columns[(i, i)], column[i]));
             }
-            // Pinning one number under the precision form costs r²/Ψᵢᵢ and moves the others by Ψⱼᵢ/Ψᵢᵢ r.
+            // Fixing one number under the precision form costs r²/Ψᵢᵢ and moves the others by Ψⱼᵢ/Ψᵢᵢ r.
             let slice = Slice::Cols { block: 0, cols: vec![1] };
             let left = precision.condition(&layout, &slice, &[2.0])?;
             let v = naive.diagonal()[1];
-            assert!(near(left.pin.quadratic, 4.0 / v), "{context}");
+            assert!(near(left.density.quadratic, 4.0 / v), "{context}");
             for (place, j) in [0, 2, 3].into_iter().enumerate() {
                 let wanted = 2.0 * naive.entry(j, 1) / v;
                 assert!(near(left.shift[place], wanted), "{context}: {:?} {wanted:e}", left.shift);
@@ -127,7 +125,7 @@ fn inverses_have_all_their_digits_at_every_scale() -> TestResult {
 #[test]
 fn the_smallest_case_by_hand() -> TestResult {
     // Ψ⁻¹ = 1e-10 + 1e8.
-    let one = LowRank::new(Form::Precision, Mat::from_fn(1, 1, |_, _| 1e4), vec![1e-10])?;
+    let one = LowRank::new(LowRankForm::Precision, Mat::from_fn(1, 1, |_, _| 1e4), vec![1e-10])?;
     assert!(near(one.diagonal()?[0], 1e-8));
     assert!(near(one.apply(&[3.0])?[0], 3e-8));
     assert!(near(one.log_det()?, -(1e8f64).ln()));
@@ -139,7 +137,7 @@ fn divergences_of_low_rank_posteriors_are_traces_of_positive_terms() -> TestResu
     // KL of a Gaussian from itself is 0, so its trace is p however far apart the scales lie.
     let mut rng = Rng::new(1);
     for scale in SCALES {
-        for form in [Form::Covariance, Form::Precision] {
+        for form in [LowRankForm::Covariance, LowRankForm::Precision] {
             let factor = Mat::from_fn(6, 2, |_, _| scale * rng.normal());
             let own = LowRank::new(form, factor, (0..6).map(|_| 0.2 + rng.uniform()).collect())?;
             let trace = own.trace_ratio(&own)?;
@@ -163,17 +161,17 @@ fn a_laplace_posterior_of_low_rank_keeps_a_small_prior() -> TestResult {
     )?;
     let w = Params::new(model.layout(), vec![Tensor::new(&[[0.1, 0.2, 0.3]], &Device::Cpu)?])?;
     let normal = Likelihood::Normal { variance: 1.0 };
-    let found = laplace(&model, &w, &data, &normal, delta, Curvature::LowRank { rank: 2 })?;
-    let AnyPosterior::LowRank(posterior) = found.posterior else { return Err("structure".into()) };
-    let v = posterior.gaussian.covariance().diagonal()?;
+    let found = dense::laplace(&model, &w, &data, &normal, delta).low_rank(2)?;
+    let posterior = found.posterior;
+    let v = posterior.gaussian().covariance().diagonal()?;
     // H = [[11, 4], [4, 6]] · 1e12, whose inverse has the diagonal [6, 11] / 50 · 1e-12.
     for (found, wanted) in v.iter().zip([0.12e-12, 0.22e-12, 1e6]) {
         assert!((found / wanted - 1.0).abs() < 1e-6, "{found:e} {wanted:e}");
     }
-    let full = laplace(&model, &w, &data, &normal, delta, Curvature::Full)?;
+    let full = dense::laplace(&model, &w, &data, &normal, delta).full()?;
     assert!((found.log_evidence - full.log_evidence).abs() < 1e-6 * full.log_evidence.abs());
     // A signal-to-noise ratio is a number.
-    assert!(posterior.gaussian.mean().iter().zip(&v).all(|(m, v)| (m / v.sqrt()).is_finite()));
+    assert!(posterior.gaussian().mean().iter().zip(&v).all(|(m, v)| (m / v.sqrt()).is_finite()));
     Ok(())
 }
 
@@ -182,7 +180,8 @@ fn draws_of_a_precision_have_its_small_variances() -> TestResult {
     let layout = Layout { blocks: vec![Block { rows: 1, cols: 3 }] };
     let (f, d) = ([1e4, 1.0, 0.0], [1e-4, 1.0, 1e4]);
     let naive = RankOne::new(&f, &d);
-    let covariance = LowRank::new(Form::Precision, Mat::from_fn(3, 1, |i, _| f[i]), d.to_vec())?;
+    let covariance =
+        LowRank::new(LowRankForm::Precision, Mat::from_fn(3, 1, |i, _| f[i]), d.to_vec())?;
     let gaussian = Gaussian::new(layout, vec![0.0; 3], covariance)?;
     let (mut rng, n) = (Rng::new(2), 20_000);
     let mut squares = [0.0; 3];

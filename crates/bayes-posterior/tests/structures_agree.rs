@@ -3,8 +3,8 @@
 mod dense;
 
 use bayes_posterior::{
-    Covariance, Diagonal, Edit, EditOptions, Form, Full, Gaussian, Posterior, Prior, Removal,
-    Structure, UnitMatching, transform,
+    Covariance, Diagonal, Edit, EditOptions, Full, Gaussian, LowRankForm, Posterior, Prior,
+    Removal, Structure, UnitMatching, transform,
 };
 use core_tensors::{Layout, Rng, Slice};
 use dense::{Dense, Matrix, TestResult, distance, inverse, log_det, normals, product, to_dense};
@@ -26,8 +26,16 @@ macro_rules! for_every_structure {
                 $law(&layout, &dense::by_layer(&layout, &mut rng), &mut rng)?;
                 $law(&layout, &dense::by_unit(&layout, &mut rng), &mut rng)?;
                 $law(&layout, &dense::kronecker(&layout, &mut rng), &mut rng)?;
-                $law(&layout, &dense::low_rank(Form::Covariance, &layout, &mut rng), &mut rng)?;
-                $law(&layout, &dense::low_rank(Form::Precision, &layout, &mut rng), &mut rng)?;
+                $law(
+                    &layout,
+                    &dense::low_rank(LowRankForm::Covariance, &layout, &mut rng),
+                    &mut rng,
+                )?;
+                $law(
+                    &layout,
+                    &dense::low_rank(LowRankForm::Precision, &layout, &mut rng),
+                    &mut rng,
+                )?;
                 $law(&layout, &dense::full(&layout, &mut rng), &mut rng)?;
             }
         }
@@ -157,10 +165,10 @@ fn divergences_within_a_structure_equal_the_dense_one() -> TestResult {
     law(l, [dense::by_unit(l, r), dense::by_unit(l, r)], r)?;
     law(l, [dense::kronecker(l, r), dense::kronecker(l, r)], r)?;
     for (a, b) in [
-        (Form::Covariance, Form::Covariance),
-        (Form::Precision, Form::Covariance),
-        (Form::Covariance, Form::Precision),
-        (Form::Precision, Form::Precision),
+        (LowRankForm::Covariance, LowRankForm::Covariance),
+        (LowRankForm::Precision, LowRankForm::Covariance),
+        (LowRankForm::Covariance, LowRankForm::Precision),
+        (LowRankForm::Precision, LowRankForm::Precision),
     ] {
         law(l, [dense::low_rank(a, l, r), dense::low_rank(b, l, r)], r)?;
     }
@@ -187,9 +195,9 @@ fn pins_are_marginal_densities() -> TestResult {
             let quadratic: f64 = pairs.map(|(i, j)| r[i] * precision[i][j] * r[j]).sum();
             let wanted =
                 -0.5 * (r.len() as f64 * std::f64::consts::TAU.ln() + log_det(&part) + quadratic);
-            for pin in [g.pin(&slice, &values)?, g.condition(&slice, &values)?.1] {
-                close("pin", S::NAME, &[pin.log_density()], &[wanted]);
-                close("cost", S::NAME, &[pin.cost()], &[0.5 * quadratic]);
+            for density in [g.marginal_density(&slice, &values)?, g.condition(&slice, &values)?.1] {
+                close("density", S::NAME, &[density.log_density()], &[wanted]);
+                close("cost", S::NAME, &[density.cost()], &[0.5 * quadratic]);
             }
         }
         Ok(())
@@ -234,10 +242,10 @@ fn check_sequence<S: Structure>(
     for (edit, naive) in steps {
         dense = naive(&dense);
         posterior = transform(posterior, std::slice::from_ref(&edit), &options)?.posterior;
-        assert_eq!(posterior.network.widths, dense.widths);
+        assert_eq!(posterior.network().widths, dense.widths);
         let what = format!("mean after {edit:?}");
-        close(&what, name, posterior.gaussian.mean(), &dense.mean);
-        let gap = distance(&dense.covariance, &to_dense(posterior.gaussian.covariance()));
+        close(&what, name, posterior.gaussian().mean(), &dense.mean);
+        let gap = distance(&dense.covariance, &to_dense(posterior.gaussian().covariance()));
         assert!(gap < TOLERANCE, "covariance of {name} after {edit:?}: {gap:e}");
     }
     Ok(())
@@ -262,8 +270,8 @@ fn the_remainder_is_the_inverse_of_a_part_of_the_precision() -> TestResult {
     fn law<S: Structure>(layout: &Layout, s: &S, _: &mut Rng) -> TestResult {
         let precision = inverse(&to_dense(s));
         for slice in [Slice::Cols { block: 1, cols: vec![0, 2] }, Slice::Block { block: 2 }] {
-            let (pinned, kept) = layout.split(&slice)?;
-            let left = s.condition(layout, &slice, &vec![0.0; pinned.len()])?.covariance;
+            let (fixed, kept) = layout.split(&slice)?;
+            let left = s.condition(layout, &slice, &vec![0.0; fixed.len()])?.covariance;
             let part =
                 kept.iter().map(|&i| kept.iter().map(|&j| precision[i][j]).collect()).collect();
             let gap = distance(&inverse(&part), &to_dense(&left));
@@ -307,15 +315,15 @@ fn samples_have_the_mean_and_covariance() -> TestResult {
     law(l, &dense::by_unit(l, r), r)?;
     law(l, &dense::kronecker(l, r), r)?;
     law(l, &dense::kronecker_eigen(l, r), r)?;
-    law(l, &dense::low_rank(Form::Covariance, l, r), r)?;
-    law(l, &dense::low_rank(Form::Precision, l, r), r)?;
+    law(l, &dense::low_rank(LowRankForm::Covariance, l, r), r)?;
+    law(l, &dense::low_rank(LowRankForm::Precision, l, r), r)?;
     law(l, &dense::full(l, r), r)?;
     Ok(())
 }
 
 #[test]
 fn conditioning_equals_monte_carlo_near_the_pinned_value() -> TestResult {
-    // Draws whose pinned number falls within 0.02 of its value have the conditional mean, up to the standard error
+    // Draws whose fixed number falls within 0.02 of its value have the conditional mean, up to the standard error
     // and the slope within the window.
     let mut rng = Rng::new(5);
     let layout = network(&[1, 2, 1], false).layout();
@@ -372,6 +380,6 @@ fn what_is_no_covariance_is_refused() -> TestResult {
     assert_eq!(message(zero), "variance of parameter 1 must lie in (0, ∞), got 0");
     let short =
         Gaussian::new(network(&[1, 2], false).layout(), vec![0.0; 2], Diagonal::new(vec![1.0])?);
-    assert_eq!(message(short.unwrap_err()), "parameters of a covariance: wanted 2, found 1");
+    assert_eq!(message(short.unwrap_err()), "parameters of a covariance: expected 2, found 1");
     Ok(())
 }

@@ -3,10 +3,10 @@
 mod dense;
 
 use bayes_posterior::{
-    Diagonal, Estimator, Full, Gaussian, Inference, Prior, VariationalPrior, to_gaussian,
+    Diagonal, Estimator, Full, Gaussian, Inference, MeanField, Prior, VariationalPrior,
 };
 use candle_core::{DType, Device, Tensor};
-use core_tensors::{AdamConfig, Dataset, MeanField, Params, Rng, Targets};
+use core_tensors::{AdamConfig, Dataset, Params, Rng, Targets};
 use dense::{Matrix, TestResult, inverse, log_det, network, normals};
 use faer::Mat;
 use losses::Likelihood;
@@ -57,6 +57,17 @@ impl Regression {
         (precision, mean.collect())
     }
 
+    fn inference<'a>(&'a self, prior: VariationalPrior<'a>, estimator: Estimator) -> Inference<'a> {
+        Inference {
+            network: &self.model,
+            likelihood: Likelihood::Normal { variance: NOISE },
+            prior,
+            n_examples: M,
+            kl_weight: 1.0,
+            estimator,
+        }
+    }
+
     /// From one log std on; mean and variances averaged over the last steps, which a constant step size keeps moving.
     fn infer(
         &self,
@@ -64,14 +75,7 @@ impl Regression {
         estimator: Estimator,
         log_std: f64,
     ) -> Result<Inferred, Box<dyn std::error::Error>> {
-        let inference = Inference {
-            network: &self.model,
-            likelihood: Likelihood::Normal { variance: NOISE },
-            prior,
-            n_examples: M,
-            kl_weight: 1.0,
-            estimator,
-        };
+        let inference = self.inference(prior, estimator);
         let mut rng = Rng::new(1);
         let start = Params::from_vec(&self.model.layout(), &[0.0; 4], &Device::Cpu)?;
         let mut q = MeanField::new(AdamConfig::pytorch(1e-2), &start, log_std)?;
@@ -117,14 +121,7 @@ fn both_estimators_reach_the_best_independent_gaussian() -> TestResult {
         check(&mean, &variance, &exact, &precision);
 
         // The bound lies below the evidence log N(y; 0, X Xᵀ/a + σ² I), by KL(q ‖ exact) and the draws' error.
-        let inference = Inference {
-            network: &r.model,
-            likelihood: Likelihood::Normal { variance: NOISE },
-            prior,
-            n_examples: M,
-            kl_weight: 1.0,
-            estimator,
-        };
+        let inference = r.inference(prior, estimator);
         let bound = inference.bound(&q, &r.data, 400, &mut Rng::new(2))?;
         let covariance: Matrix = (0..M)
             .map(|i| {
@@ -144,7 +141,7 @@ fn both_estimators_reach_the_best_independent_gaussian() -> TestResult {
             exact.clone(),
             Full::new(Mat::from_fn(4, 4, |i, j| inverse(&precision)[i.min(j)][i.max(j)]))?,
         )?;
-        let gap = Prior::new(&posterior)?.divergence_of(&to_gaussian(&q)?)?.value;
+        let gap = Prior::new(&posterior)?.divergence_of(&q.to_gaussian()?)?.value;
         let wanted = evidence - gap;
         // The log-likelihood of a draw deviates by about √(p/2) nats; 400 draws, five errors.
         assert!((bound.log_evidence() - wanted).abs() < 0.4, "{} {wanted}", bound.log_evidence());

@@ -7,26 +7,22 @@ pub use candle_core;
 /// The faer of this workspace, whose matrices [`linalg`] takes and gives.
 pub use faer;
 
-mod alternating;
 mod data;
 mod error;
 mod fit;
 pub mod kernels;
 mod layout;
 pub mod linalg;
-mod mean_field;
 mod optim;
 mod params;
 mod privileged;
 mod rng;
 mod schedule;
 
-pub use alternating::{EmpiricalBayesAdam, EmpiricalBayesAdamConfig, GaussianPrior};
 pub use data::{Dataset, SoftTargets, Targets};
 pub use error::{Error, Expected, Result};
 pub use fit::{Epoch, Fit};
 pub use layout::{Block, Layout, Slice};
-pub use mean_field::{KlGradient, MeanField};
 pub use optim::{Adam, AdamConfig};
 pub use params::Params;
 pub use privileged::Privileged;

@@ -16,7 +16,7 @@ use crate::full::Full;
 use crate::gaussian::Gaussian;
 use crate::kronecker::{Factors, Kronecker};
 use crate::kronecker_eigen::{KroneckerEigen, LayerCurvature, Spectrum};
-use crate::low_rank::{Form, LowRank};
+use crate::low_rank::{LowRank, LowRankForm};
 
 /// Bytes of a number.
 const SIZE: usize = size_of::<f64>();
@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Provenance)> {
             let variance = file.vector("variance", p)?;
             AnyPosterior::Diagonal(posterior!(Diagonal::new(variance)?))
         }
-        "block" => AnyPosterior::Block(posterior!(file.blocks(header.blocks, &layout)?)),
+        "block" => AnyPosterior::BlockDiagonal(posterior!(file.blocks(header.blocks, &layout)?)),
         "kronecker" => {
             let layers = layout.blocks.iter().enumerate();
             let layers = layers.map(|(i, b)| file.factors(i + 1, [b.rows, b.cols]));
@@ -258,7 +258,7 @@ impl<'a> File<'a> {
 
     fn low_rank(&self, p: usize) -> Result<LowRank> {
         let is_covariance = self.metadata.info("factor").is_some();
-        let form = if is_covariance { Form::Covariance } else { Form::Precision };
+        let form = if is_covariance { LowRankForm::Covariance } else { LowRankForm::Precision };
         let (factor, diagonal) = names_of(form);
         // As p is at least 1, as many directions as the file holds numbers of.
         let rank = match self.metadata.info(factor).map(|info| &info.shape[..]) {

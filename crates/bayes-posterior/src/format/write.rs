@@ -26,7 +26,7 @@ pub(super) fn write<S: Tensors>(
 ) -> Result<()> {
     posterior.check()?;
     provenance.check()?;
-    let network = &posterior.network;
+    let network = posterior.network();
     let (activation, slope) = match network.activation {
         Activation::Identity => ("identity", None),
         Activation::Relu => ("relu", None),
@@ -40,12 +40,12 @@ pub(super) fn write<S: Tensors>(
         slope,
         structure: S::NAME.into(),
         blocks,
-        kept: Some(posterior.kept.clone()),
-        inexact: posterior.inexact,
+        kept: Some(posterior.kept().to_vec()),
+        inexact: posterior.is_inexact(),
     };
     header.network()?;
-    let mut tensors = vec![Named::vector("mean", posterior.gaussian.mean())];
-    tensors.extend(posterior.gaussian.covariance().tensors());
+    let mut tensors = vec![Named::vector("mean", posterior.gaussian().mean())];
+    tensors.extend(posterior.gaussian().covariance().tensors());
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     tensors.iter().try_for_each(Named::check)?;
     let json = |e: serde_json::Error| Error::Format(e.to_string());

@@ -58,18 +58,23 @@ impl Posterior<KroneckerEigen> {
     /// C⁻¹ ∝ A + λI and R⁻¹ ∝ G + λ'I with λ = δ Σuᵢ / Σgᵢuᵢ and λ' = δ Σvⱼ / Σaⱼvⱼ.
     pub fn to_kronecker(&self, damping: Damping) -> Result<Posterior<Kronecker>> {
         damping.check()?;
-        let exact = self.gaussian.covariance();
+        let exact = self.gaussian().covariance();
         let layers = exact.layers.iter().map(|layer| match damping {
             Damping::Prior => nearest(layer, exact.prior_precision),
             Damping::Numerical { epsilon } => {
-                numerical(layer, exact.prior_precision, epsilon, self.network.bias)
+                numerical(layer, exact.prior_precision, epsilon, self.network().bias)
             }
         });
         let covariance = Kronecker::new(layers.collect::<Result<_>>()?);
         checks::of_result("of the pair of factors", covariance.check_numbers())?;
-        let (layout, mean) = (self.gaussian.layout().clone(), self.gaussian.mean().to_vec());
+        let (layout, mean) = (self.gaussian().layout().clone(), self.gaussian().mean().to_vec());
         let gaussian = Gaussian::new(layout, mean, covariance)?;
-        Posterior::with_history(self.network.clone(), gaussian, self.kept.clone(), self.inexact)
+        Posterior::with_history(
+            self.network().clone(),
+            gaussian,
+            self.kept().to_vec(),
+            self.is_inexact(),
+        )
     }
 }
 

@@ -15,10 +15,10 @@ struct Row {
     covariance: Mat<f64>,
 }
 
-/// Columns in the order in which pinning them at 0 costs least, with what each adds given those before it.
+/// Columns in the order in which fixing them at 0 costs least, with what each adds given those before it.
 ///
 /// Row k of Z = Q_Gᵀ W has the covariance S_k = (g_k A + δI)⁻¹ and knows nothing of the others; a column of W is 0
-/// where that of Z is. So a column costs ½ Σ_k z_kj² / S_k,jj, and pinning it conditions every row.
+/// where that of Z is. So a column costs ½ Σ_k z_kj² / S_k,jj, and fixing it conditions every row.
 pub(super) fn columns(
     layer: &LayerCurvature,
     prior_precision: f64,
@@ -59,14 +59,14 @@ pub(super) fn columns(
         }
         let j = left.remove(best.0);
         ranked.push((j, best.1));
-        rows.iter_mut().for_each(|row| row.pin(j, &left));
+        rows.iter_mut().for_each(|row| row.fix(j, &left));
     }
     Ok(ranked)
 }
 
 impl Row {
     /// Conditions the columns that are left on column j being 0.
-    fn pin(&mut self, j: usize, left: &[usize]) {
+    fn fix(&mut self, j: usize, left: &[usize]) {
         let variance = self.covariance[(j, j)];
         let gain: Vec<f64> = left.iter().map(|&i| self.covariance[(i, j)] / variance).collect();
         let value = self.mean[j];

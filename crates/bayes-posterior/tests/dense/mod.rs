@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failure of the test")]
 
 use bayes_posterior::{
-    BlockDiagonal, Covariance, Diagonal, Factors, Form, Full, Group, Kronecker, KroneckerEigen,
-    LayerCurvature, LowRank, Spectrum,
+    BlockDiagonal, Covariance, Diagonal, Factors, Full, Group, Kronecker, KroneckerEigen,
+    LayerCurvature, LowRank, LowRankForm, Spectrum,
 };
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
@@ -48,26 +48,26 @@ impl Dense {
         (0..self.widths[layer]).map(|unit| self.position(layer, unit, input)).collect()
     }
 
-    /// Pins some positions and drops others; the rest keeps its order.
+    /// Fixes some positions and drops others; the rest keeps its order.
     pub(crate) fn condition(
         &self,
-        pinned: &[usize],
+        fixed: &[usize],
         values: &[f64],
         dropped: &[usize],
     ) -> (Vec<f64>, Matrix) {
-        let gone = |i: &usize| pinned.contains(i) || dropped.contains(i);
+        let gone = |i: &usize| fixed.contains(i) || dropped.contains(i);
         let kept: Vec<usize> = (0..self.mean.len()).filter(|i| !gone(i)).collect();
         let part = |rows: &[usize], cols: &[usize]| -> Matrix {
             let row = |&i: &usize| cols.iter().map(|&j| self.covariance[i][j]).collect();
             rows.iter().map(row).collect()
         };
-        let gain = product(&part(&kept, pinned), &inverse(&part(pinned, pinned)));
+        let gain = product(&part(&kept, fixed), &inverse(&part(fixed, fixed)));
         let moved = |(row, &i): (&Vec<f64>, &usize)| {
             let shift = |(g, (&d, v)): (&f64, (&usize, &f64))| g * (v - self.mean[d]);
-            self.mean[i] + row.iter().zip(pinned.iter().zip(values)).map(shift).sum::<f64>()
+            self.mean[i] + row.iter().zip(fixed.iter().zip(values)).map(shift).sum::<f64>()
         };
         let mean = gain.iter().zip(&kept).map(moved).collect();
-        let explained = product(&gain, &part(pinned, &kept));
+        let explained = product(&gain, &part(fixed, &kept));
         let mut covariance = part(&kept, &kept);
         for (row, less) in covariance.iter_mut().zip(&explained) {
             row.iter_mut().zip(less).for_each(|(c, e)| *c -= e);
@@ -76,27 +76,27 @@ impl Dense {
     }
 
     pub(crate) fn remove_units(&self, layer: usize, units: &[usize], condition_all: bool) -> Self {
-        let pinned: Vec<usize> = units.iter().flat_map(|&j| self.column(layer + 1, j)).collect();
+        let fixed: Vec<usize> = units.iter().flat_map(|&j| self.column(layer + 1, j)).collect();
         let rows: Vec<usize> = units.iter().flat_map(|&j| self.row(layer, j)).collect();
-        let (pinned, dropped) =
-            if condition_all { ([pinned, rows].concat(), vec![]) } else { (pinned, rows) };
-        let (mean, covariance) = self.condition(&pinned, &vec![0.0; pinned.len()], &dropped);
+        let (fixed, dropped) =
+            if condition_all { ([fixed, rows].concat(), vec![]) } else { (fixed, rows) };
+        let (mean, covariance) = self.condition(&fixed, &vec![0.0; fixed.len()], &dropped);
         let mut widths = self.widths.clone();
         widths[layer] -= units.len();
         Self { widths, bias: self.bias, mean, covariance }
     }
 
-    /// Pins U_layer at Pᵢⱼ = \[j = order(i)\] and puts the columns of the next layer in order.
+    /// Fixes U_layer at Pᵢⱼ = \[j = order(i)\] and puts the columns of the next layer in order.
     pub(crate) fn remove_layer(&self, layer: usize, order: &[usize]) -> Self {
         let n = self.widths[layer];
-        let (mut pinned, mut values) = (Vec::new(), Vec::new());
+        let (mut fixed, mut values) = (Vec::new(), Vec::new());
         for unit in 0..n {
             for (input, position) in self.row(layer, unit).into_iter().enumerate() {
-                pinned.push(position);
+                fixed.push(position);
                 values.push(if input == order[unit] { 1.0 } else { 0.0 });
             }
         }
-        let (mean, covariance) = self.condition(&pinned, &values, &[]);
+        let (mean, covariance) = self.condition(&fixed, &values, &[]);
         let mut widths = self.widths.clone();
         widths.remove(layer);
         let left = Self { widths, bias: self.bias, mean, covariance };
@@ -241,7 +241,7 @@ pub(crate) fn kronecker_eigen(layout: &Layout, rng: &mut Rng) -> KroneckerEigen 
     KroneckerEigen::new(layout.blocks.iter().map(layer).collect(), 0.4).unwrap()
 }
 
-pub(crate) fn low_rank(form: Form, layout: &Layout, rng: &mut Rng) -> LowRank {
+pub(crate) fn low_rank(form: LowRankForm, layout: &Layout, rng: &mut Rng) -> LowRank {
     let p = layout.n_parameters();
     let factor = Mat::from_fn(p, 3, |_, _| rng.normal());
     LowRank::new(form, factor, (0..p).map(|_| 0.2 + rng.uniform()).collect()).unwrap()
@@ -252,4 +252,16 @@ pub(crate) fn twin(network: &Mlp, mean: &[f64], covariance: &impl Covariance) ->
     assert_eq!(network.layout().n_parameters(), mean.len());
     let covariance = to_dense(covariance);
     Dense { widths: network.widths.clone(), bias: network.bias, mean: mean.to_vec(), covariance }
+}
+
+/// The Laplace approximation at some weights, of a likelihood that is borrowed as everything else.
+pub(crate) fn laplace<'a>(
+    network: &'a Mlp,
+    weights: &'a Params,
+    data: &'a core_tensors::Dataset,
+    likelihood: &losses::Likelihood,
+    prior_precision: f64,
+) -> bayes_posterior::Laplace<'a> {
+    let likelihood = *likelihood;
+    bayes_posterior::Laplace { network, weights, data, likelihood, prior_precision }
 }

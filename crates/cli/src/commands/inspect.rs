@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bayes_posterior::{AnyPosterior, Provenance, with_posterior};
+use bayes_posterior::{AnyPosterior, Provenance};
 use core_tensors::kernels::Activation;
 use models::Architecture;
 use safetensors::SafeTensors;
@@ -102,21 +102,21 @@ fn summary(
         Activation::LeakyRelu { slope } => format!("leaky relu, slope {}", setting(slope)),
     };
     let structure = match posterior {
-        AnyPosterior::Block(p) => {
-            format!("block, one a {:?}", p.gaussian.covariance().group()).to_lowercase()
+        AnyPosterior::BlockDiagonal(p) => {
+            format!("block, one a {:?}", p.gaussian().covariance().group()).to_lowercase()
         }
         AnyPosterior::KroneckerEigen(_) => {
             "kronecker_eigen: G x A of each layer and the prior, exact".to_owned()
         }
         AnyPosterior::LowRank(p) => {
-            let low_rank = p.gaussian.covariance();
+            let low_rank = p.gaussian().covariance();
             let form = format!("{:?}", low_rank.form()).to_lowercase();
             format!("low_rank, {} directions of the {form}", low_rank.factor().ncols())
         }
         other => other.structure().to_owned(),
     };
     let p = n_parameters(network);
-    let is_dense = matches!(posterior, AnyPosterior::Full(_) | AnyPosterior::Block(_));
+    let is_dense = matches!(posterior, AnyPosterior::Full(_) | AnyPosterior::BlockDiagonal(_));
     let log_det = match is_dense && p > MOST_FACTORED {
         true => "not computed: it takes a factor of the whole covariance".to_owned(),
         false => decimal(log_det(posterior)?),
@@ -124,7 +124,7 @@ fn summary(
     let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
     let text = |value: Option<f64>| or_unknown(value.map(setting));
     let task = provenance.task.map(|task| format!("{task:?}").to_lowercase());
-    let inexact = with_posterior!(posterior, p => p.inexact);
+    let inexact = posterior.is_inexact();
     let mut rows = vec![
         cells!["widths", format!("{:?}", network.widths)],
         cells!["biases", if network.bias { "yes" } else { "no" }],
@@ -154,7 +154,7 @@ fn summary(
 /// A line for every layer.
 fn layers(posterior: &AnyPosterior) -> Result<String> {
     let network = posterior.network();
-    let (mean, kept) = with_posterior!(posterior, p => (p.gaussian.mean(), &p.kept));
+    let (mean, kept) = (posterior.mean(), posterior.kept());
     let diagonal = variances(posterior)?;
     let mut rows = vec![cells![
         "layer",

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bayes_posterior::{
-    AnyPosterior, Curvature, Estimator, Inference, Posterior, Provenance, Task, VariationalPrior,
-    laplace, to_gaussian,
+    AnyPosterior, Curvature, Estimator, Inference, Laplace, MeanField, Posterior, Provenance, Task,
+    VariationalPrior,
 };
 use candle_core::{DType, Device};
 use core_tensors::kernels::Activation;
-use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng};
+use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::Architecture;
 
@@ -275,10 +275,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = examples.dataset(task, n_inputs, n_outputs)?;
     let made = match arguments.method {
         Method::Laplace => {
-            let (weights, a) = (&trained.weights, arguments.prior_precision);
             let curvature = arguments.curvature(p)?;
-            let made = laplace(&trained.network, weights, &data, &likelihood, a, curvature)
-                .with_context(|| arguments.blame())?;
+            let laplace = Laplace {
+                network: &trained.network,
+                weights: &trained.weights,
+                data: &data,
+                likelihood,
+                prior_precision: arguments.prior_precision,
+            };
+            let made = laplace.fit(curvature).with_context(|| arguments.blame())?;
             let evidence = ("log evidence", made.log_evidence);
             Made { posterior: made.posterior, log_likelihood: made.log_likelihood, evidence }
         }
@@ -345,7 +350,7 @@ fn variational(
     let bound = inference.bound(&q, &data, N_DRAWS, &mut rng.split("bound"))?;
     let logits = network.forward(&q.plug_in()?.frozen(), data.x())?;
     let log_likelihood = likelihood.mean_log(&logits, &data)? * n_examples as f64;
-    let posterior = Posterior::new(network.clone(), to_gaussian(&q)?)?;
+    let posterior = Posterior::new(network.clone(), q.to_gaussian()?)?;
     let posterior = AnyPosterior::Diagonal(posterior);
     Ok(Made { posterior, log_likelihood, evidence: ("evidence bound", bound.log_evidence()) })
 }

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use bayes_posterior::{
-    AnyPosterior, Covariance, Provenance, PruningCriterion, Subject, Task, UnitScore, rank,
-    with_posterior,
-};
+use bayes_posterior::{AnyPosterior, Provenance, PruningCriterion, Task, UnitScore};
 use clap::builder::PossibleValuesParser;
 use core_tensors::{Dataset, Rng};
 use losses::Likelihood;
@@ -108,9 +105,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let data = data(arguments, &posterior, &provenance)?;
     let data = data.as_ref().map(|(data, likelihood)| (data, likelihood));
     let mut rng = Rng::new(arguments.seed);
-    let ranked = ranked(&posterior, order, arguments.layer, data, &mut rng)
+    let ranked = posterior
+        .rank(order, arguments.layer, data, &mut rng)
         .with_context(|| path.display().to_string())?;
-    let kept = with_posterior!(&posterior, p => &p.kept[arguments.layer]);
+    let kept = &posterior.kept()[arguments.layer];
     let remove_units = match arguments.keep {
         Some(keep) => Some(flag(arguments.layer, &ranked, keep as usize)?),
         None => None,
@@ -122,31 +120,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let answer = Answer { layer: arguments.layer, by: &arguments.by, units, remove_units };
     say(&if arguments.json { serde_json::to_string(&answer)? + "\n" } else { table(&answer) })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn ranked(
-    posterior: &AnyPosterior,
-    order: PruningCriterion,
-    layer: usize,
-    data: Option<(&Dataset, &Likelihood)>,
-    rng: &mut Rng,
-) -> bayes_posterior::Result<Vec<UnitScore>> {
-    fn of<S: Covariance>(
-        posterior: &bayes_posterior::Posterior<S>,
-        order: PruningCriterion,
-        layer: usize,
-        data: Option<(&Dataset, &Likelihood)>,
-        rng: &mut Rng,
-    ) -> bayes_posterior::Result<Vec<UnitScore>> {
-        let subject = Subject {
-            network: &posterior.network,
-            weights: posterior.gaussian.mean(),
-            posterior: Some(&posterior.gaussian),
-            data,
-        };
-        rank(order, &subject, layer, rng)
-    }
-    with_posterior!(posterior, p => of(p, order, layer, data, rng))
 }
 
 /// The examples of `--data`, with the likelihood of the command line or the file.

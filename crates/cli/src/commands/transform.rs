@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    AnyPosterior, Damping, Edit, EditOptions, Pinned, Provenance, Removal, UnitMatching,
+    AnyPosterior, Damping, Edit, EditOptions, FixedWeights, Provenance, Removal, UnitMatching,
     log_evidence_change,
 };
 use models::Mlp;
@@ -87,7 +87,7 @@ enum DampingName {
 /// What is told of an edit.
 struct Step {
     name: String,
-    pinned: Pinned,
+    pinned: FixedWeights,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -162,7 +162,7 @@ impl Arguments {
 }
 
 fn is_inexact(posterior: &AnyPosterior) -> bool {
-    bayes_posterior::with_posterior!(posterior, p => p.inexact)
+    posterior.is_inexact()
 }
 
 /// Units that are named in the table before it says how many there are.
@@ -208,7 +208,8 @@ fn costs(steps: &[Step], provenance: &Provenance) -> Result<String> {
         }
     }
     let n_pinned: usize = steps.iter().map(|step| step.pinned.density.n).sum();
-    let sum = |of: &dyn Fn(&Pinned) -> f64| decimal(steps.iter().map(|s| of(&s.pinned)).sum());
+    let sum =
+        |of: &dyn Fn(&FixedWeights) -> f64| decimal(steps.iter().map(|s| of(&s.pinned)).sum());
     let total = vec![
         "sum".into(),
         n_pinned.to_string(),

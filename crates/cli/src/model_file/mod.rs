@@ -9,8 +9,8 @@ mod tensors;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bayes_posterior::AnyPosterior;
 use bayes_posterior::format::METADATA;
-use bayes_posterior::{AnyPosterior, with_posterior};
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Block, Params};
@@ -81,8 +81,7 @@ impl Trained {
             let found = network.activation;
             bail!("--activation: wanted that of the posterior, {found:?}, or none, found {said:?}");
         }
-        let (mean, layout) =
-            with_posterior!(&posterior, p => (p.gaussian.mean(), network.layout()));
+        let (mean, layout) = (posterior.mean(), network.layout());
         let block = |(range, block): (std::ops::Range<usize>, &Block)| {
             Tensor::from_slice(&mean[range], (block.rows, block.cols), &Device::Cpu)
         };

@@ -50,8 +50,8 @@ pub(crate) fn check_proper(posterior: &AnyPosterior) -> Result<()> {
 /// Keeps no factor of a dense Ψ: it is as large as Ψ.
 pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
     let log_det = match posterior {
-        AnyPosterior::Full(p) => Cholesky::new(p.gaussian.covariance().matrix())?.log_det(),
-        other => with_posterior!(other, p => p.gaussian.covariance().log_det()?),
+        AnyPosterior::Full(p) => Cholesky::new(p.gaussian().covariance().matrix())?.log_det(),
+        other => with_posterior!(other, p => p.gaussian().covariance().log_det()?),
     };
     ensure!(
         log_det.is_finite(),
@@ -62,7 +62,7 @@ pub(crate) fn log_det(posterior: &AnyPosterior) -> Result<f64> {
 
 /// diag Ψ, (p,); an error where one is no finite number, or below 0.
 pub(crate) fn variances(posterior: &AnyPosterior) -> Result<Vec<f64>> {
-    let diagonal = with_posterior!(posterior, p => p.gaussian.covariance().diagonal()?);
+    let diagonal = posterior.diagonal()?;
     match diagonal.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
         Some(i) => bail!("wanted finite variances, found {} of parameter {i}", diagonal[i]),
         None => Ok(diagonal),

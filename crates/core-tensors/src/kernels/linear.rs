@@ -19,6 +19,17 @@ pub enum Activation {
     },
 }
 
+impl Activation {
+    /// act(z) in tensor operations, of any shape.
+    pub fn apply(self, z: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(z.clone()),
+            Self::Relu => z.relu(),
+            Self::LeakyRelu { slope } => z.relu()? - (z.neg()?.relu()? * slope)?,
+        }
+    }
+}
+
 /// One dense layer: act(x Uᵀ + b); shape (m, n_out).
 ///
 /// `x` has shape (m, n_in); `u` has shape (n_out, n_in), or (n_out, n_in + 1) with the bias b as its last column.
@@ -59,11 +70,7 @@ fn composed(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> {
     if n_cols > n_in {
         z = z.broadcast_add(&u.narrow(1, n_in, 1)?.t()?)?;
     }
-    match activation {
-        Activation::Identity => Ok(z),
-        Activation::Relu => z.relu(),
-        Activation::LeakyRelu { slope } => z.relu()? - (z.neg()?.relu()? * slope)?,
-    }
+    activation.apply(&z)
 }
 
 struct Linear {

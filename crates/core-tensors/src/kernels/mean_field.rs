@@ -4,37 +4,132 @@ use super::adam::{Constants, Update};
 use super::exponential::exp;
 use super::normal::{LANES, normals};
 use super::vectorized;
-use crate::mean_field::KlGradient;
+use crate::error::{Error, Expected, Result};
+use crate::optim::AdamConfig;
 use crate::rng::Rng;
 
-/// q = N(m, diag e^{2ρ}) over a block, with Adam's moments.
+/// q = N(m, diag e^{2ρ}) over a block of n weights, with Adam's moments, in f32.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub struct BlockState {
     /// m
-    pub(crate) mean: Vec<f32>,
+    mean: Vec<f32>,
     /// ρ
-    pub(crate) log_std: Vec<f32>,
+    log_std: Vec<f32>,
     /// First and second moments of m and of ρ.
     moments: [Vec<f32>; 4],
 }
 
-/// The gradient of the likelihood's term.
-#[derive(Clone, Copy)]
-pub(crate) enum Slope<'a> {
-    /// g by the drawn weights w: by m it is g, by ρ it is g (w − m).
-    AtDraw { w: &'a [f32], gradient: &'a [f32] },
-    /// By m and by v = e^{2ρ}: by ρ the latter is 2 v times as large.
-    Apart { by_mean: &'a [f32], by_variance: &'a [f32] },
+/// The gradient of the likelihood's term over a block.
+#[derive(Clone, Copy, Debug)]
+pub enum LikelihoodGradient<'a> {
+    /// At a draw: by m it is g, by ρ it is g (w − m).
+    AtDraw {
+        /// w: the draw, (n,).
+        w: &'a [f32],
+        /// g: the gradient by w, (n,).
+        gradient: &'a [f32],
+    },
+    /// By the moments m and v = e^{2ρ}: by ρ the latter is 2 v times as large.
+    ByMoments {
+        /// The gradient by m, (n,).
+        by_mean: &'a [f32],
+        /// The gradient by v, (n,).
+        by_variance: &'a [f32],
+    },
 }
 
-impl State {
-    pub(crate) fn new(mean: Vec<f32>, log_std: Vec<f32>) -> Self {
+/// The gradient of the prior's term, scale · KL(q ‖ p), over all p parameters of a network.
+#[derive(Clone, Copy, Debug)]
+pub enum KlGradient<'a> {
+    /// p = N(0, I/a): by m a m, by ρ a v − 1.
+    Isotropic {
+        /// a > 0.
+        precision: f64,
+        /// Factor of the divergence in the loss.
+        scale: f64,
+    },
+    /// p = N(m₀, diag 1/P): by m P (m − m₀), by ρ P v − 1.
+    Diagonal {
+        /// m₀, (p,).
+        mean: &'a [f32],
+        /// P, (p,), each > 0.
+        precision: &'a [f32],
+        /// Factor of the divergence in the loss.
+        scale: f64,
+    },
+    /// Any p: its gradients by m and by v, (p,) each, computed where p is known.
+    Given {
+        /// ∂KL/∂m, (p,).
+        by_mean: &'a [f64],
+        /// ∂KL/∂v, (p,).
+        by_variance: &'a [f64],
+        /// Factor of the divergence in the loss.
+        scale: f64,
+    },
+}
+
+impl KlGradient<'_> {
+    /// Refuses another length than `p`, the number of parameters of the network.
+    pub fn check(&self, p: usize) -> Result<()> {
+        let (what, lengths) = match self {
+            Self::Isotropic { .. } => return Ok(()),
+            Self::Diagonal { mean, precision, .. } => {
+                ("numbers of a prior", [mean.len(), precision.len()])
+            }
+            Self::Given { by_mean, by_variance, .. } => {
+                ("gradients of a prior", [by_mean.len(), by_variance.len()])
+            }
+        };
+        lengths.into_iter().try_for_each(|found| same_length(what, p, found))
+    }
+
+    /// The same over the n parameters from `start` on.
+    fn part(&self, start: usize, n: usize) -> Result<Self> {
+        let end = start.saturating_add(n);
+        Ok(match *self {
+            Self::Isotropic { .. } => *self,
+            Self::Diagonal { mean, precision, scale } => {
+                same_length("numbers of a prior", end, mean.len().min(precision.len()).min(end))?;
+                let (mean, precision) = (&mean[start..end], &precision[start..end]);
+                Self::Diagonal { mean, precision, scale }
+            }
+            Self::Given { by_mean, by_variance, scale } => {
+                let found = by_mean.len().min(by_variance.len()).min(end);
+                same_length("gradients of a prior", end, found)?;
+                let (by_mean, by_variance) = (&by_mean[start..end], &by_variance[start..end]);
+                Self::Given { by_mean, by_variance, scale }
+            }
+        })
+    }
+}
+
+fn same_length(what: &'static str, n: usize, found: usize) -> Result<()> {
+    if n == found {
+        return Ok(());
+    }
+    Err(Error::Count { what, expected: Expected::Exactly(n), found })
+}
+
+impl BlockState {
+    /// From m and ρ, (n,) each, and no moments.
+    pub fn new(mean: Vec<f32>, log_std: Vec<f32>) -> Result<Self> {
+        same_length("log-standard deviations", mean.len(), log_std.len())?;
         let moments = std::array::from_fn(|_| vec![0.0; mean.len()]);
-        Self { mean, log_std, moments }
+        Ok(Self { mean, log_std, moments })
+    }
+
+    /// m, (n,).
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// ρ, (n,).
+    pub fn log_std(&self) -> &[f32] {
+        &self.log_std
     }
 
     /// w = m + e^ρ ε, ε ~ N(0, I).
-    pub(crate) fn sample(&self, rng: &mut Rng) -> Vec<f32> {
+    pub fn sample(&self, rng: &mut Rng) -> Vec<f32> {
         let (mut words, mut noise) = ([0; LANES], [0.0; LANES]);
         let mut w = vec![0.0; self.mean.len()];
         let parts = self.mean.chunks(LANES).zip(self.log_std.chunks(LANES));
@@ -53,22 +148,35 @@ impl State {
         w
     }
 
-    /// e^{2ρ}
-    pub(crate) fn variance(&self) -> Vec<f32> {
+    /// v = e^{2ρ}, (n,).
+    pub fn variance(&self) -> Vec<f32> {
         vectorized(
             #[inline(always)]
             || self.log_std.iter().map(|&rho| exp(2.0 * rho)).collect(),
         )
     }
 
-    /// One step of Adam; `kl_gradient` begins at this block.
-    pub(crate) fn step(&mut self, update: &Update, slope: Slope, kl_gradient: &KlGradient) {
-        let (constants, n) = (update.constants(), self.mean.len());
+    /// Step `n_steps` (from 1) of Adam; the block begins at parameter `start` of those of `kl_gradient`.
+    pub fn step(
+        &mut self,
+        config: &AdamConfig,
+        n_steps: i32,
+        likelihood: LikelihoodGradient,
+        kl_gradient: &KlGradient,
+        start: usize,
+    ) -> Result<()> {
+        let n = self.mean.len();
+        let (LikelihoodGradient::AtDraw { w: first, gradient: second }
+        | LikelihoodGradient::ByMoments { by_mean: first, by_variance: second }) = likelihood;
+        same_length("numbers of a gradient", n, first.len())?;
+        same_length("numbers of a gradient", n, second.len())?;
+        let kl_gradient = &kl_gradient.part(start, n)?;
+        let constants = Update::new(config, n_steps).constants();
         // A closure that is not inlined leaves the wide instruction set.
         vectorized(
             #[inline(always)]
-            || match slope {
-                Slope::AtDraw { w, gradient } => {
+            || match likelihood {
+                LikelihoodGradient::AtDraw { w, gradient } => {
                     let (w, gradient) = (&w[..n], &gradient[..n]);
                     self.with_prior(
                         &constants,
@@ -77,7 +185,7 @@ impl State {
                         |i: usize, mean, _| (gradient[i], gradient[i] * (w[i] - mean)),
                     );
                 }
-                Slope::Apart { by_mean, by_variance } => {
+                LikelihoodGradient::ByMoments { by_mean, by_variance } => {
                     let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
                     self.with_prior(
                         &constants,
@@ -88,6 +196,7 @@ impl State {
                 }
             },
         );
+        Ok(())
     }
 
     #[inline(always)]

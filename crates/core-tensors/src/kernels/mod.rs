@@ -7,15 +7,15 @@
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 
 pub(crate) mod adam;
-pub(crate) mod alternating;
 mod convolution;
+pub mod empirical_bayes;
 mod exponential;
 mod grayscale;
 mod linear;
 mod logistic;
 mod lstm;
 mod matmul;
-pub(crate) mod mean_field;
+pub mod mean_field;
 pub(crate) mod normal;
 mod pooling;
 
@@ -38,10 +38,7 @@ fn vectorized<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// The numbers of a contiguous tensor whose storage was borrowed.
-pub(crate) fn numbers<'a, T: WithDType>(
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [T]> {
+pub fn numbers<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
         None => bail!("a fused kernel wanted a contiguous tensor, found {layout:?}"),
@@ -49,7 +46,7 @@ pub(crate) fn numbers<'a, T: WithDType>(
 }
 
 /// The CPU storage behind a borrowed one.
-pub(crate) fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
+pub fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
     match storage {
         Storage::Cpu(storage) => Ok(storage),
         _ => bail!("a fused kernel wanted a tensor on the CPU, found one on another device"),

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, ensure};
+use bayes_posterior::{EmpiricalBayesAdam, EmpiricalBayesAdamConfig, GaussianPrior};
 use candle_core::Tensor;
-use core_tensors::{
-    AdamConfig, Dataset, EmpiricalBayesAdam, EmpiricalBayesAdamConfig, Fit, GaussianPrior, Params,
-    Rng, Targets,
-};
+use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use losses::{Distillation, Predictions, distillation};
 use models::{Architecture, Mlp};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, ensure};
-use bayes_posterior::Inference;
-use core_tensors::{AdamConfig, Dataset, Fit, Layout, MeanField, Rng};
+use bayes_posterior::{Inference, MeanField};
+use core_tensors::{AdamConfig, Dataset, Fit, Layout, Rng};
 
 use super::empirical_bayes::measure;
 use crate::ledger::Curve;

@@ -99,8 +99,9 @@ mod synthetic;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use bayes_posterior::GaussianPrior;
 use core_tensors::kernels::Activation;
-use core_tensors::{Dataset, Fit, GaussianPrior, Params, Rng};
+use core_tensors::{Dataset, Fit, Params, Rng};
 use models::{Architecture, Mlp};
 use serde::Serialize;
 

@@ -85,12 +85,12 @@ impl Cut {
             let (last, mut first): (Vec<usize>, Vec<usize>) =
                 (0..teacher.widths[layer]).partition(stays);
             first.extend(last);
-            Ok(first)
+            bayes_posterior::Result::Ok(first)
         })?;
         // LeakyReLU twice is not LeakyReLU once; the authors remove the layer all the same.
         let options = EditOptions { allow_inexact: true, ..EditOptions::strict() };
         let edited = transform(Posterior::new(teacher.clone(), gaussian)?, &plan, &options)?;
-        let gaussian = edited.posterior.gaussian;
+        let gaussian = edited.posterior.into_gaussian();
         let log_variance = gaussian.covariance().variance().iter().map(|v| v.ln()).collect();
         Ok((gaussian.mean().to_vec(), log_variance))
     }

@@ -87,8 +87,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bayes_posterior::{
-    Curvature, Damping, Diagonal, Edit, EditOptions, Estimator, Gaussian, Inference, Posterior,
-    Prior, VariationalPrior, align, laplace, to_gaussian, transform, with_posterior,
+    Curvature, Damping, Diagonal, Edit, EditOptions, Estimator, Gaussian, Inference, Laplace,
+    Posterior, Prior, VariationalPrior, align, transform, with_posterior,
 };
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::Likelihood;
@@ -221,7 +221,7 @@ impl Protocol<'_> {
         let start = VariationalStart { mean: &mean, log_std: LOG_STD };
         let end = course.train(task, start, self.train, self.test, &rng.split("teacher run"))?;
         outcome.add(self.teacher_row, with_area(end.curves, &end.at_start, None, self.every));
-        let posterior = Posterior::new(teacher, to_gaussian(&end.posterior)?)?;
+        let posterior = Posterior::new(teacher, end.posterior.to_gaussian()?)?;
         for student in self.students {
             self.run_student(task, &rng, student, &posterior, &mut outcome)?;
         }
@@ -239,8 +239,9 @@ impl Protocol<'_> {
     ) -> Result<()> {
         let network = perceptron(student.widths);
         let mut order = rng.split(student.id);
-        let random_units = |layer: usize| Ok(order.permutation(teacher.network.widths[layer]));
-        let plan = align(&teacher.network, &network, student.drop_layers, random_units)?;
+        let random_units =
+            |layer: usize| anyhow::Ok(order.permutation(teacher.network().widths[layer]));
+        let plan = align(teacher.network(), &network, student.drop_layers, random_units)?;
         let carried = carry(teacher.clone(), &plan)?;
         let random = network
             .init(&mut rng.split(student.id).split("start"), &task.session.device)?
@@ -278,15 +279,21 @@ impl Protocol<'_> {
             let mut part = rng.split("curvature").permutation(self.train.n_examples());
             part.truncate(self.most_curvature);
             let data = self.train.rows(&part)?;
-            let mean = teacher.gaussian.mean();
-            let weights = Params::from_vec(teacher.gaussian.layout(), mean, &task.session.device)?;
-            let likelihood = &self.likelihood;
-            let big =
-                laplace(&teacher.network, &weights, &data, likelihood, PRIOR_PRECISION, curvature)?;
+            let mean = teacher.gaussian().mean();
+            let weights =
+                Params::from_vec(teacher.gaussian().layout(), mean, &task.session.device)?;
+            let laplace = Laplace {
+                network: teacher.network(),
+                weights: &weights,
+                data: &data,
+                likelihood: self.likelihood,
+                prior_precision: PRIOR_PRECISION,
+            };
+            let big = laplace.fit(curvature)?;
             let (small, _) =
                 big.posterior.transform(&plan, &EditOptions::strict(), Damping::numerical())?;
             with_posterior!(&small, posterior => {
-                let carried = &posterior.gaussian;
+                let carried = posterior.gaussian();
                 let prior = Prior::new(carried)?;
                 arm(&format!("{name}/start"), carried.mean(), standard)?;
                 arm(&format!("{name}/start-and-prior"), carried.mean(), VariationalPrior::Gaussian(&prior))?;
@@ -298,7 +305,7 @@ impl Protocol<'_> {
 
 /// A teacher's posterior in the shape of the student.
 fn carry(teacher: Posterior<Diagonal>, plan: &[Edit]) -> Result<Gaussian<Diagonal>> {
-    Ok(transform(teacher, plan, &EditOptions::strict())?.posterior.gaussian)
+    Ok(transform(teacher, plan, &EditOptions::strict())?.posterior.into_gaussian())
 }
 
 /// Curves of one run with `area`, the integral of the likelihood over the iterations, `area_gain` over the plain

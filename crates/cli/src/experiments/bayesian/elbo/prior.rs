@@ -37,11 +37,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bayes_posterior::{
-    Curvature, Damping, Diagonal, EditOptions, Estimator, Gaussian, Inference, Posterior, Prior,
-    VariationalPrior, align, laplace, monte_carlo, to_gaussian, with_posterior,
+    Curvature, Damping, Diagonal, EditOptions, Estimator, Gaussian, Inference, Laplace, MeanField,
+    Posterior, Prior, VariationalPrior, align, monte_carlo, with_posterior,
 };
 use candle_core::{Device, Tensor};
-use core_tensors::{AdamConfig, Dataset, Fit, MeanField, Params, Rng, Targets};
+use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use losses::Likelihood;
 use models::{Architecture, Mlp};
 
@@ -181,7 +181,7 @@ impl Cell<'_> {
             |batch: &Dataset| Ok::<_, anyhow::Error>(inference.step(&mut q, batch, &mut noise)?);
         let on_epoch = |_| Ok(std::ops::ControlFlow::Continue(()));
         fit.run(self.data, &mut self.rng.split("batches"), step, on_epoch)?;
-        Ok(to_gaussian(&q)?)
+        Ok(q.to_gaussian()?)
     }
 }
 
@@ -248,8 +248,8 @@ impl Noise {
         let student = perceptron(&STUDENT);
         let rng = self.rng.split("student");
         let mut order = rng.split("units");
-        let random = |layer: usize| Ok(order.permutation(TEACHER[layer]));
-        let plan = align(&teacher.network, &student, &[], random)?;
+        let random = |layer: usize| anyhow::Ok(order.permutation(TEACHER[layer]));
+        let plan = align(teacher.network(), &student, &[], random)?;
         let start = student.init(&mut rng.split("start"), &Device::Cpu)?.to_vec()?;
         let cell = Cell {
             network: &student,
@@ -289,15 +289,20 @@ impl Noise {
         arm("diagonal", &start, VariationalPrior::Gaussian(&own), 1.0)?;
         arm("tempered", &start, VariationalPrior::Gaussian(&own), TEMPERED)?;
         let weights =
-            Params::from_vec(teacher.gaussian.layout(), teacher.gaussian.mean(), &Device::Cpu)?;
+            Params::from_vec(teacher.gaussian().layout(), teacher.gaussian().mean(), &Device::Cpu)?;
         for (name, curvature) in [("kronecker", Curvature::Kronecker), ("full", Curvature::Full)] {
-            let likelihood = self.likelihood();
-            let big =
-                laplace(&teacher.network, &weights, big, &likelihood, PRIOR_PRECISION, curvature)?;
+            let laplace = Laplace {
+                network: teacher.network(),
+                weights: &weights,
+                data: big,
+                likelihood: self.likelihood(),
+                prior_precision: PRIOR_PRECISION,
+            };
+            let big = laplace.fit(curvature)?;
             let (small, _) =
                 big.posterior.transform(&plan, &EditOptions::strict(), Damping::numerical())?;
             with_posterior!(&small, posterior => {
-                let prior = Prior::new(&posterior.gaussian)?;
+                let prior = Prior::new(posterior.gaussian())?;
                 arm(name, &start, VariationalPrior::Gaussian(&prior), 1.0)?;
             });
         }

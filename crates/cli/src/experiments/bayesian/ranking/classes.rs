@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bayes_posterior::{
-    Curvature, Damping, PruningCriterion, laplace, with_posterior, with_structure,
+    Curvature, Damping, Laplace, PruningCriterion, with_posterior, with_structure,
 };
 use core_tensors::{Fit, Rng};
 use losses::Likelihood;
@@ -54,7 +54,15 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
     let mut teacher: Curves = (walks.measure)(&network, &weights)?;
     for (name, curvature, damping) in POSTERIORS {
         let a = settings.fashion_prior_precision;
-        let found = laplace(&network, &weights, &data, &Likelihood::Categorical, a, curvature)?;
+        let likelihood = Likelihood::Categorical;
+        let laplace = Laplace {
+            network: &network,
+            weights: &weights,
+            data: &data,
+            likelihood,
+            prior_precision: a,
+        };
+        let found = laplace.fit(curvature)?;
         if damping == Damping::Prior {
             push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
         }

@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use bayes_posterior::{
-    Covariance, Damping, PathStep, Posterior, PruningCriterion, Structure, Subject, UnitScore,
+    Covariance, Damping, PathStep, Posterior, PruningCriterion, RankInput, Structure, UnitScore,
     follow_path, rank,
 };
 use candle_core::Device;
@@ -263,8 +263,8 @@ struct Walks<'a> {
 impl Walks<'_> {
     /// Metrics of the network at the mean of a posterior.
     fn look<S: Structure>(&self, posterior: &Posterior<S>) -> Result<Curves> {
-        let network = &posterior.network;
-        let w = Params::from_vec(&network.layout(), posterior.gaussian.mean(), self.device)?;
+        let network = posterior.network();
+        let w = Params::from_vec(&network.layout(), posterior.gaussian().mean(), self.device)?;
         (self.measure)(network, &w)
     }
 
@@ -274,13 +274,8 @@ impl Walks<'_> {
         posterior: &Posterior<S>,
         order: PruningCriterion,
     ) -> Result<Vec<UnitScore>> {
-        let subject = Subject {
-            network: &posterior.network,
-            weights: posterior.gaussian.mean(),
-            posterior: Some(&posterior.gaussian),
-            data: Some((self.data, &self.likelihood)),
-        };
-        Ok(rank(order, &subject, LAYER, &mut self.rng.split("random order"))?)
+        let input = RankInput::of(posterior, Some((self.data, &self.likelihood)));
+        Ok(rank(order, &input, LAYER, &mut self.rng.split("random order"))?)
     }
 
     /// Metrics before the removal and at each size; `visit` sees what is left there.

@@ -4,8 +4,8 @@ use crate::data::synthetic::SyntheticLinear;
 use crate::ledger::metric;
 use anyhow::{Result, bail};
 use bayes_posterior::{
-    Curvature, Damping, Edit, EditOptions, Posterior, PruningCriterion, Structure, UnitMatching,
-    UnitScore, laplace, transform, with_posterior, with_structure,
+    Curvature, Damping, Edit, EditOptions, Laplace, Posterior, PruningCriterion, Structure,
+    UnitMatching, UnitScore, transform, with_posterior, with_structure,
 };
 use candle_core::{DType, Tensor};
 use core_tensors::{Dataset, Fit, Params, Rng, Targets};
@@ -69,7 +69,15 @@ pub(super) fn run(task: &Task, settings: &Settings, outcome: &mut Outcome) -> Re
     };
     let mut teacher = measure(&network, &weights, &test)?;
     for (name, curvature, damping) in structures(settings.synthetic_rank) {
-        let found = laplace(&network, &weights, &train, &NOISE, a, curvature)?;
+        let likelihood = NOISE;
+        let laplace = Laplace {
+            network: &network,
+            weights: &weights,
+            data: &train,
+            likelihood,
+            prior_precision: a,
+        };
+        let found = laplace.fit(curvature)?;
         if damping == Damping::Prior {
             push(&mut teacher, &format!("log_evidence/{name}"), found.log_evidence);
         }
@@ -95,7 +103,7 @@ fn under<S: Structure>(
 ) -> Result<()> {
     let mut without_layer = Vec::new();
     let curves = walks.walk(posterior, ranked, damping, |left| {
-        let widths = &left.network.widths;
+        let widths = &left.network().widths;
         if order == COMMON && widths[LAYER] == widths[LAYER + 1] {
             for (end, matching) in MATCHINGS {
                 without_layer.push((end, remove_next(walks, left, matching)?));

@@ -2,7 +2,9 @@
 
 mod dense;
 
-use bayes_posterior::{Covariance, Diagonal, Gaussian, PruningCriterion, Subject, UnitScore, rank};
+use bayes_posterior::{
+    Covariance, Diagonal, Gaussian, PruningCriterion, RankInput, UnitScore, rank,
+};
 use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 use dense::{Matrix, TestResult, inverse, network, normals, to_dense};
@@ -30,8 +32,8 @@ fn sums_over_outgoing_weights_by_hand() -> TestResult {
     let w = weights();
     let variance: Vec<f64> = (0..17).map(|i| if i == 9 { 100.0 } else { 0.25 }).collect();
     let gaussian = Gaussian::new(model.layout(), w.clone(), Diagonal::new(variance)?)?;
-    let subject = Subject { network: &model, weights: &w, posterior: Some(&gaussian), data: None };
-    let by = |order| rank(order, &subject, 1, &mut Rng::new(0));
+    let input = RankInput { network: &model, weights: &w, posterior: Some(&gaussian), data: None };
+    let by = |order| rank(order, &input, 1, &mut Rng::new(0));
     // Outgoing weights: unit 0 (1, −2), unit 1 (−0.1, 0.2), unit 2 (0.5, 0.4); the biases 9 never count.
     let magnitude = by(PruningCriterion::Magnitude)?;
     assert_eq!(units(&magnitude), [1, 2, 0]);
@@ -57,20 +59,15 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
         Targets::Values(Tensor::zeros((3, 2), candle_core::DType::F64, &Device::Cpu)?),
     )?;
     let normal = Likelihood::Normal { variance: 0.5 };
-    let subject = Subject::<Diagonal> {
-        network: &model,
-        weights: &w,
-        posterior: None,
-        data: Some((&data, &normal)),
-    };
+    let input = RankInput::of_weights(&model, &w, Some((&data, &normal)));
     let hidden: Vec<[f64; 3]> = x
         .iter()
         .map(|x| {
             std::array::from_fn(|j| (w[3 * j] * x[0] + w[3 * j + 1] * x[1] + w[3 * j + 2]).max(0.0))
         })
         .collect();
-    let activation = rank(PruningCriterion::Activation, &subject, 1, &mut Rng::new(0))?;
-    let damage = rank(PruningCriterion::OptimalBrainDamage, &subject, 1, &mut Rng::new(0))?;
+    let activation = rank(PruningCriterion::Activation, &input, 1, &mut Rng::new(0))?;
+    let damage = rank(PruningCriterion::OptimalBrainDamage, &input, 1, &mut Rng::new(0))?;
     for j in 0..3 {
         let mean = hidden.iter().map(|z| z[j]).sum::<f64>() / 3.0;
         assert!((score(&activation, j) - mean).abs() < 1e-12);
@@ -86,10 +83,10 @@ fn data_speak_for_a_network_without_posterior() -> TestResult {
         PruningCriterion::BelsleyCovariance,
         PruningCriterion::Greedy,
     ] {
-        let text = rank(order, &subject, 1, &mut Rng::new(0)).unwrap_err().to_string();
+        let text = rank(order, &input, 1, &mut Rng::new(0)).unwrap_err().to_string();
         assert!(text.contains(order.name()) && text.contains("a posterior"), "{text}");
     }
-    let blind = Subject::<Diagonal> { data: None, ..subject };
+    let blind = RankInput { data: None, ..input };
     for order in [PruningCriterion::Activation, PruningCriterion::OptimalBrainDamage] {
         let text = rank(order, &blind, 1, &mut Rng::new(0)).unwrap_err().to_string();
         assert!(text.contains("needs data"), "{text}");
@@ -110,13 +107,8 @@ fn activations_count_by_size() -> TestResult {
         Targets::Values(Tensor::zeros((2, 1), candle_core::DType::F64, &Device::Cpu)?),
     )?;
     let normal = Likelihood::Normal { variance: 1.0 };
-    let subject = Subject::<Diagonal> {
-        network: &model,
-        weights: &w,
-        posterior: None,
-        data: Some((&data, &normal)),
-    };
-    let ranked = rank(PruningCriterion::Activation, &subject, 1, &mut Rng::new(0))?;
+    let input = RankInput::of_weights(&model, &w, Some((&data, &normal)));
+    let ranked = rank(PruningCriterion::Activation, &input, 1, &mut Rng::new(0))?;
     assert_eq!((units(&ranked), score(&ranked, 0), score(&ranked, 1)), (vec![1, 0], 2.0, 1.0));
     Ok(())
 }
@@ -126,13 +118,13 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
     fn law<S: Covariance>(model: &models::Mlp, s: S, rng: &mut Rng) -> TestResult {
         let layout = model.layout();
         let gaussian = Gaussian::new(layout.clone(), normals(layout.n_parameters(), rng), s)?;
-        let subject = Subject {
+        let input = RankInput {
             network: model,
             weights: gaussian.mean(),
             posterior: Some(&gaussian),
             data: None,
         };
-        let ranked = rank(PruningCriterion::Greedy, &subject, 2, rng)?;
+        let ranked = rank(PruningCriterion::Greedy, &input, 2, rng)?;
         let naive = dense::twin(model, gaussian.mean(), gaussian.covariance());
         // ½ mᵀ Ψ⁻¹ m of all outgoing weights of a set of units, jointly.
         let joint = |units: &[usize]| -> f64 {
@@ -169,8 +161,8 @@ fn the_greedy_order_is_cheapest_at_every_step_and_adds_up() -> TestResult {
         law(&model, dense::kronecker_eigen(l, r), r)?;
         law(&model, dense::by_layer(l, r), r)?;
         law(&model, dense::by_unit(l, r), r)?;
-        law(&model, dense::low_rank(bayes_posterior::Form::Precision, l, r), r)?;
-        law(&model, dense::low_rank(bayes_posterior::Form::Covariance, l, r), r)?;
+        law(&model, dense::low_rank(bayes_posterior::LowRankForm::Precision, l, r), r)?;
+        law(&model, dense::low_rank(bayes_posterior::LowRankForm::Covariance, l, r), r)?;
         law(&model, dense::diagonal(l, r), r)?;
     }
     Ok(())
@@ -185,13 +177,13 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
     let outgoing = [[1.0, 0.0, 0.97], [0.0, 5.0, 0.0], [0.97, 0.0, 1.02]];
     (0..3).for_each(|i| (0..3).for_each(|j| covariance[(3 + i, 3 + j)] = outgoing[i][j]));
     let gaussian = Gaussian::new(layout, vec![1.0; 6], bayes_posterior::Full::new(covariance)?)?;
-    let subject = Subject {
+    let input = RankInput {
         network: &model,
         weights: gaussian.mean(),
         posterior: Some(&gaussian),
         data: None,
     };
-    let ranked = rank(PruningCriterion::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
+    let ranked = rank(PruningCriterion::BelsleyCovariance, &input, 1, &mut Rng::new(0))?;
     // Eigenvalues of the pair: 1.01 ± √(0.01² + 0.97²), so the index is 5 / 0.0399…; its shares are
     // e² λ / Ψ_jj with e² near ½, larger for the smaller variance.
     let smallest = 1.01 - (0.01f64.powi(2) + 0.97f64.powi(2)).sqrt();
@@ -200,7 +192,7 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
     assert!((ranked[2].score + 1.0).abs() < 1e-12);
     // As published, unit 1 is free (the largest variance) and comes first, with the root of the same ratio; then the
     // sum of the pair, then its difference.
-    let published = rank(PruningCriterion::Belsley, &subject, 1, &mut Rng::new(0))?;
+    let published = rank(PruningCriterion::Belsley, &input, 1, &mut Rng::new(0))?;
     assert_eq!(published[0].unit, 1);
     assert!((published[0].score + (5.0 / smallest).sqrt()).abs() < 1e-9 * (5.0 / smallest).sqrt());
     let middle = 2.02 - smallest;
@@ -225,8 +217,8 @@ fn both_readings_of_belsley_by_hand() -> TestResult {
         vec![1.0; 6],
         bayes_posterior::Full::new(covariance.clone())?,
     )?;
-    let subject = Subject { posterior: Some(&gaussian), ..subject };
-    let ranked = rank(PruningCriterion::BelsleyCovariance, &subject, 1, &mut Rng::new(0))?;
+    let input = RankInput { posterior: Some(&gaussian), ..input };
+    let ranked = rank(PruningCriterion::BelsleyCovariance, &input, 1, &mut Rng::new(0))?;
     assert_eq!(ranked[0].unit, wanted);
     assert_eq!(to_dense(gaussian.covariance()).len(), 6);
     Ok(())
@@ -245,23 +237,23 @@ fn every_rule_names_each_unit_once_and_the_same_again() -> TestResult {
     let x = Tensor::from_vec(normals(20, &mut rng), (10, 2), &Device::Cpu)?;
     let labels = Tensor::from_vec((0..10u32).map(|i| i % 2).collect(), 10, &Device::Cpu)?;
     let data = Dataset::new(x, Targets::Classes { labels, n_classes: 2 })?;
-    let subject = Subject {
+    let input = RankInput {
         network: &model,
         weights: gaussian.mean(),
         posterior: Some(&gaussian),
         data: Some((&data, &Likelihood::Categorical)),
     };
     for order in PruningCriterion::ALL {
-        let ranked = rank(order, &subject, 1, &mut Rng::new(1))?;
+        let ranked = rank(order, &input, 1, &mut Rng::new(1))?;
         let mut sorted = units(&ranked);
         sorted.sort_unstable();
         assert_eq!(sorted, [0, 1, 2, 3, 4], "{}", order.name());
-        assert_eq!(ranked, rank(order, &subject, 1, &mut Rng::new(1))?);
+        assert_eq!(ranked, rank(order, &input, 1, &mut Rng::new(1))?);
         if order != PruningCriterion::Greedy {
             assert!(ranked.windows(2).all(|r| r[0].score <= r[1].score), "{}", order.name());
         }
         for layer in [0, 2, 3] {
-            assert!(rank(order, &subject, layer, &mut Rng::new(1)).is_err());
+            assert!(rank(order, &input, layer, &mut Rng::new(1)).is_err());
         }
     }
     Ok(())

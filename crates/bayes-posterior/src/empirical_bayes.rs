@@ -2,12 +2,11 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result as CandleResult, Tensor};
+use core_tensors::kernels::empirical_bayes::{BlockState, Steps, covers};
+use core_tensors::{Adam, AdamConfig, Layout, Params};
 
+use crate::checks;
 use crate::error::{Error, Result};
-use crate::kernels::{adam, alternating};
-use crate::layout::Layout;
-use crate::optim::{Adam, AdamConfig};
-use crate::params::Params;
 
 /// Settings of [`EmpiricalBayesAdam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +48,7 @@ pub struct EmpiricalBayesAdam {
 #[derive(Clone, Debug)]
 enum State {
     /// f32 on the CPU: both steps in one pass over memory.
-    Fused(Vec<Vec<alternating::Chunk>>),
+    Fused(Vec<BlockState>),
     /// Any other type or device: automatic differentiation and [`Adam`], also the oracle of the fused form.
     Composed(Box<Composed>),
 }
@@ -70,24 +69,22 @@ impl EmpiricalBayesAdam {
         prior: &GaussianPrior,
     ) -> Result<Self> {
         if !(config.kl_weight >= 0.0 && config.kl_weight.is_finite()) {
-            let name = "weight of the divergence";
+            let name = "weight of the divergence".into();
             let value = config.kl_weight;
             return Err(Error::OutOfRange { name, value, range: "[0, ∞)" });
         }
         for params in [&prior.mean, &prior.log_variance] {
-            w.layout().check_same("blocks of the prior", params.layout())?;
+            checks::same_layout("the prior", w.layout(), params.layout())?;
         }
-        let is_plain = |block: &Tensor| block.device().is_cpu() && block.dtype() == DType::F32;
-        let smallest = config.posterior.epsilon.min(config.prior.epsilon);
-        let is_fused = w.blocks().iter().all(is_plain) && smallest >= adam::SMALLEST_EPSILON;
+        let is_fused = w.blocks().iter().all(|w| covers(w, &config.posterior, &config.prior));
         // Its checks of the settings serve both forms.
         let composed = Composed::new(&config, w, prior)?;
         let state = if is_fused {
             let pairs = prior.mean.blocks().iter().zip(prior.log_variance.blocks());
-            let chunks = |(mean, log_variance): (&Tensor, &Tensor)| {
-                Ok(alternating::chunks(&numbers(mean)?, &numbers(log_variance)?))
+            let block = |(mean, log_variance): (&Tensor, &Tensor)| {
+                Ok(BlockState::new(&numbers(mean)?, &numbers(log_variance)?))
             };
-            State::Fused(pairs.map(chunks).collect::<Result<_>>()?)
+            State::Fused(pairs.map(block).collect::<Result<_>>()?)
         } else {
             State::Composed(Box::new(composed))
         };
@@ -100,11 +97,9 @@ impl EmpiricalBayesAdam {
         let EmpiricalBayesAdamConfig { kl_weight, posterior, prior } = self.config;
         match &mut self.state {
             State::Fused(state) => {
-                let update = |config| adam::Update::new(config, self.n_steps);
-                let (posterior, prior) = (&update(&posterior), &update(&prior));
-                let steps = alternating::Steps { kl_weight, posterior, prior };
-                for (block, chunks) in self.w.blocks().iter().zip(state) {
-                    alternating::fused(&steps, block, gradients.get(block), chunks)?;
+                let steps = Steps { kl_weight, posterior, prior, n: self.n_steps };
+                for (block, state) in self.w.blocks().iter().zip(state) {
+                    state.step(&steps, block, gradients.get(block))?;
                 }
                 Ok(())
             }
@@ -128,7 +123,7 @@ impl EmpiricalBayesAdam {
     /// ρ: logarithms of the variances of q.
     pub fn log_variance(&self) -> Result<Params> {
         match &self.state {
-            State::Fused(state) => self.field(state, |chunk| &chunk.log_variance),
+            State::Fused(state) => self.field(state, BlockState::log_variance),
             State::Composed(state) => Ok(state.log_variance.frozen()),
         }
     }
@@ -137,8 +132,8 @@ impl EmpiricalBayesAdam {
     pub fn prior(&self) -> Result<GaussianPrior> {
         match &self.state {
             State::Fused(state) => Ok(GaussianPrior {
-                mean: self.field(state, |chunk| &chunk.prior_mean)?,
-                log_variance: self.field(state, |chunk| &chunk.prior_log_variance)?,
+                mean: self.field(state, BlockState::prior_mean)?,
+                log_variance: self.field(state, BlockState::prior_log_variance)?,
             }),
             State::Composed(state) => Ok(GaussianPrior {
                 mean: state.prior.mean.frozen(),
@@ -147,17 +142,13 @@ impl EmpiricalBayesAdam {
         }
     }
 
-    fn field(
-        &self,
-        state: &[Vec<alternating::Chunk>],
-        field: fn(&alternating::Chunk) -> &alternating::Lanes,
-    ) -> Result<Params> {
+    fn field(&self, state: &[BlockState], of: fn(&BlockState) -> Vec<f32>) -> Result<Params> {
         let blocks = self.w.blocks().iter().zip(state);
-        let tensor = |(block, chunks): (&Tensor, &Vec<alternating::Chunk>)| {
-            let values = alternating::gather(chunks, field, block.elem_count());
-            Tensor::from_vec(values, block.shape(), block.device())
+        let tensor = |(block, state): (&Tensor, &BlockState)| {
+            Tensor::from_vec(of(state), block.shape(), block.device())
         };
-        Params::new(self.w.layout().clone(), blocks.map(tensor).collect::<CandleResult<_>>()?)
+        let blocks = blocks.map(tensor).collect::<CandleResult<_>>()?;
+        Ok(Params::new(self.w.layout().clone(), blocks)?)
     }
 }
 
@@ -186,7 +177,8 @@ impl Composed {
             }
         }
         self.of_posterior.step(&total)?;
-        self.of_prior.step(&(self.divergence(w)? * weight)?.backward()?)
+        self.of_prior.step(&(self.divergence(w)? * weight)?.backward()?)?;
+        Ok(())
     }
 
     /// KL(q ‖ p), shape ().
@@ -212,7 +204,7 @@ impl Composed {
 fn both(a: &Params, b: &Params) -> Result<Params> {
     let layouts = [a, b].map(|p| p.layout().blocks.clone());
     let blocks = [a, b].map(|p| p.blocks().to_vec());
-    Params::new(Layout { blocks: layouts.concat() }, blocks.concat())
+    Ok(Params::new(Layout { blocks: layouts.concat() }, blocks.concat())?)
 }
 
 fn numbers(block: &Tensor) -> CandleResult<Vec<f32>> {
@@ -222,8 +214,8 @@ fn numbers(block: &Tensor) -> CandleResult<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Block, Rng};
     use candle_core::Device;
+    use core_tensors::{Block, Rng};
 
     /// f32 rounding of values near 1 over forty steps of at most 0.05.
     const TOLERANCE: f64 = 2e-5;
@@ -344,6 +336,6 @@ mod tests {
         let mean = Params::from_vec(&narrow, &[0.0], &Device::Cpu).unwrap();
         let prior = GaussianPrior { mean: mean.clone(), log_variance: mean };
         let message = EmpiricalBayesAdam::new(config(1.0), &w, &prior).unwrap_err().to_string();
-        assert_eq!(message, "blocks of the prior: expected blocks (7, 5) (14, 7), found (1, 1)");
+        assert_eq!(message, "the prior: expected blocks of (7, 5) (14, 7), found (1, 1)");
     }
 }

@@ -2,15 +2,14 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
+use core_tensors::kernels::mean_field::{BlockState, KlGradient, LikelihoodGradient};
+use core_tensors::kernels::{numbers, on_cpu};
+use core_tensors::{Adam, AdamConfig, Layout, Params, Rng};
 
-use crate::error::{Error, Result};
-use crate::kernels::adam::Update;
-use crate::kernels::mean_field::{Slope, State};
-use crate::kernels::{numbers, on_cpu};
-use crate::layout::Layout;
-use crate::optim::{Adam, AdamConfig};
-use crate::params::Params;
-use crate::rng::Rng;
+use crate::checks;
+use crate::diagonal::Diagonal;
+use crate::error::Result;
+use crate::gaussian::Gaussian;
 
 /// q(w) = N(m, diag e^{2ρ}) with Adam on m and ρ.
 ///
@@ -20,44 +19,28 @@ use crate::rng::Rng;
 /// w = m + e^ρ ε,  ∂/∂m = ∂/∂w,  ∂/∂ρ = (w − m) ∂/∂w.
 ///
 /// Source: Kingma & Welling (2014); Blundell et al. (2015).
+///
+/// ```
+/// use bayes_posterior::{MeanField, candle_core::Device};
+/// use core_tensors::{AdamConfig, Rng, kernels::Activation};
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = Mlp { widths: vec![2, 1], activation: Activation::Relu, bias: false };
+/// let start = network.init(&mut Rng::new(0), &Device::Cpu)?;
+/// let q = MeanField::new(AdamConfig::pytorch(1e-3), &start, 0.1f64.ln())?;
+/// assert!(q.variance().iter().all(|variance| (variance - 0.01).abs() < 1e-8));
+/// assert_eq!(q.to_gaussian()?.mean(), start.to_vec()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MeanField {
     config: AdamConfig,
     layout: Layout,
     device: Device,
-    blocks: Vec<State>,
+    blocks: Vec<BlockState>,
     /// Steps of every block: the prior reaches each one, also where the data do not.
     n_steps: i32,
-}
-
-/// The gradient of the prior's term, scale · KL(q ‖ p), that a step adds to the likelihood's.
-#[derive(Clone, Copy, Debug)]
-pub enum KlGradient<'a> {
-    /// p = N(0, I/a): by m a m, by ρ a v − 1.
-    Isotropic {
-        /// a > 0.
-        precision: f64,
-        /// Factor of the divergence in the loss.
-        scale: f64,
-    },
-    /// p = N(m₀, diag 1/P): by m P (m − m₀), by ρ P v − 1.
-    Diagonal {
-        /// m₀, (p,).
-        mean: &'a [f32],
-        /// P, (p,), each > 0.
-        precision: &'a [f32],
-        /// Factor of the divergence in the loss.
-        scale: f64,
-    },
-    /// Any p: its gradients by m and by v, (p,) each, computed where p is known.
-    Given {
-        /// ∂KL/∂m, (p,).
-        by_mean: &'a [f64],
-        /// ∂KL/∂v, (p,).
-        by_variance: &'a [f64],
-        /// Factor of the divergence in the loss.
-        scale: f64,
-    },
 }
 
 impl MeanField {
@@ -78,25 +61,18 @@ impl MeanField {
         device: &Device,
     ) -> Result<Self> {
         let p = layout.n_parameters();
-        for (what, found) in [("numbers of a mean", mean.len()), ("variances", variance.len())] {
-            if found != p {
-                return Err(Error::mismatch(what, p, found));
-            }
-        }
-        if let Some(&value) = variance.iter().find(|v| !(**v > 0.0 && v.is_finite())) {
-            return Err(Error::OutOfRange {
-                name: "variance of a parameter",
-                value,
-                range: "(0, ∞)",
-            });
-        }
+        checks::length("numbers of a mean", p, mean.len())?;
+        checks::length("variances", p, variance.len())?;
+        checks::all_positive("variance", variance)?;
         // An optimizer over nothing checks the settings.
         Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
         let block = |range: std::ops::Range<usize>| {
             let mean = mean[range.clone()].iter().map(|&m| m as f32).collect();
-            State::new(mean, variance[range].iter().map(|v| (0.5 * v.ln()) as f32).collect())
+            let log_std = variance[range].iter().map(|v| (0.5 * v.ln()) as f32).collect();
+            BlockState::new(mean, log_std)
         };
-        let blocks = layout.ranges().into_iter().map(block).collect();
+        let blocks = layout.ranges().into_iter().map(block);
+        let blocks = blocks.collect::<core_tensors::Result<_>>()?;
         Ok(Self { config, layout: layout.clone(), device: device.clone(), blocks, n_steps: 0 })
     }
 
@@ -107,61 +83,66 @@ impl MeanField {
 
     /// m in vec order, (p,).
     pub fn mean(&self) -> Vec<f64> {
-        self.blocks.iter().flat_map(|b| b.mean.iter().map(|&m| f64::from(m))).collect()
+        self.blocks.iter().flat_map(|b| b.mean().iter().map(|&m| f64::from(m))).collect()
     }
 
     /// v = e^{2ρ} in vec order, (p,).
     pub fn variance(&self) -> Vec<f64> {
         let square = |&rho: &f32| (2.0 * f64::from(rho)).exp();
-        self.blocks.iter().flat_map(|b| b.log_std.iter().map(square)).collect()
+        self.blocks.iter().flat_map(|b| b.log_std().iter().map(square)).collect()
+    }
+
+    /// N(m, diag v) as a Gaussian of this crate, in f64.
+    pub fn to_gaussian(&self) -> Result<Gaussian<Diagonal>> {
+        Gaussian::new(self.layout.clone(), self.mean(), Diagonal::new(self.variance())?)
     }
 
     /// m as the parameters of a network.
     pub fn plug_in(&self) -> Result<Params> {
-        self.params(|block| block.mean.clone())
+        self.params(|block| block.mean().to_vec())
     }
 
-    /// A draw w = m + e^ρ ε as variables, for a loss whose gradient goes to [`MeanField::step_at`].
+    /// A draw w = m + e^ρ ε as the parameters of a network, differentiable.
     pub fn sample(&self, rng: &mut Rng) -> Result<Params> {
         self.params(|block| block.sample(rng))
     }
 
-    /// m and v as variables, for a loss whose gradients go to [`MeanField::step_apart`].
-    pub fn moments(&self) -> Result<(Params, Params)> {
-        Ok((self.plug_in()?, self.params(State::variance)?))
+    /// m and v as variables, for a loss whose gradients go to `step_by_moments`.
+    pub(crate) fn moments(&self) -> Result<(Params, Params)> {
+        Ok((self.plug_in()?, self.params(BlockState::variance)?))
     }
 
     /// One step of Adam, given the gradients of the likelihood's term at a draw of this q; refuses another layout.
-    pub fn step_at(
+    pub(crate) fn step_at(
         &mut self,
         draw: &Params,
         gradients: &GradStore,
         kl_gradient: &KlGradient,
     ) -> Result<()> {
-        self.layout.check_same("blocks of a draw", draw.layout())?;
-        let update = self.next(kl_gradient)?;
+        checks::same_layout("a draw", &self.layout, draw.layout())?;
+        let n_steps = self.next(kl_gradient)?;
         let mut start = 0;
         for (block, w) in self.blocks.iter_mut().zip(draw.blocks()) {
             let (gradient, w) = (on_host(gradients.get(w), w)?, on_host(Some(w), w)?);
             let ((ws, wl), (gs, gl)) = (w.storage_and_layout(), gradient.storage_and_layout());
             let (w, gradient) = (numbers(on_cpu(&ws)?, wl)?, numbers(on_cpu(&gs)?, gl)?);
-            let slope = Slope::AtDraw { w, gradient };
-            block.step(&update, slope, &kl_gradient.from(start));
-            start += block.mean.len();
+            let likelihood = LikelihoodGradient::AtDraw { w, gradient };
+            block.step(&self.config, n_steps, likelihood, kl_gradient, start)?;
+            start += block.mean().len();
         }
         Ok(())
     }
 
     /// One step of Adam, given the gradients of the likelihood's term by m and by v; refuses another layout.
-    pub fn step_apart(
+    pub(crate) fn step_by_moments(
         &mut self,
         moments: &(Params, Params),
         gradients: &GradStore,
         kl_gradient: &KlGradient,
     ) -> Result<()> {
-        self.layout.check_same("blocks of means", moments.0.layout())?;
-        self.layout.check_same("blocks of variances", moments.1.layout())?;
-        let update = self.next(kl_gradient)?;
+        checks::same_layout("means", &self.layout, moments.0.layout())?;
+        checks::same_layout("variances", &self.layout, moments.1.layout())?;
+        let n_steps = self.next(kl_gradient)?;
         let mut start = 0;
         let pairs = moments.0.blocks().iter().zip(moments.1.blocks());
         for (block, (mean, variance)) in self.blocks.iter_mut().zip(pairs) {
@@ -170,38 +151,26 @@ impl MeanField {
             let (ms, ml) = by_mean.storage_and_layout();
             let (vs, vl) = by_variance.storage_and_layout();
             let (by_mean, by_variance) = (numbers(on_cpu(&ms)?, ml)?, numbers(on_cpu(&vs)?, vl)?);
-            let slope = Slope::Apart { by_mean, by_variance };
-            block.step(&update, slope, &kl_gradient.from(start));
-            start += block.mean.len();
+            let likelihood = LikelihoodGradient::ByMoments { by_mean, by_variance };
+            block.step(&self.config, n_steps, likelihood, kl_gradient, start)?;
+            start += block.mean().len();
         }
         Ok(())
     }
 
-    fn next(&mut self, kl_gradient: &KlGradient) -> Result<Update> {
-        let p = self.layout.n_parameters();
-        let (what, lengths) = match kl_gradient {
-            KlGradient::Isotropic { .. } => ("", [p; 2]),
-            KlGradient::Diagonal { mean, precision, .. } => {
-                ("numbers of a prior", [mean.len(), precision.len()])
-            }
-            KlGradient::Given { by_mean, by_variance, .. } => {
-                ("gradients of a prior", [by_mean.len(), by_variance.len()])
-            }
-        };
-        if let Some(found) = lengths.into_iter().find(|found| *found != p) {
-            return Err(Error::mismatch(what, p, found));
-        }
+    fn next(&mut self, kl_gradient: &KlGradient) -> Result<i32> {
+        kl_gradient.check(self.layout.n_parameters())?;
         self.n_steps = self.n_steps.saturating_add(1);
-        Ok(Update::new(&self.config, self.n_steps))
+        Ok(self.n_steps)
     }
 
-    fn params(&self, mut of: impl FnMut(&State) -> Vec<f32>) -> Result<Params> {
+    fn params(&self, mut of: impl FnMut(&BlockState) -> Vec<f32>) -> Result<Params> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (state, shape) in self.blocks.iter().zip(&self.layout.blocks) {
             let block = Var::from_vec(of(state), (shape.rows, shape.cols), &self.device)?;
             blocks.push(block.into_inner());
         }
-        Params::new(self.layout.clone(), blocks)
+        Ok(Params::new(self.layout.clone(), blocks)?)
     }
 }
 
@@ -213,27 +182,10 @@ fn on_host(tensor: Option<&Tensor>, of: &Tensor) -> Result<Tensor> {
     })
 }
 
-impl KlGradient<'_> {
-    /// The same over the parameters from `start` on.
-    fn from(&self, start: usize) -> Self {
-        match *self {
-            Self::Isotropic { .. } => *self,
-            Self::Diagonal { mean, precision, scale } => {
-                Self::Diagonal { mean: &mean[start..], precision: &precision[start..], scale }
-            }
-            Self::Given { by_mean, by_variance, scale } => Self::Given {
-                by_mean: &by_mean[start..],
-                by_variance: &by_variance[start..],
-                scale,
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Block;
+    use core_tensors::Block;
 
     fn layout() -> Layout {
         Layout { blocks: vec![Block { rows: 3, cols: 40 }, Block { rows: 2, cols: 3 }] }
@@ -340,7 +292,7 @@ mod tests {
     }
 
     /// v·a of each parameter after steps that feel the prior N(0, 1/a) alone, from v = e^{±½}/a on.
-    fn settled(a: f64, kind: usize, is_apart: bool) -> Vec<f64> {
+    fn settled(a: f64, kind: usize, by_moments: bool) -> Vec<f64> {
         let layout =
             Layout { blocks: vec![Block { rows: 1, cols: 3 }, Block { rows: 1, cols: 2 }] };
         let (center, precision) = ([0.0; 5], [a as f32; 5]);
@@ -366,9 +318,10 @@ mod tests {
                 };
                 // A loss that does not depend on the parameters.
                 let nothing = |w: &Params| (w.blocks()[0].sum_all()? * 0.0)?.backward();
-                if is_apart {
+                if by_moments {
                     let moments = q.moments().unwrap();
-                    q.step_apart(&moments, &nothing(&moments.0).unwrap(), &kl_gradient).unwrap();
+                    q.step_by_moments(&moments, &nothing(&moments.0).unwrap(), &kl_gradient)
+                        .unwrap();
                 } else {
                     let w = q.sample(&mut Rng::new(1)).unwrap();
                     q.step_at(&w, &nothing(&w).unwrap(), &kl_gradient).unwrap();
@@ -382,11 +335,14 @@ mod tests {
     #[test]
     fn a_variance_that_feels_the_prior_alone_settles_at_the_priors() {
         for a in [1.0, 1e8, 1e9, 1e14] {
-            for (kind, is_apart) in (0..3).flat_map(|kind| [(kind, false), (kind, true)]) {
-                for found in settled(a, kind, is_apart) {
+            for (kind, by_moments) in (0..3).flat_map(|kind| [(kind, false), (kind, true)]) {
+                for found in settled(a, kind, by_moments) {
                     // The last step size, and ρ in f32.
                     let gap = (found - 1.0).abs();
-                    assert!(gap < 1e-4, "a = {a:e}, prior {kind}, apart {is_apart}: {found}");
+                    assert!(
+                        gap < 1e-4,
+                        "a = {a:e}, prior {kind}, by moments {by_moments}: {found}"
+                    );
                 }
             }
         }
@@ -401,8 +357,8 @@ mod tests {
             MeanField::from_vectors(config, &layout(), &[0.0; 126], variance, &Device::Cpu)
         };
         let text = made(&[0.0; 126]).unwrap_err().to_string();
-        assert_eq!(text, "variance of a parameter must lie in (0, ∞), got 0");
-        assert_eq!(made(&[1.0; 2]).unwrap_err().to_string(), "variances: wanted 126, found 2");
+        assert_eq!(text, "variance of parameter 0 must lie in (0, ∞), got 0");
+        assert_eq!(made(&[1.0; 2]).unwrap_err().to_string(), "variances: expected 126, found 2");
         assert!(MeanField::new(AdamConfig::pytorch(-1.0), &start, 0.0).is_err());
         let mut q = MeanField::new(config, &start, 0.0).unwrap();
         let w = q.sample(&mut Rng::new(5)).unwrap();
@@ -414,27 +370,27 @@ mod tests {
             [(short, right, 1), (right, short, 1), (right, long, 200), (long, right, 200)]
         {
             let other = KlGradient::Diagonal { mean, precision, scale: 1.0 };
-            let wanted = format!("numbers of a prior: wanted 126, found {n}");
+            let wanted = format!("numbers of a prior: expected 126, found {n}");
             assert_eq!(message(q.step_at(&w, &loss, &other)), wanted);
         }
         let given =
             KlGradient::Given { by_mean: &[0.0; 126], by_variance: &[0.0; 127], scale: 1.0 };
         let text = message(q.step_at(&w, &loss, &given));
-        assert_eq!(text, "gradients of a prior: wanted 126, found 127");
+        assert_eq!(text, "gradients of a prior: expected 126, found 127");
 
         // As many numbers in other blocks.
         let wide = Layout { blocks: vec![Block { rows: 40, cols: 3 }, Block { rows: 3, cols: 2 }] };
         let other = Params::uniform(&wide, &[1.0, 1.0], &mut Rng::new(6), &Device::Cpu).unwrap();
         let kl_gradient = KlGradient::Isotropic { precision: 1.0, scale: 1.0 };
-        let shapes = "expected blocks (3, 40) (2, 3), found (40, 3) (3, 2)";
+        let shapes = "expected blocks of (3, 40) (2, 3), found (40, 3) (3, 2)";
         let before = (q.mean(), q.variance());
         let text = message(q.step_at(&other, &loss, &kl_gradient));
-        assert_eq!(text, format!("blocks of a draw: {shapes}"));
+        assert_eq!(text, format!("a draw: {shapes}"));
         let (mean, variance) = q.moments().unwrap();
-        let text = message(q.step_apart(&(other.clone(), variance), &loss, &kl_gradient));
-        assert_eq!(text, format!("blocks of means: {shapes}"));
-        let text = message(q.step_apart(&(mean, other), &loss, &kl_gradient));
-        assert_eq!(text, format!("blocks of variances: {shapes}"));
+        let text = message(q.step_by_moments(&(other.clone(), variance), &loss, &kl_gradient));
+        assert_eq!(text, format!("means: {shapes}"));
+        let text = message(q.step_by_moments(&(mean, other), &loss, &kl_gradient));
+        assert_eq!(text, format!("variances: {shapes}"));
         assert_eq!(before, (q.mean(), q.variance()));
     }
 }

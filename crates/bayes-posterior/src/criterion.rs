@@ -1,4 +1,4 @@
-//! In which order the units of a layer should go.
+//! Pruning criteria: which unit of a layer is worth least.
 
 use core_tensors::{Dataset, Rng};
 use faer::Side;
@@ -7,12 +7,13 @@ use models::{Architecture, Mlp};
 
 use crate::checks;
 use crate::curvature::{Directions, Pass};
-use crate::edit::check_units;
+use crate::diagonal::Diagonal;
+use crate::edit::{Posterior, check_units};
 use crate::error::{Error, Result};
 use crate::gaussian::Gaussian;
-use crate::structure::Covariance;
+use crate::structure::{Covariance, Outgoing};
 
-/// A rule that says which unit of a layer is worth least.
+/// Which unit of a layer is worth least.
 ///
 /// Unless a rule says otherwise, a unit's score is the sum over its outgoing weights w (column j of U_{t+1}), and the
 /// unit of the smallest score goes first.
@@ -46,14 +47,14 @@ pub enum PruningCriterion {
     Magnitude,
     /// Not about weights: mean |z_j| over the data.
     Activation,
-    /// The exact joint cost ½ mᵀ Ψ⁻¹ m of pinning the outgoing weights at 0, given that those of the units before it
-    /// are pinned: the next unit is always the cheapest. The score is what it adds.
+    /// The exact joint cost ½ mᵀ Ψ⁻¹ m of fixing the outgoing weights at 0, given that those of the units before it
+    /// are fixed: the next unit is always the cheapest. The score is what it adds.
     Greedy,
 }
 
-/// A network to be made smaller: its weights, and what is known about them.
+/// What a criterion may read: a network to be made smaller, its weights, and what is known about them.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a, S> {
+pub struct RankInput<'a, S> {
     /// f(x, w).
     pub network: &'a Mlp,
     /// w in vec order, (p,): trained weights, or the mean of the posterior.
@@ -103,15 +104,32 @@ impl PruningCriterion {
     }
 }
 
-impl<S: Covariance> Subject<'_, S> {
-    fn posterior(&self, order: PruningCriterion) -> Result<&Gaussian<S>> {
-        let rule = order.name();
+impl<'a> RankInput<'a, Diagonal> {
+    /// Trained weights in vec order, (p,), without a posterior.
+    pub fn of_weights(
+        network: &'a Mlp,
+        weights: &'a [f64],
+        data: Option<(&'a Dataset, &'a Likelihood)>,
+    ) -> Self {
+        Self { network, weights, posterior: None, data }
+    }
+}
+
+impl<'a, S: Covariance> RankInput<'a, S> {
+    /// All that a posterior knows, and maybe data.
+    pub fn of(posterior: &'a Posterior<S>, data: Option<(&'a Dataset, &'a Likelihood)>) -> Self {
+        let (network, gaussian) = (posterior.network(), posterior.gaussian());
+        Self { network, weights: gaussian.mean(), posterior: Some(gaussian), data }
+    }
+
+    fn posterior(&self, criterion: PruningCriterion) -> Result<&'a Gaussian<S>> {
+        let rule = criterion.name();
         self.posterior
             .ok_or(Error::Missing { rule, needs: "a posterior; make one from the trained network" })
     }
 
-    fn data(&self, order: PruningCriterion) -> Result<(&Dataset, &Likelihood)> {
-        let rule = order.name();
+    fn data(&self, criterion: PruningCriterion) -> Result<(&Dataset, &Likelihood)> {
+        let rule = criterion.name();
         self.data.ok_or(Error::Missing { rule, needs: "data to run the network on" })
     }
 
@@ -133,52 +151,67 @@ impl<S: Covariance> Subject<'_, S> {
 ///
 /// A rule that reads the covariance refuses one that is not positive definite with [`Error::Indefinite`], and any rule
 /// a score that overflows f64.
+///
+/// ```
+/// use bayes_posterior::{Diagonal, Gaussian, Posterior, PruningCriterion, RankInput, rank};
+/// use core_tensors::{Rng, kernels::Activation};
+/// use models::{Architecture, Mlp};
+/// # fn main() -> bayes_posterior::Result<()> {
+/// let network = Mlp { widths: vec![1, 2, 1], activation: Activation::Relu, bias: false };
+/// let gaussian = Gaussian::new(network.layout(), vec![1.0, 0.5, 3.0, 0.2], Diagonal::new(vec![0.1; 4])?)?;
+/// let posterior = Posterior::new(network, gaussian)?;
+/// let input = RankInput::of(&posterior, None);
+/// let ranked = rank(PruningCriterion::Magnitude, &input, 1, &mut Rng::new(0))?;
+/// // The outgoing weights are 3 and 0.2.
+/// assert_eq!((ranked[0].unit, ranked[0].score), (1, 0.2));
+/// # Ok(())
+/// # }
+/// ```
 pub fn rank<S: Covariance>(
-    order: PruningCriterion,
-    subject: &Subject<S>,
+    criterion: PruningCriterion,
+    input: &RankInput<S>,
     layer: usize,
     rng: &mut Rng,
 ) -> Result<Vec<UnitScore>> {
-    check_units(subject.network, layer, &[])?;
-    let p = subject.network.layout().n_parameters();
-    checks::length("weights of a network", p, subject.weights.len())?;
-    if let Some(posterior) = subject.posterior
-        && *posterior.layout() != subject.network.layout()
-    {
-        let found = posterior.layout().n_parameters();
-        return Err(Error::mismatch("parameters of a posterior", p, found));
+    check_units(input.network, layer, &[])?;
+    let p = input.network.layout().n_parameters();
+    checks::length("weights of a network", p, input.weights.len())?;
+    if let Some(posterior) = input.posterior {
+        checks::same_layout("a posterior", &input.network.layout(), posterior.layout())?;
     }
-    let w = subject.weights;
-    let scores = match order {
+    let w = input.weights;
+    let scores = match criterion {
         PruningCriterion::Random => {
-            let places = rng.permutation(subject.network.widths[layer]).into_iter().enumerate();
+            let places = rng.permutation(input.network.widths[layer]).into_iter().enumerate();
             return Ok(places
                 .map(|(place, unit)| UnitScore { unit, score: place as f64 })
                 .collect());
         }
-        PruningCriterion::Magnitude => subject.summed(layer, |i| w[i].abs()),
+        PruningCriterion::Magnitude => input.summed(layer, |i| w[i].abs()),
         PruningCriterion::OptimalBrainDamage => {
-            let h = curvature(subject)?;
-            subject.summed(layer, |i| 0.5 * h[i] * w[i] * w[i])
+            let h = curvature(input)?;
+            input.summed(layer, |i| 0.5 * h[i] * w[i] * w[i])
         }
         PruningCriterion::Density => {
-            let v = variances(subject.posterior(order)?)?;
-            subject.summed(layer, |i| 0.5 * w[i] * w[i] / v[i])
+            let v = variances(input.posterior(criterion)?)?;
+            input.summed(layer, |i| 0.5 * w[i] * w[i] / v[i])
         }
         PruningCriterion::SignalToNoise => {
-            let v = variances(subject.posterior(order)?)?;
-            subject.summed(layer, |i| w[i].abs() / v[i].sqrt())
+            let v = variances(input.posterior(criterion)?)?;
+            input.summed(layer, |i| w[i].abs() / v[i].sqrt())
         }
-        PruningCriterion::Activation => activations(subject, layer)?,
+        PruningCriterion::Activation => activations(input, layer)?,
         PruningCriterion::Belsley | PruningCriterion::BelsleyCovariance => {
-            let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
+            let (g, n) = (input.posterior(criterion)?, input.network.widths[layer]);
             g.covariance().check_positive_definite()?;
-            return finite(belsley(order, g, layer, n)?);
+            return finite(belsley(criterion, g, layer, n)?);
         }
         PruningCriterion::Greedy => {
-            let (g, n) = (subject.posterior(order)?, subject.network.widths[layer]);
+            let (g, n) = (input.posterior(criterion)?, input.network.widths[layer]);
             g.covariance().check_positive_definite()?;
-            let columns = g.covariance().greedy_columns_unchecked(g.layout(), layer, g.mean(), n);
+            let (layout, mean) = (g.layout(), g.mean());
+            let outgoing = Outgoing { layout, block: layer, mean, n_columns: n };
+            let columns = g.covariance().greedy_columns_unchecked(&outgoing);
             let ranked = |(unit, score)| UnitScore { unit, score };
             return finite(columns?.into_iter().map(ranked).collect());
         }
@@ -207,16 +240,11 @@ fn variances<S: Covariance>(posterior: &Gaussian<S>) -> Result<Vec<f64>> {
 }
 
 /// diag H on the data, or the diagonal of the posterior's precision.
-fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
-    if let Some((data, likelihood)) = subject.data {
-        return crate::laplace::curvature_diagonal(
-            subject.network,
-            subject.weights,
-            data,
-            likelihood,
-        );
+fn curvature<S: Covariance>(input: &RankInput<S>) -> Result<Vec<f64>> {
+    if let Some((data, likelihood)) = input.data {
+        return crate::laplace::curvature_diagonal(input.network, input.weights, data, likelihood);
     }
-    match subject.posterior {
+    match input.posterior {
         Some(posterior) => {
             posterior.covariance().check_positive_definite()?;
             posterior.covariance().precision_diagonal()
@@ -229,11 +257,11 @@ fn curvature<S: Covariance>(subject: &Subject<S>) -> Result<Vec<f64>> {
 }
 
 /// Mean |z_j| over the examples.
-fn activations<S: Covariance>(subject: &Subject<S>, layer: usize) -> Result<Vec<f64>> {
-    let (data, _) = subject.data(PruningCriterion::Activation)?;
+fn activations<S: Covariance>(input: &RankInput<S>, layer: usize) -> Result<Vec<f64>> {
+    let (data, _) = input.data(PruningCriterion::Activation)?;
     checks::some_examples(data.n_examples())?;
-    let mut sums = vec![0.0; subject.network.widths[layer]];
-    Pass::new(subject.network, subject.weights)?.visit(data, Directions::None, |chunk| {
+    let mut sums = vec![0.0; input.network.widths[layer]];
+    Pass::new(input.network, input.weights)?.visit(data, Directions::None, |chunk| {
         let z = chunk.inputs[layer].as_ref();
         sums.iter_mut().zip(z.col_iter()).for_each(|(sum, z)| *sum += z.norm_l1());
         Ok(())
@@ -243,16 +271,16 @@ fn activations<S: Covariance>(subject: &Subject<S>, layer: usize) -> Result<Vec<
 }
 
 fn belsley<S: Covariance>(
-    order: PruningCriterion,
+    criterion: PruningCriterion,
     posterior: &Gaussian<S>,
     layer: usize,
     n: usize,
 ) -> Result<Vec<UnitScore>> {
     let covariance = posterior.covariance().column_covariance(posterior.layout(), layer)?;
     let units = covariance.submatrix(0, 0, n, n);
-    let eigen = units.self_adjoint_eigen(Side::Lower).map_err(|e| {
-        Error::mismatch("eigenvectors of a covariance", "convergence", format!("{e:?}"))
-    })?;
+    let eigen = units
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| Error::Eigenvalues { of: "a covariance" })?;
     let (vectors, values) = (eigen.U(), eigen.S().column_vector());
     let (smallest, largest) = (values[0], values[n - 1]);
     if smallest.is_nan() || smallest <= 0.0 {
@@ -261,7 +289,7 @@ fn belsley<S: Covariance>(
         return Err(Error::Computed { quantity, value: smallest, range: "(0, ∞)" });
     }
     // Eigenvalues ascend; directions come in falling order of their index.
-    let directions: Vec<(usize, f64)> = match order {
+    let directions: Vec<(usize, f64)> = match criterion {
         PruningCriterion::BelsleyCovariance => (0..n).map(|k| (k, largest / values[k])).collect(),
         _ => (0..n).rev().map(|k| (k, (values[k] / smallest).sqrt())).collect(),
     };
