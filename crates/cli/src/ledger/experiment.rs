@@ -146,7 +146,7 @@ pub enum Figure {
         rows: &'static [&'static str],
     },
     /// Many rows against one, with Holm's correction: sentences and a table of rows × metrics, the best first.
-    Standing {
+    Ranking {
         /// Its caption.
         title: &'static str,
         /// What the names of all the rows begin with.

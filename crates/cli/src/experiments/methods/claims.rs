@@ -1,4 +1,4 @@
-//! Rows and standings of the benchmark of methods.
+//! Rows and rankings of the benchmark of methods.
 
 use super::{run, settings};
 use crate::experiments::Experiment;
@@ -86,25 +86,25 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
     claims: &[],
     point: Point::Epoch,
     figures: &[
-        Figure::Standing {
+        Figure::Ranking {
             title: "FashionMNIST-Small against plain distillation",
             among: "methods/fashion/",
             than: "methods/fashion/forward",
             metrics: MEASURED,
         },
-        Figure::Standing {
+        Figure::Ranking {
             title: "FashionMNIST-Small against no teacher",
             among: "methods/fashion/",
             than: "methods/fashion/none",
             metrics: &[metric::CROSS_ENTROPY, metric::ACCURACY],
         },
-        Figure::Standing {
+        Figure::Ranking {
             title: "1000 objects of MNIST against plain distillation",
             among: "methods/mnist/",
             than: "methods/mnist/forward",
             metrics: MEASURED,
         },
-        Figure::Standing {
+        Figure::Ranking {
             title: "1000 objects of MNIST against no teacher",
             among: "methods/mnist/",
             than: "methods/mnist/none",
