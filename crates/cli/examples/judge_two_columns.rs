@@ -1,6 +1,7 @@
 //! A claim judged from two columns of numbers: one run a line, both arms of a line with the same seed.
 //!
 //! `cargo run -p cli --example judge_two_columns` reads the table below; name a file to read your own.
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::error::Error;
 

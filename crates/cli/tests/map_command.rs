@@ -168,7 +168,11 @@ fn what_is_wrong_is_said_in_one_line() -> TestResult {
     let wanted = "takes 5 numbers, φ gives 16 (1 x 4 x 4)";
     check(&[&map("sine", &two, &out)[..], &judged].concat(), 1, wanted)?;
 
-    check(&map("convolution", &two, &out), 1, "at least 5 × 5, found 4 × 4")?;
+    check(
+        &map("convolution", &two, &out),
+        1,
+        "rows of an image of a convolution: expected at least 5, found 4",
+    )?;
     check(&map("translator", &two, &out), 2, "wanted --partner DATA or --translator FILE")?;
     check(&map("style", &two, &out), 2, "wanted --style PICTURE")?;
     let shape = ["--image", "2x4x4"];

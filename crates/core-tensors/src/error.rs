@@ -98,17 +98,6 @@ pub enum Error {
         /// The names that there are.
         known: &'static str,
     },
-    /// Two sizes that must agree do not.
-    #[doc(hidden)]
-    #[error("{what}: wanted {wanted}, found {found}")]
-    Mismatch {
-        /// What was compared.
-        what: &'static str,
-        /// The size that was needed.
-        wanted: String,
-        /// The size that came.
-        found: String,
-    },
     /// A matrix that must be a covariance or a precision is none, to the digits that f64 has.
     #[error(
         "a covariance must be positive definite: pivot {index} of its {size} (from 0) came out as {pivot:e}, beside \
@@ -205,17 +194,5 @@ impl From<Error> for candle_core::Error {
             Error::Candle(error) => error,
             error => Self::wrap(error),
         }
-    }
-}
-
-impl Error {
-    #[doc(hidden)]
-    /// A [`Error::Mismatch`] from two values that print themselves.
-    pub fn mismatch(
-        what: &'static str,
-        wanted: impl std::fmt::Display,
-        found: impl std::fmt::Display,
-    ) -> Self {
-        Self::Mismatch { what, wanted: wanted.to_string(), found: found.to_string() }
     }
 }

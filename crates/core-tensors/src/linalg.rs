@@ -109,7 +109,7 @@ impl Cholesky {
     }
 
     /// B ← L⁻ᵀ B, (n, any): the second half of a solution.
-    pub fn half_solve_transposed(&self, b: MatMut<f64>) {
+    pub(crate) fn half_solve_transposed(&self, b: MatMut<f64>) {
         let par = parallelism(b.ncols().min(b.nrows()));
         solve_upper_triangular_in_place(self.lower.transpose(), b, par);
     }

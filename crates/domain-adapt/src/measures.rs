@@ -68,8 +68,8 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
     let Targets::Classes { labels, .. } = unseen.y() else {
         return Err(losses::Error::WantedClasses { what: "proxy distance" });
     };
-    let answers = Predictions::new(&network.forward(&w.frozen(), unseen.x())?)?;
-    let error = 1.0 - answers.accuracy(&labels.to_vec1()?)?;
+    let predictions = Predictions::new(&network.forward(&w.frozen(), unseen.x())?)?;
+    let error = 1.0 - predictions.accuracy(&labels.to_vec1()?)?;
     Ok(2.0 * (1.0 - 2.0 * error))
 }
 

@@ -1,3 +1,4 @@
+//! Scalars to minimize when a student learns from a teacher, and measures of what it learned.
 #![doc = include_str!("../README.md")]
 
 mod adversarial;

@@ -76,7 +76,7 @@ mod tests {
                 {
                     assert!(named.iter().all(|id| rows.contains(id)));
                 }
-                if let Figure::Standing { among, than, .. } = figure {
+                if let Figure::Ranking { among, than, .. } = figure {
                     assert!(than.starts_with(among) && rows.contains(than), "{than}");
                     assert!(rows.iter().filter(|id| id.starts_with(among)).count() > 2);
                 }

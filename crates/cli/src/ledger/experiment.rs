@@ -146,7 +146,7 @@ pub enum Figure {
         rows: &'static [&'static str],
     },
     /// Many rows against one, with Holm's correction: sentences and a table of rows × metrics, the best first.
-    Standing {
+    Ranking {
         /// Its caption.
         title: &'static str,
         /// What the names of all the rows begin with.
@@ -236,13 +236,13 @@ impl Figure {
     }
 
     /// Rows whose names begin alike against one of them.
-    pub const fn standing(
+    pub const fn ranking(
         title: &'static str,
         among: &'static str,
         than: &'static str,
         metrics: &'static [Metric],
     ) -> Self {
-        Self::Standing { title, among, than, metrics }
+        Self::Ranking { title, among, than, metrics }
     }
 
     /// A measure over T, upward, and λ, to the right.

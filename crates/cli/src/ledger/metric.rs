@@ -105,7 +105,7 @@ metrics! {
     PROXY_DISTANCE: "proxy_distance", "proxy A-distance", "", Lower, 4, Table, "domain_adapt::proxy_distance";
     MMD: "mmd", "MMD²", "", Lower, 4, Table, "domain_adapt::unbiased_mmd";
     ROUND_TRIP: "round_trip", "round-trip error", "", Lower, 4, Table, "domain_adapt::round_trip_error";
-    ANSWER_ENTROPY: "answer_entropy", "entropy of the answers", "nats", Neither, 4, Table, "mean entropy of the teacher's softmax";
+    TEACHER_ENTROPY: "teacher_entropy", "entropy of the teacher's softmax", "nats", Neither, 4, Table, "mean entropy of the teacher's softmax";
     CHOSEN_LAMBDA: "chosen_lambda", "λ chosen", "", Neither, 4, Table, "training::cross_validate";
     CHOSEN_TEMPERATURE: "chosen_temperature", "T chosen", "", Neither, 4, Table, "training::cross_validate";
     CHOSEN_WEIGHT: "chosen_weight", "weight chosen", "", Neither, 4, Table, "training::cross_validate";

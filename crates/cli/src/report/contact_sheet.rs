@@ -9,7 +9,7 @@ const GAP: usize = 1;
 /// Draws lines of images, each image (c, h, w) = `shape` with levels in \[0, 1\], row by row; c is 1 or 3.
 ///
 /// A line holds any number of images, the longest sets the width. What lies outside \[0, 1\] is clipped.
-pub(crate) fn sheet(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
+pub(crate) fn grid_png(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
     let [c, h, w] = shape;
     let n = c * h * w;
     ensure!(
@@ -48,7 +48,7 @@ mod tests {
     fn images_lie_side_by_side_with_a_gap() {
         // Two images of 1 × 2 in the first line, one in the second.
         let lines: [&[f64]; 2] = [&[0.0, 0.5, 1.0, 2.0], &[-1.0, 0.2]];
-        let png = sheet(&lines, [1, 1, 2]).unwrap();
+        let png = grid_png(&lines, [1, 1, 2]).unwrap();
         let found = image::load_from_memory(&png).unwrap().to_luma8();
         assert_eq!(found.dimensions(), (5, 3));
         assert_eq!(
@@ -64,15 +64,15 @@ mod tests {
     #[test]
     fn channels_become_colors() {
         let line = [1.0, 0.0, 0.2, 0.4, 0.0, 1.0]; // red 1, 0; green 0.2, 0.4; blue 0, 1
-        let png = sheet(&[&line], [3, 1, 2]).unwrap();
+        let png = grid_png(&[&line], [3, 1, 2]).unwrap();
         let found = image::load_from_memory(&png).unwrap().to_rgb8();
         assert_eq!(found.into_raw(), [255, 51, 0, 0, 102, 255]);
     }
 
     #[test]
     fn what_is_no_image_is_refused() {
-        assert!(sheet(&[&[0.0; 5]], [1, 2, 2]).is_err());
-        assert!(sheet(&[&[0.0; 8]], [2, 2, 2]).is_err());
-        assert!(sheet(&[&[]], [1, 2, 2]).is_err());
+        assert!(grid_png(&[&[0.0; 5]], [1, 2, 2]).is_err());
+        assert!(grid_png(&[&[0.0; 8]], [2, 2, 2]).is_err());
+        assert!(grid_png(&[&[]], [1, 2, 2]).is_err());
     }
 }

@@ -181,7 +181,7 @@ fn describe(whole: &Report, report: &ExperimentReport, blocks: &mut Vec<Block>) 
                 .push(Block::Paragraph(format!("{title}; mean ± population deviation over runs")));
             blocks.push(Block::Table(tables::points(report, *metric, rows)));
         }
-        if let Figure::Standing { title, among, than, metrics } = figure
+        if let Figure::Ranking { title, among, than, metrics } = figure
             && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(report)?
         {
             let drawn = if drawn { " (generated data)" } else { "" };

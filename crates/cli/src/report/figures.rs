@@ -8,7 +8,7 @@ use base64::Engine as _;
 use super::ExperimentReport;
 use super::render::html::escape;
 use crate::ledger::{Better, Figure};
-use crate::report::contact_sheet::sheet;
+use crate::report::contact_sheet::grid_png;
 
 /// Side of a cell of an image of grayscale intensities.
 const CELL: usize = 18;
@@ -27,8 +27,8 @@ pub(super) fn draw(figure: &Figure, report: &ExperimentReport) -> Result<Option<
     Ok(match figure {
         Figure::Curves { title, metric, rows } => plots::curves(report, *metric, rows)?
             .map(|svg| (format!("{title}; mean over runs, band of one deviation"), svg)),
-        // Not images: see `tables::cross`, `tables::points` and `standing`.
-        Figure::Cross { .. } | Figure::Points { .. } | Figure::Standing { .. } => None,
+        // Not images: see `tables::cross`, `tables::points` and `ranking`.
+        Figure::Cross { .. } | Figure::Points { .. } | Figure::Ranking { .. } => None,
         Figure::Images { title, channels, columns, rows } => {
             images(report, *channels, *columns, rows)?.map(|svg| ((*title).to_owned(), svg))
         }
@@ -65,7 +65,7 @@ fn images(
         let side = (values.len() / (n_images * channels)).isqrt();
         let n = channels * side * side;
         let lines: Vec<&[f64]> = values.chunks((columns * n).max(1)).collect();
-        let png = sheet(&lines, [channels, side, side])?;
+        let png = grid_png(&lines, [channels, side, side])?;
         svg.text(1, svg.height + FONT + 2, "start", label);
         // Small images are shown twice as large.
         let scale = if side <= SMALL_IMAGE { 2 } else { 1 };

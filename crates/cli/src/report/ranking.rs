@@ -108,7 +108,7 @@ impl Match {
 fn matches(others: &[&Row], than: &Row, metric: Metric) -> Result<Vec<Match>> {
     let paired = |row: &&Row| {
         let (a, b) = row.pairs(than, metric);
-        Ok(Paired::new(&a, &b)?)
+        Paired::new(&a, &b)
     };
     let paired = others.iter().map(paired).collect::<Result<Vec<_>>>()?;
     let p = holm(&paired.iter().map(|paired| paired.p).collect::<Vec<_>>());

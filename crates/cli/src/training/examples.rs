@@ -33,8 +33,8 @@ pub fn logits(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tens
 /// `data` with the answers of a trained network.
 pub fn with_teacher(data: &Dataset, network: &dyn Architecture, w: &Params) -> Result<Dataset> {
     let frozen = w.frozen();
-    let answers = |x: &Tensor| network.forward(&frozen, x);
-    Ok(data.clone().with_teacher(chunk(data.x()), answers)?)
+    let teacher_logits = |x: &Tensor| network.forward(&frozen, x);
+    Ok(data.clone().with_teacher(chunk(data.x()), teacher_logits)?)
 }
 
 /// `most` random rows, or all where there are no more.

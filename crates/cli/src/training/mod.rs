@@ -22,7 +22,7 @@ pub use examples::{CHUNK, at_most, chunk, labels, logits, some_rows, with_teache
 pub use linear::{LinearStudents, linear_student, linear_student_stacked};
 pub use monitor::{Interrupted, Monitor, Unwatched};
 pub use several::{
-    AdversarialCourse, Choice, Imitation, ImitationCourse, MutualCourse, Shown, Strength,
+    AdversarialCourse, ChoosePartner, Imitation, ImitationCourse, MutualCourse, Shown, Strength,
     mean_of_members, pairs, shown, taught_by_members, train_adversarially, train_chain,
     train_imitating, train_mutually, train_translator,
 };

@@ -111,14 +111,14 @@ impl Sizes {
     }
 
     /// Rows and columns of an answer.
-    fn answer(self) -> (usize, usize) {
+    fn output_size(self) -> (usize, usize) {
         let pooled = if self.is_pooled { 2 } else { 1 };
         (self.e.out_h / pooled, self.e.out_w / pooled)
     }
 
     /// Numbers of the outputs of one image.
     fn output(self) -> usize {
-        self.o * self.answer().0 * self.answer().1
+        self.o * self.output_size().0 * self.output_size().1
     }
 
     /// U without its bias.
@@ -159,7 +159,7 @@ impl CustomOp2 for Convolve {
             // An operation runs once.
             let _ = place.set(codes);
         }
-        Ok((y, (s.m, s.o, s.answer().0, s.answer().1).into()))
+        Ok((y, (s.m, s.o, s.output_size().0, s.output_size().1).into()))
     }
 
     fn bwd(

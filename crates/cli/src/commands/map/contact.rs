@@ -6,7 +6,7 @@ use core_tensors::Rng;
 use core_tensors::kernels::features;
 
 use super::examples::Shape;
-use crate::report::contact_sheet::sheet;
+use crate::report::contact_sheet::grid_png;
 
 /// Pictures in a line of the contact sheet, and lines of pairs.
 const ACROSS: usize = 16;
@@ -39,7 +39,7 @@ pub(super) fn contact_sheet(
     let n = ACROSS * before.iter().product::<usize>();
     let lines: Vec<&[f64]> =
         first.chunks(n).zip(second.chunks(n)).flat_map(|(a, b)| [a, b]).collect();
-    sheet(&lines, before)
+    grid_png(&lines, before)
 }
 
 /// Levels of one example.

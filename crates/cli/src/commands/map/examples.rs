@@ -143,7 +143,7 @@ impl Source {
         let mut told = String::new();
         let mut notice = |line: String| told = line;
         let images = Images::imagenette(&places, reading.side, &Device::Cpu, &mut notice)?;
-        let images = images.unless_drawn(&told)?;
+        let images = images.unless_synthetic(&told)?;
         let labels = match images.train.y() {
             Targets::Classes { labels, .. } => Some(labels.to_vec1()?),
             Targets::Values(_) => None,

@@ -69,8 +69,11 @@ impl Judges {
             ));
         }
         if let (Some((network, w)), Some(labels)) = (&self.teacher, &source.labels) {
-            let answers = Predictions::new(&logits(network, w, mapped)?)?;
-            lines.push(format!("teacher's accuracy through φ: {:.4}", answers.accuracy(labels)?));
+            let teacher_predictions = Predictions::new(&logits(network, w, mapped)?)?;
+            lines.push(format!(
+                "teacher's accuracy through φ: {:.4}",
+                teacher_predictions.accuracy(labels)?
+            ));
         }
         Ok(lines)
     }

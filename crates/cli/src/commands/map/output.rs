@@ -8,7 +8,7 @@ use super::contact::{contact_sheet, intensities_of, stretched};
 use super::examples::Source;
 use super::{After, Arguments, Built};
 use crate::files::{Content, write_tensors, write_together};
-use crate::report::contact_sheet::sheet;
+use crate::report::contact_sheet::grid_png;
 
 /// Names in the folder.
 pub(super) const WRITTEN: [&str; 4] = [MAPPED, SHEET, TRANSLATOR, IMAGES];
@@ -51,7 +51,7 @@ pub(super) fn write(
         let image: Content = Box::new(move |to| {
             let intensities = intensities_of(mapped, i)?.into_iter().map(f64::from);
             let image = stretched(intensities.collect());
-            Ok(to.write_all(&sheet(&[&image], after)?)?)
+            Ok(to.write_all(&grid_png(&[&image], after)?)?)
         });
         (at(IMAGES).join(format!("{i:06}.png")), image)
     });

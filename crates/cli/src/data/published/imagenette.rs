@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::decode::{CHANNELS, GrayscaleImages};
 use super::folders::{self, Class, HALVES, Half, Intensities, fill};
-use super::{Images, Places, STAND_IN_SEED, dataset, download, sha256, sha256_of};
+use super::{Images, Places, SYNTHETIC_SEED, dataset, download, sha256, sha256_of};
 use crate::data::synthetic::images::scenes;
 use crate::files::{read, stream_whole};
 use crate::ledger::Kind;
@@ -21,7 +21,7 @@ pub const ID: &str = "imagenette";
 /// Changes with the decoder or the resize, so that images made by another one are not used.
 const MAKING: &str = "strict JPEG, triangle filter, 1";
 /// How many images are drawn for each half.
-const N_DRAWN: [usize; 2] = [5000, 1000];
+const N_SYNTHETIC: [usize; 2] = [5000, 1000];
 /// Bytes of a SHA-256 in hexadecimal.
 const SUM: usize = 64;
 
@@ -133,8 +133,8 @@ impl Images {
                 from_folder(&manifest, &cache.join(&archive.name), side, &cache, device)
             }
             download::Fetched::OutOfReach(reason) => {
-                notice(super::stand_in_notice(&manifest.title, &reason));
-                drawn(&manifest, side, device)
+                notice(super::synthetic_notice(&manifest.title, &reason));
+                synthetic(&manifest, side, device)
             }
         }
     }
@@ -216,8 +216,8 @@ fn parse(mut bytes: Vec<u8>, key: &str, n_bytes: usize) -> Option<Intensities> {
 }
 
 /// Draws a small set of colored images with as many classes.
-fn drawn(manifest: &Manifest, side: usize, device: &Device) -> Result<Images> {
-    let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
+fn synthetic(manifest: &Manifest, side: usize, device: &Device) -> Result<Images> {
+    let rng = Rng::new(SYNTHETIC_SEED).split(&manifest.id);
     let shape = [CHANNELS, side, side];
     let mut sums = BTreeMap::new();
     let mut half = |name: &str, n: usize| {
@@ -225,7 +225,7 @@ fn drawn(manifest: &Manifest, side: usize, device: &Device) -> Result<Images> {
         sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
         dataset(x, super::labels_of(&y), shape, manifest.classes.len(), device)
     };
-    let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
+    let (train, test) = (half("train", N_SYNTHETIC[0])?, half("test", N_SYNTHETIC[1])?);
     let kind = Kind::Generated;
     Ok(Images { train, test, shape, kind, is_complete: false, n_grayscale: 0, sha256: sums })
 }
@@ -339,10 +339,10 @@ pub(super) mod tests {
         let error = Images::imagenette(&places, 4, &Device::Cpu, &mut |_| {}).unwrap_err();
         let told = format!("{error:#}").replace(&folder.path().display().to_string(), "DIR");
         assert_eq!(told, "--data: DIR/imagenette/train: wanted a folder, found none");
-        let drawn = drawn(&small(), 4, &Device::Cpu).unwrap_err();
-        assert!(format!("{drawn:#}").contains("class"), "ten drawn classes are not two");
-        let drawn = super::drawn(&Manifest::new().unwrap(), 4, &Device::Cpu).unwrap();
-        assert_eq!((drawn.kind, drawn.shape), (Kind::Generated, [3, 4, 4]));
-        assert_eq!((drawn.train.n_examples(), drawn.test.n_examples()), (5000, 1000));
+        let synthetic = synthetic(&small(), 4, &Device::Cpu).unwrap_err();
+        assert!(format!("{synthetic:#}").contains("class"), "ten drawn classes are not two");
+        let synthetic = super::synthetic(&Manifest::new().unwrap(), 4, &Device::Cpu).unwrap();
+        assert_eq!((synthetic.kind, synthetic.shape), (Kind::Generated, [3, 4, 4]));
+        assert_eq!((synthetic.train.n_examples(), synthetic.test.n_examples()), (5000, 1000));
     }
 }

@@ -23,7 +23,7 @@ pub struct Manifest {
     /// k: number of classes.
     pub n_classes: usize,
     /// What is drawn where there is no network.
-    pub(super) stand_in: images::Kind,
+    pub(super) synthetic: images::Kind,
     /// The four files.
     pub files: Files,
 }

@@ -13,7 +13,7 @@ pub mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data::synthetic::images as drawn;
+use crate::data::synthetic::images as synthetic;
 use crate::files::{hexadecimal, read, sha256, sha256_of};
 use crate::ledger::Kind;
 use anyhow::{Context, Result, bail};
@@ -33,9 +33,9 @@ const DATA_VARIABLE: &str = "DISTILL_DATA";
 /// Height and width of an image of an IDX file.
 const SIDE: usize = 28;
 /// Seed of the drawn images.
-const STAND_IN_SEED: u64 = 0;
+const SYNTHETIC_SEED: u64 = 0;
 /// How many images are drawn: those of the data set they stand for.
-const N_DRAWN: [usize; 2] = [60_000, 10_000];
+const N_SYNTHETIC: [usize; 2] = [60_000, 10_000];
 
 /// Where to look for data.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Places {
 
 impl Images {
     /// These, where they are the data set itself; drawn ones are an error that tells the `notice` of their loading.
-    pub(crate) fn unless_drawn(self, notice: &str) -> Result<Self> {
+    pub(crate) fn unless_synthetic(self, notice: &str) -> Result<Self> {
         match self.kind {
             Kind::Real => Ok(self),
             Kind::Generated => bail!("wanted the pictures themselves, found drawn ones: {notice}"),
@@ -103,8 +103,8 @@ impl Images {
         match download::fetch(&manifest, &folder)? {
             download::Fetched::All => Self::from_folder(&manifest, &folder, device),
             download::Fetched::OutOfReach(reason) => {
-                notice(stand_in_notice(&manifest.title, &reason));
-                Self::drawn(&manifest, device)
+                notice(synthetic_notice(&manifest.title, &reason));
+                Self::synthetic(&manifest, device)
             }
         }
     }
@@ -140,21 +140,21 @@ impl Images {
     }
 
     /// Draws as many images as the data set has.
-    fn drawn(manifest: &Manifest, device: &Device) -> Result<Self> {
-        let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
+    fn synthetic(manifest: &Manifest, device: &Device) -> Result<Self> {
+        let rng = Rng::new(SYNTHETIC_SEED).split(&manifest.id);
         let mut sums = BTreeMap::new();
         let mut half = |name: &str, n: usize| {
-            let (x, y) = drawn::images(manifest.stand_in, n, &mut rng.split(name));
+            let (x, y) = synthetic::images(manifest.synthetic, n, &mut rng.split(name));
             sums.insert(format!("drawn {name}"), sha256_of(&[&x, &y]));
             dataset(x, labels_of(&y), [1, SIDE, SIDE], manifest.n_classes, device)
         };
-        let (train, test) = (half("train", N_DRAWN[0])?, half("test", N_DRAWN[1])?);
+        let (train, test) = (half("train", N_SYNTHETIC[0])?, half("test", N_SYNTHETIC[1])?);
         let (shape, kind) = ([1, SIDE, SIDE], Kind::Generated);
         Ok(Self { train, test, shape, kind, is_complete: false, n_grayscale: 0, sha256: sums })
     }
 }
 
-fn stand_in_notice(title: &str, reason: &str) -> String {
+fn synthetic_notice(title: &str, reason: &str) -> String {
     format!(
         "{title}: out of reach ({reason}); drawn pictures stand in, and no claim is judged on them"
     )
@@ -316,9 +316,9 @@ mod tests {
     fn drawn_images_are_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let real = Images::from_folder(&small(folder.path()), folder.path(), &Device::Cpu);
-        let mut images = real.unwrap().unless_drawn("").unwrap();
+        let mut images = real.unwrap().unless_synthetic("").unwrap();
         images.kind = Kind::Generated;
-        let error = images.unless_drawn("out of reach").unwrap_err().to_string();
+        let error = images.unless_synthetic("out of reach").unwrap_err().to_string();
         assert_eq!(error, "wanted the pictures themselves, found drawn ones: out of reach");
     }
 }

@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use core_tensors::{Dataset, Rng, Targets};
 use serde::Deserialize;
 
-use super::{File, Places, STAND_IN_SEED, sha256, sha256_of, verify};
+use super::{File, Places, SYNTHETIC_SEED, sha256, sha256_of, verify};
 use crate::data::synthetic::sentences;
 use crate::files::read;
 use crate::ledger::Kind;
@@ -180,7 +180,7 @@ impl Texts {
 
     /// As many texts as the files have, of a grammar of likes and dislikes.
     fn made_up(manifest: &Manifest) -> Self {
-        let rng = Rng::new(STAND_IN_SEED).split(&manifest.id);
+        let rng = Rng::new(SYNTHETIC_SEED).split(&manifest.id);
         let mut sums = BTreeMap::new();
         let mut part = |name: &str, file: &File| {
             let (texts, labels) = sentences::draw(file.count, &mut rng.split(name));
@@ -364,9 +364,9 @@ mod tests {
         let fit = Fit { epochs: 5, batch_size: 50 };
         let go_on = |_| Ok(ControlFlow::Continue(()));
         fit.run(&train, &mut Rng::new(1), &mut update, go_on).unwrap();
-        let answers = student.forward(&w, test.x()).unwrap().argmax(1).unwrap();
+        let predicted = student.forward(&w, test.x()).unwrap().argmax(1).unwrap();
         let Targets::Classes { labels, .. } = test.y() else { unreachable!() };
-        let right = answers.eq(labels).unwrap().to_dtype(DType::U32).unwrap().sum_all().unwrap();
+        let right = predicted.eq(labels).unwrap().to_dtype(DType::U32).unwrap().sum_all().unwrap();
         let right = right.to_scalar::<u32>().unwrap();
         // The same gives 0.65 on the real ones; the standard deviation of an accuracy on 1000 is 0.015.
         assert!((620..780).contains(&right), "{right}");

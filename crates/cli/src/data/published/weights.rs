@@ -10,7 +10,7 @@ use core_tensors::Rng;
 use safetensors::SafeTensors;
 
 use super::manifest::Hub;
-use super::{Places, STAND_IN_SEED, download, sha256};
+use super::{Places, SYNTHETIC_SEED, download, sha256};
 use crate::files::parse;
 use crate::files::read;
 use crate::ledger::Kind;
@@ -83,7 +83,7 @@ impl Weights {
             Err(reason) if places.explicit.is_some() => bail!(reason),
             Err(reason) => {
                 notice(format!("{reason}; drawn weights stand in, and no claim is judged on them"));
-                Self::drawn(device)
+                Self::synthetic(device)
             }
         }
     }
@@ -97,8 +97,8 @@ impl Weights {
     }
 
     /// He's start of a network with rectifiers: N(0, 2 / (9 · input channels)), no biases.
-    fn drawn(device: &Device) -> Result<Self> {
-        let rng = Rng::new(STAND_IN_SEED).split(VGG19);
+    fn synthetic(device: &Device) -> Result<Self> {
+        let rng = Rng::new(SYNTHETIC_SEED).split(VGG19);
         let (mut tensors, mut bytes) = (BTreeMap::new(), Vec::new());
         for (name, _, n_in, n_out) in &LAYERS[..N_BLOCKS] {
             let mut w = vec![0.0; n_out * n_in * 9];
@@ -301,12 +301,12 @@ mod tests {
 
     #[test]
     fn drawn_weights_keep_the_scale_of_what_goes_through() {
-        let weights = Weights::drawn(&CPU).unwrap();
+        let weights = Weights::synthetic(&CPU).unwrap();
         assert_eq!((weights.kind(), weights.tensors.len()), (Kind::Generated, 16));
         let w = &weights.tensors["conv2_2.weight"];
         let variance = w.sqr().unwrap().mean_all().unwrap().to_scalar::<f32>().unwrap();
         // 147 456 draws: the relative standard deviation of their variance is 0.004.
         assert!((variance * 9.0 * 128.0 / 2.0 - 1.0).abs() < 0.02, "{variance}");
-        assert_eq!(weights.sha256, Weights::drawn(&CPU).unwrap().sha256);
+        assert_eq!(weights.sha256, Weights::synthetic(&CPU).unwrap().sha256);
     }
 }

@@ -1,9 +1,9 @@
 //! The random generators of the papers' code, bit for bit: NumPy's legacy `seed` and torch's CPU generator.
 //!
 //! They exist so that the published splits and synthetic data can be rebuilt; everything new draws from
-//! [`crate::Rng`].
+//! [`core_tensors::Rng`].
 
-use core_tensors::{Error, Result};
+use core_tensors::{Error, Expected, Result};
 
 /// Words of the state of MT19937.
 const N: usize = 624;
@@ -123,7 +123,11 @@ impl NumpyRandom {
     /// `numpy.random.choice(n, k, replace=False)`; refuses k > n.
     pub fn choice_without_replacement(&mut self, n: u32, k: usize) -> Result<Vec<u32>> {
         if k > n as usize {
-            return Err(Error::mismatch("items of a choice without replacement", k, n));
+            return Err(Error::Count {
+                what: "items to choose from without replacement",
+                expected: Expected::AtLeast(k),
+                found: n as usize,
+            });
         }
         let mut order = self.permutation(n);
         order.truncate(k);

@@ -138,7 +138,7 @@ impl Examples {
         let places = Places { explicit: Some(explicit), cache: cache.to_path_buf() };
         let mut told = String::new();
         let images = Images::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
-        let images = images.unless_drawn(&told).with_context(|| id.to_owned())?;
+        let images = images.unless_synthetic(&told).with_context(|| id.to_owned())?;
         let core_tensors::Targets::Classes { labels, .. } = images.train.y() else {
             bail!("{id}: expected classes, found values");
         };

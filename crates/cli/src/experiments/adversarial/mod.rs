@@ -146,9 +146,9 @@ fn run(task: &Task) -> Result<Outcome> {
     train(task, &course, &w, &part(many)?, &mut rng.split("teacher batches"), |_, _| Ok(()))?;
     let w = w.frozen();
     let exam = Examination::new(&test)?;
-    let answers = losses::Predictions::new(&logits(&teacher, &w, test.x())?)?;
-    outcome.add("adversarial/the-teacher", exam.once(&answers)?);
-    let exam = exam.with_teacher(answers);
+    let teacher_predictions = losses::Predictions::new(&logits(&teacher, &w, test.x())?)?;
+    outcome.add("adversarial/the-teacher", exam.once(&teacher_predictions)?);
+    let exam = exam.with_teacher(teacher_predictions);
 
     let student = perceptron(&STUDENT);
     for ((n, epochs), size) in [many, few].into_iter().zip(settings.epochs).zip(["60000", "1000"]) {

@@ -157,11 +157,11 @@ fn run(task: &Task, examples: Objects) -> Result<Outcome> {
 
     let exam = Examination::new(&test)?;
     let (teacher, w) = teacher_of(task, &big, settings.teacher_epochs, &rng)?;
-    let answers = exam.predictions(&teacher, &w)?;
-    outcome.add(the_teacher, exam.once(&answers)?);
+    let teacher_predictions = exam.predictions(&teacher, &w)?;
+    outcome.add(the_teacher, exam.once(&teacher_predictions)?);
 
     let taught = with_teacher(&small, &teacher, &w)?;
-    let exam = exam.with_teacher(answers);
+    let exam = exam.with_teacher(teacher_predictions);
     let student = perceptron(&STUDENT);
     for (row, loss) in [(without, Distillation::labels_only()), (with, Distillation::sum_of_both())]
     {

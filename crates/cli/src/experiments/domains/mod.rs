@@ -107,8 +107,8 @@ impl<'a> Study<'a> {
     ) -> Result<()> {
         let test = at_most(test, self.settings.most()[2])?;
         let seen = map.apply(test.x(), &mut self.rng.split("teacher's test"))?;
-        let answers = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
-        self.outcome.add(row, Examination::new(&test)?.once(&answers)?);
+        let teacher_predictions = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
+        self.outcome.add(row, Examination::new(&test)?.once(&teacher_predictions)?);
         Ok(())
     }
 
@@ -135,9 +135,9 @@ impl<'a> Study<'a> {
     ) -> Result<()> {
         let rng = self.rng.split(row);
         let seen = map.apply(self.test.x(), &mut rng.split("test"))?;
-        let answers = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
+        let teacher_predictions = Predictions::new(&logits(&teacher.network, &teacher.w, &seen)?)?;
         let exam = Examination::new(&self.test)?;
-        let own = exam.once(&answers)?;
+        let own = exam.once(&teacher_predictions)?;
         let mut draws = rng.split("measures");
         let small = map.apply(&some_rows(self.small.x(), N_MEASURED, &mut draws)?, &mut draws)?;
         let mut draws = rng.split("proxy distance");
@@ -157,7 +157,7 @@ impl<'a> Study<'a> {
             row,
             Distillation::sum_of_both(),
             view,
-            &exam.with_teacher(answers),
+            &exam.with_teacher(teacher_predictions),
             &measures,
         )
     }

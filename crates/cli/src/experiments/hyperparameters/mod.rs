@@ -122,8 +122,8 @@ fn run(task: &Task) -> Result<Outcome> {
     let (w, _) =
         train_with_hyperparameters(task, &course, &start, at(0.0, 1.0), pair, &mut batches)?;
     let exam = Examination::new(&test)?;
-    let answers = exam.predictions(&network, &w)?;
-    outcome.add("meta/teacher", exam.once(&answers)?);
+    let teacher_predictions = exam.predictions(&network, &w)?;
+    outcome.add("meta/teacher", exam.once(&teacher_predictions)?);
 
     let ask = |x: &Tensor| network.forward(&w, x);
     let study = Study {
@@ -133,7 +133,7 @@ fn run(task: &Task) -> Result<Outcome> {
         taught: own.with_teacher(CHUNK, ask)?,
         network: network.clone(),
         validation,
-        exam: exam.with_teacher(answers),
+        exam: exam.with_teacher(teacher_predictions),
         rng: rng.clone(),
     };
     let mut draws = rng.split("random metaparameters");

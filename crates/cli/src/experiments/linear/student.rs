@@ -72,12 +72,13 @@ fn teach(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Res
 
 /// Trains the students of one seed; all share start and batch order.
 fn learn(task: &Task, settings: Settings, data: &Dataset, test: &Dataset) -> Result<Outcome> {
-    let answers = &task.shared.context("the linear student wants its teacher")?.tensors;
-    let answer = |name: &str| answers.get(name).with_context(|| format!("no answers on {name}"));
-    let on_train = answer("train")?;
+    let teacher_logits = &task.shared.context("the linear student wants its teacher")?.tensors;
+    let logits_on =
+        |name: &str| teacher_logits.get(name).with_context(|| format!("no answers on {name}"));
+    let on_train = logits_on("train")?;
     // One chunk holds every example: the answers are there already.
     let data = data.clone().with_teacher(data.n_examples(), |_| on_train.contiguous())?;
-    let exam = Examination::new(test)?.with_teacher(Predictions::new(answer("test")?)?);
+    let exam = Examination::new(test)?.with_teacher(Predictions::new(logits_on("test")?)?);
 
     let arms = [
         ("linear/none", Distillation::labels_only()),

@@ -98,7 +98,7 @@ pub(super) fn methods() -> Vec<Method> {
         Setting { taught: Taught::Smoothed(share), training, weight: share, temperature: None }
     };
     let plain = |row, taught| method(row, hinton(taught, &[student()]));
-    let answers = |row, kind| {
+    let of_divergence = |row, kind| {
         let term = |t| Imitation::Divergence(kind, t);
         method(row, convex(Taught::Logits, term))
     };
@@ -113,12 +113,12 @@ pub(super) fn methods() -> Vec<Method> {
         plain("untrained", Taught::Untrained),
         plain("any-object", Taught::Ablation(Ablation::AnyExample)),
         plain("forward", Taught::Logits),
-        answers("reverse", Divergence::ReverseKl),
-        answers("jensen-shannon", Divergence::JensenShannon { teacher_weight: 0.5 }),
-        answers("skew", Divergence::Skew { teacher_weight: 0.1 }),
-        answers("renyi", Divergence::Renyi { order: 0.5 }),
-        answers("variation", Divergence::TotalVariation),
-        answers("hellinger", Divergence::SquaredHellinger),
+        of_divergence("reverse", Divergence::ReverseKl),
+        of_divergence("jensen-shannon", Divergence::JensenShannon { teacher_weight: 0.5 }),
+        of_divergence("skew", Divergence::Skew { teacher_weight: 0.1 }),
+        of_divergence("renyi", Divergence::Renyi { order: 0.5 }),
+        of_divergence("variation", Divergence::TotalVariation),
+        of_divergence("hellinger", Divergence::SquaredHellinger),
         // T cancels.
         method("logits", beside(Taught::Logits, logits, of_labels)),
         method("decoupled", dkd()),

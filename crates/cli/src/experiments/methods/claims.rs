@@ -1,4 +1,4 @@
-//! Rows and standings of the benchmark of methods.
+//! Rows and rankings of the benchmark of methods.
 
 use super::{run, settings};
 use crate::experiments::{Experiment, Parts};
@@ -84,25 +84,25 @@ pub(in crate::experiments) static METHODS: Experiment = Experiment {
     claims: &[],
     point: Point::Epoch,
     figures: &[
-        Figure::standing(
+        Figure::ranking(
             "FashionMNIST-Small against plain distillation",
             "methods/fashion/",
             "methods/fashion/forward",
             MEASURED,
         ),
-        Figure::standing(
+        Figure::ranking(
             "FashionMNIST-Small against no teacher",
             "methods/fashion/",
             "methods/fashion/none",
             &[metric::CROSS_ENTROPY, metric::ACCURACY],
         ),
-        Figure::standing(
+        Figure::ranking(
             "1000 objects of MNIST against plain distillation",
             "methods/mnist/",
             "methods/mnist/forward",
             MEASURED,
         ),
-        Figure::standing(
+        Figure::ranking(
             "1000 objects of MNIST against no teacher",
             "methods/mnist/",
             "methods/mnist/none",

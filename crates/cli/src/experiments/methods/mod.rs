@@ -91,7 +91,7 @@ impl Study<'_> {
     fn taught(&self, data: &Dataset, taught: Taught) -> Result<Dataset> {
         let network = teacher();
         let all: Vec<usize> = (0..data.n_examples()).collect();
-        let with = |answers: Tensor| Ok(data.clone().with_logits(&answers, &all)?);
+        let with = |teacher_logits: Tensor| Ok(data.clone().with_logits(&teacher_logits, &all)?);
         let members = || {
             let member = |w| (&network as &dyn Architecture, w);
             taught_by_members(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
@@ -101,8 +101,9 @@ impl Study<'_> {
             Taught::Logits => with(logits(&network, self.teacher()?, data.x())?),
             Taught::Untrained => with(logits(&network, &self.untrained, data.x())?),
             Taught::Ablation(ablation) => {
-                let (answers, y) = (logits(&network, self.teacher()?, data.x())?, labels(data)?);
-                with(ablation.of(&answers, &y, 1.0, &mut self.rng.split("control"))?)
+                let (teacher_logits, y) =
+                    (logits(&network, self.teacher()?, data.x())?, labels(data)?);
+                with(ablation.of(&teacher_logits, &y, 1.0, &mut self.rng.split("control"))?)
             }
             Taught::Smoothed(share) => {
                 let (y, k) = (labels(data)?, n_classes(data)?);
@@ -112,8 +113,8 @@ impl Study<'_> {
             Taught::Members => members(),
             Taught::Ensemble => {
                 let members = members()?;
-                let answers = members.soft().context("answers of an ensemble")?.logits();
-                with(mean_of_members(answers, n_classes(data)?)?)
+                let teacher_logits = members.soft().context("answers of an ensemble")?.logits();
+                with(mean_of_members(teacher_logits, n_classes(data)?)?)
             }
         }
     }

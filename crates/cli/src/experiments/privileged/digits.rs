@@ -154,9 +154,9 @@ fn run(task: &Task) -> Result<Outcome> {
 
         let (w, taught) = study.taught(&examples(&picked)?)?;
         let exam = Examination::new(&test.teachers_view()?)?;
-        let answers = exam.predictions(&study.teacher, &w)?;
-        outcome.add(teacher, exam.once(&answers)?);
-        let exam = Examination::new(test.data())?.with_teacher(answers);
+        let teacher_predictions = exam.predictions(&study.teacher, &w)?;
+        outcome.add(teacher, exam.once(&teacher_predictions)?);
+        let exam = Examination::new(test.data())?.with_teacher(teacher_predictions);
         let students = GRID.each(|temperature, lambda| {
             let w = study.student(&taught, temperature, lambda)?;
             exam.once(&exam.predictions(&study.student, &w)?)

@@ -53,14 +53,14 @@ fn run(task: &Task) -> Result<Outcome> {
         let start = model.init(&mut rng.split("teacher"), device)?;
         let w = fit(task, settings, &model, &start, &view, Distillation::labels_only(), &rng)?;
         let exam = Examination::new(&test.teachers_view()?)?;
-        let answers = exam.predictions(&model, &w)?;
-        outcome.add(&format!("{family}/teacher"), exam.once(&answers)?);
+        let teacher_predictions = exam.predictions(&model, &w)?;
+        outcome.add(&format!("{family}/teacher"), exam.once(&teacher_predictions)?);
 
         let ask = |x_star: &Tensor| model.forward(&w, x_star);
         let taught = train.with_teacher(CHUNK, ask)?;
         let student = logistic(taught.x())?;
         let start = student.init(&mut rng.split("student"), device)?;
-        let exam = Examination::new(test.data())?.with_teacher(answers);
+        let exam = Examination::new(test.data())?.with_teacher(teacher_predictions);
         let arms = [
             ("regular", Distillation::labels_only()),
             ("distilled", Distillation::convex(LAMBDA, TEMPERATURE)),

@@ -41,7 +41,7 @@ pub(super) fn page(experiment: &ExperimentReport, report: &Report) -> Result<Str
             blocks.push(Block::Heading(3, (*title).to_owned()));
             blocks.push(Block::Table(tables::cross(experiment, *metric, columns, rows)));
         }
-        if let Figure::Standing { title, among, than, metrics } = figure
+        if let Figure::Ranking { title, among, than, metrics } = figure
             && let Some((sentences, table)) = (Contest { among, than, metrics }).draw(experiment)?
         {
             blocks.push(Block::Heading(3, (*title).to_owned()));

@@ -100,10 +100,10 @@ impl BayesCourse<'_> {
 }
 
 /// Mean loss of a batch, shape ().
-fn mean_loss(answers: &Tensor, batch: &Dataset) -> Result<Tensor> {
+fn mean_loss(outputs: &Tensor, batch: &Dataset) -> Result<Tensor> {
     Ok(match batch.y() {
-        Targets::Values(y) => (answers - y)?.sqr()?.mean_all()?,
-        Targets::Classes { .. } => distillation(answers, batch, &Distillation::labels_only())?,
+        Targets::Values(y) => (outputs - y)?.sqr()?.mean_all()?,
+        Targets::Classes { .. } => distillation(outputs, batch, &Distillation::labels_only())?,
     })
 }
 
@@ -113,14 +113,14 @@ pub(super) fn measure(
     w: &Params,
     test: &Dataset,
 ) -> Result<Vec<(&'static str, f64)>> {
-    let answers = logits(network, w, test.x())?;
+    let outputs = logits(network, w, test.x())?;
     Ok(match test.y() {
         Targets::Values(_) => {
-            let loss = mean_loss(&answers, test)?.to_dtype(candle_core::DType::F64)?;
+            let loss = mean_loss(&outputs, test)?.to_dtype(candle_core::DType::F64)?;
             vec![("log_likelihood", -loss.to_scalar::<f64>()?)]
         }
         Targets::Classes { labels, .. } => {
-            let (p, labels) = (Predictions::new(&answers)?, labels.to_vec1()?);
+            let (p, labels) = (Predictions::new(&outputs)?, labels.to_vec1()?);
             vec![("log_likelihood", -p.cross_entropy(&labels)?), ("accuracy", p.accuracy(&labels)?)]
         }
     })
@@ -195,9 +195,9 @@ mod tests {
                 let objective = || -> candle_core::Result<Tensor> {
                     let x = batch.x().to_dtype(candle_core::DType::F64)?;
                     let Targets::Values(y) = batch.y() else { unreachable!() };
-                    let answers = network.forward(&w, &x).unwrap();
+                    let outputs = network.forward(&w, &x).unwrap();
                     let y = y.to_dtype(candle_core::DType::F64)?;
-                    let mut total = ((answers - y)?.sqr()?.mean_all()? / b)?;
+                    let mut total = ((outputs - y)?.sqr()?.mean_all()? / b)?;
                     for t in 0..2 {
                         let of = |p: &Params| p.blocks()[t].clone();
                         let d = (of(&rho) - of(&pi))?;
@@ -230,8 +230,8 @@ mod tests {
         assert!(gap < TOLERANCE, "{gap}");
         assert_eq!(course.n_points(20), 3);
         assert_eq!(end.curves[metric::LOG_LIKELIHOOD.name].len(), 3);
-        let answers = network.forward(&last.weights, data.x()).unwrap();
-        let loss = mean_loss(&answers, &data).unwrap().to_scalar::<f32>().unwrap();
+        let outputs = network.forward(&last.weights, data.x()).unwrap();
+        let loss = mean_loss(&outputs, &data).unwrap().to_scalar::<f32>().unwrap();
         assert!((end.curves[metric::LOG_LIKELIHOOD.name][2] + f64::from(loss)).abs() < 1e-6);
     }
 

@@ -67,12 +67,12 @@ pub fn shown(
 ) -> Result<Shown> {
     let frozen = w.frozen();
     let mut widths = Vec::new();
-    let answers = |x: &Tensor| -> Result<Tensor> {
+    let teacher_logits = |x: &Tensor| -> Result<Tensor> {
         let chosen = picked(&teacher.activations(&frozen, x)?, layers)?;
         widths = chosen.iter().map(|z| z.dim(1)).collect::<candle_core::Result<_>>()?;
         Ok(Tensor::cat(&chosen, 1)?)
     };
-    let data = data.clone().with_teacher(chunk(data.x()), answers)?;
+    let data = data.clone().with_teacher(chunk(data.x()), teacher_logits)?;
     Ok(Shown { data, widths })
 }
 

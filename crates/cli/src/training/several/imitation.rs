@@ -171,7 +171,7 @@ impl ImitationCourse<'_> {
             Ok([student, teacher])
         };
         // Object with example: the two need not have the same places.
-        let rows = || anyhow::Ok([self.output(&outputs)?, answers(batch)?.clone()]);
+        let rows = || anyhow::Ok([self.output(&outputs)?, teacher_logits(batch)?.clone()]);
         let mapped = || -> Result<[Tensor; 2]> {
             let [student, teacher] = hidden()?;
             let map = beside.blocks().first().context("a map of channels")?;
@@ -219,7 +219,7 @@ fn of_rows(
     Ok(loss(&student, &teacher)?)
 }
 
-fn answers(batch: &Dataset) -> Result<&Tensor> {
+fn teacher_logits(batch: &Dataset) -> Result<&Tensor> {
     let soft = batch.soft().context("a teacher's hidden layer: wanted one, found none")?;
     Ok(soft.logits())
 }
@@ -232,7 +232,7 @@ fn some([student, teacher]: [Tensor; 2]) -> Result<[Tensor; 2]> {
 
 /// The teacher's outputs that a batch holds, (m, d), in the student's places: (m, d / (h·w), h, w) beside (m, c, h, w).
 fn like(student: &Tensor, batch: &Dataset) -> Result<Tensor> {
-    let teacher = answers(batch)?;
+    let teacher = teacher_logits(batch)?;
     let (m, d) = teacher.dims2()?;
     let places = student.dims().get(2..).unwrap_or_default();
     let n: usize = places.iter().product();

@@ -12,4 +12,4 @@ pub use chain::train_chain;
 pub use ensemble::{mean_of_members, taught_by_members};
 pub use imitation::{Imitation, ImitationCourse, Strength, train_imitating};
 pub use mutual::{MutualCourse, train_mutually};
-pub use translator::{Choice, pairs, train_translator};
+pub use translator::{ChoosePartner, pairs, train_translator};

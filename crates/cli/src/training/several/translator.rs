@@ -14,11 +14,16 @@ const BATCH: usize = 64;
 const LEARNING_RATE: f64 = 1e-3;
 
 /// Picks one of n examples.
-pub type Choice<'a> = &'a mut dyn FnMut(usize) -> usize;
+pub type ChoosePartner<'a> = &'a mut dyn FnMut(usize) -> usize;
 
 /// Every example of `poor`, in order, `n_partners` times over, with a random example of the same class of `rich` as its
 /// target values; `choose` draws from a class in the order of `rich`.
-pub fn pairs(poor: &Dataset, rich: &Dataset, n_partners: usize, choose: Choice) -> Result<Dataset> {
+pub fn pairs(
+    poor: &Dataset,
+    rich: &Dataset,
+    n_partners: usize,
+    choose: ChoosePartner,
+) -> Result<Dataset> {
     let (wanted, found) = (n_classes(rich)?, n_classes(poor)?);
     if wanted != found {
         bail!("domains to pair: wanted as many classes, found {found} and {wanted}");

@@ -226,9 +226,9 @@ fn arms(task: &Task) -> Result<Outcome> {
     };
     let (plain, styled) = (trained(big.x())?, trained(styled_big)?);
     if !is_source {
-        let answers = Predictions::new(&logits(&teacher, &plain, test.x())?)?;
+        let teacher_predictions = Predictions::new(&logits(&teacher, &plain, test.x())?)?;
         let row = format!("{prefix}/the-teacher/independent");
-        outcome.add(&row, Examination::new(&test)?.once(&answers)?);
+        outcome.add(&row, Examination::new(&test)?.once(&teacher_predictions)?);
     }
 
     // φ acts on what the teacher sees; the student always sees the images as they are.
@@ -268,12 +268,13 @@ fn arms(task: &Task) -> Result<Outcome> {
         let course = Course { network, fit, learning_rate: LEARNING_RATE, loss };
         let (mut data, mut measures) = (small.clone(), BTreeMap::new());
         if let Some(seen) = seen {
-            let answers = logits(&teacher, seen.w, seen.x)?;
-            let consistency = Predictions::new(&answers)?.accuracy(&labels(&small)?)?;
+            let teacher_logits = logits(&teacher, seen.w, seen.x)?;
+            let consistency = Predictions::new(&teacher_logits)?.accuracy(&labels(&small)?)?;
             measures = apart(seen.x, seen.domain, N_MEASURED, &mut rng.split("proxy distance"))?;
             measures.insert(metric::LABEL_CONSISTENCY.key(), vec![consistency]);
-            data =
-                data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| answers.contiguous())?;
+            data = data.with_teacher(chunk(seen.x).max(small.n_examples()), |_| {
+                teacher_logits.contiguous()
+            })?;
         }
         let view = |batch: &Dataset| Ok(batch.clone());
         let rng = rng.split(if network == &student { "student" } else { "smaller" });

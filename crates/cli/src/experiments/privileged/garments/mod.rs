@@ -56,15 +56,15 @@ impl<'a> Study<'a> {
         let test = at_most(&task.session.images("fashion-mnist")?.test, most_test)?;
         let rng = start(task);
         let (teacher, w) = teacher_of(task, &big, settings.teacher_epochs, &rng)?;
-        let answers = Predictions::new(&logits(&teacher, &w, test.x())?)?;
+        let teacher_predictions = Predictions::new(&logits(&teacher, &w, test.x())?)?;
         Ok(Self {
             task,
             settings,
             rng,
             taught: with_teacher(&small, &teacher, &w)?,
             labels: labels(&small)?,
-            exam: Examination::new(&test)?.with_teacher(answers.clone()),
-            teacher: answers,
+            exam: Examination::new(&test)?.with_teacher(teacher_predictions.clone()),
+            teacher: teacher_predictions,
         })
     }
 
@@ -88,9 +88,9 @@ impl<'a> Study<'a> {
     fn under(&self, ablation: Ablation) -> Result<Dataset> {
         let Some(soft) = self.taught.soft() else { return Ok(self.taught.clone()) };
         let mut rng = self.rng.split(stream(ablation));
-        let answers = ablation.of(soft.logits(), &self.labels, 1.0, &mut rng)?;
+        let teacher_logits = ablation.of(soft.logits(), &self.labels, 1.0, &mut rng)?;
         let all: Vec<usize> = (0..self.labels.len()).collect();
-        Ok(self.taught.clone().with_logits(&answers, &all)?)
+        Ok(self.taught.clone().with_logits(&teacher_logits, &all)?)
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) fn knowledge(task: &Task) -> Result<Outcome> {
         let mut metrics = study.exam.once(&p)?;
         if let Some(soft) = data.soft() {
             let entropy = crate::ledger::stats::mean(&entropies(soft.logits(), 1.0)?);
-            metrics.insert(metric::ANSWER_ENTROPY.key(), vec![entropy]);
+            metrics.insert(metric::TEACHER_ENTROPY.key(), vec![entropy]);
         }
         metrics.extend(gains(&alone, &p, y, &deciles)?);
         outcome.add(row, metrics);

@@ -228,7 +228,7 @@ impl Arm {
 /// A trained Bi-LSTM by its answers, and a linear model on the same words.
 struct Teacher {
     /// Scores of the student's training texts.
-    answers: Tensor,
+    teacher_logits: Tensor,
     /// Predictions of the test texts.
     predictions: Predictions,
     /// Metrics of the teacher and of the linear model.
@@ -276,8 +276,8 @@ impl Teacher {
         };
         let (_, _, of_bag) = fit(&bag, "bag of words", epochs[1])?;
         let (w, predictions, own) = fit(&network, "teacher", epochs[0])?;
-        let answers = logits(&network, &w, tokens(&parts.of(Arm::Same))?.x())?;
-        Ok(Self { answers, predictions, own, of_bag })
+        let teacher_logits = logits(&network, &w, tokens(&parts.of(Arm::Same))?.x())?;
+        Ok(Self { teacher_logits, predictions, own, of_bag })
     }
 }
 
@@ -299,7 +299,7 @@ fn students(
     outcome: &mut Outcome,
 ) -> Result<()> {
     // x* are the words; what the teacher says of them is known already.
-    let examples = Privileged::everywhere(sets.train.clone(), teacher.answers.clone())?;
+    let examples = Privileged::everywhere(sets.train.clone(), teacher.teacher_logits.clone())?;
     let taught = examples.with_teacher(sets.train.n_examples(), Tensor::contiguous)?;
     let exam = Examination::new(&sets.test)?.with_teacher(teacher.predictions.clone());
     let [alone, with_teacher] = chosen(task, settings, &taught, &sets.held_out, &exam, rng)?;
@@ -308,7 +308,7 @@ fn students(
         outcome.add(&format!("{view}/none"), alone);
         let y = labels(&sets.train)?;
         let mut draws = rng.split("control");
-        let smoothed = Ablation::SmoothedLabels.of(&teacher.answers, &y, 1.0, &mut draws)?;
+        let smoothed = Ablation::SmoothedLabels.of(&teacher.teacher_logits, &y, 1.0, &mut draws)?;
         let all: Vec<usize> = (0..y.len()).collect();
         let ablation = sets.train.clone().with_logits(&smoothed, &all)?;
         let [_, ablation] = chosen(task, settings, &ablation, &sets.held_out, &exam, rng)?;
