@@ -7,19 +7,9 @@ use core_tensors::kernels::Activation;
 use models::{Architecture, Mlp};
 use safetensors::{Dtype, SafeTensors};
 
+use super::layer::{Layer, widths};
 use super::tensors::{matrix, numbers};
 use super::{Trained, natural, networks, order};
-
-/// A layer as a file holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layer {
-    /// Its name without `.weight`, or `block.t`.
-    pub(crate) name: String,
-    /// n_t: units.
-    pub(crate) n_units: usize,
-    /// n_{t−1}: inputs.
-    pub(crate) n_inputs: usize,
-}
 
 /// The layers of a perceptron, input side first.
 #[derive(Debug)]
@@ -168,12 +158,6 @@ impl Layers {
         let names = self.layers.into_iter().map(|layer| layer.name).collect();
         Ok(Trained { network, weights, names })
     }
-}
-
-/// n_0, …, n_T of layers that chain.
-pub(super) fn widths(layers: &[Layer]) -> Vec<usize> {
-    let inputs = layers.first().map(|layer| layer.n_inputs);
-    inputs.into_iter().chain(layers.iter().map(|layer| layer.n_units)).collect()
 }
 
 /// Every bias has a layer, and every layer one, or none has.

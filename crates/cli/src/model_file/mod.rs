@@ -1,5 +1,6 @@
 //! Networks and posteriors on disk: trained perceptrons in the formats that people have, and posteriors of this program.
 
+mod layer;
 mod layers;
 mod networks;
 mod order;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use super::layers::{Layer, widths};
+use super::layer::{Layer, widths};
 use super::order::{chain, has_chain, natural};
 
 /// Refuses layers that are more than one network: equal copies, or networks of which no two make one.

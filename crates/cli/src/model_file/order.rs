@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use anyhow::{Result, anyhow, bail};
 
-use super::layers::{Layer, widths};
+use super::layer::{Layer, widths};
 
 /// Steps of the search for chains; beyond them it counts as undecided.
 const MOST_STEPS: usize = 100_000;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use base64::Engine as _;
 
 use super::ExperimentReport;
-use super::render::html::escape;
+use super::markup::escape;
 use crate::ledger::{Better, Figure};
 use crate::report::contact_sheet::grid_png;
 

@@ -4,6 +4,7 @@ pub(crate) mod contact_sheet;
 mod docs;
 mod document;
 mod figures;
+mod markup;
 mod ranking;
 mod render;
 mod tables;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +10,7 @@ use sha2::Digest;
 
 use super::decode::{self, CHANNELS, GrayscaleImages};
 use super::hexadecimal;
-use crate::files::read;
-use crate::files::{n_cores, on_threads};
+use crate::files::{fill_on_threads, read};
 
 /// Names of the halves, as in the archives of fast.ai.
 pub(super) const HALVES: [&str; 2] = ["train", "val"];
@@ -172,7 +170,7 @@ pub(super) fn decode(
     grayscale: GrayscaleImages,
 ) -> Result<Intensities> {
     let n_grayscale = AtomicUsize::new(0);
-    let bytes = fill(members.len(), CHANNELS * side * side, |index, out| {
+    let bytes = fill_on_threads(members.len(), CHANNELS * side * side, |index, out| {
         let member = members[index];
         let was_grayscale = decode::read(&member.read()?, side, grayscale, out)
             .with_context(|| member.describe())?;
@@ -180,43 +178,6 @@ pub(super) fn decode(
         Ok(())
     })?;
     Ok(Intensities { bytes, n_grayscale: n_grayscale.into_inner() })
-}
-
-/// `n` pieces of `size` bytes, written on all cores; the error is that of the first piece that has one.
-///
-/// Not on rayon's pool: `distill` leaves it one thread, as networks train on one.
-pub(in crate::data) fn fill(
-    n: usize,
-    size: usize,
-    write: impl Fn(usize, &mut [u8]) -> Result<()> + Sync,
-) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; n * size];
-    let mut failures = {
-        let pieces = Mutex::new(bytes.chunks_exact_mut(size.max(1)).enumerate());
-        let failures = Mutex::new(Vec::new());
-        let work = || {
-            // Pieces are handed out in order, so that no earlier one is left behind where the work stops.
-            while let Some((index, piece)) = lock(&pieces).next() {
-                if let Err(error) = write(index, piece) {
-                    lock(&failures).push((index, error));
-                }
-                if !lock(&failures).is_empty() {
-                    break;
-                }
-            }
-        };
-        on_threads(n_cores().min(n), work);
-        failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-    };
-    failures.sort_by_key(|(index, _)| *index);
-    match failures.into_iter().next() {
-        Some((_, error)) => Err(error),
-        None => Ok(bytes),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn half(folder: &Path) -> Result<Half> {

@@ -10,10 +10,10 @@ use core_tensors::Rng;
 use serde::Deserialize;
 
 use super::decode::{CHANNELS, GrayscaleImages};
-use super::folders::{self, Class, HALVES, Half, Intensities, fill};
+use super::folders::{self, Class, HALVES, Half, Intensities};
 use super::{Images, Places, SYNTHETIC_SEED, dataset, download, sha256, sha256_of};
 use crate::data::synthetic::images::scenes;
-use crate::files::{read, stream_whole};
+use crate::files::{fill_on_threads, read, stream_whole};
 use crate::ledger::Kind;
 
 /// Name of the data set.
@@ -184,7 +184,7 @@ fn sums(halves: &[Half; 2]) -> Result<BTreeMap<String, String>> {
     let classes: Vec<(&str, &Class)> = named
         .flat_map(|(half, name)| half.classes.iter().map(move |class| (name, class)))
         .collect();
-    let sums = fill(classes.len(), SUM, |index, out| {
+    let sums = fill_on_threads(classes.len(), SUM, |index, out| {
         out.copy_from_slice(classes[index].1.sha256()?.as_bytes());
         Ok(())
     })?;

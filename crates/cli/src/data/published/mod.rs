@@ -3,7 +3,7 @@
 pub mod bert;
 mod decode;
 mod download;
-pub(super) mod folders;
+mod folders;
 mod idx;
 mod imagenette;
 mod manifest;

@@ -4,4 +4,4 @@ mod signals;
 mod threads;
 
 pub(crate) use signals::{ask_on_signals, end_on_signals};
-pub(crate) use threads::{n_cores, on_threads};
+pub(crate) use threads::{fill_on_threads, n_cores, on_threads};

@@ -1,8 +1,9 @@
 //! Several threads on the same work, also where the system allows fewer than were asked for.
 
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{Builder, available_parallelism, scope};
 
+use anyhow::Result;
 use memmap2::MmapOptions;
 
 use crate::files::warn;
@@ -46,6 +47,43 @@ pub(crate) fn on_threads(n: usize, work: impl Fn() + Sync) {
     });
 }
 
+/// `n` pieces of `size` bytes, written on all cores; the error is that of the first piece that has one.
+///
+/// Not on rayon's pool: `distill` leaves it one thread, as networks train on one.
+pub(crate) fn fill_on_threads(
+    n: usize,
+    size: usize,
+    write: impl Fn(usize, &mut [u8]) -> Result<()> + Sync,
+) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; n * size];
+    let mut failures = {
+        let pieces = Mutex::new(bytes.chunks_exact_mut(size.max(1)).enumerate());
+        let failures = Mutex::new(Vec::new());
+        let work = || {
+            // Pieces are handed out in order, so that no earlier one is left behind where the work stops.
+            while let Some((index, piece)) = lock(&pieces).next() {
+                if let Err(error) = write(index, piece) {
+                    lock(&failures).push((index, error));
+                }
+                if !lock(&failures).is_empty() {
+                    break;
+                }
+            }
+        };
+        on_threads(n_cores().min(n), work);
+        failures.into_inner().unwrap_or_else(PoisonError::into_inner)
+    };
+    failures.sort_by_key(|(index, _)| *index);
+    match failures.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether so many threads find memory: it is taken, and given back at once.
 fn is_room_for(n_threads: usize) -> bool {
     let Some(size) = ROOM.checked_mul(n_threads) else { return false };
@@ -57,6 +95,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::{Barrier, Mutex};
     use std::thread::current;
+
+    use anyhow::bail;
 
     use super::*;
 
@@ -72,5 +112,15 @@ mod tests {
             assert!(ids.len() == n && ids.contains(&format!("{:?}", current().id())));
             assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), n);
         }
+    }
+
+    #[test]
+    fn the_first_failure_is_told_and_nothing_hangs() {
+        let error = fill_on_threads(1000, 1, |index, _| match index % 7 {
+            3 => bail!("{index}"),
+            _ => Ok(()),
+        });
+        assert_eq!(error.unwrap_err().to_string(), "3");
+        assert!(fill_on_threads(0, 0, |_, _| Ok(())).unwrap().is_empty());
     }
 }

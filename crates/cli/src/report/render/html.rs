@@ -1,6 +1,7 @@
 //! index.html: one file, no network, readable on a phone and on paper.
 
 use crate::report::document::{Block, Cell, Document, Table};
+use crate::report::markup::escape;
 
 const STYLE: &str = "
 :root{color-scheme:light}
@@ -75,11 +76,6 @@ fn inline(text: &str) -> String {
             _ => format!("<code>{}</code>", escape(part)),
         })
         .collect()
-}
-
-/// Text that HTML and SVG show as it is.
-pub(in crate::report) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

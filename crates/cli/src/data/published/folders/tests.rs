@@ -127,16 +127,6 @@ fn a_users_folder_is_read_by_name_and_a_grayscale_image_refused() {
 }
 
 #[test]
-fn the_first_failure_is_told_and_nothing_hangs() {
-    let error = fill(1000, 1, |index, _| match index % 7 {
-        3 => bail!("{index}"),
-        _ => Ok(()),
-    });
-    assert_eq!(error.unwrap_err().to_string(), "3");
-    assert!(fill(0, 0, |_, _| Ok(())).unwrap().is_empty());
-}
-
-#[test]
 fn the_257th_class_is_not_the_first() {
     let folder = tempfile::tempdir().unwrap();
     for class in 0..257u32 {

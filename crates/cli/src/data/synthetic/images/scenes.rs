@@ -5,7 +5,7 @@ use core_tensors::Rng;
 
 use super::raster::{Field, Point};
 use super::{CLASSES, balanced, bell, between};
-use crate::data::published::folders::fill;
+use crate::files::fill_on_threads;
 
 /// Color that a class tends to; its standard deviation is [`SPREAD`].
 const COLORS: [[f32; 3]; 10] = [
@@ -30,7 +30,7 @@ const GRAIN: f32 = 0.08;
 /// Geometry uses the four operations and square roots alone: the same bytes on every platform.
 pub(crate) fn images(side: usize, n: usize, rng: &Rng) -> Result<(Vec<u8>, Vec<u8>)> {
     let labels = balanced(n, &mut rng.split("labels"));
-    let intensities = fill(n, 3 * side * side, |index, out| {
+    let intensities = fill_on_threads(n, 3 * side * side, |index, out| {
         draw(labels[index], side, &mut rng.split(&index.to_string()), out);
         Ok(())
     })?;
