@@ -17,6 +17,17 @@ pub enum Scale {
     Paper,
 }
 
+impl Scale {
+    /// The word of the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+}
+
 /// One experiment of a paper, as a report shows it.
 #[derive(Clone, Copy)]
 pub struct Description {

@@ -1,66 +1,11 @@
-//! The report as a list of blocks, which HTML and Markdown render each in its way.
+//! What stands in the report, block by block.
 
 use anyhow::Result;
 
+use super::blocks::{Block, Document};
 use super::ranking::Contest;
 use super::{ExperimentReport, Report, figures, tables};
 use crate::ledger::{Description, Figure, RULES, Scale, Verdict};
-
-/// A report in blocks.
-pub(super) struct Document {
-    pub(super) title: String,
-    pub(super) blocks: Vec<Block>,
-}
-
-/// A piece of a report.
-pub(super) enum Block {
-    /// Level from 2, text.
-    Heading(u8, String),
-    Paragraph(String),
-    /// A paragraph that must not be overlooked.
-    Warning(String),
-    Bullets(Vec<String>),
-    Table(Table),
-    Figure {
-        name: String,
-        caption: String,
-        svg: String,
-    },
-}
-
-/// A table; a cell holds lines.
-#[derive(Default)]
-pub(super) struct Table {
-    pub(super) head: Vec<String>,
-    pub(super) rows: Vec<Vec<Cell>>,
-}
-
-/// A cell.
-#[derive(Clone)]
-pub(super) struct Cell {
-    pub(super) lines: Vec<String>,
-    pub(super) verdict: Option<Verdict>,
-}
-
-impl Cell {
-    pub(super) fn text(text: impl Into<String>) -> Self {
-        Self { lines: vec![text.into()], verdict: None }
-    }
-
-    pub(super) fn verdict(verdict: Verdict) -> Self {
-        Self { lines: vec![verdict.word().replace('_', " ")], verdict: Some(verdict) }
-    }
-}
-
-impl Document {
-    /// Names and texts of its figures.
-    pub(super) fn figures(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.blocks.iter().filter_map(|block| match block {
-            Block::Figure { name, svg, .. } => Some((name.as_str(), svg.as_str())),
-            _ => None,
-        })
-    }
-}
 
 /// Builds the document of a report.
 pub(super) fn build(report: &Report) -> Result<Document> {
@@ -98,7 +43,7 @@ fn opening(report: &Report) -> Vec<Block> {
         count(Verdict::NotReproduced),
         count(Verdict::Inconclusive),
         count(Verdict::NotRun),
-        scale_word(report.scale),
+        report.scale.word(),
         p.seeds.len(),
         p.seconds,
         p.command,
@@ -123,15 +68,6 @@ fn opening(report: &Report) -> Vec<Block> {
         ));
     }
     blocks
-}
-
-/// The word of the command line.
-pub(super) fn scale_word(scale: Scale) -> &'static str {
-    match scale {
-        Scale::Smoke => "smoke",
-        Scale::Quick => "quick",
-        Scale::Paper => "paper",
-    }
 }
 
 /// Which paper an experiment is from, and what is run.

@@ -1,5 +1,6 @@
 //! The report of a reproduction: results.json, report.md, index.html, CSV of every curve, figures.
 
+mod blocks;
 pub(crate) mod contact_sheet;
 mod docs;
 mod document;

@@ -4,7 +4,7 @@ use crate::ledger::stats::{Paired, holm, mean};
 use crate::ledger::{Better, Metric, Unit};
 use anyhow::Result;
 
-use super::document::{Cell, Table};
+use super::blocks::{Cell, Table};
 use super::tables::{number, probability, signed};
 use super::{ExperimentReport, Row};
 

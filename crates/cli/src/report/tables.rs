@@ -5,7 +5,7 @@ use crate::ledger::{
     CheckResult, ClaimResult, Description, Kind, Metric, Published, Shown, Unit, metric,
 };
 
-use super::document::{Cell, Table, scale_word};
+use super::blocks::{Cell, Table};
 use super::{Comparison, ExperimentReport, Report, Row};
 
 /// What the columns mean.
@@ -266,7 +266,7 @@ pub(super) fn provenance(report: &Report) -> Table {
     let mut rows = vec![
         ("commit", p.commit.clone().unwrap_or_else(|| "outside a checkout".into())),
         ("command", p.command.clone()),
-        ("scale", scale_word(report.scale).into()),
+        ("scale", report.scale.word().into()),
         ("seeds", p.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
         ("machine", p.machine.clone()),
         ("started", p.started.clone()),

@@ -266,7 +266,7 @@ mod tests {
         ];
         assert_eq!(kept, published);
         let error = numpy.choice_without_replacement(3, 4).unwrap_err().to_string();
-        assert_eq!(error, "items of a choice without replacement: wanted 4, found 3");
+        assert_eq!(error, "items to choose from without replacement: expected at least 4, found 3");
     }
 
     #[test]

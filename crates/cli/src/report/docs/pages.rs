@@ -5,7 +5,8 @@ use anyhow::Result;
 use crate::ledger::RULES;
 use crate::ledger::Scale;
 use crate::ledger::{Description, Figure};
-use crate::report::document::{self, Block, Cell, Document, Table, scale_word};
+use crate::report::blocks::{Block, Cell, Document, Table};
+use crate::report::document;
 use crate::report::ranking::Contest;
 use crate::report::render::markdown;
 use crate::report::{ExperimentReport, Report, tables};
@@ -150,7 +151,7 @@ fn provenance(experiment: &ExperimentReport, report: &Report) -> Table {
     let rows = [
         ("command", format!("`{} --readme README.md`", p.command)),
         ("commit", commit.unwrap_or_else(|| "outside a checkout".into())),
-        ("scale", scale_word(report.scale).into()),
+        ("scale", report.scale.word().into()),
         ("started", p.started.clone()),
         ("machine", p.machine.clone()),
         ("computing", seconds),

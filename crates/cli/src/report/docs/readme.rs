@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::pages;
 use crate::ledger::Description;
-use crate::report::document::{Cell, Table};
+use crate::report::blocks::{Cell, Table};
 use crate::report::{Report, tables};
 
 const BEGIN: &str = "<!-- results: begin -->";

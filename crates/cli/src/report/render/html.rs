@@ -1,6 +1,6 @@
 //! index.html: one file, no network, readable on a phone and on paper.
 
-use crate::report::document::{Block, Cell, Document, Table};
+use crate::report::blocks::{Block, Cell, Document, Table};
 use crate::report::markup::escape;
 
 const STYLE: &str = "

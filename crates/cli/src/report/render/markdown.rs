@@ -1,6 +1,6 @@
 //! report.md: the document for readers of plain text and code hosts.
 
-use crate::report::document::{Block, Cell, Document, Table};
+use crate::report::blocks::{Block, Cell, Document, Table};
 
 /// The document as Markdown; figures are files beside it.
 pub(in crate::report) fn render(document: &Document) -> String {
