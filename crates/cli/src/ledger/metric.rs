@@ -140,6 +140,25 @@ impl Metric {
         ALL.iter().copied().find(|metric| metric.name == name)
     }
 
+    /// What a reader sees, with the unit where there is one.
+    pub fn label_with_unit(self) -> String {
+        match self.unit {
+            "" => self.label.to_owned(),
+            unit => format!("{}, {unit}", self.label),
+        }
+    }
+
+    /// A value for a reader: [`Metric::digits`] decimals, three of them from 3 on, one from 100 on.
+    pub fn text(self, value: f64) -> String {
+        let digits = match value.abs() {
+            size if !size.is_finite() => return "not finite".into(),
+            size if size >= 100.0 => 1,
+            size if size >= 3.0 => 3,
+            _ => self.digits,
+        };
+        format!("{value:.*}", digits.min(self.digits))
+    }
+
     /// Its name, for a map by names.
     pub fn key(self) -> String {
         self.name.to_owned()
@@ -174,5 +193,16 @@ mod tests {
         assert_eq!(words.len(), 2 * ALL.len() - n_same);
         assert_eq!(Metric::named("accuracy"), Some(ACCURACY));
         assert_eq!(Metric::named("no such"), None);
+    }
+
+    #[test]
+    fn values_have_fewer_decimals_the_larger_they_are() {
+        for (value, text) in [(0.31256, "0.3126"), (-3.0, "-3.000"), (1234.56, "1234.6")] {
+            assert_eq!(CROSS_ENTROPY.text(value), text);
+        }
+        assert_eq!((BEST_EPOCH.text(12.34), BEST_EPOCH.text(2.0)), ("12.3".into(), "2.0".into()));
+        assert_eq!(ACCURACY.text(f64::NAN), "not finite");
+        assert_eq!(CROSS_ENTROPY.label_with_unit(), "cross-entropy, nats");
+        assert_eq!(BRIER.label_with_unit(), "Brier");
     }
 }

@@ -5,7 +5,7 @@ use crate::ledger::{Better, Metric, Unit};
 use anyhow::Result;
 
 use super::blocks::{Cell, Table};
-use super::tables::{number, probability, signed};
+use super::tables::{probability, signed};
 use super::{ExperimentReport, Row};
 
 /// A difference counts where Holm's p lies below this, over so many seeds or more.
@@ -78,7 +78,7 @@ impl Contest<'_> {
         head.extend(self.metrics.iter().map(|metric| metric.label.to_owned()));
         let line = |row: &Row, of: &dyn Fn(usize) -> Vec<String>| {
             let cells = self.metrics.iter().enumerate().map(|(t, &metric)| {
-                let mut lines = vec![number(mean(&row.finals(metric)))];
+                let mut lines = vec![metric.text(mean(&row.finals(metric)))];
                 lines.extend(of(t));
                 Cell { lines, verdict: None }
             });

@@ -72,11 +72,11 @@ pub(super) fn claims(report: &Report) -> Table {
                 Cell::text(experiment.about.source),
                 Cell::text(claim.text),
                 Cell::text(published),
-                result.ours.map_or_else(
+                result.ours.zip(claim.published.first()).map_or_else(
                     || Cell::text("–"),
-                    |(row, ours)| {
+                    |((row, ours), headline)| {
                         let title = title(report, &experiment.about, row);
-                        Cell { lines: vec![interval(&ours), title], verdict: None }
+                        Cell { lines: vec![interval(headline.metric, &ours), title], verdict: None }
                     },
                 ),
                 Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
@@ -131,12 +131,16 @@ fn value(report: &ExperimentReport, row: &Row, metric: Metric) -> Cell {
     let estimate = Estimate::new(&row.finals(metric));
     let std = if metric == metric::INTEGRAL { integral_std(row) } else { estimate.std };
     let mut cell = Cell::text(if row.runs.len() == 1 {
-        number(estimate.mean)
+        metric.text(estimate.mean)
     } else {
-        format!("{} ± {}", number(estimate.mean), number(std))
+        format!("{} ± {}", metric.text(estimate.mean), metric.text(std))
     });
     if row.unit == Unit::Seed && estimate.half_width().is_finite() {
-        cell.lines.push(format!("[{}, {}]", number(estimate.ci95.0), number(estimate.ci95.1)));
+        cell.lines.push(format!(
+            "[{}, {}]",
+            metric.text(estimate.ci95.0),
+            metric.text(estimate.ci95.1)
+        ));
     }
     let published = report.about.claims.iter().flat_map(|claim| claim.published);
     for p in published.filter(|p| p.row == row.id && p.metric == metric) {
@@ -180,10 +184,10 @@ pub(super) fn points(report: &ExperimentReport, metric: Metric, ids: &[&str]) ->
         }
         let at = |index: usize| {
             let values: Vec<f64> = curves.iter().map(|curve| curve.0[index]).collect();
-            let (mean, std) = (number(mean(&values)), population_std(&values));
+            let (mean, std) = (metric.text(mean(&values)), population_std(&values));
             Cell::text(match values.len() {
                 1 => mean,
-                _ => format!("{mean} ± {}", number(std)),
+                _ => format!("{mean} ± {}", metric.text(std)),
             })
         };
         body.push(std::iter::once(Cell::text(spec.title)).chain((0..n_points).map(at)).collect());
@@ -306,23 +310,13 @@ fn printed(p: &Published) -> String {
     }
 }
 
-/// Four decimals, fewer for large numbers.
-pub(super) fn number(value: f64) -> String {
-    match value.abs() {
-        v if !v.is_finite() => "not finite".into(),
-        v if v >= 100.0 => format!("{value:.1}"),
-        v if v >= 3.0 => format!("{value:.3}"),
-        _ => format!("{value:.4}"),
-    }
-}
-
-fn interval(estimate: &Estimate) -> String {
-    let mean = number(estimate.mean);
+fn interval(metric: Metric, estimate: &Estimate) -> String {
+    let mean = metric.text(estimate.mean);
     if !estimate.half_width().is_finite() {
         return format!("{mean} (n = {})", estimate.n);
     }
     let (low, high) = estimate.ci95;
-    format!("{mean} [{}, {}] (n = {})", number(low), number(high), estimate.n)
+    format!("{mean} [{}, {}] (n = {})", metric.text(low), metric.text(high), estimate.n)
 }
 
 pub(super) fn signed(d: &Estimate) -> String {

@@ -12,7 +12,7 @@ use super::translation::{self, FLAT_NETWORK, NETWORK, generated, generated_as_in
 use super::{NO_MAP, Study, Teacher, show};
 use crate::experiments::base::{LEARNING_RATE, TEACHER, TEACHER_BATCH, perceptron};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::Part;
+use crate::ledger::{Part, metric};
 use crate::training::{Monitor, at_most, pairs, some_rows};
 
 /// Names of the translators that seeds share.
@@ -120,7 +120,7 @@ fn students(task: &Task) -> Result<Outcome> {
     let trips = [&as_published, &of_small].map(|map| round_trip(&study, map));
     let [as_published_trip, of_small_trip] = trips;
     let (as_published_trip, of_small_trip) =
-        ([("round_trip", as_published_trip?)], [("round_trip", of_small_trip?)]);
+        ([(metric::ROUND_TRIP, as_published_trip?)], [(metric::ROUND_TRIP, of_small_trip?)]);
     let mut rng = study.rng.split("random map");
     let random = Selection::random(NETWORK.n_pixels, NETWORK.n_pixels, &mut rng)?;
     let untrained = Translator {

@@ -18,7 +18,7 @@ use models::{Architecture, Mlp};
 
 use super::base::{STUDENT, TEACHER, perceptron, start, student_course, teacher_course};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, Part, metric};
+use crate::ledger::{Curve, Metric, Part, metric};
 use crate::training::{
     CHUNK, Examination, apart, at_most, logits, some_rows, train_segments, train_through,
 };
@@ -131,7 +131,7 @@ impl<'a> Study<'a> {
         row: &str,
         teacher: &Teacher,
         map: &dyn DomainMap,
-        mask: &[(&str, f64)],
+        more: &[(Metric, f64)],
     ) -> Result<()> {
         let rng = self.rng.split(row);
         let seen = map.apply(self.test.x(), &mut rng.split("test"))?;
@@ -144,7 +144,7 @@ impl<'a> Study<'a> {
         let mut measures = apart(&small, &teacher.sample, N_MEASURED, &mut draws)?;
         let consistency = own.get(metric::ACCURACY.name).context("no accuracy was taken")?;
         measures.insert(metric::LABEL_CONSISTENCY.key(), consistency.clone());
-        measures.extend(mask.iter().map(|&(name, value)| (name.to_owned(), vec![value])));
+        measures.extend(more.iter().map(|&(metric, value)| (metric.key(), vec![value])));
         let mut noise = rng.split("student's view");
         let view = |batch: &Dataset| {
             let asked = |x: &Tensor| {

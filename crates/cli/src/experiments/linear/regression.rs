@@ -10,7 +10,7 @@ use losses::{Regression, Weights};
 use serde::Serialize;
 
 use crate::experiments::{Experiment, Outcome, Parts, Task};
-use crate::ledger::{Check, Claim, Curve, Point, Scale, metric};
+use crate::ledger::{Check, Claim, Curve, Metric, Point, Scale, metric};
 use crate::training::{CHUNK, linear_student, linear_student_stacked};
 
 const N_EXAMPLES: usize = 100;
@@ -82,8 +82,8 @@ fn run(task: &Task) -> Result<Outcome> {
     let order = rng.split("known").permutation(N_EXAMPLES);
     let some = taught.clone().known_for(&order[..N_EXAMPLES / ONE_IN])?;
     let mut outcome = Outcome::default();
-    let mut add = |row: &str, metric: &str, value: f64| {
-        outcome.add(row, BTreeMap::from([(metric.to_owned(), Curve::from([value]))]));
+    let mut add = |row: &str, metric: Metric, value: f64| {
+        outcome.add(row, BTreeMap::from([(metric.key(), Curve::from([value]))]));
     };
 
     let mut forms = 0.0f64;
@@ -95,7 +95,7 @@ fn run(task: &Task) -> Result<Outcome> {
             forms = forms.max(gap(&fit(&some, &config)?, &stacked));
         }
     }
-    add("linear-regression/two-forms", "gap", forms);
+    add("linear-regression/two-forms", metric::GAP, forms);
 
     let alone = fit(examples.data(), &config(0.0, Weights::Likelihood))?;
     let solution = column(alone.clone(), 1)?;
@@ -104,18 +104,18 @@ fn run(task: &Task) -> Result<Outcome> {
     for lambda in LAMBDAS {
         change = change.max(gap(&fit(&imitated, &config(lambda, Weights::Likelihood))?, &alone));
     }
-    add("linear-regression/own-fit", "gap", change);
+    add("linear-regression/own-fit", metric::GAP, change);
 
     // E (x·ŵ − x·w)² for x ~ N(0, I).
     let excess = |w: &[f64]| w.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    add("linear-regression/none", "excess", excess(&alone));
+    add("linear-regression/none", metric::EXCESS, excess(&alone));
     for (row, data, weights) in [
         ("linear-regression/all", &taught, Weights::Likelihood),
         ("linear-regression/quarter", &some, Weights::Likelihood),
         ("linear-regression/all-literal", &taught, Weights::AsPrinted),
         ("linear-regression/quarter-literal", &some, Weights::AsPrinted),
     ] {
-        add(row, "excess", excess(&fit(data, &config(LAMBDA, weights))?));
+        add(row, metric::EXCESS, excess(&fit(data, &config(LAMBDA, weights))?));
     }
     Ok(outcome)
 }

@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 
-use crate::ledger::RULES;
-use crate::ledger::Scale;
-use crate::ledger::{Description, Figure};
+use crate::ledger::{Description, Figure, RULES, Scale};
 use crate::report::blocks::{Block, Cell, Document, Table};
 use crate::report::document;
 use crate::report::ranking::Contest;

@@ -84,7 +84,7 @@ pub(in crate::report) fn curves(
         horizontal: left..right,
         vertical: (low - pad - below)..(high + pad + above),
         below: &name,
-        beside: metric.label,
+        beside: &metric.label_with_unit(),
         legend,
     };
     draw(&mut svg, &bands, point, axes).map_err(|error| anyhow!("plotting {metric}: {error}"))?;

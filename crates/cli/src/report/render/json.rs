@@ -1,7 +1,7 @@
 //! results.json, for other tools; schema 1.
 
 use crate::ledger::stats::{Estimate, Paired};
-use crate::ledger::{Claim, ClaimResult, Comparison};
+use crate::ledger::{Better, Claim, ClaimResult, Comparison, Metric, metric};
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -13,14 +13,28 @@ const SCHEMA: u32 = 1;
 /// The whole report as JSON; what is not finite is null.
 pub(in crate::report) fn render(report: &Report) -> Result<String> {
     let experiments: Vec<Value> = report.experiments.iter().map(experiment).collect();
+    let metrics: Vec<Value> = metric::ALL.iter().map(measure).collect();
     let value = json!({
         "schema": SCHEMA,
         "scale": report.scale,
         "provenance": report.provenance,
         "interruption": report.interruption,
+        "metrics": metrics,
         "experiments": experiments,
     });
     Ok(serde_json::to_string_pretty(&value)? + "\n")
+}
+
+/// What a metric is, by the name that rows and checks use.
+fn measure(metric: &Metric) -> Value {
+    json!({
+        "name": metric.name, "label": metric.label, "unit": metric.unit, "source": metric.source,
+        "better": match metric.better {
+            Better::Lower => Some("lower"),
+            Better::Higher => Some("higher"),
+            Better::Neither => None,
+        },
+    })
 }
 
 fn experiment(report: &ExperimentReport) -> Value {

@@ -10,7 +10,7 @@ use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use losses::{Distillation, Predictions, distillation};
 use models::{Architecture, Mlp};
 
-use crate::ledger::{Curve, stats};
+use crate::ledger::{Curve, Metric, metric, stats};
 use crate::training::{Monitor, logits};
 
 /// Step size of weights and their variances.
@@ -85,9 +85,9 @@ impl BayesCourse<'_> {
             n_steps += 1;
             if n_steps % self.every == 0 {
                 let mut point = measure(self.network, &w, test)?;
-                point.push(("divergence", optimizer.divergence()?));
+                point.push((metric::DIVERGENCE, optimizer.divergence()?));
                 for (metric, value) in point {
-                    curves.entry(metric.to_owned()).or_default().push(value);
+                    curves.entry(metric.key()).or_default().push(value);
                 }
                 monitor.point_done()?;
             }
@@ -108,20 +108,19 @@ fn mean_loss(outputs: &Tensor, batch: &Dataset) -> Result<Tensor> {
 }
 
 /// Quality on the test examples.
-pub(super) fn measure(
-    network: &Mlp,
-    w: &Params,
-    test: &Dataset,
-) -> Result<Vec<(&'static str, f64)>> {
+pub(super) fn measure(network: &Mlp, w: &Params, test: &Dataset) -> Result<Vec<(Metric, f64)>> {
     let outputs = logits(network, w, test.x())?;
     Ok(match test.y() {
         Targets::Values(_) => {
             let loss = mean_loss(&outputs, test)?.to_dtype(candle_core::DType::F64)?;
-            vec![("log_likelihood", -loss.to_scalar::<f64>()?)]
+            vec![(metric::LOG_LIKELIHOOD, -loss.to_scalar::<f64>()?)]
         }
         Targets::Classes { labels, .. } => {
             let (p, labels) = (Predictions::new(&outputs)?, labels.to_vec1()?);
-            vec![("log_likelihood", -p.cross_entropy(&labels)?), ("accuracy", p.accuracy(&labels)?)]
+            vec![
+                (metric::LOG_LIKELIHOOD, -p.cross_entropy(&labels)?),
+                (metric::ACCURACY, p.accuracy(&labels)?),
+            ]
         }
     })
 }

@@ -8,7 +8,7 @@ use bayes_posterior::{Inference, MeanField};
 use core_tensors::{AdamConfig, Dataset, Fit, Layout, Rng};
 
 use super::empirical_bayes::measure;
-use crate::ledger::Curve;
+use crate::ledger::{Curve, Metric, metric};
 use crate::training::Monitor;
 
 /// How a posterior is inferred: each minibatch asks for one step up
@@ -44,7 +44,7 @@ pub struct VariationalEnd {
     /// last point of the mean log-likelihood of a batch at a draw.
     pub curves: BTreeMap<String, Curve>,
     /// The same test metrics before the first step.
-    pub at_start: Vec<(&'static str, f64)>,
+    pub at_start: Vec<(Metric, f64)>,
 }
 
 impl VariationalCourse<'_> {
@@ -79,10 +79,10 @@ impl VariationalCourse<'_> {
             n_steps += 1;
             if n_steps % self.every == 0 {
                 let mut point = measure(network, &q.plug_in()?, test)?;
-                point.push(("divergence", self.inference.divergence(&q)?));
-                point.push(("fit", std::mem::take(&mut fit)));
+                point.push((metric::DIVERGENCE, self.inference.divergence(&q)?));
+                point.push((metric::FIT, std::mem::take(&mut fit)));
                 for (metric, value) in point {
-                    curves.entry(metric.to_owned()).or_default().push(value);
+                    curves.entry(metric.key()).or_default().push(value);
                 }
                 monitor.point_done()?;
             }

@@ -358,10 +358,10 @@ mod tests {
         for layers in [[&[1][..], &[1][..]], [&[0, 1], &[0, 1]]] {
             let misled = run(layers, Schedule::Constant(1.0));
             assert_ne!(misled[metric::CROSS_ENTROPY.name], alone[metric::CROSS_ENTROPY.name]);
-            for metric in ["teacher_probability", "student_probability"] {
+            for metric in [metric::TEACHER_PROBABILITY, metric::STUDENT_PROBABILITY] {
                 assert!(
-                    misled[metric].len() == 3
-                        && misled[metric].iter().all(|p| (0.0..1.0).contains(p))
+                    misled[metric.name].len() == 3
+                        && misled[metric.name].iter().all(|p| (0.0..1.0).contains(p))
                 );
             }
         }

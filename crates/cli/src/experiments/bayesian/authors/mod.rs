@@ -106,7 +106,7 @@ use models::{Architecture, Mlp};
 use serde::Serialize;
 
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Check, Curve, metric};
+use crate::ledger::{Check, Curve, Metric, metric};
 use crate::training::{BayesCourse, BayesEnd, BayesStart, area, at_most};
 use selection::{Cut, Selection};
 
@@ -340,22 +340,24 @@ fn with_areas(
     mut curves: BTreeMap<String, Curve>,
     plain: Option<&BTreeMap<String, Curve>>,
 ) -> BTreeMap<String, Curve> {
-    let curve = |of: &BTreeMap<String, Curve>, name| of.get(name).cloned().unwrap_or_default();
-    let own = curve(&curves, "log_likelihood");
+    let curve = |of: &BTreeMap<String, Curve>, metric: Metric| {
+        of.get(metric.name).cloned().unwrap_or_default()
+    };
+    let own = curve(&curves, metric::LOG_LIKELIHOOD);
     let mut derived = vec![
-        ("area", area(&own, EVERY)),
-        ("divergence_area", area(&curve(&curves, "divergence"), EVERY)),
+        (metric::AREA, area(&own, EVERY)),
+        (metric::DIVERGENCE_AREA, area(&curve(&curves, metric::DIVERGENCE), EVERY)),
     ];
     if let Some(plain) = plain {
-        let plain = curve(plain, "log_likelihood");
+        let plain = curve(plain, metric::LOG_LIKELIHOOD);
         let gap = |at: Option<usize>| {
             let points = at.and_then(|at| own.get(at).zip(plain.get(at)));
             points.map_or(f64::NAN, |(a, b)| (a - b).abs())
         };
-        derived.push(("area_gain", area(&own, EVERY) - area(&plain, EVERY)));
-        derived.push(("remaining_gap", gap(own.len().checked_sub(1)) / gap(Some(EARLY))));
+        derived.push((metric::AREA_GAIN, area(&own, EVERY) - area(&plain, EVERY)));
+        derived.push((metric::REMAINING_GAP, gap(own.len().checked_sub(1)) / gap(Some(EARLY))));
     }
-    curves.extend(derived.into_iter().map(|(name, value)| (name.to_owned(), vec![value])));
+    curves.extend(derived.into_iter().map(|(metric, value)| (metric.key(), vec![value])));
     curves
 }
 
@@ -371,7 +373,7 @@ mod tests {
     #[test]
     fn areas_and_gaps_by_hand() {
         let of = |values: Vec<f64>| -> BTreeMap<String, Curve> {
-            [(metric::LOG_LIKELIHOOD.key(), values), ("divergence".to_owned(), vec![1.0; 11])]
+            [(metric::LOG_LIKELIHOOD.key(), values), (metric::DIVERGENCE.key(), vec![1.0; 11])]
                 .into()
         };
         let mut distilled = vec![-1.0; 11];

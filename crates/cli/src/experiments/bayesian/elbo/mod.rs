@@ -96,7 +96,7 @@ use models::{Architecture, Mlp};
 
 use crate::experiments::base::perceptron;
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, metric};
+use crate::ledger::{Curve, Metric, metric};
 use crate::training::{VariationalCourse, VariationalStart, area};
 
 pub(in crate::experiments) use fashion::FASHION;
@@ -312,7 +312,7 @@ fn carry(teacher: Posterior<Diagonal>, plan: &[Edit]) -> Result<Gaussian<Diagona
 /// student's of the same seed, and the metrics before the first step as `start_…`.
 fn with_area(
     mut curves: BTreeMap<String, Curve>,
-    at_start: &[(&'static str, f64)],
+    at_start: &[(Metric, f64)],
     plain: Option<&BTreeMap<String, Curve>>,
     every: usize,
 ) -> BTreeMap<String, Curve> {
@@ -322,7 +322,7 @@ fn with_area(
     {
         curves.insert(metric::AREA_GAIN.key(), vec![own - plain]);
     }
-    curves.extend(at_start.iter().map(|(name, value)| (format!("start_{name}"), vec![*value])));
+    curves.extend(at_start.iter().map(|(metric, value)| (format!("start_{metric}"), vec![*value])));
     curves
 }
 
@@ -356,10 +356,10 @@ mod tests {
     fn gains_are_over_the_plain_students_area() {
         let curve =
             |values: &[f64]| BTreeMap::from([(metric::LOG_LIKELIHOOD.key(), values.to_vec())]);
-        let plain = with_area(curve(&[-2.0, -1.0]), &[("log_likelihood", -9.0)], None, 100);
+        let plain = with_area(curve(&[-2.0, -1.0]), &[(metric::LOG_LIKELIHOOD, -9.0)], None, 100);
         assert_eq!(plain[metric::AREA.name], [-150.0]);
         assert_eq!(plain[metric::START_LOG_LIKELIHOOD.name], [-9.0]);
-        assert!(!plain.contains_key("area_gain"));
+        assert!(!plain.contains_key(metric::AREA_GAIN.name));
         let other = with_area(curve(&[-1.0, -1.0]), &[], Some(&plain), 100);
         assert_eq!(other[metric::AREA_GAIN.name], [50.0]);
     }

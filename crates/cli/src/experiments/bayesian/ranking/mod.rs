@@ -304,11 +304,11 @@ impl Walks<'_> {
         follow_path(posterior.clone(), LAYER, ranked, &sizes, self.prior_precision, step)?;
         if let Some(changes) = curves.get(metric::EVIDENCE_CHANGE.name) {
             let size = size_of_largest(&sizes, changes);
-            push(&mut curves, "evidence_size", size);
+            push(&mut curves, metric::EVIDENCE_SIZE.name, size);
         }
         if let Some(accuracy) = curves.get(metric::ACCURACY.name) {
             let size = size_of_loss(&sizes, accuracy);
-            push(&mut curves, "loss_size", size);
+            push(&mut curves, metric::LOSS_SIZE.name, size);
         }
         Ok(curves)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use crate::data::synthetic::DomainRegression;
-use crate::ledger::{Curve, Part, metric};
+use crate::ledger::{Curve, Metric, Part, metric};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
@@ -168,7 +168,7 @@ impl Study<'_> {
             let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
             train(self.task, &course, &w, &data, &mut batches, |w| {
                 for (metric, value) in self.measure(&network.forward(w, self.test.x())?)? {
-                    curves.entry(metric.to_owned()).or_default().push(value);
+                    curves.entry(metric.key()).or_default().push(value);
                 }
                 Ok(())
             })?;
@@ -177,13 +177,13 @@ impl Study<'_> {
         (0..n_segments).map(segment).collect()
     }
 
-    fn measure(&self, predictions: &Tensor) -> Result<Vec<(&'static str, f64)>> {
+    fn measure(&self, predictions: &Tensor) -> Result<Vec<(Metric, f64)>> {
         let predictions = predictions.to_dtype(DType::F64)?;
         let number = |error: Tensor| error.to_scalar::<f64>();
         let y = values(&self.test)?;
-        let mut measured = vec![("squared_error", number(self.error.of(&predictions, y)?)?)];
+        let mut measured = vec![(metric::SQUARED_ERROR, number(self.error.of(&predictions, y)?)?)];
         if let Some(truth) = &self.truth {
-            measured.push(("excess", number(squared_error(&predictions, truth)?)?));
+            measured.push((metric::EXCESS, number(squared_error(&predictions, truth)?)?));
         }
         Ok(measured)
     }

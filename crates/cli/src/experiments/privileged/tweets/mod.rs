@@ -13,7 +13,7 @@ use models::{Architecture, BagOfWords, BiLstm, Mlp};
 
 use crate::data::published::tweets::{HashedWords, ID, Labelled, Vocabulary};
 use crate::experiments::{Outcome, Task};
-use crate::ledger::{Curve, stats};
+use crate::ledger::{Curve, Metric, metric, stats};
 use crate::training::{
     Ablation, Course, Examination, Grid, LinearStudents, Record, labels, logits, train, with_choice,
 };
@@ -271,7 +271,7 @@ impl Teacher {
             };
             let (w, pass) = best_pass(task, &course, role, [&seen, &held_out], rng)?;
             let p = exam.predictions(network, &w)?;
-            let metrics = with(exam.once(&p)?, "best_epoch", pass as f64);
+            let metrics = with(exam.once(&p)?, metric::BEST_EPOCH, pass as f64);
             Ok((w, p, metrics))
         };
         let (_, _, of_bag) = fit(&bag, "bag of words", epochs[1])?;
@@ -356,7 +356,7 @@ fn chosen(
     }
     let finish = |cell: usize| -> Result<BTreeMap<String, Curve>> {
         let spreads = exam.predictions(&student, &trained[cell])?.spreads();
-        let metrics = with(records[cell].clone().finish()?, "max_min", stats::mean(&spreads));
+        let metrics = with(records[cell].clone().finish()?, metric::MAX_MIN, stats::mean(&spreads));
         let (temperature, lambda) = cells[cell];
         Ok(with_choice(metrics, lambda, temperature))
     };
@@ -365,8 +365,12 @@ fn chosen(
 }
 
 /// The metrics with one more.
-fn with(mut metrics: BTreeMap<String, Curve>, metric: &str, value: f64) -> BTreeMap<String, Curve> {
-    metrics.insert(metric.to_owned(), vec![value]);
+fn with(
+    mut metrics: BTreeMap<String, Curve>,
+    metric: Metric,
+    value: f64,
+) -> BTreeMap<String, Curve> {
+    metrics.insert(metric.key(), vec![value]);
     metrics
 }
 
