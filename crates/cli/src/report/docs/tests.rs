@@ -32,7 +32,13 @@ const BETA: Description = Description {
     source: "",
     summary: "What is run.",
     rows: &[RowSpec::seeds("beta/row", "a row")],
-    claims: &[Claim { id: "C9", text: "B.", published: &[], min_seeds: 3, checks: &[] }],
+    claims: &[Claim {
+        id: "C9",
+        text: "B.",
+        published: &[Published::plain("beta/row", metric::ACCURACY, 0.5)],
+        min_seeds: 3,
+        checks: &[],
+    }],
     point: Point::Epoch,
     figures: &[],
 };
@@ -183,7 +189,7 @@ fn a_readme_has_one_line_a_claim_between_its_marks_and_keeps_the_rest() {
         [
             "| claim | statement | published | ours | verdict |",
             "| --- | --- | --- | --- | --- |",
-            "| [C9](docs/results/beta.md) | B. | – | 0.7500 [0.7500, 0.7500] (n = 3) | **not reproduced** |",
+            "| [C9](docs/results/beta.md) | B. | accuracy 0.5 | 0.7500 [0.7500, 0.7500] (n = 3) | **not reproduced** |",
             "| [C10](docs/results/alpha.md) | A row \\| gains. | accuracy 0.5 | 0.2500 [0.2500, 0.2500] (n = 3) | **not reproduced** |",
         ]
     );
