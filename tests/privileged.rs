@@ -18,7 +18,7 @@ fn normals(rows: usize, cols: usize, rng: &mut Rng) -> candle_core::Result<Tenso
     Tensor::from_vec(values, (rows, cols), &Device::Cpu)
 }
 
-/// Objects with x (m, 3), x* (|𝓘|, 5) for the examples of 𝓘, and a student's logits.
+/// Examples with x (m, 3), x* (|𝓘|, 5) for the examples of 𝓘, and a student's logits.
 fn examples(
     mask: &[usize],
     rng: &mut Rng,

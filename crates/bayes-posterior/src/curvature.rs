@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::kronecker::row_major;
 use crate::predictive::softmax;
 
-/// Objects that are looked at together.
+/// Examples that are looked at together.
 const CHUNK: usize = 256;
 
 /// What a pass over some examples leaves for each layer.

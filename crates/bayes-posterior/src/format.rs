@@ -175,7 +175,7 @@ pub struct Provenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// Scores before the softmax.
+    /// Logits before the softmax.
     Classification,
     /// Means of a normal distribution.
     Regression,

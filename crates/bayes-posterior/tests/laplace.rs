@@ -20,7 +20,7 @@ use models::{Architecture, Mlp};
 const NOISE: f64 = 0.3;
 const PRECISION: f64 = 0.7;
 
-/// Objects of n features with values, and their rows with a last 1.
+/// Examples of n features with values, and their rows with a last 1.
 fn regression(
     m: usize,
     n: usize,

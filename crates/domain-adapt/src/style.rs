@@ -7,7 +7,7 @@ use models::Vgg19;
 
 use crate::DomainMap;
 
-/// Pictures whose pixels are optimized together; each on its own, so that the number changes speed alone.
+/// Images whose pixels are optimized together; each on its own, so that the number changes speed alone.
 const TOGETHER: usize = 16;
 
 /// What a style transfer minimizes, and how far it goes.

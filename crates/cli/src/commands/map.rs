@@ -30,7 +30,7 @@ use crate::files::{Input, check_folder, note, parse, read, say};
 use crate::model_file::numbers;
 use crate::training::{pairs, train_translator};
 
-/// Objects that pass through a map at once, and the numbers of them.
+/// Examples that pass through a map at once, and the numbers of them.
 const CHUNK: usize = 500;
 const MOST_NUMBERS: usize = 1 << 22;
 /// Hidden units and latent dimensions of a translator that is trained here, as in paper 003.
@@ -89,7 +89,7 @@ pub(super) struct Arguments {
     /// Side of the window of the dilation, odd.
     #[arg(long, value_name = "N", default_value = "3")]
     window: usize,
-    /// Objects of the teacher's domain to train a translator with, of the same classes.
+    /// Examples of the teacher's domain to train a translator with, of the same classes.
     #[arg(long, value_name = "DATA")]
     partner: Option<String>,
     /// Passes of the translator's training.
@@ -104,13 +104,13 @@ pub(super) struct Arguments {
     /// Folder of data whose weights/ holds VGG-19; $DISTILL_DATA if absent, else the cache or the hub.
     #[arg(long, value_name = "DIR")]
     weights: Option<PathBuf>,
-    /// Objects of the teacher's own domain, at least 4: prints how far φ(x) is from them.
+    /// Examples of the teacher's own domain, at least 4: prints how far φ(x) is from them.
     #[arg(long, value_name = "DATA")]
     reference: Option<String>,
     /// A trained perceptron that is to see φ(x): prints how often it names the right class.
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
-    /// Pictures of a folder are resized to N x N.
+    /// Images of a folder are resized to N x N.
     #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=1024))]
     side: u32,
     /// What a row of numbers is: CHANNELSxHEIGHTxWIDTH, such as 1x28x28.

@@ -85,7 +85,7 @@ pub(super) struct Arguments {
     /// Passes over the data, of vi [default: 100].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     epochs: Option<u32>,
-    /// Objects in a step, of vi [default: 64].
+    /// Examples in a step, of vi [default: 64].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
     batch_size: Option<u32>,
     /// Step of Adam, of vi [default: 0.001].
@@ -134,11 +134,11 @@ const SLOPE: f64 = 0.01;
 const RANK: usize = 20;
 /// Passes of vi over the data.
 const EPOCHS: u32 = 100;
-/// Objects in a step of vi.
+/// Examples in a step of vi.
 const BATCH_SIZE: u32 = 64;
 /// Step of Adam of vi.
 const LEARNING_RATE: f64 = 1e-3;
-/// Deviation of every weight at the start of vi, small beside the weights of a trained network.
+/// Standard deviation of every weight at the start of vi, small beside the weights of a trained network.
 const START: f64 = 0.05;
 /// Draws behind the bound that vi prints.
 const N_DRAWS: usize = 20;
@@ -355,7 +355,7 @@ fn variational(
     Ok(Made { posterior, log_likelihood, evidence: ("evidence bound", bound.log_evidence()) })
 }
 
-/// Objects as networks take them: bytes stay bytes.
+/// Examples as networks take them: bytes stay bytes.
 fn in_f32(data: &Dataset) -> Result<Dataset> {
     let x = match data.x().dtype() {
         DType::U8 => data.x().clone(),

@@ -18,7 +18,7 @@ use crate::ledger::{DataSum, Kind, Scale};
 
 /// Seed of the split of paper 003.
 const SPLIT_SEED: u32 = 1234;
-/// Objects of its smaller part.
+/// Examples of its smaller part.
 const N_SMALL: usize = 1000;
 
 impl Scale {

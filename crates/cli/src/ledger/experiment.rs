@@ -173,7 +173,7 @@ pub enum Figure {
         title: &'static str,
         /// 1 or 3: numbers of a pixel.
         channels: usize,
-        /// Pictures in a line; longer arrays take several.
+        /// Images in a line; longer arrays take several.
         columns: usize,
         /// Name of each array, its label and how many square images it holds; levels in \[0, 1\], channel by channel.
         rows: &'static [(&'static str, &'static str, usize)],

@@ -142,7 +142,7 @@ fn heat(
     svg.finish()
 }
 
-/// Grey maps over two settings.
+/// Grayscale maps over two settings.
 struct Maps<'a> {
     values: &'a [f64],
     examples: &'a [&'a str],

@@ -5,18 +5,18 @@ use candle_core::Tensor;
 use core_tensors::{Dataset, Params, Rng, Targets};
 use models::Architecture;
 
-/// Objects a forward pass outside training takes at once: activations then stay in the cache.
+/// Examples a forward pass outside training takes at once: activations then stay in the cache.
 pub const CHUNK: usize = 1000;
 /// Numbers of examples that it takes at most, as large images have more activations.
 const MOST_NUMBERS: usize = 4_000_000;
 
-/// Objects a forward pass takes at once: [`CHUNK`], and fewer where they are large.
+/// Examples a forward pass takes at once: [`CHUNK`], and fewer where they are large.
 pub fn chunk(x: &Tensor) -> usize {
     let n: usize = x.dims().iter().skip(1).product();
     (MOST_NUMBERS / n.max(1)).clamp(1, CHUNK)
 }
 
-/// Scores of every example, [`chunk`] at a time; no gradient.
+/// Logits of every example, [`chunk`] at a time; no gradient.
 pub fn logits(network: &dyn Architecture, w: &Params, x: &Tensor) -> Result<Tensor> {
     let frozen = w.frozen();
     let (n_examples, most) = (x.dim(0)?, chunk(x));

@@ -14,7 +14,7 @@ fn random(m: usize, k: usize, scale: f64, rng: &mut Rng) -> Var {
     Var::from_vec(values, (m, k), &Device::Cpu).unwrap()
 }
 
-/// Objects whose features are the teacher's logits, answers known for all but every third.
+/// Examples whose features are the teacher's logits, answers known for all but every third.
 fn batch(m: usize, k: usize, rng: &mut Rng) -> Dataset {
     let x = random(m, k, 2.0, rng).as_tensor().detach();
     let labels = (0..m).map(|_| rng.below(k) as u32).collect();

@@ -8,7 +8,7 @@ use core_tensors::kernels::features;
 use super::examples::Shape;
 use crate::report::contact_sheet::grid_png;
 
-/// Pictures in a line of the contact sheet, and lines of pairs.
+/// Images in a line of the contact sheet, and lines of pairs.
 const ACROSS: usize = 16;
 const DOWN: usize = 4;
 /// Pixels along a side beyond which an image is shown smaller.
@@ -34,7 +34,7 @@ pub(super) fn contact_sheet(
     };
     let (first, second) = (small(before, shapes[0])?, stretched(small(after, shapes[1])?));
     let [before, after] = shapes.map(|shape| size_of(shape, factor));
-    // Pictures that shrank stand in the middle of a white frame of the old size.
+    // Images that shrank stand in the middle of a white frame of the old size.
     let second = framed(&second, after, before);
     let n = ACROSS * before.iter().product::<usize>();
     let lines: Vec<&[f64]> =

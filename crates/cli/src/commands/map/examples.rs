@@ -17,7 +17,7 @@ use crate::files::note;
 /// Channels, height and width of an image.
 pub(super) type Shape = [usize; 3];
 
-/// Objects as rows.
+/// Examples as rows.
 pub(super) struct Source {
     /// (m, n), bytes or numbers.
     pub(super) x: Tensor,
@@ -152,7 +152,7 @@ impl Source {
         Ok(Self::with(x, labels, shape, IMAGENETTE.to_owned()))
     }
 
-    /// Pictures by class where the folder has folders, else without classes. A grayscale one among them is an error: nobody
+    /// Images by class where the folder has folders, else without classes. A grayscale one among them is an error: nobody
     /// said that it should count as a colored one.
     fn folder(path: &Path, reading: &Reading) -> Result<Self> {
         let (side, grayscale) = (reading.side, GrayscaleImages::Refuse);

@@ -16,7 +16,7 @@ use crate::files::note;
 use crate::model_file::{Expected, Trained};
 use crate::training::logits;
 
-/// Objects of each domain that measures look at, at most and at least.
+/// Examples of each domain that measures look at, at most and at least.
 const N_MEASURED: usize = 1000;
 const FEWEST: usize = 4;
 

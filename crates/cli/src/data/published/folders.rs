@@ -1,4 +1,4 @@
-//! Pictures by class: a folder or a tar file for each class, in two halves.
+//! Images by class: a folder or a tar file for each class, in two halves.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -39,7 +39,7 @@ pub(super) struct Member {
     n_bytes: u64,
 }
 
-/// Pictures in memory.
+/// Images in memory.
 #[derive(Debug)]
 pub struct Intensities {
     /// Red, green and blue levels, (m, 3, side, side).
@@ -211,7 +211,7 @@ fn half(folder: &Path) -> Result<Half> {
     Ok(Half { classes })
 }
 
-/// Pictures beside classes belong to none, and a reader of classes would lose them.
+/// Images beside classes belong to none, and a reader of classes would lose them.
 fn refuse_both(folder: &Path, entries: &[PathBuf]) -> Result<()> {
     let first = |is: &dyn Fn(&Path) -> bool| entries.iter().filter(|path| is(path)).min();
     let class = first(&is_class);

@@ -115,7 +115,7 @@ impl Images {
     /// A folder holds `train` and `val`, each with a folder or a tar file for each class. What was decoded is kept in
     /// the cache under the check sum of the sources. `notice` receives one line where images are drawn instead.
     ///
-    /// Objects go by class: the first thousand show the first classes alone.
+    /// Examples go by class: the first thousand show the first classes alone.
     pub fn imagenette(
         places: &Places,
         side: usize,

@@ -42,11 +42,11 @@ pub struct Hub {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// Pictures to train on.
+    /// Images to train on.
     pub train_images: File,
     /// Their classes.
     pub train_labels: File,
-    /// Pictures to test on.
+    /// Images to test on.
     pub test_images: File,
     /// Their classes.
     pub test_labels: File,
@@ -62,7 +62,7 @@ pub struct File {
     pub sha256: String,
     /// Size of the compressed file.
     pub bytes: u64,
-    /// Objects in it.
+    /// Examples in it.
     pub count: usize,
 }
 

@@ -49,9 +49,9 @@ pub struct Places {
 /// A data set in memory, levels as bytes: networks divide them by 255 and nothing else, as in all the papers.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Objects to train on, x (m, channels · height · width): (60 000, 784) of the grayscale sets.
+    /// Examples to train on, x (m, channels · height · width): (60 000, 784) of the grayscale sets.
     pub train: Dataset,
-    /// Objects to test on, likewise.
+    /// Examples to test on, likewise.
     pub test: Dataset,
     /// Channels, height and width of an image, the order of the numbers of an example.
     pub shape: [usize; 3],
@@ -59,7 +59,7 @@ pub struct Images {
     pub kind: Kind,
     /// Whether it holds every published example; a copy may have fewer to train on, and drawn sets are their own.
     pub is_complete: bool,
-    /// Grey images among colored ones, which have three equal channels.
+    /// Grayscale images among colored ones, which have three equal channels.
     pub n_grayscale: usize,
     /// SHA-256 of each file, or of each class where a class is many files.
     pub sha256: BTreeMap<String, String>,

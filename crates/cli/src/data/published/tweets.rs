@@ -89,7 +89,7 @@ impl Labelled {
         Self { texts, labels, n_replaced: 0 }
     }
 
-    /// Objects to train a network on: some view x of the texts, one row each, with their classes.
+    /// Examples to train a network on: some view x of the texts, one row each, with their classes.
     pub fn dataset(&self, x: Tensor, n_classes: usize) -> Result<Dataset> {
         let labels = Tensor::from_slice(&self.labels, self.labels.len(), x.device())?;
         Ok(Dataset::new(x, Targets::Classes { labels, n_classes })?)

@@ -14,9 +14,9 @@ pub use privileged::LopezPaz;
 pub const N_FEATURES: usize = 10;
 /// Classes.
 pub const N_CLASSES: usize = 3;
-/// Objects to train on.
+/// Examples to train on.
 pub const N_TRAIN: usize = 1000;
-/// Objects to test on; the documents print 100, the published accuracies are possible only with 1000.
+/// Examples to test on; the documents print 100, the published accuracies are possible only with 1000.
 pub const N_TEST: usize = 1000;
 
 /// Synthetic classification of papers 000 and 004: x ~ N(0, I₁₀), y ~ Cat(softmax(x W)), W ~ N(0, I).
@@ -119,7 +119,7 @@ fn class_probabilities(x: &[f64], w: &[f64]) -> Vec<f64> {
     powers.iter().map(|p| p / total).collect()
 }
 
-/// Objects and features of [`DomainRegression`], and the sizes of its splits.
+/// Examples and features of [`DomainRegression`], and the sizes of its splits.
 const N_DOMAIN: usize = 10_000;
 const N_DOMAIN_FEATURES: usize = 100;
 const N_DOMAIN_TRAIN: usize = 9000;

@@ -20,9 +20,9 @@ pub(super) use claims::{SMALL, TRAIN};
 pub(super) const TEACHER: [usize; 6] = [784, 256, 128, 64, 64, 10];
 /// Widths of the student.
 pub(super) const STUDENT: [usize; 3] = [784, 64, 10];
-/// Objects a batch of the teacher.
+/// Examples a batch of the teacher.
 pub(super) const TEACHER_BATCH: usize = 64;
-/// Objects a batch of the student.
+/// Examples a batch of the student.
 pub(super) const STUDENT_BATCH: usize = 100;
 /// Step size of Adam for both.
 pub(super) const LEARNING_RATE: f64 = 1e-3;
@@ -70,7 +70,7 @@ impl Objects {
         }
     }
 
-    /// Objects of the teacher and of the student.
+    /// Examples of the teacher and of the student.
     fn data(self, session: &Session) -> Result<(&Dataset, &Dataset)> {
         match self {
             Self::Train => {

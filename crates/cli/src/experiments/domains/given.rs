@@ -15,7 +15,7 @@ const NOISE: f64 = 0.1;
 const WINDOW: usize = 3;
 /// Height and width of an image.
 const IMAGE: [usize; 2] = [28, 28];
-/// Objects of FashionMNIST-Train that the source shows, one of each class in order.
+/// Examples of FashionMNIST-Train that the source shows, one of each class in order.
 pub(super) const SHOWN: [usize; 10] = [1, 16, 5, 20, 28, 8, 33, 14, 23, 0];
 
 /// A map with the shape of what it gives, where it is not that of what it takes.

@@ -25,7 +25,7 @@ use crate::training::{
 
 pub(super) use claims::{GIVEN, LEARNED};
 
-/// Objects of each sample by which domains are compared.
+/// Examples of each sample by which domains are compared.
 const N_MEASURED: usize = 1000;
 
 settings! {
@@ -38,7 +38,7 @@ settings! {
     translator_epochs: [usize; 2] = [1, 1], [50, 20];
     /// Passes of the translator that sees the student's examples alone, with so many partners each.
     small_translator: [usize; 2] = [1, 2], [25, 20];
-    /// Pictures generated from each of the student's.
+    /// Images generated from each of the student's.
     n_generated: usize = 3, 70;
     /// At most so many examples of a teacher, of the student and of a test set.
     most_examples: Option<[usize; 3]> = Some([2000, 300, 500]), None;

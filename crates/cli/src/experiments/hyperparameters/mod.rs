@@ -15,9 +15,9 @@ use crate::training::{
     CHUNK, Examination, MetaCourse, MetaDescent, labels, train_with_hyperparameters, with_choice,
 };
 
-/// Objects of the teacher, of the student, to validate and to test on.
+/// Examples of the teacher, of the student, to validate and to test on.
 const SIZES: [usize; 4] = [200, 15, 15, 200];
-/// Deviation of the noise in the score x₁ x₂ of an example.
+/// Standard deviation of the noise in the score x₁ x₂ of an example.
 const NOISE: f64 = 0.5;
 /// Step size of plain gradient descent of teacher and students, each step over all examples.
 const LEARNING_RATE: f64 = 1.0;

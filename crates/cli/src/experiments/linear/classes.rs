@@ -14,7 +14,7 @@ use models::{Architecture, Mlp};
 use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::training::{Examination, LinearStudents, Record};
 
-/// Objects a batch.
+/// Examples a batch.
 const BATCH: usize = 64;
 /// Step size of Adam.
 const LEARNING_RATE: f64 = 1e-3;

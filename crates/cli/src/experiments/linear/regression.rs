@@ -15,9 +15,9 @@ use crate::training::{CHUNK, linear_student, linear_student_stacked};
 
 const N_EXAMPLES: usize = 100;
 const N_FEATURES: usize = 20;
-/// Deviation of a label from w·x.
+/// Standard deviation of a label from w·x.
 const NOISE: f64 = 1.0;
-/// Deviation of the teacher's feature x* from w·x.
+/// Standard deviation of the teacher's feature x* from w·x.
 const PRIVILEGED_NOISE: f64 = 0.3;
 /// One known answer in so many.
 const ONE_IN: usize = 4;

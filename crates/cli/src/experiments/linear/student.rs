@@ -12,7 +12,7 @@ use crate::training::{Course, Examination, LinearStudents, Record, at_most, logi
 
 /// Widths of the student; 7850 parameters.
 const STUDENT: [usize; 2] = [784, 10];
-/// Objects a batch of both.
+/// Examples a batch of both.
 const BATCH: usize = 64;
 /// Step size of Adam of both.
 const LEARNING_RATE: f64 = 1e-3;

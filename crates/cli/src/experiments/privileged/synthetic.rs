@@ -12,7 +12,7 @@ use models::{Architecture, Mlp};
 use crate::experiments::{Experiment, Outcome, Parts, Task};
 use crate::training::{CHUNK, Course, Examination, train};
 
-/// Objects to train on, one batch of them.
+/// Examples to train on, one batch of them.
 const N_TRAIN: usize = 200;
 /// Step size of Adam.
 const LEARNING_RATE: f64 = 1e-2;

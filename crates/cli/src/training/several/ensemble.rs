@@ -23,7 +23,7 @@ pub fn taught_by_members(
     Ok(data.clone().with_logits(&of_members, &all)?)
 }
 
-/// Scores of the ensemble, (m, k): the logarithm of the members' mean probabilities, from answers side by side, (m, e·k).
+/// Logits of the ensemble, (m, k): the logarithm of the members' mean probabilities, from answers side by side, (m, e·k).
 ///
 /// log (1/e) Σₗ softmax(v⁽ˡ⁾)ₖ, whose softmax at T = 1 is the mean itself.
 pub fn mean_of_members(of_members: &Tensor, k: usize) -> Result<Tensor> {

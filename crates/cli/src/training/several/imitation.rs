@@ -16,7 +16,7 @@ use crate::training::{Monitor, joined, train_on};
 
 /// Power of the activations in an attention map.
 const POWER: f64 = 2.0;
-/// Objects of a batch whose pairs and triples are looked at.
+/// Examples of a batch whose pairs and triples are looked at.
 const MOST_RELATED: usize = 24;
 /// Smallest variance of a feature of the teacher.
 const SMALLEST_VARIANCE: f64 = 1e-5;

@@ -9,7 +9,7 @@ use models::TranslatorNetwork;
 
 use crate::training::labels;
 
-/// Objects a batch, and step size, of paper 003.
+/// Examples a batch, and step size, of paper 003.
 const BATCH: usize = 64;
 const LEARNING_RATE: f64 = 1e-3;
 

@@ -83,9 +83,9 @@ impl Extents {
 /// How a batch is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Cut {
-    /// Pictures of a part that may run beside the others.
+    /// Images of a part that may run beside the others.
     pub(super) part: usize,
-    /// Pictures unfolded together; more than one only where all their rows are.
+    /// Images unfolded together; more than one only where all their rows are.
     group: usize,
     /// Rows of the outputs unfolded together.
     rows: usize,

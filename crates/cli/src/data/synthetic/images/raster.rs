@@ -47,15 +47,15 @@ pub(super) struct Pose {
 
 /// Ranges from which a pose is drawn.
 pub(super) struct Freedom {
-    /// Deviation of the angle, in radians.
+    /// Standard deviation of the angle, in radians.
     pub(super) angle: f32,
     /// Mean and standard deviation of the slant, the shift to the left per pixel downwards.
     pub(super) slant: [f32; 2],
-    /// Deviation of either logarithmic scale.
+    /// Standard deviation of either logarithmic scale.
     pub(super) scale: f32,
     /// Largest shift along either axis, in pixels.
     pub(super) shift: f32,
-    /// Deviation of the bend's nodes, in pixels.
+    /// Standard deviation of the bend's nodes, in pixels.
     pub(super) bend: f32,
 }
 
@@ -82,7 +82,7 @@ impl Pose {
     }
 }
 
-/// Grey levels in [0, 1], black at first; later paint covers earlier.
+/// Grayscale levels in [0, 1], black at first; later paint covers earlier.
 pub(super) struct Canvas {
     intensities: [f32; PIXELS],
     pose: Pose,

@@ -20,7 +20,7 @@ const COLORS: [[f32; 3]; 10] = [
     [0.4, 0.6, 0.2],
     [0.7, 0.4, 0.5],
 ];
-/// Deviation of every color: classes overlap, as those of photographs do.
+/// Standard deviation of every color: classes overlap, as those of photographs do.
 const SPREAD: f32 = 0.25;
 /// Largest noise of a pixel, a share of white.
 const GRAIN: f32 = 0.08;

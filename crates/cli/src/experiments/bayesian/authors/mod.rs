@@ -113,7 +113,7 @@ use selection::{Cut, Selection};
 pub(in crate::experiments) use fashion::FASHION;
 pub(in crate::experiments) use synthetic::SYNTHETIC;
 
-/// Objects a batch.
+/// Examples a batch.
 const BATCH: usize = 8;
 /// Iterations between two points of a curve.
 const EVERY: usize = 100;

@@ -30,7 +30,7 @@ pub(in crate::experiments) static STUDENTS: [Student; 2] = [
 
 settings! {
     epochs: [usize; 2] = [1, 1], [3, 2], [20, 10];
-    /// Objects of the Kronecker posterior.
+    /// Examples of the Kronecker posterior.
     most_curvature: usize = 256, 5000, 60_000;
     /// At most so many examples to train and to test on.
     most_examples: Option<[usize; 2]> = Some([6400, 1000]), None;

@@ -138,7 +138,7 @@ struct Protocol<'a> {
     fits: [Fit; 2],
     /// Iterations between two points of a curve.
     every: usize,
-    /// Objects that a Laplace posterior is computed on.
+    /// Examples that a Laplace posterior is computed on.
     most_curvature: usize,
     /// Structures of each student that are run.
     n_structures: usize,

@@ -54,7 +54,7 @@ use crate::training::Monitor;
 const TEACHER: [usize; 4] = [10, 30, 10, 1];
 const STUDENT: [usize; 4] = [10, 10, 10, 1];
 const N_FEATURES: usize = 10;
-/// Objects of the teacher, none of which the student sees.
+/// Examples of the teacher, none of which the student sees.
 const N_TEACHER: usize = 1000;
 const N_TEST: usize = 1000;
 /// Deviations of the noise, and their names in the rows.
@@ -129,7 +129,7 @@ pub(in crate::experiments) static PRIOR: Experiment = Experiment {
     ),
 };
 
-/// Objects with noisy targets, and the function behind them.
+/// Examples with noisy targets, and the function behind them.
 struct Objects {
     data: Dataset,
     truth: Vec<f64>,

@@ -246,7 +246,7 @@ fn trained(
 
 /// Ways from one trained network to smaller ones.
 struct Walks<'a> {
-    /// Objects of the rules that need some.
+    /// Examples of the rules that need some.
     data: &'a Dataset,
     likelihood: Likelihood,
     /// Falling.

@@ -26,14 +26,14 @@ pub(in crate::experiments) use claims::IMAGENETTE_STYLE;
 const TEACHER_BATCH: usize = 64;
 const STUDENT_BATCH: usize = 100;
 const LEARNING_RATE: f64 = 1e-3;
-/// Objects of each sample by which domains are compared.
+/// Examples of each sample by which domains are compared.
 const N_MEASURED: usize = 500;
-/// Pictures of the report.
+/// Images of the report.
 const N_SHOWN: usize = 10;
 /// Names of the styled images that seeds share.
 const STYLED_BIG: &str = "styled-big";
 const STYLED_SMALL: &str = "styled-small";
-/// Pictures that are styled between two looks at an interruption.
+/// Images that are styled between two looks at an interruption.
 const STYLED_AT_ONCE: usize = 64;
 
 /// What differs between scales.

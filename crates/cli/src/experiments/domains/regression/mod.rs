@@ -28,7 +28,7 @@ const NOISES: [(f64, &str); 3] = [(0.1, "0.1"), (0.5, "0.5"), (1.0, "1.0")];
 /// f(x) = tanh(1.5 w·x) with w ~ N(0, 1/100) each.
 const STEEPNESS: f64 = 1.5;
 const WEIGHT_STD: f64 = 0.1;
-/// Objects by which domains are compared.
+/// Examples by which domains are compared.
 const N_MEASURED: usize = 300;
 
 settings! {

@@ -227,7 +227,7 @@ impl Arm {
 
 /// A trained Bi-LSTM by its answers, and a linear model on the same words.
 struct Teacher {
-    /// Scores of the student's training texts.
+    /// Logits of the student's training texts.
     teacher_logits: Tensor,
     /// Predictions of the test texts.
     predictions: Predictions,
