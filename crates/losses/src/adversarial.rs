@@ -1,7 +1,7 @@
 //! GAN losses: a discriminator tells a teacher's outputs from a student's, and the student misleads it.
 
 use candle_core::Tensor;
-use core_tensors::kernels::softplus;
+use core_tensors::kernels::composed_softplus;
 
 use crate::checks::check_examples;
 use crate::error::Result;
@@ -63,7 +63,8 @@ impl GanLoss {
         check_examples(student.elem_count())?;
         // −log D(t) − log(1 − D(s)) = log(1 + e^−t) + log(1 + e^s)
         let cross_entropy = || -> Result<Tensor> {
-            Ok((softplus(&teacher.neg()?)?.mean_all()? + softplus(student)?.mean_all()?)?)
+            Ok((composed_softplus(&teacher.neg()?)?.mean_all()?
+                + composed_softplus(student)?.mean_all()?)?)
         };
         Ok(match self {
             Self::AsPrinted => cross_entropy()?.neg()?,
@@ -82,8 +83,8 @@ impl GanLoss {
         Ok(match self {
             // −D(s) = −1 / (1 + e^−s), finite at logits of any size
             Self::AsPrinted => sigmoid(student)?.mean_all()?.neg()?,
-            Self::Saturating => softplus(student)?.mean_all()?.neg()?,
-            Self::NonSaturating => softplus(&student.neg()?)?.mean_all()?,
+            Self::Saturating => composed_softplus(student)?.mean_all()?.neg()?,
+            Self::NonSaturating => composed_softplus(&student.neg()?)?.mean_all()?,
             Self::Hinge | Self::Wasserstein => student.mean_all()?.neg()?,
         })
     }
@@ -96,7 +97,7 @@ pub fn probability_of_teacher(logits: &Tensor) -> Result<Tensor> {
 
 /// e^{−log(1 + e^{−r})}.
 fn sigmoid(logits: &Tensor) -> Result<Tensor> {
-    Ok(softplus(&logits.neg()?)?.neg()?.exp()?)
+    Ok(composed_softplus(&logits.neg()?)?.neg()?.exp()?)
 }
 
 #[cfg(test)]

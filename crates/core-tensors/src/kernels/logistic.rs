@@ -20,8 +20,13 @@ pub fn softplus(x: &Tensor) -> Result<Tensor> {
     composed_softplus(x)
 }
 
+/// [`softplus`] of tensor operations, whose last digits may differ: the form for losses of two players.
+///
 /// max(x, 0) + log(1 + e),  e = e^{−|x|}
-fn composed_softplus(x: &Tensor) -> Result<Tensor> {
+///
+/// The training of a discriminator and a student amplifies a last digit to percents within some passes, so that their
+/// losses keep one form on every device.
+pub fn composed_softplus(x: &Tensor) -> Result<Tensor> {
     // Summed by parts, a derivative far below 1 would round away beside 1: the whole derivative rides on a term that is zero.
     let fixed = x.detach();
     let power = fixed.abs()?.neg()?.exp()?;

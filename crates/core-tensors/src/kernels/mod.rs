@@ -23,7 +23,7 @@ pub use convolution::{Window, convolve, convolve_relu_max_pool};
 pub use exponential::exp_nonpositive;
 pub use grayscale::features;
 pub use linear::{Activation, linear};
-pub use logistic::{bernoulli_negative_log, log_1p, softplus};
+pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
 pub use pooling::relu_max_pool;
 

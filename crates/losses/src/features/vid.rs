@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use core_tensors::Expected;
-use core_tensors::kernels::softplus;
+use core_tensors::kernels::composed_softplus;
 
 use super::check_examples;
 use crate::checks::{check_count, check_range, check_shape};
@@ -34,7 +34,7 @@ pub fn vid(
     let teacher = teacher.detach().to_dtype(mean.dtype())?;
     let squares = (mean - teacher)?.sqr()?.reshape((m, c, ()))?; // (m, c, n)
     let n = squares.dim(2)?;
-    let variance = (softplus(alpha)? + smallest_variance)?; // (c,)
+    let variance = (composed_softplus(alpha)? + smallest_variance)?; // (c,)
     let weighed = squares.sum(2)?.sum(0)?.div(&variance)?; // (c,)
     let total = (weighed.sum_all()? + (variance.log()?.sum_all()? * (m * n) as f64)?)?;
     Ok((total * (0.5 / m as f64))?)
