@@ -229,8 +229,8 @@ fn grayscale(source: &Source) -> Result<[usize; 2], UsageError> {
     match source.shape {
         Some([1, h, w]) => Ok([h, w]),
         found => Err(UsageError(format!(
-            "--kind: wanted grey pictures for this map, found {}; --image 1xHxW says what a row is",
-            found.map_or("rows of numbers".to_owned(), |s| format!("pictures of {}", words(s)))
+            "--kind: this map needs grayscale images, found {}; --image 1xHxW says what a row is",
+            found.map_or("rows of numbers".to_owned(), |s| format!("images of {}", words(s)))
         ))),
     }
 }

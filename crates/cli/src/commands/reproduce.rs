@@ -187,12 +187,7 @@ fn list(experiments: &[&Experiment]) -> Result<()> {
 
 /// The command that gives the same numbers, without what cannot change them.
 fn canonical(arguments: &Arguments) -> String {
-    use clap::ValueEnum;
-    let word = |value: Option<clap::builder::PossibleValue>| {
-        value.map(|v| v.get_name().to_owned()).unwrap_or_default()
-    };
-    let mut command =
-        format!("cargo xtask reproduce --scale {}", word(arguments.scale.to_possible_value()));
+    let mut command = format!("cargo xtask reproduce --scale {}", arguments.scale.word());
     if !arguments.only.is_empty() {
         command += &format!(
             " --only {}",
@@ -202,8 +197,9 @@ fn canonical(arguments: &Arguments) -> String {
     if let Some(n) = arguments.seeds {
         command += &format!(" --seeds {n}");
     }
-    if arguments.device != DeviceKind::Cpu {
-        command += &format!(" --device {}", word(arguments.device.to_possible_value()));
+    match arguments.device {
+        DeviceKind::Cpu => {}
+        DeviceKind::Cuda => command += " --device cuda",
     }
     command
 }

@@ -135,11 +135,6 @@ impl Better {
 }
 
 impl Metric {
-    /// The metric of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        ALL.iter().copied().find(|metric| metric.name == name)
-    }
-
     /// What a reader sees, with the unit where there is one.
     pub fn label_with_unit(self) -> String {
         match self.unit {
@@ -191,8 +186,6 @@ mod tests {
         words.dedup();
         let n_same = ALL.iter().filter(|metric| metric.name == metric.label).count();
         assert_eq!(words.len(), 2 * ALL.len() - n_same);
-        assert_eq!(Metric::named("accuracy"), Some(ACCURACY));
-        assert_eq!(Metric::named("no such"), None);
     }
 
     #[test]

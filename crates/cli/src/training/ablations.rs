@@ -30,7 +30,7 @@ impl Ablation {
     pub const ALL: [Self; 4] =
         [Self::SameClass, Self::OtherClasses, Self::AnyExample, Self::SmoothedLabels];
 
-    /// Logits (m, k), f32, that stand in for those of a teacher that has these `logits` (m, k) at temperature T.
+    /// Logits (m, k), f32, to use in place of those of a teacher that has these `logits` (m, k) at temperature T.
     ///
     /// The entropies of softmax(logits / T) are those of the teacher as a whole, example by example for
     /// [`Ablation::OtherClasses`], and equal their mean for [`Ablation::SmoothedLabels`]. `labels` are one class an example.

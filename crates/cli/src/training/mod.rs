@@ -23,8 +23,8 @@ pub use linear::{LinearStudents, linear_student, linear_student_stacked};
 pub use monitor::{Interrupted, Monitor, Unwatched};
 pub use several::{
     AdversarialCourse, ChoosePartner, Imitation, ImitationCourse, MutualCourse, Shown, Strength,
-    mean_of_members, pairs, shown, taught_by_members, train_adversarially, train_chain,
-    train_imitating, train_mutually, train_translator,
+    mean_of_members, pairs, shown, train_adversarially, train_chain, train_imitating,
+    train_mutually, train_translator, with_member_logits,
 };
 pub use tuning::{
     Chosen, Grid, MetaCourse, MetaDescent, cross_validate, hypergradient,

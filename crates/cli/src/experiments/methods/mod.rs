@@ -16,8 +16,8 @@ use crate::experiments::{Outcome, Task};
 use crate::ledger::metric;
 use crate::training::{
     AdversarialCourse, Course, Examination, ImitationCourse, MutualCourse, at_most, labels, logits,
-    mean_of_members, shown, smoothed_labels, taught_by_members, train, train_adversarially,
-    train_chain, train_imitating, train_mutually,
+    mean_of_members, shown, smoothed_labels, train, train_adversarially, train_chain,
+    train_imitating, train_mutually, with_member_logits,
 };
 
 pub(super) use claims::METHODS;
@@ -94,7 +94,7 @@ impl Study<'_> {
         let with = |teacher_logits: Tensor| Ok(data.clone().with_logits(&teacher_logits, &all)?);
         let members = || {
             let member = |w| (&network as &dyn Architecture, w);
-            taught_by_members(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
+            with_member_logits(data, &self.teachers.iter().map(member).collect::<Vec<_>>())
         };
         match taught {
             Taught::Nothing => Ok(data.without_teacher()),

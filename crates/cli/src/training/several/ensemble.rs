@@ -1,4 +1,4 @@
-//! Answers of several teachers: their mean, or all of them side by side.
+//! Logits of several teachers: their mean, or all of them next to one another.
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -8,8 +8,8 @@ use models::Architecture;
 
 use crate::training::logits;
 
-/// `data` with the answers of several teachers side by side, (m, e·k), for [`losses::dirichlet`].
-pub fn taught_by_members(
+/// `data` with the logits of several teachers next to one another, (m, e·k), for [`losses::dirichlet`].
+pub fn with_member_logits(
     data: &Dataset,
     members: &[(&dyn Architecture, &Params)],
 ) -> Result<Dataset> {
@@ -23,7 +23,7 @@ pub fn taught_by_members(
     Ok(data.clone().with_logits(&of_members, &all)?)
 }
 
-/// Logits of the ensemble, (m, k): the logarithm of the members' mean probabilities, from answers side by side, (m, e·k).
+/// Logits of the ensemble, (m, k): the logarithm of the members' mean probabilities, from theirs, (m, e·k).
 ///
 /// log (1/e) Σₗ softmax(v⁽ˡ⁾)ₖ, whose softmax at T = 1 is the mean itself.
 pub fn mean_of_members(of_members: &Tensor, k: usize) -> Result<Tensor> {

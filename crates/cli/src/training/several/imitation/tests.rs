@@ -6,7 +6,7 @@ use models::{Cnn, Convolution};
 
 use super::*;
 use crate::training::Unwatched;
-use crate::training::{Course, shown, taught_by_members, train, with_teacher};
+use crate::training::{Course, shown, train, with_member_logits, with_teacher};
 
 const FIT: Fit = Fit { epochs: 4, batch_size: 16 };
 const RATE: f64 = 1e-2;
@@ -87,7 +87,7 @@ fn every_term_falls_when_it_is_all_that_counts() {
     let pairs: Vec<(&dyn Architecture, &Params)> =
         members.iter().map(|w| (&big as &dyn Architecture, w)).collect();
     let of_logits = with_teacher(&data, &big, &members[0]).unwrap();
-    let of_members = taught_by_members(&data, &pairs).unwrap();
+    let of_members = with_member_logits(&data, &pairs).unwrap();
     let of_layer = shown(&data, &big, &members[0], &[1]).unwrap().data;
     let squared = TemperatureScale::Squared;
     let dkd = Dkd { label_weight: 1.0, others_weight: 2.0, temperature: 2.0, scale: squared };
@@ -158,7 +158,7 @@ fn a_temperature_that_falls_is_that_of_each_step() {
     let (rng, data) = (Rng::new(9), images());
     let (network, big) = (student(), teacher());
     let w = big.init(&mut rng.split("teacher"), &Device::Cpu).unwrap();
-    let data = taught_by_members(&data, &[(&big, &w), (&big, &w)]).unwrap();
+    let data = with_member_logits(&data, &[(&big, &w), (&big, &w)]).unwrap();
     // Two steps on all examples, the student all but still: T = 4, then 4 + (1 − 4) / 2.
     let (fit, learning_rate) = (Fit { epochs: 2, batch_size: 48 }, 1e-9);
     let objectives = |schedule: Schedule| {
