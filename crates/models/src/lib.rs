@@ -5,6 +5,7 @@
 mod bag_of_words;
 mod bi_lstm;
 mod cnn;
+pub mod graph;
 mod mlp;
 mod spectral;
 mod translator;

@@ -1,0 +1,138 @@
+//! Networks as graphs of operators: the form in which networks of other programs come.
+//!
+//! A [`Graph`] is an architecture, its parameters are a value apart: block t of [`Params`] holds the numbers of
+//! [`Graph::parameters`]\[t\], rows = its first axis, columns = all others. So each block is one tensor of the file
+//! that it came from, and what is trained or cut goes back there number by number.
+//!
+//! Nodes stand in topological order. Everything that can be known without the data is known when a graph is built:
+//! shapes, as linear functions of the batch, and arithmetic of shapes; what is left are operators on data.
+//!
+//! [`Params`]: core_tensors::Params
+
+mod build;
+mod dimension;
+mod error;
+mod fold;
+mod infer;
+mod op;
+mod run;
+mod window;
+
+use core_tensors::{Block, Layout};
+
+pub use build::Builder;
+pub use dimension::{Dimension, shape_text};
+pub use error::{Error, NodeName, Problem};
+pub use fold::{Entries, Numbers};
+pub use op::{Binary, Kind, Norm, Op, PadMode, Reduction, SliceRange, Unary};
+pub use window::Window;
+
+/// A network as nodes in topological order.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    /// Values that are fed in.
+    inputs: Vec<ValueId>,
+    /// Values that are parameters, one a block.
+    parameters: Vec<ValueId>,
+    /// What comes out: f(x, w) first.
+    outputs: Vec<ValueId>,
+}
+
+/// Which value of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(usize);
+
+/// A tensor that flows in a graph.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Unique in its graph.
+    pub name: String,
+    /// Its shape, as a function of the batch.
+    pub shape: Vec<Dimension>,
+    /// Kind of its numbers.
+    pub kind: Kind,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Fed in.
+    Input,
+    /// Block t of the parameters.
+    Parameter(usize),
+    /// Known when the graph was built.
+    Constant(Numbers),
+    /// The k-th result of a node.
+    Node {
+        /// Index of the node.
+        node: usize,
+        /// Which of its results.
+        result: usize,
+    },
+}
+
+/// An operator and what it is applied to.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// A name for messages.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Its operands; each stands before it.
+    pub operands: Vec<ValueId>,
+    /// Its results.
+    pub results: Vec<ValueId>,
+}
+
+impl Graph {
+    /// All values; [`ValueId`] indexes them through [`Graph::value`].
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// A value of this graph.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The nodes, each behind those it depends on.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// What is fed in.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The parameters, in the order of the blocks.
+    pub fn parameters(&self) -> &[ValueId] {
+        &self.parameters
+    }
+
+    /// What comes out; the first is f(x, w): logits, or predictions.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// One block a parameter: rows its first axis (1 for a scalar), columns all others.
+    pub fn layout(&self) -> Layout {
+        let block = |&id: &ValueId| {
+            let extents: Vec<usize> = self
+                .value(id)
+                .shape
+                .iter()
+                .map(|d| usize::try_from(d.fixed).unwrap_or(0))
+                .collect();
+            match extents.split_first() {
+                Some((&rows, rest)) => Block { rows, cols: rest.iter().product() },
+                None => Block { rows: 1, cols: 1 },
+            }
+        };
+        Layout { blocks: self.parameters.iter().map(block).collect() }
+    }
+}
