@@ -49,8 +49,15 @@ const F64_ERFCX: [f64; 24] = [
     0.3580023023627799,
 ];
 /// Interpolation of erf(x) / x in powers of x² for |x| ≤ 1, relative error 1.3e-7; highest power first.
-const F32_ERF: [f32; 7] =
-    [7.875875e-5, -0.00080168643, 0.0051890872, -0.026854211, 0.11283594, -0.37612626, 1.1283791];
+const F32_ERF: [f32; 7] = [
+    7.875875e-5,
+    -0.00080168643,
+    0.0051890872,
+    -0.026854211,
+    0.11283594,
+    -0.37612626,
+    std::f32::consts::FRAC_2_SQRT_PI,
+];
 /// The same in f64, relative error 2e-16.
 const F64_ERF: [f64; 13] = [
     5.957176147748911e-11,
