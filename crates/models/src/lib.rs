@@ -6,6 +6,7 @@ mod bag_of_words;
 mod bi_lstm;
 mod cnn;
 mod mlp;
+pub mod onnx;
 mod spectral;
 mod translator;
 mod vgg;
