@@ -1,0 +1,29 @@
+//! ONNX files as bytes: what is in them, changes of a few parts that leave all others as they are, and new files.
+//!
+//! A file is a protobuf message. [`Model::parse`] keeps its bytes and makes an index of nodes, tensors and values, in which
+//! numbers are places, not copies.
+//!
+//! Source: `onnx.proto` of the ONNX project, versions of the format 1 to 13.
+
+mod data_type;
+mod error;
+mod external;
+mod half;
+mod model;
+mod node;
+mod numbers;
+mod reader;
+mod sniff;
+mod tensor;
+mod value;
+mod wire;
+
+pub use data_type::DataType;
+pub use error::{Dims, Error, Quoted, Result};
+pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
+pub use model::Model;
+pub use node::{Attribute, Node};
+pub use numbers::Values;
+pub use sniff::looks_like_onnx;
+pub use tensor::TensorInfo;
+pub use value::{Dimension, ValueInfo, ValueType};
