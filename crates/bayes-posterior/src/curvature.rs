@@ -97,11 +97,11 @@ impl<'a> Pass<'a> {
         let outputs = outputs.iter().map(matrix).collect::<Result<Vec<_>>>()?;
         let depth = outputs.len();
         let (mut inputs, mut z) = (Vec::with_capacity(depth), matrix(x)?);
-        let mut slopes = Vec::with_capacity(depth);
-        for output in outputs {
-            let activation = self.network.activation;
-            inputs.push(with_ones(z, self.network.bias));
-            slopes.push(output.as_ref().map(|&z| slope(activation, z)));
+        let mut hidden = Vec::with_capacity(depth);
+        for (output, u) in outputs.into_iter().zip(&self.blocks) {
+            let a = with_ones(z, self.network.bias);
+            hidden.push(slopes(self.network.activation, a.as_ref(), u.as_ref(), output.as_ref()));
+            inputs.push(a);
             z = output;
         }
         let pulled = |direction: Mat<f64>| {
@@ -110,7 +110,7 @@ impl<'a> Pass<'a> {
                 let n_in = self.network.widths[t];
                 let u = self.blocks[t].subcols(0, n_in);
                 let mut back = product(gradients[gradients.len() - 1].as_ref(), u); // (m, n_t)
-                for (to, by) in back.col_iter_mut().zip(slopes[t - 1].col_iter()) {
+                for (to, by) in back.col_iter_mut().zip(hidden[t - 1].col_iter()) {
                     to.iter_mut().zip(by.iter()).for_each(|(to, by)| *to *= by);
                 }
                 gradients.push(back);
@@ -171,14 +171,22 @@ fn output_directions(logits: MatRef<f64>, directions: Directions) -> Result<Vec<
     })
 }
 
-/// Derivative of the activation, from its value: every activation keeps the sign.
-fn slope(activation: Activation, z: f64) -> f64 {
+/// act′ at the sums of a layer, whose inputs are `a` and whose outputs are `z`, (m, n).
+fn slopes(activation: Activation, a: MatRef<f64>, u: MatRef<f64>, z: MatRef<f64>) -> Mat<f64> {
+    let of = |z: MatRef<f64>, slope: &dyn Fn(f64) -> f64| {
+        Mat::from_fn(z.nrows(), z.ncols(), |i, j| slope(z[(i, j)]))
+    };
     match activation {
-        Activation::Identity => 1.0,
-        Activation::Relu if z > 0.0 => 1.0,
-        Activation::Relu => 0.0,
-        Activation::LeakyRelu { .. } if z > 0.0 => 1.0,
-        Activation::LeakyRelu { slope } => slope,
+        // These keep the sign, which is all that their derivative asks for.
+        Activation::Identity | Activation::Relu | Activation::LeakyRelu { .. } => {
+            of(z, &|z| activation.derivative(z))
+        }
+        Activation::Tanh => of(z, &|z| 1.0 - z * z),
+        Activation::Sigmoid => of(z, &|z| z * (1.0 - z)),
+        // These take a value twice.
+        Activation::Silu | Activation::Gelu => {
+            of(product(a, u.transpose()).as_ref(), &|sum| activation.derivative(sum))
+        }
     }
 }
 

@@ -370,19 +370,30 @@ fn check_layer(network: &Mlp, layer: usize, options: &EditOptions) -> Result<boo
         };
         return refuse(format!("U_{layer} is {own} × {before}, but must be square; {mend}"));
     }
-    let is_linear = network.activation == Activation::Identity;
-    if layer == 1 {
-        return match options.nonnegative_inputs || is_linear {
-            true => Ok(true),
-            false => refuse(
-                "the first layer passes its inputs on only where none is negative; \
-                 declare them non-negative if that is so"
-                    .into(),
-            ),
-        };
-    }
+    let twice = |name: &str| match options.allow_inexact {
+        true => Ok(false),
+        false => refuse(format!(
+            "{name} applied twice is another function; allow the edit to be inexact, or use a network with ReLU"
+        )),
+    };
     match network.activation {
-        Activation::Identity | Activation::Relu => Ok(true),
+        Activation::Identity => Ok(true),
+        // These change every number, also inputs that are not negative.
+        Activation::Tanh => twice("tanh"),
+        Activation::Sigmoid => twice("a sigmoid"),
+        Activation::Silu => twice("SiLU"),
+        Activation::Gelu => twice("GELU"),
+        Activation::Relu | Activation::LeakyRelu { .. } if layer == 1 => {
+            match options.nonnegative_inputs {
+                true => Ok(true),
+                false => refuse(
+                    "the first layer passes its inputs on only where none is negative; \
+                     declare them non-negative if that is so"
+                        .into(),
+                ),
+            }
+        }
+        Activation::Relu => Ok(true),
         Activation::LeakyRelu { .. } if options.allow_inexact => Ok(false),
         Activation::LeakyRelu { slope } => refuse(format!(
             "a leaky ReLU applied twice is another function (slope {slope} becomes {}); \

@@ -7,7 +7,7 @@
 //! | `format` | 1 |
 //! | `widths` | n_0, …, n_T |
 //! | `bias` | whether each layer has one |
-//! | `activation` | `relu`, `leaky_relu` (then `slope` beside it) or `identity` |
+//! | `activation` | `relu`, `leaky_relu` (then `slope` beside it), `tanh`, `sigmoid`, `silu`, `gelu` (the exact one) or `identity` |
 //! | `structure` | `diagonal`, `block`, `kronecker`, `kronecker_eigen`, `low_rank` or `full` |
 //! | `blocks` | of `block`: `layer` or `unit` |
 //! | `kept` | for every width the ids of its units in the network that was edited first, each once; left out, 0, 1, … |

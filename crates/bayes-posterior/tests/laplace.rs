@@ -205,7 +205,15 @@ fn jacobian(network: &Mlp, w: &[f64], x: &Tensor) -> Result<Matrix, Box<dyn std:
 
 #[test]
 fn the_curvature_of_a_classifier_equals_finite_differences() -> TestResult {
-    for (seed, activation) in [(0, Activation::Relu), (1, Activation::LeakyRelu { slope: 0.1 })] {
+    let activations = [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.1 },
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::Gelu,
+    ];
+    for (seed, activation) in (0..).zip(activations) {
         let mut rng = Rng::new(seed);
         let model = Mlp { activation, ..network(&[2, 4, 3, 3], true) };
         let (m, k, p) = (300, 3, model.layout().n_parameters()); // two chunks
@@ -234,7 +242,7 @@ fn the_curvature_of_a_classifier_equals_finite_differences() -> TestResult {
         }
         (0..p).for_each(|i| h[i][i] += PRECISION);
         let laplace = dense::laplace(&model, &params, &data, &Likelihood::Categorical, PRECISION);
-        // Differences of a ReLU network are exact between kinks but for rounding of size 1e-16 / 1e-6.
+        // Differences are exact between kinks or to the square of their step, but for rounding of size 1e-16 / 1e-6.
         let full = laplace.full()?;
         let precision = inverse(&to_dense(full.posterior.gaussian().covariance()));
         assert!(distance(&h, &precision) < 1e-6, "{:e}", distance(&h, &precision));

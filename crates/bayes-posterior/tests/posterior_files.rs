@@ -29,6 +29,32 @@ fn by_hand(metadata: &str, tensors: &[(&str, &[usize], &[f64])]) -> Vec<u8> {
 }
 
 #[test]
+fn every_activation_comes_back() -> TestResult {
+    let names = [
+        (Activation::Identity, "identity"),
+        (Activation::Relu, "relu"),
+        (Activation::LeakyRelu { slope: 0.25 }, "leaky_relu"),
+        (Activation::Tanh, "tanh"),
+        (Activation::Sigmoid, "sigmoid"),
+        (Activation::Silu, "silu"),
+        (Activation::Gelu, "gelu"),
+    ];
+    for (activation, name) in names {
+        let network = Mlp { activation, ..network(&[2, 3, 1], true) };
+        let layout = network.layout();
+        let mean = vec![0.5; layout.n_parameters()];
+        let covariance = dense::diagonal(&layout, &mut Rng::new(0));
+        let posterior = Posterior::new(network, Gaussian::new(layout, mean, covariance)?)?;
+        let bytes = AnyPosterior::Diagonal(posterior).to_bytes(&Provenance::default())?;
+        let (after, _) = AnyPosterior::from_bytes(&bytes)?;
+        assert_eq!(after.network().activation, activation);
+        let header = String::from_utf8_lossy(&bytes).replace('\\', "");
+        assert!(header.contains(&format!("\"activation\":\"{name}\"")), "{header}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_structure_comes_back_bit_for_bit() -> TestResult {
     let mut rng = Rng::new(0);
     let teacher =
@@ -183,7 +209,7 @@ fn bad_files_are_refused_with_what_is_wrong() {
             "duplicate field",
         ),
         (header("full", "").replace("[2,1]", "[2,0]"), vec![mean], "widths [2, 0]"),
-        (header("full", "").replace("relu", "tanh"), vec![mean], "activation `tanh`"),
+        (header("full", "").replace("relu", "sine"), vec![mean], "activation `sine`"),
         (header("block", ""), vec![mean], "wants `blocks`"),
         (
             header("full", "").replace("\"format\":1", "\"format\":2"),

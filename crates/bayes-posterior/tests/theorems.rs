@@ -355,6 +355,18 @@ fn edits_that_leave_another_function_are_refused_with_a_way_out() -> TestResult 
     let waived = EditOptions { allow_inexact: true, ..strict };
     assert!(refusal(&[4, 3, 3, 1], leaky, layer(2), waived)?.posterior.is_inexact());
     assert!(!refusal(&[4, 3, 3, 1], relu, layer(2), waived)?.posterior.is_inexact());
+    let curved = [
+        (Activation::Tanh, "tanh applied twice"),
+        (Activation::Sigmoid, "a sigmoid applied twice"),
+        (Activation::Silu, "SiLU applied twice"),
+        (Activation::Gelu, "GELU applied twice"),
+    ];
+    for ((activation, part), t) in curved.into_iter().flat_map(|case| [(case, 1), (case, 2)]) {
+        let declared = EditOptions { nonnegative_inputs: true, ..strict };
+        let text = refusal(&[3, 3, 3, 1], activation, layer(t), declared).unwrap_err();
+        assert!(text.contains(part), "{text} / {part}");
+        assert!(refusal(&[3, 3, 3, 1], activation, layer(t), waived)?.posterior.is_inexact());
+    }
     let declared = EditOptions { nonnegative_inputs: true, ..strict };
     assert!(!refusal(&[3, 3, 1], leaky, layer(1), declared)?.posterior.is_inexact());
     Ok(())

@@ -82,6 +82,10 @@ impl Header {
         let activation = match (self.activation.as_str(), self.slope) {
             ("relu", _) => Activation::Relu,
             ("identity", _) => Activation::Identity,
+            ("tanh", _) => Activation::Tanh,
+            ("sigmoid", _) => Activation::Sigmoid,
+            ("silu", _) => Activation::Silu,
+            ("gelu", _) => Activation::Gelu,
             ("leaky_relu", Some(slope)) if slope > 0.0 && slope < 1.0 => {
                 Activation::LeakyRelu { slope }
             }
@@ -94,7 +98,7 @@ impl Header {
             (other, _) => {
                 let other = shown(other);
                 return Err(Error::Format(format!(
-                    "activation `{other}`, wanted relu, leaky_relu or identity"
+                    "activation `{other}`, wanted relu, leaky_relu, tanh, sigmoid, silu, gelu or identity"
                 )));
             }
         };

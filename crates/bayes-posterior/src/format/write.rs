@@ -31,6 +31,10 @@ pub(super) fn write<S: Tensors>(
         Activation::Identity => ("identity", None),
         Activation::Relu => ("relu", None),
         Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
+        Activation::Tanh => ("tanh", None),
+        Activation::Sigmoid => ("sigmoid", None),
+        Activation::Silu => ("silu", None),
+        Activation::Gelu => ("gelu", None),
     };
     let header = Header {
         format: VERSION,

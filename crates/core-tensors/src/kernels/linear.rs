@@ -1,7 +1,8 @@
 //! One dense layer, act(x Uᵀ + b), forward and backward.
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
+use super::elementwise::{Real, derivative, gelu, sigmoid, silu, tanh};
 use super::matmul::{Shape as Matrix, matmul};
 use super::{is_fused, numbers, on_cpu, vectorized};
 
@@ -17,6 +18,14 @@ pub enum Activation {
         /// Factor of negative sums.
         slope: f64,
     },
+    /// tanh z
+    Tanh,
+    /// σ(z) = 1 / (1 + e⁻ᶻ)
+    Sigmoid,
+    /// z σ(z), also called swish
+    Silu,
+    /// z Φ(z) with the normal distribution function Φ, exact: ½ z (1 + erf(z/√2))
+    Gelu,
 }
 
 impl Activation {
@@ -26,6 +35,41 @@ impl Activation {
             Self::Identity => Ok(z.clone()),
             Self::Relu => z.relu(),
             Self::LeakyRelu { slope } => z.relu()? - (z.neg()?.relu()? * slope)?,
+            Self::Tanh => tanh(z),
+            Self::Sigmoid => sigmoid(z),
+            Self::Silu => silu(z),
+            Self::Gelu => gelu(z),
+        }
+    }
+
+    /// act′ at one sum z; 0 or the slope of a (leaky) ReLU at z = 0.
+    pub fn derivative(self, z: f64) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Relu if z > 0.0 => 1.0,
+            Self::Relu => 0.0,
+            Self::LeakyRelu { .. } if z > 0.0 => 1.0,
+            Self::LeakyRelu { slope } => slope,
+            Self::Tanh => {
+                let y = z.tanh();
+                1.0 - y * y
+            }
+            Self::Sigmoid => {
+                let y = Real::sigmoid(z);
+                y * (1.0 - y)
+            }
+            Self::Silu => derivative::silu(z),
+            Self::Gelu => derivative::gelu(z),
+        }
+    }
+
+    /// Whether a layer's own pass applies it; the others are an operation of their own, for their derivative needs the sums.
+    fn is_in_the_layer(self) -> bool {
+        match self {
+            Self::Identity | Self::Relu | Self::LeakyRelu { .. } | Self::Tanh | Self::Sigmoid => {
+                true
+            }
+            Self::Silu | Self::Gelu => false,
         }
     }
 }
@@ -58,10 +102,14 @@ pub fn linear(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> 
     if n_cols != n_in && n_cols != n_in + 1 {
         bail!("a layer of {n_cols} columns wanted {n_cols} inputs or one fewer, found {n_in}");
     }
-    if is_fused(&[x, u]) {
-        return x.contiguous()?.apply_op2(u, Linear { activation });
+    if !is_fused(&[x, u]) {
+        return composed(x, u, activation);
     }
-    composed(x, u, activation)
+    let x = x.contiguous()?;
+    if activation.is_in_the_layer() {
+        return x.apply_op2(u, Linear { activation });
+    }
+    activation.apply(&x.apply_op2(u, Linear { activation: Activation::Identity })?)
 }
 
 fn composed(x: &Tensor, u: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -149,7 +197,7 @@ impl Sizes {
     }
 }
 
-fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> Result<Vec<T>> {
+fn forward<T: Real>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> Result<Vec<T>> {
     let mut y = vec![T::zero(); s.m * s.n_out];
     if s.has_bias() && s.m > 0 {
         let (first, rest) = y.split_at_mut(s.n_out);
@@ -160,18 +208,23 @@ fn forward<T: WithDType>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> 
     }
     matmul((&mut y, s.y()), (x, s.x()), (u, s.u().transposed()), s.has_bias())?;
     let zero = T::zero();
-    vectorized(|| match activation {
-        Activation::Identity => {}
-        Activation::Relu => y.iter_mut().for_each(|z| *z = if *z < zero { zero } else { *z }),
-        Activation::LeakyRelu { slope } => {
-            let slope = T::from_f64(slope);
-            y.iter_mut().for_each(|z| *z = if *z < zero { slope * *z } else { *z });
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::Identity | Activation::Silu | Activation::Gelu => {}
+            Activation::Relu => y.iter_mut().for_each(|z| *z = if *z < zero { zero } else { *z }),
+            Activation::LeakyRelu { slope } => {
+                let slope = T::from_f64(slope);
+                y.iter_mut().for_each(|z| *z = if *z < zero { slope * *z } else { *z });
+            }
+            Activation::Tanh => y.iter_mut().for_each(|z| *z = z.tanh()),
+            Activation::Sigmoid => y.iter_mut().for_each(|z| *z = z.sigmoid()),
+        },
+    );
     Ok(y)
 }
 
-fn backward<T: WithDType>(
+fn backward<T: Real>(
     x: &Tensor,
     u: &Tensor,
     y: &Tensor,
@@ -213,17 +266,22 @@ fn backward<T: WithDType>(
     Ok((dx, du))
 }
 
-/// Gradient with respect to the sums z. Every activation keeps the sign, so act′(z) is read off y; NaN stays NaN.
-fn sum_gradient<T: WithDType>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
-    let (zero, pairs) = (T::zero(), gradient.iter().zip(y));
-    vectorized(|| match activation {
-        Activation::Identity => gradient.to_vec(),
-        Activation::Relu => pairs.map(|(&g, &y)| if y <= zero { zero } else { g }).collect(),
-        Activation::LeakyRelu { slope } => {
-            let slope = T::from_f64(slope);
-            pairs.map(|(&g, &y)| if y <= zero { slope * g } else { g }).collect()
-        }
-    })
+/// Gradient with respect to the sums z. act′(z) is read off y: ReLUs keep the sign, tanh and σ are invertible; NaN stays NaN.
+fn sum_gradient<T: Real>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
+    let (zero, one, pairs) = (T::zero(), T::one(), gradient.iter().zip(y));
+    vectorized(
+        #[inline(always)]
+        || match activation {
+            Activation::Identity | Activation::Silu | Activation::Gelu => gradient.to_vec(),
+            Activation::Relu => pairs.map(|(&g, &y)| if y <= zero { zero } else { g }).collect(),
+            Activation::LeakyRelu { slope } => {
+                let slope = T::from_f64(slope);
+                pairs.map(|(&g, &y)| if y <= zero { slope * g } else { g }).collect()
+            }
+            Activation::Tanh => pairs.map(|(&g, &y)| g * (one - y * y)).collect(),
+            Activation::Sigmoid => pairs.map(|(&g, &y)| g * (y * (one - y))).collect(),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -232,8 +290,32 @@ mod tests {
     use crate::{Block, Layout, Params, Rng};
     use candle_core::Device;
 
-    const ACTIVATIONS: [Activation; 3] =
-        [Activation::Identity, Activation::Relu, Activation::LeakyRelu { slope: 0.01 }];
+    const ACTIVATIONS: [Activation; 7] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 0.01 },
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::Gelu,
+    ];
+
+    /// act(z) and act′(z) by the standard library and, for Φ, statrs.
+    fn closed_form(activation: Activation, z: f64) -> (f64, f64) {
+        use statrs::distribution::{Continuous, ContinuousCDF, Normal};
+        let normal = Normal::standard();
+        let s = 1.0 / (1.0 + (-z).exp());
+        match activation {
+            Activation::Identity => (z, 1.0),
+            Activation::Relu => (z.max(0.0), f64::from(z > 0.0)),
+            Activation::LeakyRelu { slope } if z < 0.0 => (slope * z, slope),
+            Activation::LeakyRelu { .. } => (z, 1.0),
+            Activation::Tanh => (z.tanh(), z.cosh().powi(-2)),
+            Activation::Sigmoid => (s, s * (1.0 - s)),
+            Activation::Silu => (z * s, s + z * s * (1.0 - s)),
+            Activation::Gelu => (z * normal.cdf(z), normal.cdf(z) + z * normal.pdf(z)),
+        }
+    }
 
     fn matrix(rows: usize, cols: usize, seed: u64, dtype: DType) -> Tensor {
         let layout = Layout { blocks: vec![Block { rows, cols }] };
@@ -251,7 +333,7 @@ mod tests {
     fn fused_layers_equal_composed_ones_with_their_gradients() {
         // f32 sums of 30 terms below 1: 30 · 2⁻²⁴ and a little.
         for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F64, 1e-13)] {
-            for (activation, n_cols) in ACTIVATIONS.into_iter().zip([30, 31, 31]) {
+            for (activation, n_cols) in ACTIVATIONS.into_iter().zip([30, 31, 31, 31, 30, 31, 30]) {
                 let (x, u) = (matrix(17, 30, 0, dtype), matrix(9, n_cols, 1, dtype));
                 let fused = linear(&x, &u, activation).unwrap();
                 let plain = composed(&x, &u, activation).unwrap();
@@ -262,6 +344,36 @@ mod tests {
                 for of in [&x, &u] {
                     let gap = distance(a.get(of).unwrap(), b.get(of).unwrap());
                     assert!(gap < tolerance, "{activation:?}: {gap}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activations_and_derivatives_equal_closed_forms() {
+        let z: Vec<f64> = (-40..=40).map(|i| 0.2 * f64::from(i) + 0.01).collect();
+        // statrs has erf to 1e-11; f32 rounds numbers up to 8 a few times.
+        for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::F64, 1e-10)] {
+            let x = Tensor::new(&z[..], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let x = x.reshape((z.len(), 1)).unwrap();
+            let u = Tensor::ones((1, 1), dtype, &Device::Cpu).unwrap();
+            for activation in ACTIVATIONS {
+                let x = candle_core::Var::from_tensor(&x).unwrap();
+                let y = linear(&x, &u, activation).unwrap();
+                let gradients = y.sum_all().unwrap().backward().unwrap();
+                let flat = |t: &Tensor| -> Vec<f64> {
+                    let t = t.to_dtype(DType::F64).unwrap();
+                    t.flatten_all().unwrap().to_vec1().unwrap()
+                };
+                let applied = flat(&activation.apply(&x).unwrap());
+                let (values, slopes) = (flat(&y), flat(gradients.get(&x).unwrap()));
+                for (i, &z) in z.iter().enumerate() {
+                    let (value, slope) = closed_form(activation, z);
+                    let gaps = [values[i] - value, applied[i] - value, slopes[i] - slope];
+                    let largest = gaps.iter().fold(0.0f64, |most, gap| most.max(gap.abs()));
+                    assert!(largest < tolerance, "{activation:?} {dtype:?} at {z}: {gaps:?}");
+                    let gap = (activation.derivative(z) - slope).abs();
+                    assert!(gap < 1e-10, "{activation:?} at {z}: {gap}");
                 }
             }
         }

@@ -12,8 +12,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 
 use self::batch::Batch;
 use self::direction::{Course, Extents};
-use self::gates::Gate;
-use super::{is_fused, numbers, on_cpu};
+use super::{Real, is_fused, numbers, on_cpu};
 
 /// Final states of an LSTM that reads each sequence from its first token, and of one that reads it from its last;
 /// (m, 2h), those of the first in columns 0, …, h − 1.
@@ -92,7 +91,7 @@ enum Kept {
 }
 
 /// Numbers of an LSTM's type, and their place in [`Kept`].
-trait Number: Gate {
+trait Number: Real {
     fn keep(courses: [Course<Self>; 2]) -> Kept;
     fn kept(kept: &Kept) -> Option<&[Course<Self>; 2]>;
 }

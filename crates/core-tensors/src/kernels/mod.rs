@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 
 pub(crate) mod adam;
 mod convolution;
+mod elementwise;
 pub mod empirical_bayes;
 mod exponential;
 mod grayscale;
@@ -20,12 +21,15 @@ pub(crate) mod normal;
 mod pooling;
 
 pub use convolution::{Window, convolve, convolve_relu_max_pool};
+pub use elementwise::{erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu, tanh};
 pub use exponential::exp_nonpositive;
 pub use grayscale::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
 pub use pooling::relu_max_pool;
+
+use elementwise::Real;
 
 /// Whether the fused form covers these tensors: f32 or f64 on the CPU.
 fn is_fused(tensors: &[&Tensor]) -> bool {

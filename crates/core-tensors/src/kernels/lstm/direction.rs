@@ -3,7 +3,8 @@
 use candle_core::Result;
 
 use super::batch::Batch;
-use super::gates::{Gate, step, step_back};
+use super::gates::{step, step_back};
+use crate::kernels::Real;
 use crate::kernels::matmul::{Shape as Matrix, matmul};
 
 /// Extents of a direction.
@@ -54,7 +55,7 @@ pub(super) struct Course<T> {
     tanh_cells: Vec<T>,
 }
 
-impl<T: Gate> Course<T> {
+impl<T: Real> Course<T> {
     /// Reads the packed `words`; the final state of row i goes to `states`, (m, 2h), from column `at` on.
     pub(super) fn run(
         batch: &Batch,
@@ -185,7 +186,7 @@ impl<T: Gate> Course<T> {
 }
 
 /// The transpose of a (rows, cols) matrix, row by row.
-fn transposed<T: Gate>(matrix: &[T], rows: usize, cols: usize) -> Vec<T> {
+fn transposed<T: Real>(matrix: &[T], rows: usize, cols: usize) -> Vec<T> {
     let mut turned = Vec::with_capacity(matrix.len());
     for col in 0..cols {
         turned.extend((0..rows).map(|row| matrix[row * cols + col]));

@@ -1,46 +1,10 @@
 //! What an LSTM does to its sums, element by element.
 
-use candle_core::WithDType;
-
-use crate::kernels::exponential::exp_m1;
-use crate::kernels::vectorized;
-
-/// Numbers with the two functions of a gate.
-pub(super) trait Gate: WithDType {
-    /// σ(z) = 1 / (1 + e⁻ᶻ)
-    fn sigmoid(self) -> Self;
-    /// tanh z
-    fn tanh(self) -> Self;
-}
-
-impl Gate for f32 {
-    #[inline(always)]
-    fn sigmoid(self) -> Self {
-        1.0 / (2.0 + exp_m1(-self))
-    }
-
-    #[inline(always)]
-    fn tanh(self) -> Self {
-        let e = exp_m1(-2.0 * self.abs());
-        (-e / (2.0 + e)).copysign(self)
-    }
-}
-
-impl Gate for f64 {
-    #[inline(always)]
-    fn sigmoid(self) -> Self {
-        1.0 / (1.0 + (-self).exp())
-    }
-
-    #[inline(always)]
-    fn tanh(self) -> Self {
-        f64::tanh(self)
-    }
-}
+use crate::kernels::{Real, vectorized};
 
 /// One step of one row. The sums of its gates, i, f, g, o one after another, become the gates; then
 /// c ← f c + i g,  h ← o tanh c,  and tanh c is kept.
-pub(super) fn step<T: Gate>(z: &mut [T], c: &mut [T], tanh_c: &mut [T], state: &mut [T]) {
+pub(super) fn step<T: Real>(z: &mut [T], c: &mut [T], tanh_c: &mut [T], state: &mut [T]) {
     let h = state.len();
     let (i, rest) = z.split_at_mut(h);
     let (f, rest) = rest.split_at_mut(h);
@@ -64,7 +28,7 @@ pub(super) fn step<T: Gate>(z: &mut [T], c: &mut [T], tanh_c: &mut [T], state: &
 ///
 /// `gates` are those of the step, `before` is c_{t−1}, `tanh_c` that of c_t, `dh` the gradient by h_t; `dc` is that by
 /// c_t from later steps and becomes that by c_{t−1}.
-pub(super) fn step_back<T: Gate>(
+pub(super) fn step_back<T: Real>(
     gates: &[T],
     before: &[T],
     tanh_c: &[T],
@@ -107,8 +71,8 @@ mod tests {
         for scale in [1e-4, 1.0, 20.0] {
             for _ in 0..3000 {
                 let x = (scale * rng.normal()) as f32;
-                let wanted = [Gate::sigmoid(f64::from(x)), f64::from(x).tanh()];
-                for (found, wanted) in [Gate::sigmoid(x), Gate::tanh(x)].into_iter().zip(wanted) {
+                let wanted = [Real::sigmoid(f64::from(x)), f64::from(x).tanh()];
+                for (found, wanted) in [Real::sigmoid(x), Real::tanh(x)].into_iter().zip(wanted) {
                     assert!((f64::from(found) / wanted - 1.0).abs() < TOLERANCE, "{x}");
                 }
             }
@@ -118,9 +82,9 @@ mod tests {
     #[test]
     fn far_sums_saturate_and_nan_stays() {
         for x in [1e6f32, f32::INFINITY] {
-            assert_eq!((Gate::sigmoid(x), Gate::tanh(x), Gate::tanh(-x)), (1.0, 1.0, -1.0));
-            assert!((0.0..1e-37).contains(&Gate::sigmoid(-x)));
+            assert_eq!((Real::sigmoid(x), Real::tanh(x), Real::tanh(-x)), (1.0, 1.0, -1.0));
+            assert!((0.0..1e-37).contains(&Real::sigmoid(-x)));
         }
-        assert!(Gate::sigmoid(f32::NAN).is_nan() && Gate::tanh(f32::NAN).is_nan());
+        assert!(Real::sigmoid(f32::NAN).is_nan() && Real::tanh(f32::NAN).is_nan());
     }
 }
