@@ -22,7 +22,9 @@ mod wire;
 pub use data_type::DataType;
 pub use error::{Dims, Error, Quoted, Result};
 pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
-pub use import::{Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import};
+pub use import::{
+    Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
+};
 pub use model::Model;
 pub use node::{Attribute, Node};
 pub use numbers::Values;

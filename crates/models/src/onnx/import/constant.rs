@@ -28,7 +28,8 @@ pub(super) fn numbers(
 
 /// The numbers of an attribute of a Constant; `None` where it holds none.
 pub(super) fn of_attribute(name: &str, attribute: &Attribute) -> Option<(Kind, Numbers)> {
-    let integers = |values: &[i64]| Entries::Integers(values.iter().map(|&n| Dimension::known(n)).collect());
+    let integers =
+        |values: &[i64]| Entries::Integers(values.iter().map(|&n| Dimension::known(n)).collect());
     let floats = |values: &[f32]| Entries::Floats(values.iter().map(|&v| f64::from(v)).collect());
     let (kind, shape, entries) = match (name, attribute) {
         ("value_int", Attribute::Int(n)) => (Kind::Int, vec![], integers(&[*n])),

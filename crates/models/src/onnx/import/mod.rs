@@ -68,17 +68,16 @@ pub fn import(
         model,
         external,
         options,
-        opset,
         builder: Builder::new(),
         env: HashMap::new(),
         uses: uses(&needed),
         tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
-        inputs: model.inputs().iter().map(|input| (input.name.as_str(), input)).collect(),
         blocks: Vec::new(),
         notes: Vec::new(),
     };
     // Inputs in the order of the file, whether the logits need them or not: a caller hands in all of them.
-    let fed = model.inputs().iter().filter(|input| !import.tensors.contains_key(input.name.as_str()));
+    let fed =
+        model.inputs().iter().filter(|input| !import.tensors.contains_key(input.name.as_str()));
     for input in fed.collect::<Vec<_>>() {
         if import.uses.contains_key(input.name.as_str()) || input.name == logits.tensor {
             import.input(input)?;
@@ -102,14 +101,12 @@ struct Import<'a, 'e, 'x> {
     model: &'a Model,
     external: &'e mut ReadExternal<'x>,
     options: &'e ImportOptions,
-    opset: i64,
     builder: Builder,
     /// Tensors of the file that have become values.
     env: HashMap<String, ValueId>,
     /// Who reads each tensor.
     uses: HashMap<&'a str, Vec<Use<'a>>>,
     tensors: HashMap<&'a str, &'a TensorInfo>,
-    inputs: HashMap<&'a str, &'a ValueInfo>,
     blocks: Vec<Tensor>,
     notes: Vec<String>,
 }
@@ -181,7 +178,10 @@ impl<'a> Import<'a, '_, '_> {
         let Some(uses) = self.uses.get(name) else { return false };
         uses.iter().any(|Use { op, place }| match *op {
             "Gemm" | "MatMul" | "PRelu" | "Add" => true,
-            "Conv" | "BatchNormalization" | "LayerNormalization" | "GroupNormalization"
+            "Conv"
+            | "BatchNormalization"
+            | "LayerNormalization"
+            | "GroupNormalization"
             | "InstanceNormalization" => *place > 0,
             "Sub" | "Mul" | "Div" | "Concat" => n > 1,
             "Gather" | "Expand" | "Identity" | "Cast" | "Reshape" | "Transpose" | "Unsqueeze"
@@ -192,8 +192,7 @@ impl<'a> Import<'a, '_, '_> {
 
     /// What is fed in.
     fn input(&mut self, info: &ValueInfo) -> Result<(), ImportError> {
-        let wrong =
-            |problem| ImportError::Input { input: info.name.clone(), problem };
+        let wrong = |problem| ImportError::Input { input: info.name.clone(), problem };
         let kind = match &info.value_type {
             ValueType::Tensor { data_type, .. } => kind(*data_type)
                 .ok_or_else(|| wrong(InputProblem::NoNumbers(format!("{data_type:?} numbers"))))?,

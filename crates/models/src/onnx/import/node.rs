@@ -102,10 +102,11 @@ impl<'a> At<'a> {
         &self,
         attribute: &'static str,
         expected: &'static str,
-        found: String,
+        found: impl Into<String>,
     ) -> ImportError {
         /// A longer list is cut.
         const MOST: usize = 80;
+        let found = found.into();
         let cut = found.char_indices().nth(MOST).map(|(at, _)| at);
         let found = cut.map_or(found.clone(), |at| format!("{}…", &found[..at]));
         let (node, op) = (name(self.node), self.node.op_type.clone());
@@ -128,6 +129,6 @@ impl<'a> At<'a> {
     /// A failure of the graph at this node.
     pub(super) fn problem(&self, problem: crate::graph::Problem) -> ImportError {
         let name = crate::graph::NodeName { op: self.node.op_type.clone(), name: name(self.node) };
-        crate::graph::Error::Node { node: name, problem }.into()
+        crate::graph::Error::Node { node: name, problem: Box::new(problem) }.into()
     }
 }

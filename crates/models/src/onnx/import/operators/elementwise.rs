@@ -5,12 +5,58 @@ use super::super::{Import, ImportError};
 use crate::graph::{Binary, Entries, Kind, Numbers, Op, Unary, ValueId};
 
 pub(super) const OPERATORS: &[&str] = &[
-    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "HardSigmoid",
-    "HardSwish", "Sigmoid", "Tanh", "Gelu", "Swish", "Mish", "Softplus", "Softsign", "Clip", "Erf",
-    "Exp", "Log", "Sqrt", "Neg", "Reciprocal", "Abs", "Sin", "Cos", "Floor", "Ceil", "Round",
-    "Sign", "Not", "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Mean", "Equal",
-    "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Mod", "Where",
-    "Dropout", "Identity",
+    "Relu",
+    "LeakyRelu",
+    "PRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "ThresholdedRelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Sigmoid",
+    "Tanh",
+    "Gelu",
+    "Swish",
+    "Mish",
+    "Softplus",
+    "Softsign",
+    "Clip",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Neg",
+    "Reciprocal",
+    "Abs",
+    "Sin",
+    "Cos",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Not",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Min",
+    "Max",
+    "Sum",
+    "Mean",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
+    "Or",
+    "Xor",
+    "Mod",
+    "Where",
+    "Dropout",
+    "Identity",
 ];
 
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
@@ -33,7 +79,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
         }
         "Mod" => {
             if at.flag("fmod", false)? {
-                return Err(at.wrong("fmod", "0", "1".into()));
+                return Err(at.wrong("fmod", "0", "1"));
             }
             let operands = import.operands(at)?;
             import.node(at, Op::Binary(Binary::Mod), &operands)?;
@@ -42,7 +88,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
         "Swish" => swish(import, at)?,
         "Dropout" => {
             if at.n_inputs() > 2 && import.known_number(at, 2, "training_mode")? != Some(0.0) {
-                return Err(at.wrong("training_mode", "0: export the network in eval mode", "1".into()));
+                return Err(at.wrong("training_mode", "0: export the network in eval mode", "1"));
             }
             import.alias(at)?;
         }
@@ -76,7 +122,7 @@ fn unary(
         "Gelu" => match at.word("approximate", "none")? {
             "none" => Unary::Gelu,
             "tanh" => Unary::GeluTanh,
-            word => return Err(at.wrong("approximate", "none or tanh", word.into())),
+            word => return Err(at.wrong("approximate", "none or tanh", word)),
         },
         "Mish" => Unary::Mish,
         "Softplus" => Unary::Softplus,

@@ -23,7 +23,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
                 "MAX" => Norm::Max,
                 "L1" => Norm::L1,
                 "L2" => Norm::L2,
-                word => return Err(at.wrong("norm", "MAX, L1 or L2", word.into())),
+                word => return Err(at.wrong("norm", "MAX, L1 or L2", word)),
             },
         },
         "LabelEncoder" => encoder(at)?,
@@ -57,7 +57,7 @@ fn encoder(at: &At<'_>) -> Result<Op, ImportError> {
             Ok(Op::LabelEncoder { keys, values, default, kind })
         }
         _ => {
-            let found = "strings, or lists of different lengths".into();
+            let found = "strings, or lists of different lengths";
             Err(at.wrong("keys and values", "two lists of numbers of one length", found))
         }
     }

@@ -4,15 +4,8 @@ use super::super::node::At;
 use super::super::{Import, ImportError};
 use crate::graph::{Op, Reduction, ValueId, Window, rules};
 
-pub(super) const OPERATORS: &[&str] = &[
-    "Gemm",
-    "MatMul",
-    "Conv",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-];
+pub(super) const OPERATORS: &[&str] =
+    &["Gemm", "MatMul", "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"];
 
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
     let op = match at.node.op_type.as_str() {
@@ -30,12 +23,13 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             let window = window(import, at, Some(kernel))?;
             let groups = at.int("group", 1)?;
             let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
-            let wrong = || at.wrong("group", "a number from 1", format!("{:?}", at.int("group", 1)));
+            let wrong =
+                || at.wrong("group", "a number from 1", format!("{:?}", at.int("group", 1)));
             Op::Conv { window, groups: groups.ok_or_else(wrong)? }
         }
         "MaxPool" => {
             if at.int("storage_order", 0)? != 0 {
-                return Err(at.wrong("storage_order", "0", "1".into()));
+                return Err(at.wrong("storage_order", "0", "1"));
             }
             Op::MaxPool { window: window(import, at, None)? }
         }
@@ -75,18 +69,23 @@ fn window(
         }
         (Some(kernel), _) => kernel.to_vec(),
         (None, Some(filters)) => filters.clone(),
-        (None, None) => return Err(at.wrong("kernel_shape", "one number an axis", "none".into())),
+        (None, None) => return Err(at.wrong("kernel_shape", "one number an axis", "none")),
     };
     let rank = kernel.len();
     let x = import.operand(at, 0)?;
     if !(1..=2).contains(&rank) || import.shape(x).len() != rank + 2 {
         let found = format!("{kernel:?} for an operand of {} axes", import.shape(x).len());
-        return Err(at.wrong("kernel_shape", "one or two extents, one an axis behind the channels", found));
+        return Err(at.wrong(
+            "kernel_shape",
+            "one or two extents, one an axis behind the channels",
+            found,
+        ));
     }
     let strides = numbers(at, "strides", rank, 1)?;
     let dilations = numbers(at, "dilations", rank, 1)?;
     let kernel = pair(at, "kernel_shape", &kernel, 1)?;
-    let (strides, dilations) = (pair(at, "strides", &strides, 1)?, pair(at, "dilations", &dilations, 1)?);
+    let (strides, dilations) =
+        (pair(at, "strides", &strides, 1)?, pair(at, "dilations", &dilations, 1)?);
     let ceil = at.flag("ceil_mode", false)?;
     let mut window = Window { kernel, strides, dilations, pads: [0; 4], ceil };
     window.pads = match at.word("auto_pad", "NOTSET")? {
@@ -99,12 +98,14 @@ fn window(
         }
         "VALID" => [0; 4],
         word @ ("SAME_UPPER" | "SAME_LOWER") => {
-            let shape = import.shape(x)[2..].to_vec();
-            rules::same_pads(&window, &shape, word == "SAME_UPPER")
+            let extents: Vec<i64> =
+                import.shape(x).iter().skip(2).filter_map(|extent| extent.as_known()).collect();
+            let extents = pair(at, "auto_pad", &extents, 1)?;
+            rules::same_pads(&window, extents, word == "SAME_LOWER")
                 .map_err(|problem| at.problem(problem))?
         }
         word => {
-            return Err(at.wrong("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", word.into()));
+            return Err(at.wrong("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", word));
         }
     };
     Ok(window)
@@ -119,7 +120,9 @@ fn numbers(
     match at.ints(name)? {
         None | Some([]) => Ok(vec![default; n]),
         Some(values) if values.len() == n => Ok(values.to_vec()),
-        Some(values) => Err(at.wrong(name, "one number an axis (pads: two)", format!("{values:?}"))),
+        Some(values) => {
+            Err(at.wrong(name, "one number an axis (pads: two)", format!("{values:?}")))
+        }
     }
 }
 
@@ -132,10 +135,9 @@ fn pair(
     least: usize,
 ) -> Result<[usize; 2], ImportError> {
     let of = |value: i64| {
-        usize::try_from(value)
-            .ok()
-            .filter(|&n| n >= least)
-            .ok_or_else(|| at.wrong(name, "numbers that are not negative, extents from 1", format!("{values:?}")))
+        usize::try_from(value).ok().filter(|&n| n >= least).ok_or_else(|| {
+            at.wrong(name, "numbers that are not negative, extents from 1", format!("{values:?}"))
+        })
     };
     match *values {
         [one] => Ok([least, of(one)?]),

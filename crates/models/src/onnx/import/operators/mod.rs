@@ -18,14 +18,8 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 6] = [
-    linear::add,
-    normalization::add,
-    elementwise::add,
-    reduction::add,
-    shapes::add,
-    labels::add,
-];
+const READERS: [Reader; 6] =
+    [linear::add, normalization::add, elementwise::add, reduction::add, shapes::add, labels::add];
 
 /// Refuses nodes that are not read: the first by its name, with how many others there are.
 pub(super) fn check(nodes: &[&Node]) -> Result<(), ImportError> {
@@ -42,7 +36,9 @@ fn refusal(node: &Node) -> Option<Unsupported> {
     let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
     match op {
         "Loop" | "If" | "Scan" if is_main => Some(Unsupported::ControlFlow),
-        _ if is_main && (op.contains("Sequence") || op.contains("Optional") || op.contains("String")) => {
+        _ if is_main
+            && (op.contains("Sequence") || op.contains("Optional") || op.contains("String")) =>
+        {
             Some(Unsupported::Sequence)
         }
         _ if is_main => (!is_read(op)).then_some(Unsupported::Operator),
@@ -129,7 +125,10 @@ impl Import<'_, '_, '_> {
     /// Refuses a node of which somebody reads more than the first results.
     fn refuse_other_results(&self, at: &At<'_>, n: usize) -> Result<(), ImportError> {
         let others = at.node.outputs.iter().skip(n);
-        match others.filter(|name| !name.is_empty()).any(|name| self.uses.contains_key(name.as_str())) {
+        match others
+            .filter(|name| !name.is_empty())
+            .any(|name| self.uses.contains_key(name.as_str()))
+        {
             true => Err(at.unsupported(Unsupported::Result, 0)),
             false => Ok(()),
         }
@@ -154,7 +153,7 @@ impl Import<'_, '_, '_> {
     ) -> Result<Option<Vec<Dimension>>, ImportError> {
         match self.known(at, place, what)? {
             Some(Numbers { entries: Entries::Integers(values), .. }) => Ok(Some(values)),
-            Some(_) => Err(at.wrong(what, "whole numbers", "floats".into())),
+            Some(_) => Err(at.wrong(what, "whole numbers", "floats")),
             None => Ok(None),
         }
     }
@@ -169,7 +168,7 @@ impl Import<'_, '_, '_> {
         let Some(values) = self.known_integers(at, place, what)? else { return Ok(None) };
         let fixed = values.iter().map(|value| value.as_known());
         let fixed: Option<Vec<i64>> = fixed.collect();
-        fixed.map(Some).ok_or_else(|| at.wrong(what, "numbers", "numbers that depend on the batch".into()))
+        fixed.map(Some).ok_or_else(|| at.wrong(what, "numbers", "numbers that depend on the batch"))
     }
 
     /// One number that an input must hold when the graph is built.
@@ -190,7 +189,7 @@ impl Import<'_, '_, '_> {
                 _ => None,
             },
         };
-        number.map(Some).ok_or_else(|| at.wrong(what, "one number", "several".into()))
+        number.map(Some).ok_or_else(|| at.wrong(what, "one number", "several"))
     }
 
     fn known(

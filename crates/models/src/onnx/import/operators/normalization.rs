@@ -25,7 +25,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     let op = match at.node.op_type.as_str() {
         "BatchNormalization" => {
             if at.flag("training_mode", false)? {
-                return Err(at.wrong("training_mode", "0: export the network in eval mode", "1".into()));
+                return Err(at.wrong("training_mode", "0: export the network in eval mode", "1"));
             }
             Op::BatchNormalization { epsilon: at.float("epsilon", EPSILON)? }
         }

@@ -2,15 +2,28 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError, constant, kind};
-use crate::graph::{
-    Dimension, Entries, Kind, Numbers, Op, PadMode, Problem, Reduction, SliceRange, Source, ValueId,
-    rules,
-};
+use crate::graph::{Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, rules};
 use crate::onnx::DataType;
 
 pub(super) const OPERATORS: &[&str] = &[
-    "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Split", "Slice", "Gather",
-    "Expand", "Tile", "Pad", "Cast", "CastLike", "Shape", "Size", "Constant", "ConstantOfShape",
+    "Flatten",
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Concat",
+    "Split",
+    "Slice",
+    "Gather",
+    "Expand",
+    "Tile",
+    "Pad",
+    "Cast",
+    "CastLike",
+    "Shape",
+    "Size",
+    "Constant",
+    "ConstantOfShape",
     "Range",
 ];
 
@@ -124,10 +137,9 @@ fn constant(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
         import.tensor(result, tensor)?;
         return Ok(());
     }
-    let numbers = at.node.attributes.iter().find_map(|(name, value)| {
-        constant::of_attribute(name, value)
-    });
-    let wrong = || at.wrong("value", "a tensor, numbers or one number", "none of these".into());
+    let numbers =
+        at.node.attributes.iter().find_map(|(name, value)| constant::of_attribute(name, value));
+    let wrong = || at.wrong("value", "a tensor, numbers or one number", "none of these");
     let (kind, numbers) = numbers.ok_or_else(wrong)?;
     let id = import.builder.constant(result, kind, numbers);
     import.set(result, id);
@@ -148,11 +160,14 @@ fn split(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError
         Some(sizes) => sizes,
         None => equal_parts(at, extent, names.len())?,
     };
-    let named: Vec<String> =
-        names.iter().enumerate().map(|(i, name)| match *name {
+    let named: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| match *name {
             "" => format!("{}/unused{i}", super::super::node::name(at.node)),
             name => name.to_owned(),
-        }).collect();
+        })
+        .collect();
     let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let node = super::super::node::name(at.node);
     let ids = import.builder.add(&node, Op::Split { axis, sizes }, &[x], &named)?;
@@ -165,11 +180,11 @@ fn split(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError
 /// Parts of one size, the last perhaps smaller.
 fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension>, ImportError> {
     let parts = Dimension::known(n as i64);
-    if let Some(each) = extent.as_known().filter(|_| n > 0) {
-        let size = each.div_ceil(n as i64);
-        let last = each - size * (n as i64 - 1);
-        let mut sizes = vec![Dimension::known(size); n - 1];
-        sizes.push(Dimension::known(last));
+    if let (Some(extent), Some(n_before)) = (extent.as_known(), n.checked_sub(1)) {
+        let (n, n_before_last) = (n as i64, n_before as i64);
+        let each = (extent + n - 1) / n;
+        let mut sizes = vec![Dimension::known(each); n_before];
+        sizes.push(Dimension::known(extent - each * n_before_last));
         return Ok(sizes);
     }
     let each = extent.checked_div(parts).ok_or_else(|| at.problem(Problem::NotLinear))?;
@@ -230,7 +245,8 @@ fn ranges(
     }
     let all = axes.iter().zip(starts.iter().zip(&ends)).zip(&steps);
     all.map(|((&axis, (&start, &end)), &step)| {
-        rules::slice_range(axis, shape[axis], start, end, step).map_err(|problem| at.problem(problem))
+        rules::slice_range(axis, shape[axis], start, end, step)
+            .map_err(|problem| at.problem(problem))
     })
     .collect()
 }
@@ -258,7 +274,7 @@ fn pad(import: &mut Import<'_, '_, '_>, at: &At<'_>, rank: usize) -> Result<Op, 
         }
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
-        word => return Err(at.wrong("mode", "constant, reflect or edge", word.into())),
+        word => return Err(at.wrong("mode", "constant, reflect or edge", word)),
     };
     Ok(Op::Pad { mode, pads })
 }
