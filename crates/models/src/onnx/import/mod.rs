@@ -21,7 +21,7 @@ pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
 
 /// Oldest and newest operator set that is read.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=25;
+pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;
 
 /// What the reader of a file is told.
 #[derive(Clone, Debug, Default)]
