@@ -11,9 +11,13 @@ mod external;
 mod half;
 mod import;
 mod model;
+mod new_model;
 mod node;
 mod numbers;
+mod patch;
 mod reader;
+mod rewrite;
+mod rope;
 mod sniff;
 mod tensor;
 mod value;
@@ -26,8 +30,10 @@ pub use import::{
     Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
 };
 pub use model::Model;
+pub use new_model::NewModel;
 pub use node::{Attribute, Node};
 pub use numbers::Values;
+pub use patch::Edit;
 pub use sniff::looks_like_onnx;
 pub use tensor::TensorInfo;
 pub use value::{Dimension, ValueInfo, ValueType};

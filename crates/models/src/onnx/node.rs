@@ -62,6 +62,8 @@ pub(super) mod fields {
 const ATTRIBUTE_NAME: u32 = 1;
 const TYPE: u32 = 20;
 const REFERENCE: u32 = 21;
+/// The field of an attribute's tensor.
+pub(super) const TENSOR_FIELD: u32 = 5;
 
 /// Types of attributes in `onnx.proto`, and the field that holds a value of it.
 const FLOAT: i32 = 1;
@@ -77,7 +79,7 @@ const VALUE_FIELDS: [(u32, i32); 14] = [
     (2, FLOAT),
     (3, INT),
     (4, STRING),
-    (5, TENSOR),
+    (TENSOR_FIELD, TENSOR),
     (6, GRAPH),
     (7, FLOATS),
     (8, INTS),
@@ -143,20 +145,37 @@ impl Node {
 
     /// The content of a `NodeProto`; `bytes` are the file's that tensors of attributes were read from.
     pub(super) fn encode(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        if self.op_type.is_empty() {
+            return Err(Error::Missing {
+                what: format!("node {}", self.label()),
+                field: "operator",
+            });
+        }
         let mut out = Vec::new();
         self.inputs.iter().for_each(|name| put_bytes(&mut out, fields::INPUT, name.as_bytes()));
         self.outputs.iter().for_each(|name| put_bytes(&mut out, fields::OUTPUT, name.as_bytes()));
         put_text(&mut out, fields::NAME, &self.name);
         put_text(&mut out, fields::OP_TYPE, &self.op_type);
         for (name, value) in &self.attributes {
-            let mut attribute = Vec::new();
-            put_bytes(&mut attribute, ATTRIBUTE_NAME, name.as_bytes());
-            value.put(&mut attribute, bytes, || not_writable(name, self.label()))?;
-            put_bytes(&mut out, fields::ATTRIBUTE, &attribute);
+            out.extend(new_attribute(name, value, bytes, self.label())?);
         }
         put_text(&mut out, fields::DOMAIN, &self.domain);
         Ok(out)
     }
+}
+
+/// A field of a node with an attribute; `bytes` are the file's that a tensor of it was read from.
+pub(super) fn new_attribute(
+    name: &str,
+    value: &Attribute,
+    bytes: &[u8],
+    node: Quoted,
+) -> Result<Vec<u8>> {
+    let (mut attribute, mut out) = (Vec::new(), Vec::new());
+    put_bytes(&mut attribute, ATTRIBUTE_NAME, name.as_bytes());
+    value.put(&mut attribute, bytes, || not_writable(name, node.clone()))?;
+    put_bytes(&mut out, fields::ATTRIBUTE, &attribute);
+    Ok(out)
 }
 
 pub(super) fn not_writable(attribute: &str, node: Quoted) -> Error {
@@ -194,7 +213,7 @@ impl Attribute {
                 STRING
             }
             Self::Tensor(tensor) => {
-                put_bytes(out, 5, &tensor.encode(bytes)?);
+                put_bytes(out, TENSOR_FIELD, &tensor.encode(bytes)?);
                 TENSOR
             }
             Self::Floats(values) => {
@@ -216,17 +235,6 @@ impl Attribute {
     }
 }
 
-/// Name of an attribute alone.
-pub(super) fn attribute_name(reader: &mut Reader<'_>, span: Span) -> Result<String> {
-    let (mut message, mut name) = (reader.message(span, "AttributeProto"), String::new());
-    while let Some(field) = message.field()? {
-        if field.number == ATTRIBUTE_NAME {
-            name = reader.string(&field)?;
-        }
-    }
-    Ok(name)
-}
-
 /// What an `AttributeProto` may hold, before it is known which of it counts.
 #[derive(Default)]
 struct Values {
@@ -246,7 +254,7 @@ impl Values {
             2 => self.float = field.float()?,
             3 => self.int = field.int()?,
             4 => self.string = Some(*field),
-            5 => field.once(&mut self.tensor)?,
+            TENSOR_FIELD => field.once(&mut self.tensor)?,
             6 => field.once(&mut self.graph)?,
             7 => reader.floats(field, &mut self.floats)?,
             8 => reader.ints(field, &mut self.ints)?,

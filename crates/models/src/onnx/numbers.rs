@@ -230,7 +230,7 @@ fn raw_field<'a>(bytes: &'a [u8], tensor: &TensorInfo, span: Span) -> Result<Opt
         match field.number {
             fields::RAW_DATA => raw = Some(field.bytes()?.of(bytes)),
             fields::SEGMENT => return wrong("it is a segment of a tensor, which is not supported"),
-            number if is_typed_data(number) => is_typed |= !field.is_empty(),
+            number if fields::is_typed_data(number) => is_typed |= !field.is_empty(),
             _ => {}
         }
     }
@@ -239,15 +239,6 @@ fn raw_field<'a>(bytes: &'a [u8], tensor: &TensorInfo, span: Span) -> Result<Opt
         return wrong("it has numbers in raw_data and in a typed field; expected one of the two");
     }
     Ok(if is_typed { None } else { raw })
-}
-
-fn is_typed_data(number: u32) -> bool {
-    typed_fields().contains(&number)
-}
-
-fn typed_fields() -> [u32; 6] {
-    use fields::{DOUBLE_DATA, FLOAT_DATA, INT32_DATA, INT64_DATA, STRING_DATA, UINT64_DATA};
-    [FLOAT_DATA, INT32_DATA, STRING_DATA, INT64_DATA, DOUBLE_DATA, UINT64_DATA]
 }
 
 /// The field that holds numbers of this type where they are not raw.

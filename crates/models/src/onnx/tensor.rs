@@ -48,6 +48,12 @@ pub(super) mod fields {
     pub(in super::super) const UINT64_DATA: u32 = 11;
     pub(in super::super) const EXTERNAL_DATA: u32 = 13;
     pub(in super::super) const DATA_LOCATION: u32 = 14;
+
+    /// Whether a field holds numbers that are not raw.
+    pub(in super::super) fn is_typed_data(number: u32) -> bool {
+        [FLOAT_DATA, INT32_DATA, STRING_DATA, INT64_DATA, DOUBLE_DATA, UINT64_DATA]
+            .contains(&number)
+    }
 }
 
 impl TensorInfo {

@@ -102,9 +102,7 @@ impl ValueInfo {
             let mut tensor = Vec::new();
             put_int(&mut tensor, fields::ELEM_TYPE, data_type.number().into());
             if let Some(dims) = dims {
-                let mut shape = Vec::new();
-                dims.iter().for_each(|dim| put_bytes(&mut shape, fields::DIM, &dim.encode()));
-                put_bytes(&mut tensor, fields::SHAPE, &shape);
+                put_bytes(&mut tensor, fields::SHAPE, &put_shape(dims));
             }
             let mut type_proto = Vec::new();
             put_bytes(&mut type_proto, fields::TENSOR_TYPE, &tensor);
@@ -163,6 +161,13 @@ pub(super) fn parse_shape(reader: &mut Reader<'_>, span: Span) -> Result<Vec<Dim
     Ok(dims)
 }
 
+/// Fields of a `TensorShapeProto` with these dims.
+pub(super) fn put_shape(dims: &[Dimension]) -> Vec<u8> {
+    let mut out = Vec::new();
+    dims.iter().for_each(|dim| put_bytes(&mut out, fields::DIM, &dim.encode()));
+    out
+}
+
 impl Dimension {
     fn parse(reader: &mut Reader<'_>, span: Span) -> Result<Self> {
         let mut dimension = Self::Unknown;
@@ -182,7 +187,7 @@ impl Dimension {
     }
 
     /// The content of a `TensorShapeProto.Dimension`.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             Self::Known(n) => put_int(&mut out, fields::DIM_VALUE, *n as i64),
