@@ -16,6 +16,7 @@ mod error;
 mod fold;
 mod infer;
 mod op;
+pub mod rules;
 mod run;
 mod window;
 
