@@ -20,7 +20,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             let filters = import.operand(at, 1)?;
             let shape = import.shape(filters).iter().skip(2);
             let kernel: Vec<i64> = shape.filter_map(|extent| extent.as_known()).collect();
-            let window = window(import, at, Some(kernel))?;
+            let window = window(import, at, Some(&kernel))?;
             let groups = at.int("group", 1)?;
             let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
             let wrong =
@@ -60,15 +60,15 @@ fn global(
 fn window(
     import: &mut Import<'_, '_, '_>,
     at: &At<'_>,
-    filters: Option<Vec<i64>>,
+    filters: Option<&[i64]>,
 ) -> Result<Window, ImportError> {
-    let kernel = match (at.ints("kernel_shape")?, &filters) {
+    let kernel = match (at.ints("kernel_shape")?, filters) {
         (Some(kernel), Some(filters)) if kernel != filters => {
             let found = format!("{kernel:?} beside filters of {filters:?}");
             return Err(at.wrong("kernel_shape", "the extents of the filters", found));
         }
         (Some(kernel), _) => kernel.to_vec(),
-        (None, Some(filters)) => filters.clone(),
+        (None, Some(filters)) => filters.to_vec(),
         (None, None) => return Err(at.wrong("kernel_shape", "one number an axis", "none")),
     };
     let rank = kernel.len();
