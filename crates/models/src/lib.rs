@@ -7,6 +7,7 @@ mod bi_lstm;
 mod cnn;
 pub mod graph;
 mod mlp;
+pub mod onnx;
 mod spectral;
 mod translator;
 mod vgg;

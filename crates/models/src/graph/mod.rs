@@ -10,6 +10,7 @@
 //! [`Params`]: core_tensors::Params
 
 mod build;
+mod cost;
 mod dimension;
 mod error;
 mod fold;

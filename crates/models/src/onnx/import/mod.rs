@@ -1,0 +1,248 @@
+//! Files as graphs: the nodes that the logits need, with their parameters.
+
+mod constant;
+mod error;
+mod logits;
+mod node;
+mod operators;
+mod order;
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{Device, Tensor};
+use core_tensors::Params;
+
+use self::node::At;
+use super::ReadExternal;
+use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
+use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
+
+pub use error::{ImportError, InputProblem, Unsupported};
+pub use logits::{Found, Logits};
+
+/// Oldest and newest operator set that is read.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;
+
+/// What the reader of a file is told.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// The tensor that is f(x, w), where the file leaves it open or another one is wanted.
+    pub output: Option<String>,
+    /// Sizes of extents that the file leaves open, by their names there.
+    pub dimensions: BTreeMap<String, usize>,
+}
+
+/// A network read from a file.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Its nodes, as far as f(x, w) needs them; parameters have the names of the file's tensors.
+    pub graph: Graph,
+    /// Its parameters, in f32.
+    pub params: Params,
+    /// Which tensor is f(x, w).
+    pub logits: Logits,
+    /// What was assumed, and is to be said.
+    pub notes: Vec<String>,
+}
+
+/// The network in a file.
+///
+/// What stands behind the logits is not read, only carried along by [`Model::patch`]. The batch is the first axis of each
+/// input.
+///
+/// # Errors
+/// Where the file uses what is not read, contradicts itself, or leaves open what is needed; see [`ImportError`].
+pub fn import(
+    model: &Model,
+    external: &mut ReadExternal<'_>,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
+    let opset = model.opset();
+    if !OPSETS.contains(&opset) {
+        return Err(ImportError::Opset { found: opset });
+    }
+    let logits = logits::find(model, options.output.as_deref())?;
+    let needed = order::needed(model, &logits.tensor)?;
+    operators::check(&needed)?;
+    let mut import = Import {
+        model,
+        external,
+        options,
+        builder: Builder::new(),
+        env: HashMap::new(),
+        uses: uses(&needed),
+        tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
+        blocks: Vec::new(),
+        notes: Vec::new(),
+    };
+    // Inputs in the order of the file, whether the logits need them or not: a caller hands in all of them.
+    let fed =
+        model.inputs().iter().filter(|input| !import.tensors.contains_key(input.name.as_str()));
+    for input in fed.collect::<Vec<_>>() {
+        if import.uses.contains_key(input.name.as_str()) || input.name == logits.tensor {
+            import.input(input)?;
+        }
+    }
+    for &node in &needed {
+        operators::add(&mut import, &At { node, opset })?;
+    }
+    let output = import.value(&logits.tensor).ok_or_else(|| ImportError::NoSuchTensor {
+        name: logits.tensor.clone(),
+        outputs: model.outputs().iter().map(|output| output.name.clone()).collect(),
+    })?;
+    let Import { builder, blocks, notes, .. } = import;
+    let graph = builder.finish(&[output]);
+    let params = Params::new(graph.layout(), blocks)?;
+    Ok(Imported { graph, params, logits, notes })
+}
+
+/// A file on its way to a graph.
+struct Import<'a, 'e, 'x> {
+    model: &'a Model,
+    external: &'e mut ReadExternal<'x>,
+    options: &'e ImportOptions,
+    builder: Builder,
+    /// Tensors of the file that have become values.
+    env: HashMap<String, ValueId>,
+    /// Who reads each tensor.
+    uses: HashMap<&'a str, Vec<Use<'a>>>,
+    tensors: HashMap<&'a str, &'a TensorInfo>,
+    blocks: Vec<Tensor>,
+    notes: Vec<String>,
+}
+
+/// A node reads a tensor as its input at a place.
+#[derive(Clone, Copy)]
+struct Use<'a> {
+    op: &'a str,
+    place: usize,
+}
+
+fn uses<'a>(nodes: &[&'a Node]) -> HashMap<&'a str, Vec<Use<'a>>> {
+    let mut uses: HashMap<&str, Vec<Use>> = HashMap::new();
+    for node in nodes {
+        for (place, input) in node.inputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            uses.entry(input).or_default().push(Use { op: &node.op_type, place });
+        }
+    }
+    uses
+}
+
+impl<'a> Import<'a, '_, '_> {
+    /// The value of a tensor of the file; an initializer becomes one when it is first read.
+    fn resolve(&mut self, name: &str, at: &At<'_>) -> Result<ValueId, ImportError> {
+        if let Some(id) = self.value(name) {
+            return Ok(id);
+        }
+        match self.tensors.get(name) {
+            Some(&tensor) => self.tensor(name, tensor),
+            None => Err(at.missing(name)),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<ValueId> {
+        self.env.get(name).copied()
+    }
+
+    fn set(&mut self, name: &str, id: ValueId) {
+        self.env.insert(name.to_owned(), id);
+    }
+
+    /// An initializer, or the tensor of a Constant: a parameter where it is learned, else a constant.
+    fn tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
+        let id = if self.is_parameter(name, tensor) {
+            let values = self.model.f32_values(tensor, self.external)?;
+            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+                let (tensor, value) = (name.to_owned(), values[place]);
+                return Err(ImportError::NotFinite { tensor, place, value });
+            }
+            let rows = tensor.dims.first().copied().unwrap_or(1);
+            let cols = values.len() / rows.max(1);
+            let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
+            self.blocks.push(block.map_err(core_tensors::Error::from)?);
+            self.builder.parameter(name, &tensor.dims)
+        } else {
+            let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+            self.builder.constant(name, kind, numbers)
+        };
+        self.set(name, id);
+        Ok(id)
+    }
+
+    /// Whether a tensor is learned: floats that enter where weights do, not a bound, an exponent or one lone factor.
+    fn is_parameter(&self, name: &str, tensor: &TensorInfo) -> bool {
+        let n: usize = tensor.dims.iter().product();
+        if !tensor.data_type.is_float() || n == 0 || tensor.dims.is_empty() {
+            return false;
+        }
+        let Some(uses) = self.uses.get(name) else { return false };
+        uses.iter().any(|Use { op, place }| match *op {
+            "Gemm" | "MatMul" | "PRelu" | "Add" => true,
+            "Conv"
+            | "BatchNormalization"
+            | "LayerNormalization"
+            | "GroupNormalization"
+            | "InstanceNormalization" => *place > 0,
+            "Sub" | "Mul" | "Div" | "Concat" => n > 1,
+            "Gather" | "Expand" | "Identity" | "Cast" | "Reshape" | "Transpose" | "Unsqueeze"
+            | "Squeeze" | "Slice" | "Split" | "Tile" | "Flatten" => n > 1 && *place == 0,
+            _ => false,
+        })
+    }
+
+    /// What is fed in.
+    fn input(&mut self, info: &ValueInfo) -> Result<(), ImportError> {
+        let wrong = |problem| ImportError::Input { input: info.name.clone(), problem };
+        let kind = match &info.value_type {
+            ValueType::Tensor { data_type, .. } => kind(*data_type)
+                .ok_or_else(|| wrong(InputProblem::NoNumbers(format!("{data_type:?} numbers"))))?,
+            ValueType::Other(what) => {
+                return Err(wrong(InputProblem::NoNumbers(format!("a {what}"))));
+            }
+            ValueType::Undeclared => {
+                return Err(wrong(InputProblem::NoNumbers("no type".into())));
+            }
+        };
+        let Some(dims) = info.dims() else { return Err(wrong(InputProblem::NoShape)) };
+        let mut shape = Vec::with_capacity(dims.len());
+        for (axis, dim) in dims.iter().enumerate() {
+            let name = match dim {
+                FileDimension::Named(name) => name.clone(),
+                FileDimension::Known(_) | FileDimension::Unknown => {
+                    format!("{}:{axis}", info.name)
+                }
+            };
+            let said = self.options.dimensions.get(&name).copied();
+            let extent = match (axis, dim, said) {
+                (_, _, Some(n)) => Dimension::known(i64::try_from(n).unwrap_or(i64::MAX)),
+                (0, FileDimension::Known(n), None) => {
+                    self.notes.push(format!(
+                        "input `{}` has a batch of {n} in the file; any batch is taken (--dim {name}={n} overrules)",
+                        info.name
+                    ));
+                    Dimension::BATCH
+                }
+                (0, _, None) => Dimension::BATCH,
+                (_, FileDimension::Known(n), None) => {
+                    Dimension::known(i64::try_from(*n).unwrap_or(i64::MAX))
+                }
+                (_, _, None) => return Err(wrong(InputProblem::Open { axis, name })),
+            };
+            shape.push(extent);
+        }
+        let id = self.builder.input(&info.name, kind, shape);
+        self.set(&info.name, id);
+        Ok(())
+    }
+}
+
+/// The kind of number of a type; none for strings and what we do not know.
+fn kind(data_type: DataType) -> Option<Kind> {
+    match data_type {
+        DataType::F32 | DataType::F64 | DataType::F16 | DataType::BF16 => Some(Kind::Float),
+        DataType::I8 | DataType::I16 | DataType::I32 | DataType::I64 => Some(Kind::Int),
+        DataType::U8 | DataType::U16 | DataType::U32 | DataType::U64 => Some(Kind::Int),
+        DataType::Bool => Some(Kind::Bool),
+        DataType::String | DataType::Other(_) => None,
+    }
+}

@@ -1,0 +1,280 @@
+//! Operators that move numbers, and those of shapes.
+
+use super::super::node::At;
+use super::super::{Import, ImportError, constant, kind};
+use crate::graph::{Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, rules};
+use crate::onnx::DataType;
+
+pub(super) const OPERATORS: &[&str] = &[
+    "Flatten",
+    "Reshape",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Concat",
+    "Split",
+    "Slice",
+    "Gather",
+    "Expand",
+    "Tile",
+    "Pad",
+    "Cast",
+    "CastLike",
+    "Shape",
+    "Size",
+    "Constant",
+    "ConstantOfShape",
+    "Range",
+];
+
+pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    match at.node.op_type.as_str() {
+        "Constant" => constant(import, at)?,
+        "Split" => split(import, at)?,
+        "Cast" | "CastLike" => cast(import, at)?,
+        "Size" => {
+            let x = import.operand(at, 0)?;
+            let end = import.shape(x).len();
+            let shape = import.part(at, Op::Shape { start: 0, end }, &[x], "shape")?;
+            let product = Op::Reduce { reduction: Reduction::Prod, axes: vec![0], keep: false };
+            import.node(at, product, &[shape])?;
+        }
+        "ConstantOfShape" => fill(import, at)?,
+        "Range" => {
+            let operands = import.operands(at)?;
+            import.node(at, Op::Range, &operands)?;
+        }
+        "Concat" => {
+            let operands = import.operands(at)?;
+            let rank = operands.first().map_or(0, |&x| import.shape(x).len());
+            let axis = import.axis(at, at.int("axis", 0)?, rank)?;
+            import.node(at, Op::Concat { axis }, &operands)?;
+        }
+        "Gather" => {
+            let operands = import.operands(at)?;
+            let rank = operands.first().map_or(0, |&x| import.shape(x).len());
+            let axis = import.axis(at, at.int("axis", 0)?, rank)?;
+            import.node(at, Op::Gather { axis }, &operands)?;
+        }
+        _ => return one_operand(import, at),
+    }
+    Ok(true)
+}
+
+/// Operators whose other inputs are settings.
+fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    if !OPERATORS.contains(&at.node.op_type.as_str()) {
+        return Ok(false);
+    }
+    let x = import.operand(at, 0)?;
+    let shape = import.shape(x).to_vec();
+    let rank = shape.len();
+    let op = match at.node.op_type.as_str() {
+        "Flatten" => {
+            let axis = at.int("axis", 1)?;
+            // The axis behind the last one is allowed.
+            let axis = if axis == rank as i64 { rank } else { import.axis(at, axis, rank)? };
+            Op::Flatten { axis }
+        }
+        "Reshape" => {
+            let target = import.known_integers(at, 1, "the shape")?.unwrap_or_default();
+            let allow_zero = at.flag("allowzero", false)?;
+            let target = rules::reshape_target(&shape, &target, allow_zero);
+            Op::Reshape { shape: target.map_err(|problem| at.problem(problem))? }
+        }
+        "Transpose" => {
+            let order = match at.ints("perm")? {
+                Some(order) => {
+                    let axes = order.iter().map(|&axis| import.axis(at, axis, rank));
+                    axes.collect::<Result<_, _>>()?
+                }
+                None => (0..rank).rev().collect(),
+            };
+            Op::Transpose { order }
+        }
+        "Squeeze" => {
+            let is_one = |axis: &usize| shape[*axis] == Dimension::known(1);
+            let axes = import.axes(at, 1, rank)?;
+            Op::Squeeze { axes: axes.unwrap_or_else(|| (0..rank).filter(is_one).collect()) }
+        }
+        "Unsqueeze" => {
+            let n = match at.ints("axes")? {
+                Some(axes) => axes.len(),
+                None => import.known_fixed(at, 1, "axes")?.map_or(0, |axes| axes.len()),
+            };
+            Op::Unsqueeze { axes: import.axes(at, 1, rank + n)?.unwrap_or_default() }
+        }
+        "Slice" => Op::Slice { ranges: ranges(import, at, &shape)? },
+        "Expand" => {
+            let target = import.known_integers(at, 1, "the shape")?.unwrap_or_default();
+            Op::Expand { shape: target }
+        }
+        "Tile" => {
+            let repeats = import.known_integers(at, 1, "repeats")?.unwrap_or_default();
+            Op::Tile { repeats }
+        }
+        "Pad" => pad(import, at, rank)?,
+        _ => {
+            let start = clamped(at.int("start", 0)?, rank);
+            let end = clamped(at.int("end", i64::MAX)?, rank);
+            Op::Shape { start, end: end.max(start) }
+        }
+    };
+    import.node(at, op, &[x])?;
+    Ok(true)
+}
+
+/// An axis from the front or the back, inside [0, rank].
+fn clamped(axis: i64, rank: usize) -> usize {
+    let rank = rank as i64;
+    let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+    axis.clamp(0, rank) as usize
+}
+
+fn constant(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let Some(result) = at.node.outputs.first() else { return Ok(()) };
+    if let Some(tensor) = at.tensor("value")? {
+        import.tensor(result, tensor)?;
+        return Ok(());
+    }
+    let numbers =
+        at.node.attributes.iter().find_map(|(name, value)| constant::of_attribute(name, value));
+    let wrong = || at.wrong("value", "a tensor, numbers or one number", "none of these");
+    let (kind, numbers) = numbers.ok_or_else(wrong)?;
+    let id = import.builder.constant(result, kind, numbers);
+    import.set(result, id);
+    Ok(())
+}
+
+fn split(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let x = import.operand(at, 0)?;
+    let rank = import.shape(x).len();
+    let axis = import.axis(at, at.int("axis", 0)?, rank)?;
+    let names: Vec<&str> = at.node.outputs.iter().map(String::as_str).collect();
+    let extent = import.shape(x)[axis];
+    let sizes = match at.ints("split")? {
+        Some(sizes) => Some(sizes.iter().map(|&n| Dimension::known(n)).collect()),
+        None => import.known_integers(at, 1, "split")?,
+    };
+    let sizes = match sizes {
+        Some(sizes) => sizes,
+        None => equal_parts(at, extent, names.len())?,
+    };
+    let named: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(i, name)| match *name {
+            "" => format!("{}/unused{i}", super::super::node::name(at.node)),
+            name => name.to_owned(),
+        })
+        .collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    let node = super::super::node::name(at.node);
+    let ids = import.builder.add(&node, Op::Split { axis, sizes }, &[x], &named)?;
+    for (name, id) in named.iter().zip(ids) {
+        import.set(name, id);
+    }
+    Ok(())
+}
+
+/// Parts of one size, the last perhaps smaller.
+fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension>, ImportError> {
+    let parts = Dimension::known(n as i64);
+    if let (Some(extent), Some(n_before)) = (extent.as_known(), n.checked_sub(1)) {
+        let (n, n_before_last) = (n as i64, n_before as i64);
+        let each = (extent + n - 1) / n;
+        let mut sizes = vec![Dimension::known(each); n_before];
+        sizes.push(Dimension::known(extent - each * n_before_last));
+        return Ok(sizes);
+    }
+    let each = extent.checked_div(parts).ok_or_else(|| at.problem(Problem::NotLinear))?;
+    Ok(vec![each; n])
+}
+
+fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let x = import.operand(at, 0)?;
+    let to = match at.node.op_type.as_str() {
+        "CastLike" => {
+            let like = import.operand(at, 1)?;
+            import.builder.get(like).kind
+        }
+        _ => {
+            let data_type = DataType::from_number(i32::try_from(at.int("to", 0)?).unwrap_or(0));
+            let wrong = || at.wrong("to", "a type of numbers", format!("{data_type:?}"));
+            kind(data_type).ok_or_else(wrong)?
+        }
+    };
+    // All floats are computed in one type, and all whole numbers in another.
+    if import.builder.get(x).kind == to && to != Kind::Bool {
+        return import.alias(at);
+    }
+    import.node(at, Op::Cast { to }, &[x])
+}
+
+fn fill(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let shape = import.known_integers(at, 0, "the shape")?.unwrap_or_default();
+    let (kind, value) = match at.tensor("value")? {
+        None => (Kind::Float, 0.0),
+        Some(tensor) => {
+            let value = constant::of_tensor(import.model, tensor);
+            let wrong = || at.wrong("value", "one number", format!("{:?}", tensor.dims));
+            (kind(tensor.data_type).unwrap_or(Kind::Float), value.ok_or_else(wrong)?)
+        }
+    };
+    import.node(at, Op::Fill { shape, value, kind }, &[])
+}
+
+fn ranges(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    shape: &[Dimension],
+) -> Result<Vec<SliceRange>, ImportError> {
+    let starts = import.known_integers(at, 1, "starts")?.unwrap_or_default();
+    let ends = import.known_integers(at, 2, "ends")?.unwrap_or_default();
+    let axes = match import.known_fixed(at, 3, "axes")? {
+        Some(axes) => axes
+            .into_iter()
+            .map(|axis| import.axis(at, axis, shape.len()))
+            .collect::<Result<Vec<usize>, _>>()?,
+        None => (0..starts.len().min(shape.len())).collect(),
+    };
+    let steps = import.known_fixed(at, 4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        let found = format!("{}, {}, {} and {}", starts.len(), ends.len(), axes.len(), steps.len());
+        return Err(at.wrong("starts, ends, axes and steps", "as many of each", found));
+    }
+    let all = axes.iter().zip(starts.iter().zip(&ends)).zip(&steps);
+    all.map(|((&axis, (&start, &end)), &step)| {
+        rules::slice_range(axis, shape[axis], start, end, step)
+            .map_err(|problem| at.problem(problem))
+    })
+    .collect()
+}
+
+fn pad(import: &mut Import<'_, '_, '_>, at: &At<'_>, rank: usize) -> Result<Op, ImportError> {
+    let values = import.known_fixed(at, 1, "pads")?.unwrap_or_default();
+    let axes = match import.known_fixed(at, 3, "axes")? {
+        Some(axes) => axes
+            .into_iter()
+            .map(|axis| import.axis(at, axis, rank))
+            .collect::<Result<Vec<usize>, _>>()?,
+        None => (0..rank).collect(),
+    };
+    if values.len() != 2 * axes.len() {
+        return Err(at.wrong("pads", "two numbers an axis", format!("{values:?}")));
+    }
+    let mut pads = vec![(0, 0); rank];
+    let (before, behind) = values.split_at(axes.len());
+    for (&axis, (&before, &behind)) in axes.iter().zip(before.iter().zip(behind)) {
+        pads[axis] = (before, behind);
+    }
+    let mode = match at.word("mode", "constant")? {
+        "constant" => {
+            PadMode::Constant(import.known_number(at, 2, "constant_value")?.unwrap_or(0.0))
+        }
+        "reflect" => PadMode::Reflect,
+        "edge" => PadMode::Edge,
+        word => return Err(at.wrong("mode", "constant, reflect or edge", word)),
+    };
+    Ok(Op::Pad { mode, pads })
+}

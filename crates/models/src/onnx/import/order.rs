@@ -1,0 +1,52 @@
+//! The nodes that a tensor needs, each behind those it reads.
+
+use super::ImportError;
+use super::logits::producers;
+use crate::onnx::{Model, Node};
+
+/// The nodes behind a tensor in topological order, whatever their order in the file.
+pub(super) fn needed<'a>(model: &'a Model, tensor: &str) -> Result<Vec<&'a Node>, ImportError> {
+    let nodes = model.nodes();
+    let producers = producers(nodes)?;
+    for initializer in model.initializers() {
+        if producers.contains_key(initializer.name.as_str()) {
+            return Err(ImportError::WrittenTwice { tensor: initializer.name.clone() });
+        }
+    }
+    let Some(&last) = producers.get(tensor) else { return Ok(Vec::new()) };
+    let mut state = vec![State::New; nodes.len()];
+    let mut ordered = Vec::new();
+    // Depth first, with a stack of our own: a chain of nodes may be long.
+    let mut open = vec![(last, 0)];
+    state[last] = State::Open;
+    while let Some((i, input)) = open.pop() {
+        let Some(name) = nodes[i].inputs.get(input) else {
+            state[i] = State::Done;
+            ordered.push(&nodes[i]);
+            continue;
+        };
+        open.push((i, input + 1));
+        if let Some(&before) = producers.get(name.as_str()) {
+            match state[before] {
+                State::Done => {}
+                State::Open => return Err(cycle(&nodes[before])),
+                State::New => {
+                    state[before] = State::Open;
+                    open.push((before, 0));
+                }
+            }
+        }
+    }
+    Ok(ordered)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
+fn cycle(node: &Node) -> ImportError {
+    ImportError::Cycle { node: super::node::name(node), op: node.op_type.clone() }
+}
