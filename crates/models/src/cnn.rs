@@ -105,7 +105,7 @@ impl Cnn {
     }
 
     /// Inputs n of the first dense layer; an error names the convolution that an image is too small for.
-    fn flat_width(&self) -> Result<usize> {
+    pub(crate) fn flat_width(&self) -> Result<usize> {
         let [mut c, mut h, mut w] = self.input;
         for (t, &Convolution { channels, kernel }) in self.convolutions.iter().enumerate() {
             if kernel == 0 || h <= kernel || w <= kernel {

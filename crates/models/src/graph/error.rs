@@ -28,16 +28,6 @@ pub enum Error {
         /// How many came.
         found: usize,
     },
-    /// An input of whole numbers or truth values came as floats.
-    #[error("input `{name}`: expected {expected:?} numbers, found {found:?}")]
-    InputKind {
-        /// The input.
-        name: String,
-        /// What the graph takes.
-        expected: Kind,
-        /// What came.
-        found: candle_core::DType,
-    },
     /// An input has a shape that the graph does not take.
     #[error("input `{name}`: expected shape {}, found {found:?}", shape_text(.expected))]
     InputShape {
@@ -125,4 +115,14 @@ pub enum Problem {
 
 fn shapes_text(shapes: &[Vec<Dimension>]) -> String {
     shapes.iter().map(|shape| shape_text(shape)).collect::<Vec<_>>().join(" and ")
+}
+
+/// Keeps the failure's words.
+impl From<Error> for core_tensors::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensors(error) => error,
+            error => Self::Candle(candle_core::Error::wrap(error)),
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //!
 //! [`Params`]: core_tensors::Params
 
+mod architecture;
 mod build;
 mod cost;
 mod dimension;
@@ -16,6 +17,8 @@ mod error;
 mod fold;
 mod infer;
 mod op;
+mod own;
+mod perceptron;
 pub mod rules;
 mod run;
 mod window;
@@ -27,6 +30,7 @@ pub use dimension::{Dimension, shape_text};
 pub use error::{Error, NodeName, Problem};
 pub use fold::{Entries, Numbers};
 pub use op::{Binary, Kind, Norm, Op, PadMode, Reduction, SliceRange, Unary};
+pub use perceptron::NotAPerceptron;
 pub use window::Window;
 
 /// A network as nodes in topological order.

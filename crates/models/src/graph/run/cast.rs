@@ -43,7 +43,7 @@ pub(super) fn full(
 }
 
 /// A known tensor for this batch.
-pub(super) fn constant(
+pub(in crate::graph) fn constant(
     numbers: &Numbers,
     kind: Kind,
     context: &Context,

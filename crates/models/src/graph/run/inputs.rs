@@ -1,11 +1,14 @@
 //! What is fed to a graph, in the shapes and types that it takes.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, bail};
 use core_tensors::kernels::features;
 use core_tensors::{Error as TensorsError, Params};
 
 use super::Context;
 use crate::graph::{Dimension, Error, Graph, Kind, Value};
+
+/// 2⁵³: beyond it, floats are whole for lack of digits.
+const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 impl Graph {
     /// The inputs in the graph's shapes and types, and what the nodes must know of this run.
@@ -59,7 +62,7 @@ fn batch(wanted: &[&Value], inputs: &[Tensor]) -> usize {
 fn float_type(wanted: &[&Value], w: &Params, inputs: &[Tensor]) -> DType {
     let floats = wanted.iter().zip(inputs).filter(|(value, _)| value.kind == Kind::Float);
     let mut types = w.blocks().iter().chain(floats.map(|(_, x)| x)).map(Tensor::dtype);
-    match types.find(|dtype| dtype.is_float()) {
+    match types.find(DType::is_float) {
         Some(DType::F64) => DType::F64,
         _ => DType::F32,
     }
@@ -71,13 +74,20 @@ fn typed(value: &Value, x: &Tensor, context: &Context) -> Result<Tensor, Error> 
         Kind::Float => features(x).and_then(|x| x.to_dtype(context.dtype)),
         Kind::Int if x.dtype().is_int() => x.to_dtype(DType::I64),
         Kind::Bool if x.dtype().is_int() => x.ne(0u8),
-        Kind::Int | Kind::Bool => {
-            let (name, expected) = (value.name.clone(), value.kind);
-            return Err(Error::InputKind { name, expected, found: x.dtype() });
-        }
+        Kind::Int | Kind::Bool => whole(value, x),
     };
     let converted = converted.and_then(|x| x.to_device(&context.device));
     Ok(converted.map_err(TensorsError::from)?)
+}
+
+/// Floats that hold whole numbers, as tables of data do, become these.
+fn whole(value: &Value, x: &Tensor) -> candle_core::Result<Tensor> {
+    let numbers = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    match numbers.iter().find(|v| v.fract() != 0.0 || v.abs() > LARGEST_WHOLE) {
+        Some(v) => bail!("input `{}`: expected whole numbers, found {v}", value.name),
+        None if value.kind == Kind::Int => x.to_dtype(DType::I64),
+        None => x.ne(0.0),
+    }
 }
 
 /// An input in its shape; the entries of an example may come in another one.

@@ -18,7 +18,8 @@ mod tests;
 use candle_core::Tensor;
 use core_tensors::{Error as TensorsError, Expected, Params};
 
-use self::apply::{Context, apply};
+pub(super) use self::apply::{Context, apply};
+pub(super) use self::cast::constant;
 use super::{Error, Graph, Node, NodeName, Problem, Source, ValueId};
 
 impl Graph {
@@ -73,7 +74,7 @@ impl Graph {
         for (i, value) in self.values().iter().enumerate() {
             if let (Source::Constant(numbers), true) = (&value.source, known.is_needed(ValueId(i)))
             {
-                let constant = cast::constant(numbers, value.kind, &context);
+                let constant = constant(numbers, value.kind, &context);
                 known.put(ValueId(i), constant.map_err(|p| self.at_value(ValueId(i), p))?);
             }
         }
@@ -105,13 +106,13 @@ impl Graph {
             Source::Node { node, .. } => return at(&self.nodes()[*node], problem),
         };
         let node = NodeName { op: op.to_owned(), name: value.name.clone() };
-        Error::Node { node, problem }
+        Error::Node { node, problem: Box::new(problem) }
     }
 }
 
 fn at(node: &Node, problem: Problem) -> Error {
     let node = NodeName { op: node.op.name().to_owned(), name: node.name.clone() };
-    Error::Node { node, problem }
+    Error::Node { node, problem: Box::new(problem) }
 }
 
 /// Tensors of a run; each goes after its last use.

@@ -7,6 +7,9 @@ use crate::graph::{Binary, Dimension, Kind, Problem};
 
 /// A function of two numbers.
 pub(super) fn binary(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Problem> {
+    if of == Binary::Pow && a.dtype() != b.dtype() {
+        return mixed_power(a, b);
+    }
     if a.dtype() != b.dtype() {
         let [expected, found] = [a, b].map(kind_of);
         return Err(Problem::Kind { operand: 1, expected, found });
@@ -105,6 +108,14 @@ fn whole(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Problem> {
     };
     let values = x.into_iter().zip(y).map(|(x, y)| f(x, y));
     Ok(Tensor::from_iter(values, a.device())?.reshape(shape)?)
+}
+
+/// A float to a whole exponent, or a whole number to a float one, which becomes whole again.
+fn mixed_power(a: &Tensor, b: &Tensor) -> Result<Tensor, Problem> {
+    if a.dtype().is_float() {
+        return power(a, &b.to_dtype(a.dtype())?);
+    }
+    Ok(power(&a.to_dtype(b.dtype())?, b)?.detach().to_dtype(a.dtype())?)
 }
 
 /// xʸ, towards zero for negative y.

@@ -24,7 +24,7 @@ pub(super) fn slice(
             step => {
                 let place = |i| (start as i64).checked_add(step.checked_mul(i)?);
                 let places: Option<Vec<i64>> = (0..len as i64).map(place).collect();
-                select(&y, range.axis, places.ok_or(Problem::TooLarge)?)?
+                select(&y, range.axis, &places.ok_or(Problem::TooLarge)?)?
             }
         };
     }
@@ -39,21 +39,21 @@ pub(super) fn gather(x: &Tensor, indices: &Tensor, axis: usize) -> Result<Tensor
         let expected = format!("at least {} and below {n}", -n);
         return Err(Problem::Setting { what: "index", expected, found: index.to_string() });
     }
-    let places = wanted.into_iter().map(|i| if i < 0 { i + n } else { i }).collect();
+    let places: Vec<i64> = wanted.into_iter().map(|i| if i < 0 { i + n } else { i }).collect();
     let (before, behind) = x.dims().split_at(axis);
     let shape = [before, indices.dims(), &behind[1..]].concat();
     check_size(&shape)?;
-    Ok(select(x, axis, places)?.reshape(shape)?)
+    Ok(select(x, axis, &places)?.reshape(shape)?)
 }
 
 /// The entries at these places of an axis.
-pub(super) fn select(x: &Tensor, axis: usize, places: Vec<i64>) -> Result<Tensor, Problem> {
+pub(super) fn select(x: &Tensor, axis: usize, places: &[i64]) -> Result<Tensor, Problem> {
     let n = x.dim(axis)?;
     if let Some(place) = places.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= n)) {
         let expected = format!("at least 0 and below {n}");
         return Err(Problem::Setting { what: "index", expected, found: place.to_string() });
     }
-    let places = Tensor::from_vec(places.clone(), places.len(), x.device())?;
+    let places = Tensor::from_slice(places, places.len(), x.device())?;
     Ok(x.contiguous()?.index_select(&places, axis)?)
 }
 
@@ -127,8 +127,8 @@ fn extended(
         PadMode::Reflect => i,
         PadMode::Edge | PadMode::Constant(_) => i.clamp(0, last),
     };
-    let places = (-(before as i64)..=last + behind as i64).map(place).collect();
-    select(x, axis, places)
+    let places: Vec<i64> = (-(before as i64)..=last + behind as i64).map(place).collect();
+    select(x, axis, &places)
 }
 
 fn pads_text(pads: &[(i64, i64)]) -> String {

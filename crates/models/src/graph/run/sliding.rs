@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::pick::{pad, select};
+use crate::graph::rules::output_extent;
 use crate::graph::{PadMode, Problem, Window};
 
 /// Cross-correlation of (m, c, h, w) or (m, c, l) with filters (o, c/groups, …), and a bias (o,).
@@ -99,29 +100,10 @@ fn unfolded(x: &Tensor, window: &Window, fill: f64) -> Result<Tensor, Problem> {
         (0..outputs[axis]).map(place).collect()
     };
     for row in 0..window.kernel[0] {
-        let rows = select(&padded, 2, places(0, row))?;
+        let rows = select(&padded, 2, &places(0, row))?;
         for column in 0..window.kernel[1] {
-            parts.push(select(&rows, 3, places(1, column))?);
+            parts.push(select(&rows, 3, &places(1, column))?);
         }
     }
     Ok(Tensor::stack(&parts, 2)?)
-}
-
-/// How many places a window has along an axis (0 rows, 1 columns).
-fn output_extent(window: &Window, axis: usize, n: usize) -> Result<usize, Problem> {
-    let (before, behind) = (window.pads[axis], window.pads[axis + 2]);
-    let [kernel, stride, dilation] =
-        [window.kernel, window.strides, window.dilations].map(|s| s[axis]);
-    let room =
-        kernel.checked_sub(1).and_then(|k| (before + n + behind).checked_sub(k * dilation + 1));
-    let (Some(room), 1..) = (room, stride) else {
-        let (expected, found) = (format!("at most {}", before + n + behind), kernel.to_string());
-        return Err(Problem::Setting { what: "the extent of a window", expected, found });
-    };
-    if !window.ceil {
-        return Ok(room / stride + 1);
-    }
-    let places = room.div_ceil(stride) + 1;
-    let is_in_padding = places > 1 && (places - 1) * stride >= before + n;
-    Ok(places - usize::from(is_in_padding))
 }

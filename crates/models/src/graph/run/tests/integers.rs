@@ -32,6 +32,11 @@ fn arithmetic_of_whole_numbers_wraps_and_divides_towards_zero() {
     assert_eq!(binary(Binary::GreaterOrEqual), [1, 0, 1, 1]);
     assert_eq!(binary(Binary::Less), [0, 1, 0, 0]);
     assert_eq!(binary(Binary::LessOrEqual), [0, 1, 0, 0]);
+    // A float to a whole power and the reverse.
+    let halves = Tensor::new(&[-0.5, 2.5], &Device::Cpu).unwrap();
+    let pow = Op::Binary(Binary::Pow);
+    assert_eq!(floats(&result(&pow, &[halves.clone(), whole(&[3])])), [-0.125, 15.625]);
+    assert_eq!(of(&pow, &[whole(&[4]), halves]), [0, 32]);
     let zero = results(&Op::Binary(Binary::Div), &[a.clone(), whole(&[0])]).unwrap_err();
     assert_eq!(zero.to_string(), "divisor: expected a number other than 0, found 0");
     let least = whole(&[i64::MIN]);

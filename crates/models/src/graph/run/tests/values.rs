@@ -6,12 +6,14 @@ use core_tensors::Rng;
 use super::{close, distinct, floats, positive, random, result};
 use crate::graph::{Binary, Dimension, Kind, Norm, Op, PadMode, Reduction, Unary, Window};
 
+type Formula = Box<dyn Fn(f64) -> f64>;
+
 #[test]
 fn functions_of_one_number_equal_their_formulas() {
     let v = [-40.0, -7.5, -3.0, -1.5, -0.5, -0.0, 0.0, 1e-9, 0.5, 2.0, 2.5, 3.5, 40.0];
     let x = Tensor::new(&v, &Device::Cpu).unwrap();
     let normal = |x: f64| normal_distribution(x);
-    let formulas: Vec<(Unary, Box<dyn Fn(f64) -> f64>)> = vec![
+    let formulas: Vec<(Unary, Formula)> = vec![
         (Unary::Relu, Box::new(|x| x.max(0.0))),
         (Unary::LeakyRelu { slope: 0.25 }, Box::new(|x| if x > 0.0 { x } else { 0.25 * x })),
         (Unary::Elu { alpha: 2.0 }, Box::new(|x| if x > 0.0 { x } else { 2.0 * x.exp_m1() })),
