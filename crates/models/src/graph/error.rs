@@ -28,6 +28,16 @@ pub enum Error {
         /// How many came.
         found: usize,
     },
+    /// An input of whole numbers or truth values came as floats.
+    #[error("input `{name}`: expected {expected:?} numbers, found {found:?}")]
+    InputKind {
+        /// The input.
+        name: String,
+        /// What the graph takes.
+        expected: Kind,
+        /// What came.
+        found: candle_core::DType,
+    },
     /// An input has a shape that the graph does not take.
     #[error("input `{name}`: expected shape {}, found {found:?}", shape_text(.expected))]
     InputShape {
