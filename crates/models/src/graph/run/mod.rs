@@ -105,13 +105,13 @@ impl Graph {
             Source::Node { node, .. } => return at(&self.nodes()[*node], problem),
         };
         let node = NodeName { op: op.to_owned(), name: value.name.clone() };
-        Error::Node { node, problem }
+        Error::Node { node, problem: Box::new(problem) }
     }
 }
 
 fn at(node: &Node, problem: Problem) -> Error {
     let node = NodeName { op: node.op.name().to_owned(), name: node.name.clone() };
-    Error::Node { node, problem }
+    Error::Node { node, problem: Box::new(problem) }
 }
 
 /// Tensors of a run; each goes after its last use.
