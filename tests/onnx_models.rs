@@ -47,7 +47,8 @@ fn folders_of(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let has_probe = ["probe.npz", "probe.safetensors"].iter().any(|name| path.join(name).exists());
+        let has_probe =
+            ["probe.npz", "probe.safetensors"].iter().any(|name| path.join(name).exists());
         if has_probe && path.join("model.onnx").exists() {
             folders.push(path);
         }
@@ -65,14 +66,16 @@ fn differences(folder: &Path) -> Result<(f64, f64), Box<dyn Error>> {
     };
     let probe = probe(folder)?;
     let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
-    let is_half = model.initializers().iter().any(|tensor| {
-        tensor.data_type.is_float() && tensor.data_type.size() == Some(2)
-    });
+    let is_half = model
+        .initializers()
+        .iter()
+        .any(|tensor| tensor.data_type.is_float() && tensor.data_type.size() == Some(2));
     let mut worst = 0.0f64;
     let mut n = 0;
     for output in model.outputs() {
         let Some(expected) = probe.get(&output.name) else { continue };
-        let options = ImportOptions { output: Some(output.name.clone()), ..ImportOptions::default() };
+        let options =
+            ImportOptions { output: Some(output.name.clone()), ..ImportOptions::default() };
         let read = match import(&model, &mut external, &options) {
             Ok(read) => read,
             // Labels stand behind what is read.

@@ -3,6 +3,9 @@
 use super::{Dimension, difference, setting, sum};
 use crate::graph::{Problem, SliceRange};
 
+/// A bound that exporters write for "to the end" of an axis, whatever its extent: 2³¹ − 1, or more.
+const END: i64 = i32::MAX as i64;
+
 /// How many of 0, step, 2 step, … lie before `gap`: ⌈gap/step⌉, and 0 where the gap lies on the other side.
 ///
 /// # Errors
@@ -30,6 +33,7 @@ pub fn count_steps(gap: Dimension, step: i64) -> Result<Dimension, Problem> {
 /// The entries start, start + step, … before `end`, with ONNX's rules: negative bounds count from the end of the axis, and
 /// those beyond it are brought to it.
 ///
+/// An extent that depends on the batch is taken to be below 2³¹ − 1, which exporters write for "to the end".
 /// A range without entries starts at 0; one of at most one entry has step 1.
 ///
 /// # Errors
@@ -43,6 +47,10 @@ pub fn slice_range(
 ) -> Result<SliceRange, Problem> {
     let [zero, one] = [0, 1].map(Dimension::known);
     let empty = SliceRange { axis, start: zero, step: 1, len: zero };
+    // Exporters write the largest number for "to the end": no batch is so large.
+    let is_end = |bound: Dimension| bound.as_known().is_some_and(|n| n >= i64::from(i32::MAX));
+    let bounded = |bound| if extent.is_per_batch() && is_end(bound) { extent } else { bound };
+    let [start, end] = [start, end].map(bounded);
     if step == 0 {
         return Err(setting("a step", "a number other than 0", step));
     }
@@ -55,8 +63,8 @@ pub fn slice_range(
     } else {
         ((zero, last), (Dimension::known(-1), last))
     };
-    let start = clamp(from_front(start, extent)?, start_bounds)?;
-    let end = clamp(from_front(end, extent)?, end_bounds)?;
+    let start = resolved(start, extent, start_bounds)?;
+    let end = resolved(end, extent, end_bounds)?;
     let len = count_steps(difference(end, start)?, step)?;
     if len == zero {
         return Ok(empty);
@@ -65,22 +73,29 @@ pub fn slice_range(
     Ok(SliceRange { axis, start, step, len })
 }
 
-/// A bound that counts from the end, counted from the front.
-fn from_front(bound: Dimension, extent: Dimension) -> Result<Dimension, Problem> {
+/// A bound counted from the front and brought into least ≤ bound ≤ largest.
+fn resolved(
+    bound: Dimension,
+    extent: Dimension,
+    (least, largest): (Dimension, Dimension),
+) -> Result<Dimension, Problem> {
     let zero = Dimension::known(0);
-    match () {
-        () if bound.is_at_least(zero) => Ok(bound),
-        () if zero.is_above(bound) => sum(bound, extent),
-        () => Err(Problem::NotLinear),
+    if let (Some(known), true) = (bound.as_known(), extent.is_per_batch()) {
+        match () {
+            () if known >= END => return Ok(largest),
+            () if known <= -END => return Ok(least),
+            () => {}
+        }
     }
-}
-
-/// A bound brought into least ≤ bound ≤ largest.
-fn clamp(bound: Dimension, (least, largest): (Dimension, Dimension)) -> Result<Dimension, Problem> {
+    let place = match () {
+        () if bound.is_at_least(zero) => bound,
+        () if zero.is_above(bound) => sum(bound, extent)?,
+        () => return Err(Problem::NotLinear),
+    };
     match () {
-        () if least.is_at_least(bound) => Ok(least),
-        () if bound.is_at_least(largest) => Ok(largest),
-        () if bound.is_at_least(least) && largest.is_at_least(bound) => Ok(bound),
+        () if least.is_at_least(place) => Ok(least),
+        () if place.is_at_least(largest) => Ok(largest),
+        () if place.is_at_least(least) && largest.is_at_least(place) => Ok(place),
         () => Err(Problem::NotLinear),
     }
 }

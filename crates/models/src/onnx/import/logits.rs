@@ -61,7 +61,7 @@ impl fmt::Display for Logits {
 /// The logits of a file, or the tensor that was asked for.
 ///
 /// An output holds probabilities only if a Softmax, LogSoftmax or Sigmoid reaches it through operators that keep its numbers
-/// apart (Identity, Cast, Reshape, Concat, 1 − x), and labels if one reaches it through those of labels; then the input of
+/// apart (Identity, Cast, Reshape, Concat, Slice, 1 − x), and labels if one reaches it through those of labels; then the input of
 /// that function is the candidate. Else the output itself is one. Two candidates are an error that lists them.
 pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportError> {
     let producers = producers(model.nodes())?;
@@ -99,7 +99,11 @@ pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportE
         }
         (Some(first), Some(second)) => {
             let names = [first, second].into_iter().chain(candidates).map(|(name, _)| name);
-            Err(ImportError::SeveralLogits { candidates: names.collect() })
+            let candidates: Vec<String> = names.collect();
+            // An operator that is not read explains better why the file has several ends.
+            let ends = candidates.iter().filter_map(|name| walk.producers.get(name.as_str()));
+            super::operators::check(&ends.map(|&i| &walk.nodes[i]).collect::<Vec<_>>())?;
+            Err(ImportError::SeveralLogits { candidates })
         }
         (None, _) => Err(ImportError::NoOutput),
     }
@@ -175,7 +179,8 @@ impl<'a> Walk<'a> {
                 Role::Other => is_probability = false,
             }
         }
-        if is_probability && !found.is_empty() {
+        // Nothing at all is behind a constant, such as a list of classes.
+        if is_probability {
             return found;
         }
         vec![(output.to_owned(), Step::Itself)]
@@ -185,7 +190,7 @@ impl<'a> Walk<'a> {
         let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
         match node.op_type.as_str() {
             "Softmax" | "LogSoftmax" | "Sigmoid" if is_main => Role::Function,
-            "Identity" | "Cast" | "Reshape" | "Concat" if is_main => Role::Keeps,
+            "Identity" | "Cast" | "Reshape" | "Concat" | "Slice" if is_main => Role::Keeps,
             "Squeeze" | "Unsqueeze" | "Flatten" | "Exp" if is_main => self.inner(node),
             "Sub" if is_main && self.is_one(node.inputs.first()) => Role::Keeps,
             "ArgMax" | "TopK" if is_main => Role::Label,

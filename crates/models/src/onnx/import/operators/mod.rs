@@ -1,5 +1,6 @@
 //! Nodes of a file as operators of a graph, every spelling of opsets 11 and newer.
 
+mod composed;
 mod elementwise;
 mod labels;
 mod linear;
@@ -18,8 +19,15 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 6] =
-    [linear::add, normalization::add, elementwise::add, reduction::add, shapes::add, labels::add];
+const READERS: [Reader; 7] = [
+    linear::add,
+    composed::add,
+    normalization::add,
+    elementwise::add,
+    reduction::add,
+    shapes::add,
+    labels::add,
+];
 
 /// Refuses nodes that are not read: the first by its name, with how many others there are.
 pub(super) fn check(nodes: &[&Node]) -> Result<(), ImportError> {
@@ -49,8 +57,9 @@ fn refusal(node: &Node) -> Option<Unsupported> {
 
 /// Whether an operator of the main domain is read.
 pub(crate) fn is_read(op: &str) -> bool {
-    const ALL: [&[&str]; 5] = [
+    const ALL: [&[&str]; 6] = [
         linear::OPERATORS,
+        composed::OPERATORS,
         normalization::OPERATORS,
         elementwise::OPERATORS,
         reduction::OPERATORS,

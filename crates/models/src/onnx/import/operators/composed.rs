@@ -1,0 +1,239 @@
+//! Operators that are read as several simpler ones: attention, sums over named axes, pixels into channels and back.
+
+use std::collections::BTreeSet;
+
+use super::super::node::At;
+use super::super::{Import, ImportError};
+use crate::graph::{
+    Binary, Dimension, Entries, Kind, Numbers, Op, Problem, Reduction, ValueId, rules,
+};
+
+pub(super) const OPERATORS: &[&str] = &["Attention", "Einsum", "DepthToSpace", "SpaceToDepth"];
+
+pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    match at.node.op_type.as_str() {
+        "Attention" => attention(import, at)?,
+        "Einsum" => einsum(import, at)?,
+        "DepthToSpace" => to_space(import, at)?,
+        "SpaceToDepth" => to_depth(import, at)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// softmax(Q Kᵀ · scale + mask) V over heads: (N, h, q, d), (N, h, k, d), (N, h, k, e) → (N, h, q, e).
+fn attention(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    for name in ["is_causal", "softcap", "qk_matmul_output_mode"] {
+        let is_set = match at.node.attribute(name) {
+            Some(crate::onnx::Attribute::Float(value)) => *value != 0.0,
+            Some(crate::onnx::Attribute::Int(value)) => *value != 0,
+            _ => false,
+        };
+        if is_set {
+            return Err(at.wrong("is_causal, softcap and qk_matmul_output_mode", "0", name));
+        }
+    }
+    if at.n_inputs() > 4 {
+        return Err(at.wrong(
+            "inputs",
+            "Q, K, V and perhaps a mask",
+            "keys and values of the past",
+        ));
+    }
+    let [q, k, v] = [import.operand(at, 0)?, import.operand(at, 1)?, import.operand(at, 2)?];
+    let shapes = [q, k, v].map(|id| import.shape(id).to_vec());
+    if shapes.iter().any(|shape| shape.len() != 4) || shapes[0][1] != shapes[1][1] {
+        return Err(at.wrong("inputs", "Q, K and V of four axes with as many heads", "others"));
+    }
+    let width = shapes[0][3].as_known().unwrap_or(1) as f32;
+    let scale = at.float("scale", 1.0 / width.sqrt())?;
+    let kt = import.part(at, Op::Transpose { order: vec![0, 1, 3, 2] }, &[k], "keys")?;
+    let products = import.part(at, Op::MatMul, &[q, kt], "products")?;
+    let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(scale)]) };
+    let scale = import.builder.constant("scale", Kind::Float, numbers);
+    let mut logits = import.part(at, Op::Binary(Binary::Mul), &[products, scale], "scaled")?;
+    if at.input(3).is_some() {
+        let mask = import.operand(at, 3)?;
+        logits = match import.builder.get(mask).kind {
+            Kind::Bool => {
+                let numbers =
+                    Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(f32::MIN)]) };
+                let never = import.builder.constant("never", Kind::Float, numbers);
+                import.part(at, Op::Where, &[mask, logits, never], "masked")?
+            }
+            Kind::Float | Kind::Int => {
+                import.part(at, Op::Binary(Binary::Add), &[logits, mask], "masked")?
+            }
+        };
+    }
+    let softmax = Op::Softmax { axis: 3, to_end: false, is_log: false };
+    let weights = import.part(at, softmax, &[logits], "weights")?;
+    import.node(at, Op::MatMul, &[weights, v])
+}
+
+/// A sum of products over named axes, such as `bihd,bjhd->bhij`: one or two operands, each name once in an operand.
+fn einsum(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let equation: String =
+        at.word("equation", "")?.chars().filter(|c| !c.is_whitespace()).collect();
+    let wrong = || {
+        at.wrong(
+            "equation",
+            "one or two operands, each name once in each, no dots",
+            equation.as_str(),
+        )
+    };
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, right.chars().collect::<Vec<_>>()),
+        None => {
+            // Without a right side: the names that occur once, in the order of the alphabet.
+            let mut names: Vec<char> = equation.chars().filter(|&c| c != ',').collect();
+            names.sort_unstable();
+            let once = |c: &char| equation.matches(*c).count() == 1;
+            (equation.as_str(), names.into_iter().filter(once).collect())
+        }
+    };
+    let names: Vec<Vec<char>> = left.split(',').map(|part| part.chars().collect()).collect();
+    let operands = import.operands(at)?;
+    let is_plain = |names: &Vec<char>| {
+        let set: BTreeSet<&char> = names.iter().collect();
+        set.len() == names.len() && names.iter().all(char::is_ascii_alphabetic)
+    };
+    let ranks = operands.iter().map(|&id| import.shape(id).len());
+    let fits = ranks.eq(names.iter().map(Vec::len));
+    if !names.iter().chain([&right]).all(is_plain) || !fits || names.len() > 2 {
+        return Err(wrong());
+    }
+    let mut parts: Vec<(ValueId, Vec<char>)> = operands.into_iter().zip(names).collect();
+    // What one operand alone has and nobody asks for is summed at once.
+    for i in 0..parts.len() {
+        let others: BTreeSet<char> = parts
+            .iter()
+            .enumerate()
+            .filter(|(k, _)| *k != i)
+            .flat_map(|(_, (_, names))| names.iter().copied())
+            .chain(right.iter().copied())
+            .collect();
+        let (id, names) = parts[i].clone();
+        let axes: Vec<usize> = (0..names.len()).filter(|&a| !others.contains(&names[a])).collect();
+        if !axes.is_empty() {
+            let sum = Op::Reduce { reduction: Reduction::Sum, axes, keep: false };
+            let id = import.part(at, sum, &[id], &format!("sum{i}"))?;
+            parts[i] = (id, names.into_iter().filter(|name| others.contains(name)).collect());
+        }
+    }
+    let (id, names) = match &parts[..] {
+        [one] => one.clone(),
+        [a, b] => product(import, at, a, b, &right)?,
+        _ => return Err(wrong()),
+    };
+    let order: Option<Vec<usize>> =
+        right.iter().map(|name| names.iter().position(|other| other == name)).collect();
+    let order = order.filter(|order| order.len() == names.len()).ok_or_else(wrong)?;
+    import.node(at, Op::Transpose { order }, &[id])
+}
+
+/// The product of two operands with named axes, as one matrix product: batch axes, then rows, then columns.
+fn product(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    (a, a_names): &(ValueId, Vec<char>),
+    (b, b_names): &(ValueId, Vec<char>),
+    right: &[char],
+) -> Result<(ValueId, Vec<char>), ImportError> {
+    let select = |names: &[char], keep: &dyn Fn(&char) -> bool| -> Vec<char> {
+        names.iter().copied().filter(|name| keep(name)).collect()
+    };
+    let batch = select(a_names, &|name| b_names.contains(name) && right.contains(name));
+    let summed = select(a_names, &|name| b_names.contains(name) && !right.contains(name));
+    let rows = select(a_names, &|name| !b_names.contains(name));
+    let columns = select(b_names, &|name| !a_names.contains(name));
+    let extents = |import: &Import<'_, '_, '_>, id: ValueId, all: &[char], some: &[char]| {
+        let shape = import.shape(id);
+        let of = |name: &char| all.iter().position(|other| other == name).map(|axis| shape[axis]);
+        some.iter().filter_map(of).collect::<Vec<Dimension>>()
+    };
+    let batch_extents = extents(import, *a, a_names, &batch);
+    let row_extents = extents(import, *a, a_names, &rows);
+    let sum_extents = extents(import, *a, a_names, &summed);
+    let column_extents = extents(import, *b, b_names, &columns);
+    let one = |extents: &[Dimension]| {
+        let all = extents.iter().try_fold(Dimension::known(1), |n, &d| rules::product(n, d));
+        all.map_err(|problem| at.problem(problem))
+    };
+    let (n_rows, n_summed, n_columns) =
+        (one(&row_extents)?, one(&sum_extents)?, one(&column_extents)?);
+    let factor = |import: &mut Import<'_, '_, '_>,
+                  id,
+                  names: &[char],
+                  groups: [&[char]; 2],
+                  ends: [Dimension; 2],
+                  suffix: &str| {
+        let wanted = batch.iter().chain(groups[0]).chain(groups[1]);
+        let order =
+            wanted.filter_map(|name| names.iter().position(|other| other == name)).collect();
+        let turned =
+            import.part(at, Op::Transpose { order }, &[id], &format!("{suffix}/turned"))?;
+        let shape = batch_extents.iter().copied().chain(ends).collect();
+        import.part(at, Op::Reshape { shape }, &[turned], suffix)
+    };
+    let left = factor(import, *a, a_names, [&rows, &summed], [n_rows, n_summed], "left")?;
+    let other = factor(import, *b, b_names, [&summed, &columns], [n_summed, n_columns], "right")?;
+    let product = import.part(at, Op::MatMul, &[left, other], "product")?;
+    let shape = batch_extents.iter().chain(&row_extents).chain(&column_extents).copied().collect();
+    let whole = import.part(at, Op::Reshape { shape }, &[product], "whole")?;
+    Ok((whole, [batch, rows, columns].concat()))
+}
+
+/// (N, b² c, h, w) → (N, c, b h, b w).
+fn to_space(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let (x, [n, c, h, w], b) = image(import, at)?;
+    let fewer =
+        c.checked_div(Dimension::known(b * b)).ok_or_else(|| at.problem(Problem::NotLinear))?;
+    let block = Dimension::known(b);
+    let (parts, order) = match at.word("mode", "DCR")? {
+        "DCR" => (vec![n, block, block, fewer, h, w], vec![0, 3, 4, 1, 5, 2]),
+        "CRD" => (vec![n, fewer, block, block, h, w], vec![0, 1, 4, 2, 5, 3]),
+        word => return Err(at.wrong("mode", "DCR or CRD", word)),
+    };
+    let parts = import.part(at, Op::Reshape { shape: parts }, &[x], "parts")?;
+    let turned = import.part(at, Op::Transpose { order }, &[parts], "turned")?;
+    let times =
+        |extent: Dimension| rules::product(extent, block).map_err(|problem| at.problem(problem));
+    import.node(at, Op::Reshape { shape: vec![n, fewer, times(h)?, times(w)?] }, &[turned])
+}
+
+/// (N, c, b h, b w) → (N, b² c, h, w).
+fn to_depth(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let (x, [n, c, h, w], b) = image(import, at)?;
+    let block = Dimension::known(b);
+    let part =
+        |extent: Dimension| extent.checked_div(block).ok_or_else(|| at.problem(Problem::NotLinear));
+    let (h, w) = (part(h)?, part(w)?);
+    let parts = Op::Reshape { shape: vec![n, c, h, block, w, block] };
+    let parts = import.part(at, parts, &[x], "parts")?;
+    let turned = Op::Transpose { order: vec![0, 3, 5, 1, 2, 4] };
+    let turned = import.part(at, turned, &[parts], "turned")?;
+    let more = rules::product(c, Dimension::known(b * b)).map_err(|problem| at.problem(problem))?;
+    import.node(at, Op::Reshape { shape: vec![n, more, h, w] }, &[turned])
+}
+
+/// The operand of four axes, and the side of a block.
+fn image(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+) -> Result<(ValueId, [Dimension; 4], i64), ImportError> {
+    /// A larger block would have more places than an image.
+    const MOST: i64 = 1 << 15;
+    let block = at.int("blocksize", 0)?;
+    if !(1..=MOST).contains(&block) {
+        return Err(at.wrong("blocksize", "a number from 1", block.to_string()));
+    }
+    let x = import.operand(at, 0)?;
+    let shape = import.shape(x).to_vec();
+    match <[Dimension; 4]>::try_from(shape) {
+        Ok(shape) => Ok((x, shape, block)),
+        Err(shape) => {
+            Err(at.problem(Problem::Shapes { what: "expected four axes", shapes: vec![shape] }))
+        }
+    }
+}
