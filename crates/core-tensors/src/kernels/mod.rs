@@ -19,8 +19,9 @@ mod matmul;
 pub mod mean_field;
 pub(crate) mod normal;
 mod pooling;
+mod sliding_window;
 
-pub use convolution::{Window, convolve, convolve_relu_max_pool};
+pub use convolution::{Window, convolve, convolve_relu_max_pool, grouped_convolution};
 pub use elementwise::{erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu, tanh};
 pub use exponential::exp_nonpositive;
 pub use grayscale::features;
@@ -28,6 +29,7 @@ pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
 pub use pooling::relu_max_pool;
+pub use sliding_window::SlidingWindow;
 
 use elementwise::Real;
 

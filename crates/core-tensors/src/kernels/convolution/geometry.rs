@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use candle_core::{Result, WithDType, bail};
 
-use super::Window;
 use crate::kernels::matmul::Shape as Matrix;
+use crate::kernels::sliding_window::{SlidingWindow, n_numbers};
 use crate::kernels::vectorized;
 
 /// Numbers of an unfolded band: with the factors beside it, half of the L2 cache of a core.
@@ -19,36 +19,71 @@ const PARTS: usize = 4;
 /// Numbers copied at once.
 const LANES: usize = 16;
 
-/// Extents of an image, its filters and the answer.
+/// Extents of an image, its filters and the outputs, of one group of channels.
 #[derive(Clone, Copy)]
 pub(super) struct Extents {
+    /// Channels of the group.
     pub(super) c: usize,
     pub(super) h: usize,
     pub(super) w: usize,
-    pub(super) k: usize,
-    pub(super) padding: usize,
+    pub(super) window: SlidingWindow,
     pub(super) out_h: usize,
     pub(super) out_w: usize,
+    /// Numbers of an image with the channels of all groups.
+    image: usize,
 }
 
 impl Extents {
-    pub(super) fn new((c, h, w): (usize, usize, usize), window: Window) -> Result<Self> {
-        let Window { kernel: k, padding } = window;
-        let (tall, wide) = (h + 2 * padding, w + 2 * padding);
-        if k == 0 || tall < k || wide < k {
-            bail!("a {k} × {k} kernel wanted images at least as large, found {tall} × {wide}");
+    /// Of images (c, h, w) whose channels are in groups that see nothing of each other.
+    pub(super) fn new(
+        (c, h, w): (usize, usize, usize),
+        window: SlidingWindow,
+        groups: usize,
+    ) -> Result<Self> {
+        let [out_h, out_w] = window.output(h, w)?;
+        if c == 0 || h == 0 || w == 0 {
+            bail!(
+                "a convolution wanted at least one channel, row and column, found {c}, {h} and {w}"
+            );
         }
-        Ok(Self { c, h, w, k, padding, out_h: tall - k + 1, out_w: wide - k + 1 })
+        if groups == 0 || !c.is_multiple_of(groups) {
+            bail!("{c} channels are not divisible into {groups} groups");
+        }
+        let image = n_numbers(&[c, h, w])?;
+        let [rows, columns] = window.kernel;
+        // Whatever is computed from the extents is at most this.
+        n_numbers(&[c / groups, rows, columns, out_h, out_w])?;
+        Ok(Self { c: c / groups, h, w, window, out_h, out_w, image })
     }
 
-    /// Numbers of an image, c·h·w.
+    /// Numbers of an image, of all groups.
     pub(super) fn input(self) -> usize {
+        self.image
+    }
+
+    /// Numbers of the channels of a group in an image, c·h·w.
+    pub(super) fn group_input(self) -> usize {
         self.c * self.h * self.w
     }
 
-    /// Weights of a filter, c·k².
+    /// Weights of a filter, c·kₕ·k_w.
     pub(super) fn weights(self) -> usize {
-        self.c * self.k * self.k
+        self.c * self.window.kernel[0] * self.window.kernel[1]
+    }
+
+    /// Places of a filter on an image.
+    pub(super) fn places(self) -> usize {
+        self.out_h * self.out_w
+    }
+
+    /// Whether the rows of a place lie in an image as in the unfolded one, but for what is between them.
+    fn is_plain(self) -> bool {
+        self.window.is_bare() && self.window.strides == [1; 2] && self.window.dilations == [1; 2]
+    }
+
+    /// Whether an unfolded image is the image itself.
+    pub(super) fn is_unfolded(self) -> bool {
+        self.is_plain() && self.window.kernel == [1; 2]
     }
 
     /// The cut of a batch of m images whose outputs are needed by pairs of rows if they are pooled.
@@ -123,30 +158,36 @@ impl Band {
     }
 
     /// Calls `each` with every run of numbers: start in the unfolded band, start in the images of the part (none
-    /// where the run is padding), length.
+    /// where the run is padding), length. In the images they are as far apart as the columns of the outputs.
     #[inline(always)]
     fn runs(&self, mut each: impl FnMut(usize, Option<usize>, usize)) {
-        let Extents { c, h, w, k, padding, out_w, .. } = self.e;
+        let Extents { c, h, w, out_w, .. } = self.e;
+        let SlidingWindow { kernel, strides, dilations, pads: [top, left_pad, ..] } = self.e.window;
         let columns = self.columns();
         for (position, i) in self.images.clone().enumerate() {
             for j in 0..c {
-                for p in 0..k {
-                    for q in 0..k {
-                        let row = ((j * k + p) * k + q) * columns + position * self.places();
-                        let left = padding.saturating_sub(q).min(out_w);
-                        let right = (w + padding).saturating_sub(q).clamp(left, out_w);
+                for p in 0..kernel[0] {
+                    for q in 0..kernel[1] {
+                        let row = ((j * kernel[0] + p) * kernel[1] + q) * columns
+                            + position * self.places();
+                        let (down, across) = (p * dilations[0], q * dilations[1]);
+                        let left = left_pad.saturating_sub(across).div_ceil(strides[1]).min(out_w);
+                        let right = (w + left_pad).saturating_sub(across).div_ceil(strides[1]);
+                        let right = right.clamp(left, out_w);
                         for (line, r) in self.rows.clone().enumerate() {
                             let to = row + line * out_w;
-                            if r + p < padding || r + p - padding >= h {
+                            let r = r * strides[0] + down;
+                            if r < top || r - top >= h {
                                 each(to, None, out_w);
                                 continue;
                             }
-                            let from = ((i * c + j) * h + r + p - padding) * w;
+                            let from = i * self.e.image + (j * h + r - top) * w;
                             if left > 0 {
                                 each(to, None, left);
                             }
                             if right > left {
-                                each(to + left, Some(from + left + q - padding), right - left);
+                                let first = left * strides[1] + across - left_pad;
+                                each(to + left, Some(from + first), right - left);
                             }
                             if right < out_w {
                                 each(to + right, None, out_w - right);
@@ -162,35 +203,38 @@ impl Band {
     /// unfolded band, where they stand one after another, and in the images, where they are w apart.
     #[inline(always)]
     fn rows_of_places(&self, mut each: impl FnMut(usize, usize)) {
-        let Extents { c, h, w, k, .. } = self.e;
+        let Extents { c, h, w, window, .. } = self.e;
+        let [n_rows, n_columns] = window.kernel;
         let (columns, places) = (self.columns(), self.places());
         for (position, i) in self.images.clone().enumerate() {
             for j in 0..c {
-                for (p, q) in (0..k).flat_map(|p| (0..k).map(move |q| (p, q))) {
-                    let to = ((j * k + p) * k + q) * columns + position * places;
-                    each(to, ((i * c + j) * h + self.rows.start + p) * w + q);
+                for (p, q) in (0..n_rows).flat_map(|p| (0..n_columns).map(move |q| (p, q))) {
+                    let to = ((j * n_rows + p) * n_columns + q) * columns + position * places;
+                    each(to, i * self.e.image + (j * h + self.rows.start + p) * w + q);
                 }
             }
         }
     }
 
     pub(super) fn unfold<T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
-        match (self.e.padding, self.e.out_w) {
-            (0, 8) => self.unfold_wide::<8, T>(images, unfolded),
-            (0, 11) => self.unfold_wide::<11, T>(images, unfolded),
-            (0, 24) => self.unfold_wide::<24, T>(images, unfolded),
-            (0, 26) => self.unfold_wide::<26, T>(images, unfolded),
-            _ => self.unfold_any(images, unfolded),
+        match (self.e.is_plain(), self.e.out_w) {
+            (true, 8) => self.unfold_wide::<8, T>(images, unfolded),
+            (true, 11) => self.unfold_wide::<11, T>(images, unfolded),
+            (true, 24) => self.unfold_wide::<24, T>(images, unfolded),
+            (true, 26) => self.unfold_wide::<26, T>(images, unfolded),
+            _ if self.e.window.strides[1] == 1 => self.unfold_any(images, unfolded),
+            _ => self.unfold_strided(images, unfolded),
         }
     }
 
     pub(super) fn fold_into<T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
-        match (self.e.padding, self.e.out_w) {
-            (0, 8) => self.fold_wide::<8, T>(unfolded, images),
-            (0, 11) => self.fold_wide::<11, T>(unfolded, images),
-            (0, 24) => self.fold_wide::<24, T>(unfolded, images),
-            (0, 26) => self.fold_wide::<26, T>(unfolded, images),
-            _ => self.fold_any(unfolded, images),
+        match (self.e.is_plain(), self.e.out_w) {
+            (true, 8) => self.fold_wide::<8, T>(unfolded, images),
+            (true, 11) => self.fold_wide::<11, T>(unfolded, images),
+            (true, 24) => self.fold_wide::<24, T>(unfolded, images),
+            (true, 26) => self.fold_wide::<26, T>(unfolded, images),
+            _ if self.e.window.strides[1] == 1 => self.fold_any(unfolded, images),
+            _ => self.fold_strided(unfolded, images),
         }
     }
 
@@ -244,6 +288,40 @@ impl Band {
         );
     }
 
+    fn unfold_strided<T: WithDType>(&self, images: &[T], unfolded: &mut [T]) {
+        let stride = self.e.window.strides[1];
+        vectorized(
+            #[inline(always)]
+            || {
+                self.runs(|to, from, n| {
+                    let to = &mut unfolded[to..to + n];
+                    match from {
+                        Some(from) => {
+                            let from = images[from..].chunks(stride);
+                            to.iter_mut().zip(from).for_each(|(to, from)| *to = from[0]);
+                        }
+                        None => to.fill(T::zero()),
+                    }
+                });
+            },
+        );
+    }
+
+    fn fold_strided<T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
+        let stride = self.e.window.strides[1];
+        vectorized(
+            #[inline(always)]
+            || {
+                self.runs(|from, to, n| {
+                    let Some(to) = to else { return };
+                    let terms = unfolded[from..from + n].iter();
+                    let sums = images[to..].chunks_mut(stride);
+                    terms.zip(sums).for_each(|(&t, sums)| sums[0] += t);
+                });
+            },
+        );
+    }
+
     fn fold_any<T: WithDType>(&self, unfolded: &[T], images: &mut [T]) {
         vectorized(
             #[inline(always)]
@@ -260,7 +338,7 @@ impl Band {
 
 /// Copies a run in whole registers, the last one overlapping: runs are too short to call the library for each.
 #[inline(always)]
-fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+pub(super) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
     if !(copy_by::<LANES, T>(to, from) || copy_by::<4, T>(to, from)) {
         for (to, &from) in to.iter_mut().zip(from) {
             *to = from;

@@ -84,7 +84,8 @@ fn equals_candles_convolution_with_its_gradients() {
 #[test]
 fn the_cases_straddle_the_cut() {
     let cuts = CASES.map(|([m, c, h, w, _, k, padding], _)| {
-        let e = Extents::new((c, h, w), Window { kernel: k, padding }).unwrap();
+        let window = Window { kernel: k, padding }.on(h, w).unwrap();
+        let e = Extents::new((c, h, w), window, 1).unwrap();
         let bands: Vec<_> = e.bands(m, e.cut(m, true)).collect();
         let n_parts = m.div_ceil(e.cut(m, true).part);
         (bands.iter().map(|b| b.images.len()).max(), bands.len() > m, n_parts)
