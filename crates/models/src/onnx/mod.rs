@@ -8,7 +8,7 @@
 mod data_type;
 mod error;
 mod external;
-mod half;
+pub(crate) mod half;
 mod import;
 mod model;
 mod new_model;

@@ -64,36 +64,72 @@ pub fn import(
     let logits = logits::find(model, options.output.as_deref())?;
     let needed = order::needed(model, &logits.tensor)?;
     operators::check(&needed)?;
+    let fixed = model.inputs().iter().find_map(|input| match input.dims()?.first()? {
+        FileDimension::Known(n) => Some((input.name.as_str(), *n)),
+        FileDimension::Named(_) | FileDimension::Unknown => None,
+    });
+    let mut read = |is_fixed| attempt(model, external, options, &needed, &logits, is_fixed);
+    let Some((input, n)) = fixed else { return read(false) };
+    // Many a network was exported with a batch of one that is written in its inputs alone.
+    let any = read(false);
+    if let Ok(mut read) = any
+        && read
+            .graph
+            .outputs()
+            .iter()
+            .all(|&id| read.graph.value(id).shape.first() == Some(&Dimension::BATCH))
+    {
+        read.notes.push(format!(
+            "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch is taken \
+             (--dim {input}:0={n} overrules)"
+        ));
+        return Ok(read);
+    }
+    let mut read = read(true)?;
+    read.notes.push(format!(
+        "the network takes batches of exactly {n}, which is built into it; examples are computed {n} at a time"
+    ));
+    Ok(read)
+}
+
+/// Reads the nodes; `is_fixed`: with the batch that the file says, where it says one.
+fn attempt(
+    model: &Model,
+    external: &mut ReadExternal<'_>,
+    options: &ImportOptions,
+    needed: &[&Node],
+    logits: &Logits,
+    is_fixed: bool,
+) -> Result<Imported, ImportError> {
     let mut import = Import {
         model,
         external,
         options,
+        is_fixed,
         builder: Builder::new(),
         env: HashMap::new(),
-        uses: uses(&needed),
+        uses: uses(needed),
         tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
         blocks: Vec::new(),
-        notes: Vec::new(),
     };
-    // Inputs in the order of the file, whether the logits need them or not: a caller hands in all of them.
-    let fed =
-        model.inputs().iter().filter(|input| !import.tensors.contains_key(input.name.as_str()));
-    for input in fed.collect::<Vec<_>>() {
-        if import.uses.contains_key(input.name.as_str()) || input.name == logits.tensor {
+    for input in model.inputs() {
+        let name = input.name.as_str();
+        let is_read = import.uses.contains_key(name) || name == logits.tensor;
+        if is_read && !import.tensors.contains_key(name) {
             import.input(input)?;
         }
     }
-    for &node in &needed {
-        operators::add(&mut import, &At { node, opset })?;
+    for &node in needed {
+        operators::add(&mut import, &At { node, opset: model.opset() })?;
     }
     let output = import.value(&logits.tensor).ok_or_else(|| ImportError::NoSuchTensor {
         name: logits.tensor.clone(),
         outputs: model.outputs().iter().map(|output| output.name.clone()).collect(),
     })?;
-    let Import { builder, blocks, notes, .. } = import;
+    let Import { builder, blocks, .. } = import;
     let graph = builder.finish(&[output]);
     let params = Params::new(graph.layout(), blocks)?;
-    Ok(Imported { graph, params, logits, notes })
+    Ok(Imported { graph, params, logits: logits.clone(), notes: Vec::new() })
 }
 
 /// A file on its way to a graph.
@@ -101,6 +137,8 @@ struct Import<'a, 'e, 'x> {
     model: &'a Model,
     external: &'e mut ReadExternal<'x>,
     options: &'e ImportOptions,
+    /// Whether the batch that the file says is kept.
+    is_fixed: bool,
     builder: Builder,
     /// Tensors of the file that have become values.
     env: HashMap<String, ValueId>,
@@ -108,7 +146,6 @@ struct Import<'a, 'e, 'x> {
     uses: HashMap<&'a str, Vec<Use<'a>>>,
     tensors: HashMap<&'a str, &'a TensorInfo>,
     blocks: Vec<Tensor>,
-    notes: Vec<String>,
 }
 
 /// A node reads a tensor as its input at a place.
@@ -182,7 +219,8 @@ impl<'a> Import<'a, '_, '_> {
             | "BatchNormalization"
             | "LayerNormalization"
             | "GroupNormalization"
-            | "InstanceNormalization" => *place > 0,
+            | "InstanceNormalization"
+            | "RMSNormalization" => *place > 0,
             "Sub" | "Mul" | "Div" | "Concat" => n > 1,
             "Gather" | "Expand" | "Identity" | "Cast" | "Reshape" | "Transpose" | "Unsqueeze"
             | "Squeeze" | "Slice" | "Split" | "Tile" | "Flatten" => n > 1 && *place == 0,
@@ -215,14 +253,8 @@ impl<'a> Import<'a, '_, '_> {
             let said = self.options.dimensions.get(&name).copied();
             let extent = match (axis, dim, said) {
                 (_, _, Some(n)) => Dimension::known(i64::try_from(n).unwrap_or(i64::MAX)),
-                (0, FileDimension::Known(n), None) => {
-                    self.notes.push(format!(
-                        "input `{}` has a batch of {n} in the file; any batch is taken (--dim {name}={n} overrules)",
-                        info.name
-                    ));
-                    Dimension::BATCH
-                }
-                (0, _, None) => Dimension::BATCH,
+                (0, FileDimension::Known(_), None) if !self.is_fixed => Dimension::BATCH,
+                (0, FileDimension::Named(_) | FileDimension::Unknown, None) => Dimension::BATCH,
                 (_, FileDimension::Known(n), None) => {
                     Dimension::known(i64::try_from(*n).unwrap_or(i64::MAX))
                 }

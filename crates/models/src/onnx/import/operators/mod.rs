@@ -1,5 +1,6 @@
 //! Nodes of a file as operators of a graph, every spelling of opsets 11 and newer.
 
+mod attention;
 mod composed;
 mod elementwise;
 mod labels;
@@ -19,9 +20,10 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 7] = [
+const READERS: [Reader; 8] = [
     linear::add,
     composed::add,
+    attention::add,
     normalization::add,
     elementwise::add,
     reduction::add,
@@ -57,9 +59,10 @@ fn refusal(node: &Node) -> Option<Unsupported> {
 
 /// Whether an operator of the main domain is read.
 pub(crate) fn is_read(op: &str) -> bool {
-    const ALL: [&[&str]; 6] = [
+    const ALL: [&[&str]; 7] = [
         linear::OPERATORS,
         composed::OPERATORS,
+        attention::OPERATORS,
         normalization::OPERATORS,
         elementwise::OPERATORS,
         reduction::OPERATORS,

@@ -2,7 +2,7 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError, constant, kind};
-use crate::graph::{Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, rules};
+use crate::graph::{Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, Unary, rules};
 use crate::onnx::DataType;
 
 pub(super) const OPERATORS: &[&str] = &[
@@ -193,6 +193,7 @@ fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension
 
 fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
     let x = import.operand(at, 0)?;
+    let mut narrow = None;
     let to = match at.node.op_type.as_str() {
         "CastLike" => {
             let like = import.operand(at, 1)?;
@@ -200,10 +201,18 @@ fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError>
         }
         _ => {
             let data_type = DataType::from_number(i32::try_from(at.int("to", 0)?).unwrap_or(0));
+            narrow = match data_type {
+                DataType::F16 => Some(Unary::ToF16),
+                DataType::BF16 => Some(Unary::ToBf16),
+                _ => None,
+            };
             let wrong = || at.wrong("to", "a type of numbers", format!("{data_type:?}"));
             kind(data_type).ok_or_else(wrong)?
         }
     };
+    if let (Some(narrow), Kind::Float) = (narrow, import.builder.get(x).kind) {
+        return import.node(at, Op::Unary(narrow), &[x]);
+    }
     // All floats are computed in one type, and all whole numbers in another.
     if import.builder.get(x).kind == to && to != Kind::Bool {
         return import.alias(at);
