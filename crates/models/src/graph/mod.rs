@@ -14,6 +14,8 @@ mod dimension;
 mod error;
 mod fold;
 mod infer;
+#[cfg(test)]
+mod laws;
 mod op;
 pub mod rules;
 mod run;
