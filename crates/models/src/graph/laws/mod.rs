@@ -1,5 +1,6 @@
 //! Inference and folding against candle: the same operator on random tensors.
 
+mod batch;
 mod cases;
 
 use candle_core::{DType, Tensor};
