@@ -60,7 +60,7 @@ impl Builder {
         let at = |problem| {
             let name = if name.is_empty() { results.first().copied().unwrap_or("") } else { name };
             let node = NodeName { op: op.name().to_owned(), name: name.to_owned() };
-            Error::Node { node, problem }
+            Error::Node { node, problem: Box::new(problem) }
         };
         let given: Vec<&Value> = operands.iter().map(|id| &self.values[id.0]).collect();
         let inferred = infer::results(&op, &given).map_err(at)?;

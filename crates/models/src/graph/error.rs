@@ -13,7 +13,7 @@ pub enum Error {
         /// The node.
         node: NodeName,
         /// What is wrong there.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// Parameters, or a tensor that was handed in, do not fit.
     #[error(transparent)]

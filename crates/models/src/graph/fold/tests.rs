@@ -278,9 +278,9 @@ fn functions_of_floats_are_their_formulas() {
         (Unary::ThresholdedRelu { alpha: 1.0 }, Box::new(|x| if x > 1.0 { x } else { 0.0 })),
         (
             Unary::HardSigmoid { alpha: 0.25, beta: 0.5 },
-            Box::new(|x| (0.25 * x + 0.5).min(1.0).max(0.0)),
+            Box::new(|x| (0.25 * x + 0.5).clamp(0.0, 1.0)),
         ),
-        (Unary::HardSwish, Box::new(|x| x * (x + 3.0).min(6.0).max(0.0) / 6.0)),
+        (Unary::HardSwish, Box::new(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)),
         (Unary::Mish, Box::new(move |x| x * plus(x).tanh())),
         (Unary::Softplus, Box::new(plus)),
         (Unary::Softsign, Box::new(|x| x / (1.0 + x.abs()))),
@@ -298,8 +298,9 @@ fn functions_of_floats_are_their_formulas() {
                 // Simpson's rule on 2/√π ∫ e^{−t²}.
                 let x = x.clamp(-6.0, 6.0);
                 let (steps, h) = (2000, x / 2000.0);
-                let weight =
-                    |j: usize| if j % steps == 0 { 1.0 } else { 2.0 + 2.0 * (j % 2) as f64 };
+                let weight = |j: usize| {
+                    if j.is_multiple_of(steps) { 1.0 } else { 2.0 + 2.0 * (j % 2) as f64 }
+                };
                 let f = |j: usize| weight(j) * (-(j as f64 * h).powi(2)).exp();
                 (0..=steps).map(f).sum::<f64>() * h / 3.0 * std::f64::consts::FRAC_2_SQRT_PI
             }),
