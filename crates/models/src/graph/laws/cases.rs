@@ -204,8 +204,9 @@ fn pad(rng: &mut Rng) -> Result<Case> {
     for (axis, &n) in x.dims().iter().enumerate() {
         let mut pair = (rng.below(3) as i64, rng.below(3) as i64);
         if rng.below(3) == 0 && n > 1 {
-            pair.0 = -1;
-            expected = expected.narrow(axis, 1, n - 1)?;
+            let is_before = rng.below(2) == 0;
+            *(if is_before { &mut pair.0 } else { &mut pair.1 }) = -1;
+            expected = expected.narrow(axis, usize::from(is_before), n - 1)?;
         }
         let [before, behind] = [pair.0, pair.1].map(|n| n.max(0) as usize);
         expected = expected.pad_with_zeros(axis, before, behind)?;
