@@ -5,6 +5,7 @@
 //! may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 pub(crate) mod adam;
 mod convolution;
@@ -28,7 +29,7 @@ pub use grayscale::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
-pub use pooling::relu_max_pool;
+pub use pooling::{average_pool, max_pool, relu_max_pool};
 pub use sliding_window::SlidingWindow;
 
 use elementwise::Real;
@@ -41,6 +42,15 @@ fn is_fused(tensors: &[&Tensor]) -> bool {
 /// Runs an element-wise loop on the widest instruction set of the machine.
 fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
+}
+
+/// Does the parts in any order, on the threads of the pool; on the calling thread if the pool has but one, which
+/// would be another.
+fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Sync) -> Result<()> {
+    if rayon::current_num_threads() > 1 && parts.len() > 1 {
+        return parts.into_par_iter().try_for_each(work);
+    }
+    parts.into_iter().try_for_each(work)
 }
 
 /// The numbers of a contiguous tensor whose storage was borrowed.
