@@ -23,7 +23,7 @@ fn exercise(bytes: &[u8]) {
         let floats = model.f32_values(tensor, far);
         let ints = model.i64_values(tensor, far);
         let _ = model.string_values(tensor);
-        if let Some(values) = floats.map(Values::F32).or(ints.map(Values::I64)).ok() {
+        if let Ok(values) = floats.map(Values::F32).or(ints.map(Values::I64)) {
             let (name, dims) = (tensor.name.clone(), tensor.dims.clone());
             edits.push(Edit::SetTensor { name, dims, values });
         }

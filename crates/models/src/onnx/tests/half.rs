@@ -4,6 +4,12 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::onnx::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
+/// The type for candle, from bits, to bits.
+type Kind = (DType, fn(u16) -> f32, fn(f32) -> u16);
+
+const KINDS: [Kind; 2] =
+    [(DType::F16, f16_to_f32, f32_to_f16), (DType::BF16, bf16_to_f32, f32_to_bf16)];
+
 fn all_by_candle(dtype: DType) -> Vec<f32> {
     let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
     let all = Tensor::from_raw_buffer(&bytes, dtype, &[1 << 16], &Device::Cpu).unwrap();
@@ -12,9 +18,7 @@ fn all_by_candle(dtype: DType) -> Vec<f32> {
 
 #[test]
 fn all_numbers_are_those_of_candle_and_come_back() {
-    let kinds: [(_, fn(u16) -> f32, fn(f32) -> u16); 2] =
-        [(DType::F16, f16_to_f32, f32_to_f16), (DType::BF16, bf16_to_f32, f32_to_bf16)];
-    for (dtype, to, from) in kinds {
+    for (dtype, to, from) in KINDS {
         for (bits, expected) in (0..=u16::MAX).zip(all_by_candle(dtype)) {
             let found = to(bits);
             if expected.is_nan() {
@@ -30,7 +34,7 @@ fn all_numbers_are_those_of_candle_and_come_back() {
 #[test]
 fn rounding_is_that_of_candle() {
     // Around every number of 16 bits: halfway to the next one, and a bit to both sides of that.
-    for (dtype, from) in [(DType::F16, f32_to_f16 as fn(f32) -> u16), (DType::BF16, f32_to_bf16)] {
+    for (dtype, to, from) in KINDS {
         let numbers = all_by_candle(dtype);
         let halfway =
             numbers.windows(2).map(|pair| ((f64::from(pair[0]) + f64::from(pair[1])) / 2.0) as f32);
@@ -42,7 +46,6 @@ fn rounding_is_that_of_candle() {
         let rounded =
             Tensor::from_vec(values.clone(), n, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
         let rounded: Vec<f32> = rounded.to_dtype(DType::F32).unwrap().to_vec1().unwrap();
-        let to = if dtype == DType::F16 { f16_to_f32 } else { bf16_to_f32 };
         for (value, expected) in values.into_iter().zip(rounded) {
             assert_eq!(to(from(value)).to_bits(), expected.to_bits(), "{dtype:?} {value:e}");
         }
