@@ -153,6 +153,7 @@ fn numbers_must_be_as_many_as_the_dims_say() {
         named("large", 2).int(1, 1).int(5, 256),
         named("u64", 13).int(1, 1).int(11, -1),
         named("uneven", 1).int(1, 1).bytes(4, [0; 5]),
+        named("f16", 10).int(1, 1).int(5, 1 << 16),
         named("complex", 14).int(1, 1).bytes(9, [0; 8]),
         named("scalar", 1).bytes(9, raw(&[3.0])),
     ]);
@@ -163,6 +164,7 @@ fn numbers_must_be_as_many_as_the_dims_say() {
     assert_eq!(text("typed"), "tensor `typed`: dims [3] need 3 numbers, found 1");
     assert_eq!(text("empty"), "tensor `empty`: dims [2] need 2 numbers, found 0");
     assert!(text("both").contains("raw_data and in a typed field"));
+    assert!(text("f16").contains("more than 16 bits"));
     assert!(text("uneven").contains("packed 32-bit numbers"));
     assert_eq!(
         text("complex"),
@@ -232,7 +234,7 @@ fn other_files_are_told_apart() {
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b"\"a\",\"b\"\n", "text"),
-        (&[0xff; 100], "found neither"),
+        (&[0xff; 100], "no ONNX graph"),
     ];
     for (bytes, what) in others {
         assert!(!looks_like_onnx(bytes), "{what}");
