@@ -112,6 +112,17 @@ fn odd_spellings_mean_the_same() {
 }
 
 #[test]
+fn dimensions_below_zero_are_unknown() {
+    // As some exporters write them.
+    let shape = Proto::default().bytes(1, Proto::default().int(1, -1));
+    let tensor = Proto::default().int(1, 1).bytes(2, shape);
+    let x = Proto::default().bytes(1, "x").bytes(2, Proto::default().bytes(1, tensor));
+    let graph = Proto::default().bytes(11, x);
+    let file = Proto::default().int(1, 8).bytes(7, graph).bytes(8, Proto::default().int(2, 17));
+    assert_eq!(parse(file).inputs()[0].dims().unwrap(), [Dimension::Unknown]);
+}
+
+#[test]
 fn parts_that_are_not_read_are_named() {
     let named = |number| odd().bytes(number, Proto::default().bytes(1, "mine"));
     assert_eq!(
