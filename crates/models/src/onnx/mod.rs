@@ -37,3 +37,6 @@ pub use patch::Edit;
 pub use sniff::looks_like_onnx;
 pub use tensor::TensorInfo;
 pub use value::{Dimension, ValueInfo, ValueType};
+
+#[cfg(test)]
+mod tests;
