@@ -8,8 +8,8 @@ from onnx_cases import BATCH, INT64_MAX, operator
 # Arithmetic.
 
 
-def operand(g, shape, low=-2.0, high=2.0, tensor=None):
-    """A constant that broadcasts with (N, *shape): a scalar, a trailing part of it, axes of size 1, or another input."""
+def operand(g, shape, low=-2.0, high=2.0):
+    """A constant that broadcasts with (N, *shape): a scalar, a trailing part of it, axes of size 1; or an input."""
     kind = g.size(0, 6)
     if kind == 0:
         return g.constant(g.numbers(low=low, high=high))

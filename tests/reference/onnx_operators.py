@@ -2,9 +2,9 @@
 
     python onnx_operators.py --each 20 OUT
 
-Attributes and shapes are drawn with a fixed seed, for opsets 11, 13, 18 and the newest that ONNX Runtime has the operator
-in. Every graph input has a symbolic first axis, N. A case whose values ONNX's own reference evaluator (another program)
-does not confirm is left out and named on standard error.
+Attributes and shapes are drawn with a fixed seed, for opsets 11, 13, 18, the one that the operator is new in, and the
+newest. Every graph input has a symbolic first axis, N. Where ONNX's own reference evaluator, another program, finds other
+values, the case is left out and named on standard error.
 """
 
 import argparse

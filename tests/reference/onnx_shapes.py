@@ -1,4 +1,4 @@
-"""Random models of arithmetic with shapes, in the ways of torch's two exporters, and of the features scikit-learn prepares.
+"""Random models of arithmetic with shapes, as torch's two exporters write it, and of scikit-learn's preparation of features.
 
 All of the shapes are constant once the first axis is symbolic.
 """
@@ -158,7 +158,7 @@ def normalizer(g, op):
 
 @operator("LabelEncoder")
 def label_encoder(g, op):
-    x = g.input(g.size(1, 4), values=None, low=0, high=3.99)
+    x = g.input(g.size(1, 4), low=0, high=3.99)
     ids = g("Cast", x, to=T.INT64)
     values = g.numbers(3).tolist()
     if g.chance():
