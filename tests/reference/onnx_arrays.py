@@ -313,6 +313,18 @@ def pad(g, op):
     return g(op, x, g.ints(*[p[i] for i in (0, 1) for p in pads]), value, mode=mode)
 
 
+@operator("Trilu", since=14)
+def triangle(g, op):
+    """Of a constant mask, as causal attention is exported, or of the numbers."""
+    n, m = g.size(2, 4), g.size(2, 4)
+    diagonal = g.pick("", g.ints(g.size(-1, 1), scalar=True))
+    upper = g.pick(None, 0, 1)
+    if g.chance():
+        mask = g("Cast", g(op, g.constant(np.ones((n, m))), diagonal, upper=upper), to=T.BOOL)
+        return g("Softmax", g("Where", mask, g.input(n, m), g.constant(-1e9)), axis=-1)
+    return g(op, g.input(n, m), diagonal, upper=upper)
+
+
 @operator("Tile")
 def tile(g, op):
     shape = g.sizes(g.size(1, 3), 1, 3)

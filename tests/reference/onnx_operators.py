@@ -229,7 +229,20 @@ def instance_norm(g, _):
 
 
 @operator(
-    "Relu", "Softplus", "Softsign", "Sigmoid", "Tanh", "Neg", "Exp", "Abs", "Erf", "Floor", "Sin", "Cos", "Identity"
+    "Relu",
+    "Softplus",
+    "Softsign",
+    "Sigmoid",
+    "Tanh",
+    "Neg",
+    "Exp",
+    "Abs",
+    "Erf",
+    "Floor",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Identity",
 )
 def unary(g, op):
     return g(op, g.input(*features(g), low=-4, high=4))
@@ -358,7 +371,7 @@ def global_pool(g, op):
     return g(op, g.input(g.size(1, 3), *g.sizes(g.size(1, 2), 1, 5)))
 
 
-@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2")
+@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd")
 def reduce(g, op):
     shape = g.sizes(g.size(1, 3), 1, 4)
     rank = len(shape) + 1
