@@ -177,9 +177,22 @@ fn sizes_decide_what_is_computed_beforehand() {
     let batch = add(&mut b, fill(N), &[]);
     assert_eq!(known(&b, largest).unwrap().len(), 1_000_000);
     assert_eq!((known(&b, beyond), known(&b, batch)), (None, None));
-    let twice = add(&mut b, Op::Tile { repeats: vec![n(4)] }, &[largest]);
-    let more = add(&mut b, Op::Tile { repeats: vec![n(5)] }, &[largest]);
-    assert_eq!((known(&b, twice).map(|e| e.len()), known(&b, more)), (Some(4_000_000), None));
+    let given = floats(&mut b, &[500_000], &vec![1.0; 500_000]);
+    let fourfold = add(&mut b, Op::Tile { repeats: vec![n(4)] }, &[given]);
+    let more = add(&mut b, Op::Tile { repeats: vec![n(5)] }, &[given]);
+    assert_eq!((known(&b, fourfold).map(|e| e.len()), known(&b, more)), (Some(2_000_000), None));
+    // Few nodes do not ask for any number of them: 4 million, and 4 times what was given.
+    let mut small = Builder::new();
+    let sizes = |known: Option<Entries>| known.map(|entries| entries.len());
+    for i in 0..6 {
+        let y = add(&mut small, fill(n(1_000_000)), &[]);
+        assert_eq!(sizes(known(&small, y)), (i < 4).then_some(1_000_000));
+    }
+    let shape = add(&mut small, fill(n(64)), &[]);
+    assert_eq!(sizes(known(&small, shape)), Some(64));
+    small.parameter("w", &[500, 500]);
+    let y = add(&mut small, fill(n(999_000)), &[]);
+    assert_eq!(sizes(known(&small, y)), Some(999_000));
     // Extents of 0 hide loops over the others.
     let none = Numbers { shape: vec![0, 1 << 40], entries: Entries::Floats(vec![]) };
     let none = b.constant("none", Kind::Float, none);
