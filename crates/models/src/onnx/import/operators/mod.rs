@@ -8,6 +8,7 @@ mod linear;
 mod normalization;
 mod reduction;
 mod shapes;
+mod transposed;
 
 use super::node::At;
 use super::{Import, ImportError, Unsupported};
@@ -20,10 +21,11 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 8] = [
+const READERS: [Reader; 9] = [
     linear::add,
     composed::add,
     attention::add,
+    transposed::add,
     normalization::add,
     elementwise::add,
     reduction::add,
@@ -59,10 +61,11 @@ fn refusal(node: &Node) -> Option<Unsupported> {
 
 /// Whether an operator of the main domain is read.
 pub(crate) fn is_read(op: &str) -> bool {
-    const ALL: [&[&str]; 7] = [
+    const ALL: [&[&str]; 8] = [
         linear::OPERATORS,
         composed::OPERATORS,
         attention::OPERATORS,
+        transposed::OPERATORS,
         normalization::OPERATORS,
         elementwise::OPERATORS,
         reduction::OPERATORS,
