@@ -157,7 +157,7 @@ fn pads(
     for axis in 0..rank {
         let natural = (extents[axis] - 1).saturating_mul(strides[axis]);
         let natural = natural.saturating_add(reach[axis]).saturating_add(1 + more[axis]);
-        let total = natural.saturating_sub(wanted[axis]);
+        let total = natural.saturating_sub(wanted[axis]).max(0);
         let half = total.div_euclid(2);
         let (before, behind) =
             if word == "SAME_UPPER" { (half, total - half) } else { (total - half, half) };
