@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
+use super::dense::Dense;
 use super::layer::{Layer, widths};
 use super::order::{chain, has_chain, natural};
+
+/// Layers among which equal ones are looked for.
+const MOST_COMPARED: usize = 64;
 
 /// Refuses layers that are more than one network: equal copies, or networks of which no two make one.
 pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
@@ -14,8 +18,13 @@ pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
     if groups.len() < 2 || groups.values().any(|group| group.len() < 2 || !chain(group)) {
         return Ok(());
     }
-    let first = groups.values().next();
-    let are_copies = groups.values().all(|group| first == Some(group));
+    let shapes = |group: &Vec<Layer>| -> Vec<(usize, usize)> {
+        group.iter().map(|layer| (layer.n_inputs, layer.n_units)).collect()
+    };
+    let mut kinds: Vec<_> = groups.values().map(shapes).collect();
+    kinds.sort_unstable();
+    // A copy may have other names below its own, such as the `module` of an average.
+    let are_copies = kinds.windows(2).any(|pair| pair[0] == pair[1]);
     // Blocks of one network are numbered; copies have names of their own.
     let are_named = !groups.keys().all(|name| name.ends_with(|c: char| c.is_ascii_digit()));
     if !(are_copies && are_named) && is_one_chain(&groups) {
@@ -29,11 +38,26 @@ pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
         .map(|(name, group)| group.iter().map(|layer| format!("{name}.{}", layer.name)).collect())
         .unwrap_or_default();
     bail!(
-        "holds {} networks: {}; choose one with `distill posterior --layers {}`, or save one alone",
+        "holds {} networks: {}; choose one with --prefix {} (or --layers {}), or save one alone",
         groups.len(),
         listed.join(", "),
+        groups.keys().next().map_or("", String::as_str),
         example.join(",")
     )
+}
+
+/// Adds which layers are one under two names, where the order or the network is unclear.
+pub(super) fn with_tied(error: anyhow::Error, layers: &[Dense]) -> anyhow::Error {
+    let compared = &layers[..layers.len().min(MOST_COMPARED)];
+    for (i, a) in compared.iter().enumerate() {
+        if let Some(b) = compared[i + 1..].iter().find(|b| a.equals(b)) {
+            let (a, b) = (&a.layer.name, &b.layer.name);
+            return anyhow!(
+                "{error} (`{a}` and `{b}` hold the same numbers: one layer under two names, or a copy)"
+            );
+        }
+    }
+    error
 }
 
 /// Layers by the part of their names in which they begin to differ, named by the rest.
