@@ -45,6 +45,7 @@ pub(super) struct Chosen<'a> {
 }
 
 type Roles<'a> = Vec<(Role, NamedTensor<'a>)>;
+type Keyed<'a> = Vec<(String, NamedTensor<'a>)>;
 
 impl<'a> Groups<'a> {
     pub(super) fn of(dict: &Dict<'a>, chosen: Chosen) -> Result<Self> {
@@ -133,10 +134,7 @@ pub(super) fn listed(names: &[String]) -> String {
 }
 
 /// The tensors of networks, or of the one that is asked for, by key; and what was left out.
-fn weights<'a>(
-    dict: &Dict<'a>,
-    prefix: Option<&str>,
-) -> Result<(Vec<(String, NamedTensor<'a>)>, Option<String>)> {
+fn weights<'a>(dict: &Dict<'a>, prefix: Option<&str>) -> Result<(Keyed<'a>, Option<String>)> {
     let mut keys: Vec<String> = dict.tensors.iter().map(|tensor| key(&tensor.name)).collect();
     if keys.is_empty() {
         bail!("holds no tensors");
@@ -209,7 +207,9 @@ fn norm(name: String, mut roles: Roles, epsilon: Option<f64>) -> Result<Norm> {
     let mean = take(&mut roles, &[Role::Mean, Role::Variable(2)]);
     let variance = take(&mut roles, &[Role::Variance, Role::Variable(3)]);
     let (Some(mean), Some(variance)) = (mean, variance) else {
-        bail!("the batch normalization `{name}` has a running mean or variance, but not both");
+        bail!(
+            "the batch normalization `{name}` has a running mean or a running variance, wanted both"
+        );
     };
     let n = mean.n_numbers();
     let vector = |tensor: Option<NamedTensor>, other: f64| match tensor {

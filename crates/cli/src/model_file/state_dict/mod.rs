@@ -17,6 +17,8 @@ mod tensor;
 mod write;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 use anyhow::{Result, anyhow};

@@ -10,12 +10,14 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use self::machine::{Pickle, run};
 use self::value::{Id, StorageOf, TensorOf, Value};
+use super::Dict;
 use super::archive::Archive;
-use super::{Budget, Dict};
 use crate::model_file::state_dict::tensor::{NamedTensor, Place, Storage};
 
 /// Most dictionaries and lists inside one another.
 const MOST_NESTED: usize = 64;
+/// Bytes of a name that counts once.
+const SHORT: usize = 32;
 /// What every older file of `torch.save` begins with.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 /// The version of those files.
@@ -98,7 +100,6 @@ fn collect<'a>(pickle: &Pickle, is_big_endian: bool, find: Find<'_, 'a>) -> Resu
         pickle,
         path: String::new(),
         n_left: most,
-        names: Budget(most.saturating_mul(64)),
         open: HashSet::new(),
         tensors: Vec::new(),
         others: Vec::new(),
@@ -135,9 +136,9 @@ fn collect<'a>(pickle: &Pickle, is_big_endian: bool, find: Find<'_, 'a>) -> Resu
 struct Walk<'p> {
     pickle: &'p Pickle,
     path: String,
-    /// Values that may still be visited: one that stands in many places is visited in each.
+    /// Values that may still be visited, those with long names more than once: one that stands in many places is visited in
+    /// each.
     n_left: usize,
-    names: Budget,
     /// Values on the way from the root.
     open: HashSet<Id>,
     tensors: Vec<(String, &'p TensorOf)>,
@@ -149,7 +150,7 @@ impl<'p> Walk<'p> {
     fn visit(&mut self, id: Id) -> Result<bool> {
         self.n_left = self
             .n_left
-            .checked_sub(1)
+            .checked_sub(1 + self.path.len() / SHORT)
             .ok_or_else(|| anyhow!("the same dictionaries stand in too many places"))?;
         if self.open.len() > MOST_NESTED || !self.open.insert(id) {
             bail!("wanted at most {MOST_NESTED} dictionaries inside one another");
@@ -158,7 +159,6 @@ impl<'p> Walk<'p> {
         let pickle = self.pickle;
         let has_tensors = match pickle.get(id) {
             Some(Value::Tensor(tensor)) => {
-                self.names.spend(self.path.len())?;
                 self.tensors.push((self.path.clone(), tensor));
                 true
             }
@@ -186,7 +186,6 @@ impl<'p> Walk<'p> {
         // A dictionary without tensors is one thing that is left out, not as many as it has entries.
         if !has_tensors {
             self.others.truncate(n_others);
-            self.names.spend(self.path.len())?;
             self.others.push(self.path.clone());
         }
         self.open.remove(&id);
