@@ -117,7 +117,7 @@ pub(super) fn what(key: &str) -> &'static str {
             "an array without a name; numpy.savez(\"weights.npz\", **{\"layer1.weight\": …}) names each, and \
              layer1.kernel says (inputs, outputs)"
         }
-        _ => "only perceptrons are read",
+        _ => "only perceptrons are read; --prefix or --layers takes the layers without it",
     }
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use anyhow::{Result, anyhow, bail};
 
 use super::layer::{Layer, widths};
+use super::networks;
 
 /// Steps of the search for chains; beyond them it counts as undecided.
 const MOST_STEPS: usize = 100_000;
@@ -62,9 +63,9 @@ pub(super) fn chain(layers: &[Layer]) -> bool {
     layers.windows(2).all(|pair| pair[0].n_units == pair[1].n_inputs)
 }
 
-/// Whether layers chain in some order.
-pub(super) fn has_chain(layers: &[Layer]) -> bool {
-    !Chains::of(layers, None).found.is_empty()
+/// Two at most of the chains of all layers that begin with a width, or with any.
+pub(super) fn chains_of(layers: &[Layer], start: Option<usize>) -> Vec<Vec<Layer>> {
+    Chains::of(layers, start).found.iter().map(|shapes| fill(layers, shapes)).collect()
 }
 
 /// The one chain of shapes, filled with layers; those of one shape must be numbered.
@@ -89,8 +90,9 @@ fn forced(layers: &[Layer], shapes: &[Shape]) -> Result<Vec<Layer>> {
 
 /// The one chain that takes the features of the data.
 fn by_inputs(layers: &[Layer], n_inputs: Option<usize>) -> Result<Ordered> {
-    let examples = |start| -> Vec<Vec<Layer>> {
-        Chains::of(layers, start).found.iter().map(|shapes| fill(layers, shapes)).collect()
+    let examples = |start| match networks::chains_of_parts(layers, start) {
+        parts if parts.is_empty() => chains_of(layers, start),
+        parts => parts,
     };
     let Some(n) = n_inputs else {
         return Err(unclear("the layers chain in more than one way", &examples(None)));

@@ -179,3 +179,90 @@ impl<'a> Perceptron<'a> {
         Ok((Trained { network, weights, names }, notes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// The bytes of a file with these float tensors, and a counter.
+    fn file(shapes: &[(&str, &[usize])], has_counter: bool) -> Vec<u8> {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let mut tensors: Vec<(&str, Tensor)> =
+            shapes.iter().map(|(name, shape)| (*name, zeros(shape))).collect();
+        if has_counter {
+            tensors.push(("n_averaged", Tensor::new(&[7i64], &Device::Cpu).unwrap()));
+        }
+        safetensors::serialize(tensors, None).unwrap()
+    }
+
+    /// Widths and notes of a file with these tensors.
+    fn told(shapes: &[(&str, &[usize])]) -> Result<(Vec<usize>, Vec<String>)> {
+        let bytes = file(shapes, true);
+        let found = Perceptron::find(&Dict::read(&bytes)?, &Expected::default())?.unwrap();
+        Ok((found.widths(), found.notes))
+    }
+
+    #[test]
+    fn a_single_block_needs_the_inputs_to_tell_its_bias() {
+        let bytes = file(&[("block.0", &[2, 4])], false);
+        let dict = Dict::read(&bytes).unwrap();
+        let find =
+            |n_inputs| Perceptron::find(&dict, &Expected { n_inputs, ..Expected::default() });
+        assert!(find(None).unwrap().is_none());
+        assert!(find(Some(3)).unwrap().unwrap().bias);
+        assert!(!find(Some(4)).unwrap().unwrap().bias);
+        assert!(find(Some(5)).is_err());
+    }
+
+    #[test]
+    fn blocks_keep_their_biases_among_their_columns() {
+        let block =
+            |values: &[f32], shape| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+        let blocks = [
+            ("block.0", block(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], (2, 3))),
+            ("block.1", block(&[7.0, 8.0, 9.0], (1, 3))),
+        ];
+        let bytes = safetensors::serialize(blocks, None).unwrap();
+        let dict = Dict::read(&bytes).unwrap();
+        let expected = Expected { n_inputs: Some(2), ..Expected::default() };
+        let found = Perceptron::find(&dict, &expected).unwrap().unwrap();
+        let (trained, _) = found.load(&expected, DType::F64).unwrap();
+        assert_eq!((trained.network.widths, trained.network.bias), (vec![2, 2, 1], true));
+        let values = trained.weights.to_vec().unwrap();
+        assert_eq!(values, (1..10).map(f64::from).collect::<Vec<_>>());
+        // A layer of PyTorch below a module of that name is none of these blocks.
+        let found = told(&[("block.0.weight", &[4, 3]), ("block.1.weight", &[2, 4])]).unwrap();
+        assert_eq!(found.0, [3, 4, 2]);
+    }
+
+    #[test]
+    fn counters_are_left_out_and_said() {
+        let (widths, notes) = told(&[("0.weight", &[2, 3]), ("2.weight", &[1, 2])]).unwrap();
+        assert_eq!(widths, [3, 2, 1]);
+        assert_eq!(notes, ["left out `n_averaged`: counters, not weights"]);
+    }
+
+    #[test]
+    fn what_is_no_dense_layer_is_said_with_what_to_do() {
+        for (name, shape, part) in [
+            ("0.weight_mask", &[2, 3][..], "weight_orig and weight_mask"),
+            ("1.weight_orig", &[2, 3], "weight_orig and weight_mask"),
+            ("1.weight_g", &[2, 1], "weight_g and weight_v"),
+            ("1.weight_u", &[2], "remove_spectral_norm"),
+            ("1.running_mean", &[3], "running variance"),
+            ("a.b", &[2, 3], "only perceptrons"),
+            ("0.bias", &[4], "wanted [2]"),
+        ] {
+            let message = told(&[(name, shape), ("0.weight", &[2, 3])]).unwrap_err().to_string();
+            let layer = name.split('.').next().unwrap();
+            assert!(message.contains(layer) && message.contains(part), "{message}");
+        }
+        // One weight says that it is stored as (in, out), another that it is not.
+        let shapes: [(&str, &[usize]); 4] =
+            [("0.weight", &[3, 2]), ("0.bias", &[2]), ("1.weight", &[1, 2]), ("1.bias", &[1])];
+        let message = told(&shapes).unwrap_err().to_string();
+        assert!(message.contains("transpose"), "{message}");
+    }
+}

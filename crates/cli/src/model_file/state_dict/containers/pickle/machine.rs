@@ -311,10 +311,19 @@ impl<'a> Machine<'a> {
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         let Some(global) = known(module, name) else {
             let name: String = format!("{module}.{name}").chars().take(200).collect();
-            bail!(
-                "names `{name}`, which is code, and no code of a file is run; save tensors alone, in Python: \
-                 torch.save(model.state_dict(), \"weights.pt\")"
-            );
+            match name.split('.').next() {
+                Some("torch") if name.contains("._rebuild_") => bail!(
+                    "names `{name}`, a kind of tensor that is not read, such as a sparse or a quantized one"
+                ),
+                Some("numpy") => bail!(
+                    "names `{name}`, which is code, and no code of a file is run; in Python, \
+                     numpy.savez(\"weights.npz\", **arrays) writes arrays by name without it"
+                ),
+                _ => bail!(
+                    "names `{name}`, which is code, as where a whole model was saved, and no code of a file is run; \
+                     save its tensors alone, in Python: torch.save(model.state_dict(), \"weights.pt\")"
+                ),
+            }
         };
         self.push(Value::Global(global))
     }
