@@ -3,7 +3,7 @@
 mod fetch;
 mod inspect;
 mod map;
-
+mod options;
 mod posterior;
 mod rank;
 mod reproduce;

@@ -19,7 +19,7 @@ pub(crate) use protect::{Input, check_folder, check_out};
 pub(crate) use read::{read, read_released};
 pub(crate) use set::sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
 pub(crate) use set::{check_set, write_set};
-pub(crate) use tensors::{parse, tensor_bytes, write_tensors};
+pub(crate) use tensors::{parse, tensor_bytes, write_described_tensors, write_tensors};
 pub(crate) use write::{
     Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
 };

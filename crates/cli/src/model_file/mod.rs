@@ -1,29 +1,25 @@
 //! Networks and posteriors on disk: trained perceptrons in the formats that people have, and posteriors of this program.
 
-mod layer;
-mod layers;
-mod networks;
-mod order;
 mod posterior;
+mod state_dict;
 mod tensors;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bayes_posterior::AnyPosterior;
 use bayes_posterior::format::METADATA;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Block, Params};
 use models::{Architecture, Mlp};
 use safetensors::SafeTensors;
 
-use crate::files::{note, parse, read};
+use crate::files::{note, read};
 
-pub(crate) use layers::Layers;
-pub(crate) use order::natural;
 pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
-pub(crate) use tensors::{numbers, refuse_pickle};
+pub(crate) use state_dict::{Dict, Perceptron, Side, natural};
+pub(crate) use tensors::numbers;
 
 /// A network and its weights.
 pub(crate) struct Trained {
@@ -36,44 +32,42 @@ pub(crate) struct Trained {
 }
 
 /// What is known of a model before its file is read.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Expected<'a> {
     /// Between the layers, where somebody said so; a ReLU else, or what the file says.
     pub(crate) activation: Option<Activation>,
     /// The layers to take, in their order, where somebody said so.
     pub(crate) layers: &'a [String],
-    /// n_0: features of the data.
-    pub(crate) n_inputs: usize,
+    /// Only layers whose names begin with this, where somebody said so.
+    pub(crate) prefix: Option<&'a str>,
+    /// On which side of the activation batch normalizations stand, where somebody said so.
+    pub(crate) batch_norm: Option<Side>,
+    /// ε of batch normalizations, where somebody said so.
+    pub(crate) batch_norm_epsilon: Option<f64>,
+    /// n_0: features of the data, where there are some.
+    pub(crate) n_inputs: Option<usize>,
 }
 
 impl Trained {
-    /// Reads a state dict of dense layers, blocks of this program, or a posterior, whose mean is taken.
+    /// Reads a state dict of dense layers in any container, blocks of this program, or a posterior, whose mean is taken.
     ///
     /// What the file leaves open is an error, or a note that says what was assumed.
     pub(crate) fn open(path: &Path, expected: &Expected) -> Result<Self> {
         let bytes = read(path)?;
-        refuse_pickle(path, &bytes)?;
         let load = || match is_posterior(&bytes) {
             true => Self::of_posterior(&bytes, expected),
-            false => Self::of_layers(&bytes, expected),
+            false => state_dict::open(&bytes, expected, DType::F64),
         };
         let (trained, notes) = load().with_context(|| path.display().to_string())?;
         notes.iter().for_each(|line| note(&format!("{}: {line}", path.display())));
         Ok(trained)
     }
 
-    fn of_layers(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
-        let file = parse(bytes)?;
-        let layers = Layers::find(&file, expected.layers, Some(expected.n_inputs))?
-            .ok_or_else(|| anyhow!("`block.0` fits neither with a bias nor without"))?;
-        let notes = layers.notes.clone();
-        let activation = expected.activation.unwrap_or(Activation::Relu);
-        Ok((layers.load(&file, activation)?, notes))
-    }
-
     fn of_posterior(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
-        if !expected.layers.is_empty() {
+        if !expected.layers.is_empty() || expected.prefix.is_some() {
             bail!(
-                "wanted a state dict for --layers, found a posterior, whose layers have an order"
+                "wanted a state dict for --layers or --prefix, found a posterior, which holds one network with its \
+                 order"
             );
         }
         let (posterior, _) = AnyPosterior::from_bytes(bytes)?;

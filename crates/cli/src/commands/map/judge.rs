@@ -11,9 +11,10 @@ use models::Mlp;
 
 use super::examples::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
+use crate::commands::options::NetworkOptions;
 use crate::data::user::labels;
 use crate::files::note;
-use crate::model_file::{Expected, Trained};
+use crate::model_file::Trained;
 use crate::training::logits;
 
 /// Examples of each domain that measures look at, at most and at least.
@@ -36,7 +37,8 @@ impl Judges {
     ) -> Result<Self> {
         let reference = arguments.reference.as_ref();
         let reference = reference.map(|word| reference_of(word, source, reading, after));
-        let teacher = arguments.teacher.as_ref().map(|path| teacher_of(path, source, after));
+        let teacher = arguments.teacher.as_ref();
+        let teacher = teacher.map(|path| teacher_of(path, &arguments.network, source, after));
         Ok(Self { reference: reference.transpose()?, teacher: teacher.transpose()? })
     }
 
@@ -104,9 +106,14 @@ fn reference_of(word: &str, source: &Source, reading: &Reading, after: &After) -
     Ok(reference)
 }
 
-fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Params)> {
+fn teacher_of(
+    path: &Path,
+    options: &NetworkOptions,
+    source: &Source,
+    after: &After,
+) -> Result<(Mlp, Params)> {
     let (n, name) = (after.n, path.display());
-    let teacher = Trained::open(path, &Expected { activation: None, layers: &[], n_inputs: n })?;
+    let teacher = Trained::open(path, &options.expected(Some(n)))?;
     let widths = &teacher.network.widths;
     let (wanted, n_outputs) = (widths[0], widths[widths.len() - 1]);
     if wanted != n {
