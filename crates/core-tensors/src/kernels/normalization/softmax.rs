@@ -56,7 +56,7 @@ impl Softmax {
                         pairs.for_each(|(y, &x)| *y = (x - largest) - shift);
                     } else {
                         let share = T::one() / total;
-                        y.iter_mut().for_each(|y| *y = *y * share);
+                        y.iter_mut().for_each(|y| *y *= share);
                     }
                 }
             },
