@@ -127,7 +127,7 @@ fn mean<T: WithDType>(p: &Planes, x: &[T], y: &mut [T], rows: &[T], columns: &[T
                         }
                     },
                 );
-                y.iter_mut().zip(columns).for_each(|(y, &n)| *y = *y / (rows[r] * n));
+                y.iter_mut().zip(columns).for_each(|(y, &n)| *y /= rows[r] * n);
             }
         },
     );
