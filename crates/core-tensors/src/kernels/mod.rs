@@ -1,10 +1,11 @@
 //! Fused kernels: what candle would compute in many passes over memory, in one or two.
 //!
 //! Each kernel has a composed twin in plain tensor operations, which serves other devices and is the
-//! oracle of its tests. A kernel runs on the thread that calls it, for seeds are what runs in parallel; convolutions, which
-//! may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
+//! oracle of its tests. A kernel runs on the thread that calls it, for seeds are what runs in parallel; convolutions and pooling,
+//! which may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 pub(crate) mod adam;
 mod convolution;
@@ -18,6 +19,7 @@ mod lstm;
 mod matmul;
 pub mod mean_field;
 pub(crate) mod normal;
+mod normalization;
 mod pooling;
 mod sliding_window;
 
@@ -28,7 +30,8 @@ pub use grayscale::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
-pub use pooling::relu_max_pool;
+pub use normalization::{affine_channels, batch_norm, layer_norm, log_softmax_last, softmax_last};
+pub use pooling::{average_pool, max_pool, relu_max_pool};
 pub use sliding_window::SlidingWindow;
 
 use elementwise::Real;
@@ -41,6 +44,15 @@ fn is_fused(tensors: &[&Tensor]) -> bool {
 /// Runs an element-wise loop on the widest instruction set of the machine.
 fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
+}
+
+/// Does the parts in any order, on the threads of the pool; on the calling thread if the pool has but one, which
+/// would be another.
+fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Sync) -> Result<()> {
+    if rayon::current_num_threads() > 1 && parts.len() > 1 {
+        return parts.into_par_iter().try_for_each(work);
+    }
+    parts.into_iter().try_for_each(work)
 }
 
 /// The numbers of a contiguous tensor whose storage was borrowed.

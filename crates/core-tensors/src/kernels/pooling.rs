@@ -1,9 +1,17 @@
-//! ReLU and 2 × 2 max-pooling in one pass.
+//! Pooling: ReLU and 2 × 2 maxima in one pass; maxima and means of any window in its folder.
+
+mod average;
+mod max;
+mod planes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 
+pub use self::average::average_pool;
+pub use self::max::max_pool;
 use super::{is_fused, numbers, on_cpu, vectorized};
 
 /// max(0, largest of each 2 × 2 window), stride 2; (m, c, h, w) → (m, c, ⌊h/2⌋, ⌊w/2⌋).
@@ -41,11 +49,11 @@ impl CustomOp1 for ReluMaxPool {
         let (m, c, h, w) = layout.shape().dims4()?;
         let (y, codes) = match x {
             CpuStorage::F32(_) => {
-                let (y, codes) = forward::<f32>(numbers(x, layout)?, h, w);
+                let (y, codes) = forward::<f32, true>(numbers(x, layout)?, h, w);
                 (CpuStorage::F32(y), codes)
             }
             _ => {
-                let (y, codes) = forward::<f64>(numbers(x, layout)?, h, w);
+                let (y, codes) = forward::<f64, true>(numbers(x, layout)?, h, w);
                 (CpuStorage::F64(y), codes)
             }
         };
@@ -64,8 +72,8 @@ impl CustomOp1 for ReluMaxPool {
     }
 }
 
-/// The outputs and their codes.
-fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> (Vec<T>, Vec<u8>) {
+/// The outputs and their codes; with ReLU or the plain maxima.
+fn forward<T: WithDType, const RELU: bool>(x: &[T], h: usize, w: usize) -> (Vec<T>, Vec<u8>) {
     let n = x.len() / (h * w).max(1) * (h / 2) * (w / 2);
     let (mut y, mut codes) = (vec![T::zero(); n], vec![0; n]);
     let rows = y.chunks_exact_mut((w / 2).max(1)).zip(codes.chunks_exact_mut((w / 2).max(1)));
@@ -73,7 +81,7 @@ fn forward<T: WithDType>(x: &[T], h: usize, w: usize) -> (Vec<T>, Vec<u8>) {
     let pairs = planes.flat_map(|plane| plane[..h / 2 * 2 * w].chunks_exact((2 * w).max(1)));
     for (pair, (y, codes)) in pairs.zip(rows) {
         let (above, below) = pair.split_at(w);
-        pool(above, below, T::zero(), y, codes);
+        pool::<T, RELU>(above, below, T::zero(), y, codes);
     }
     (y, codes)
 }
@@ -101,8 +109,14 @@ const NONE: u8 = 4;
 const LANES: usize = 16;
 
 /// max(0, bias + largest) of each window of two rows, and the code of its place; the first among equals wins, a NaN
-/// over everything.
-pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T], codes: &mut [u8]) {
+/// over everything. Without ReLU the largest alone.
+pub(super) fn pool<T: WithDType, const RELU: bool>(
+    above: &[T],
+    below: &[T],
+    bias: T,
+    y: &mut [T],
+    codes: &mut [u8],
+) {
     vectorized(
         #[inline(always)]
         || {
@@ -113,7 +127,7 @@ pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T],
                 let mut windows = [[T::zero(); 2 * LANES]; 2];
                 windows[0][..2 * n].copy_from_slice(&above[..2 * n]);
                 windows[1][..2 * n].copy_from_slice(&below[..2 * n]);
-                let (best, code) = largest(&windows, bias);
+                let (best, code) = largest::<T, RELU>(&windows, bias);
                 y.copy_from_slice(&best[..n]);
                 codes.copy_from_slice(&code[..n]);
             }
@@ -123,7 +137,10 @@ pub(super) fn pool<T: WithDType>(above: &[T], below: &[T], bias: T, y: &mut [T],
 
 #[inline(always)]
 #[expect(clippy::eq_op, reason = "the generic number has no is_nan")]
-fn largest<T: WithDType>(windows: &[[T; 2 * LANES]; 2], bias: T) -> ([T; LANES], [u8; LANES]) {
+fn largest<T: WithDType, const RELU: bool>(
+    windows: &[[T; 2 * LANES]; 2],
+    bias: T,
+) -> ([T; LANES], [u8; LANES]) {
     let zero = T::zero();
     let (mut best, mut code) = ([zero; LANES], [0i32; LANES]);
     for i in 0..LANES {
@@ -136,6 +153,9 @@ fn largest<T: WithDType>(windows: &[[T; 2 * LANES]; 2], bias: T) -> ([T; LANES],
             best[i] = if is_better { value } else { best[i] };
             code[i] = if is_better { place as i32 } else { code[i] };
         }
+    }
+    if !RELU {
+        return (best, code.map(|code| code as u8));
     }
     for i in 0..LANES {
         let sum = best[i] + bias;
@@ -177,7 +197,7 @@ pub(super) fn unpool<T: WithDType>(dy: &[T], codes: &[u8], above: &mut [T], belo
 }
 
 #[cfg(test)]
-mod tests {
+mod relu_tests {
     use super::*;
     use crate::Rng;
     use candle_core::{Device, Var};

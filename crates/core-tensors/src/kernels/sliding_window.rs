@@ -1,6 +1,6 @@
 //! A window that slides over the rows and columns of images, for convolutions and pooling.
 
-use candle_core::{Result, bail};
+use candle_core::{Result, Tensor, bail};
 
 /// What a convolution or a pooling sees of an image at each of its outputs.
 ///
@@ -70,6 +70,54 @@ impl SlidingWindow {
     pub(super) fn is_bare(&self) -> bool {
         self.pads == [0; 4]
     }
+}
+
+/// What each place of the window sees of (m, c, h, w) at all outputs, by tensor operations: one (m, c, h′, w′) a place, row by row.
+///
+/// Around the images stands `padding`, also beyond the pads where the last windows reach further.
+pub(super) fn views(
+    x: &Tensor,
+    window: &SlidingWindow,
+    output: [usize; 2],
+    padding: f64,
+) -> Result<Vec<Tensor>> {
+    let mut padded = x.clone();
+    for axis in 0..2 {
+        let span = window.dilations[axis] * (window.kernel[axis] - 1) + 1;
+        let reach = (output[axis] - 1) * window.strides[axis] + span;
+        let before = window.pads[axis];
+        let after = reach.saturating_sub(padded.dim(2 + axis)? + before);
+        padded = surround(&padded, 2 + axis, [before, after], padding)?;
+    }
+    let [rows, columns] = window.kernel;
+    let mut views = Vec::with_capacity(rows * columns);
+    for (p, q) in (0..rows).flat_map(|p| (0..columns).map(move |q| (p, q))) {
+        let start = [p * window.dilations[0], q * window.dilations[1]];
+        let part = every(&padded, 2, start[0], window.strides[0], output[0])?;
+        views.push(every(&part, 3, start[1], window.strides[1], output[1])?);
+    }
+    Ok(views)
+}
+
+fn surround(x: &Tensor, axis: usize, [before, after]: [usize; 2], value: f64) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let mut parts = Vec::with_capacity(3);
+    for n in [before, after] {
+        shape[axis] = n;
+        parts.push((Tensor::ones(&shape[..], x.dtype(), x.device())? * value)?);
+    }
+    parts.insert(1, x.clone());
+    let parts: Vec<_> = parts.into_iter().filter(|part| part.elem_count() > 0).collect();
+    if parts.len() <= 1 { Ok(x.clone()) } else { Tensor::cat(&parts, axis) }
+}
+
+/// n slices of an axis, `stride` apart.
+fn every(x: &Tensor, axis: usize, start: usize, stride: usize, n: usize) -> Result<Tensor> {
+    if stride == 1 {
+        return x.narrow(axis, start, n)?.contiguous();
+    }
+    let index = (0..n).map(|i| (start + i * stride) as u32).collect();
+    x.contiguous()?.index_select(&Tensor::from_vec(index, n, x.device())?, axis)
 }
 
 /// The product of extents, as long as that many numbers of f64 can be addressed.

@@ -9,7 +9,7 @@ use candle_core::{
 
 use super::geometry::Extents;
 use super::passes::{Method, Sizes, Wanted, backward, forward};
-use crate::kernels::sliding_window::{SlidingWindow, n_numbers};
+use crate::kernels::sliding_window::{SlidingWindow, n_numbers, views};
 use crate::kernels::{is_fused, numbers, on_cpu};
 
 /// Cross-correlation in groups of channels; (m, c, h, w) → (m, o, h′, w′), of the extents of [`SlidingWindow::output`].
@@ -50,13 +50,9 @@ pub(super) fn composed(
     groups: usize,
 ) -> Result<Tensor> {
     let ((m, c, h, w), (o, _, n_rows, n_columns)) = (x.dims4()?, filters.dims4()?);
-    let ([rows, columns], [top, left, bottom, right]) = (window.output(h, w)?, window.pads);
-    let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
-    let mut seen = Vec::with_capacity(n_rows * n_columns);
-    for (p, q) in (0..n_rows).flat_map(|p| (0..n_columns).map(move |q| (p, q))) {
-        let part = every(&padded, 2, p * window.dilations[0], window.strides[0], rows)?;
-        seen.push(every(&part, 3, q * window.dilations[1], window.strides[1], columns)?);
-    }
+    let output = window.output(h, w)?;
+    let [rows, columns] = output;
+    let seen = views(x, window, output, 0.0)?;
     let unfolded = Tensor::stack(&seen, 2)?; // (m, c, kₕ k_w, h′, w′)
     let n = c / groups * n_rows * n_columns;
     let unfolded = unfolded.reshape((m, groups, n, rows * columns))?;
@@ -66,15 +62,6 @@ pub(super) fn composed(
         Some(bias) => y.broadcast_add(&bias.contiguous()?.reshape((1, o, 1, 1))?),
         None => Ok(y),
     }
-}
-
-/// n slices of an axis, `stride` apart.
-fn every(x: &Tensor, axis: usize, start: usize, stride: usize, n: usize) -> Result<Tensor> {
-    if stride == 1 {
-        return x.narrow(axis, start, n)?.contiguous();
-    }
-    let index = (0..n).map(|i| (start + i * stride) as u32).collect();
-    x.contiguous()?.index_select(&Tensor::from_vec(index, n, x.device())?, axis)
 }
 
 struct Grouped {

@@ -18,7 +18,7 @@ pub(super) fn store<T: WithDType>(band: &Band, sums: &[T], bias: &[T], y: &mut [
 pub(super) fn load<T: WithDType>(band: &Band, o: usize, y: &[T], sums: &mut [T], image: usize) {
     let n = band.places();
     each_map(band, (o, image), 1, |_, to, from| {
-        sums[to..to + n].copy_from_slice(&y[from..from + n])
+        sums[to..to + n].copy_from_slice(&y[from..from + n]);
     });
 }
 
@@ -36,7 +36,7 @@ pub(super) fn store_pooled<T: WithDType>(
         for line in 0..band.rows.len() / 2 {
             let (above, below) = sums[from + 2 * line * w..][..2 * w].split_at(w);
             let range = to + line * half..to + (line + 1) * half;
-            pool(above, below, bias[a], &mut y[range.clone()], &mut codes[range]);
+            pool::<T, true>(above, below, bias[a], &mut y[range.clone()], &mut codes[range]);
         }
     });
 }

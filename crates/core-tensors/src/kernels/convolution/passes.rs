@@ -1,12 +1,12 @@
 //! Forward and backward passes over a batch of images, in parts that may run beside each other.
 
 use candle_core::{Result, WithDType};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::depthwise::Planes;
 use super::geometry::{Band, Cut, Extents};
 use super::outputs;
 use crate::kernels::matmul::{Shape as Matrix, matmul};
+use crate::kernels::share_out;
 
 /// Places of an image below which one product an image wastes its registers.
 const FEWEST_PLACES: usize = 32;
@@ -106,15 +106,6 @@ impl Sizes {
     fn image<T>(self, x: &[T], i: usize) -> &[T] {
         &x[i * self.e.input()..][..self.e.group_input()]
     }
-}
-
-/// Does the parts in any order, on the threads of the pool; on the calling thread if the pool has but one, which
-/// would be another.
-fn share_out<P: Send>(parts: Vec<P>, work: impl Fn(P) -> Result<()> + Send + Sync) -> Result<()> {
-    if rayon::current_num_threads() > 1 && parts.len() > 1 {
-        return parts.into_par_iter().try_for_each(work);
-    }
-    parts.into_iter().try_for_each(work)
 }
 
 /// Pieces of a slice, and empty ones without end where it is used up or nobody wanted it.
