@@ -1,6 +1,7 @@
 //! Convolutions and pools.
 
 use candle_core::Tensor;
+use core_tensors::kernels::grouped_convolution;
 
 use super::pick::{pad, select};
 use crate::graph::rules::output_extent;
@@ -16,24 +17,7 @@ pub(super) fn convolution(
 ) -> Result<Tensor, Problem> {
     let is_flat = x.rank() == 3;
     let (x, filters) = (as_images(x)?, as_images(filters)?);
-    let (m, c, _, _) = x.dims4()?;
-    let (o, per_group, kh, kw) = filters.dims4()?;
-    if groups == 0 || per_group * groups != c || o % groups != 0 || [kh, kw] != window.kernel {
-        let expected = format!("channels of {groups} groups, kernel {:?}", window.kernel);
-        let found = format!("{c} channels, filters {:?}", filters.dims());
-        return Err(Problem::Setting { what: "filters", expected, found });
-    }
-    let windows = unfolded(&x, window, 0.0)?; // (m, c, kh·kw, h′, w′)
-    let [out_h, out_w] = [windows.dim(3)?, windows.dim(4)?];
-    let n = per_group * kh * kw;
-    let windows = windows.reshape((m, groups, n, out_h * out_w))?;
-    let u = filters.reshape((1, groups, o / groups, n))?;
-    let y = u.broadcast_matmul(&windows)?.reshape((m, o, out_h, out_w))?;
-    let y = match bias {
-        Some(bias) => y.broadcast_add(&bias.reshape((1, o, 1, 1))?)?,
-        None => y,
-    };
-    back(y, is_flat)
+    back(grouped_convolution(&x, &filters, bias, &window.sliding(), groups)?, is_flat)
 }
 
 /// Largest number of each window.
