@@ -1,5 +1,7 @@
 //! `distill inspect`: what a file of this program, or a model, holds.
 
+mod graph;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,23 +10,26 @@ use anyhow::{Context, Result};
 use bayes_posterior::{AnyPosterior, Provenance};
 use core_tensors::kernels::Activation;
 use models::Architecture;
+use models::onnx::looks_like_onnx;
 
 use super::options::NetworkOptions;
 use crate::files::{cells, decimal, setting, text_list, text_table};
 use crate::files::{printable, read, say};
 use crate::model_file::{
-    Dict, Expected, Perceptron, PosteriorFile, carried_by, is_posterior, log_det, n_parameters,
-    n_products, natural, variances,
+    Dict, Expected, Network, Perceptron, PosteriorFile, carried_by, is_posterior, log_det,
+    n_parameters, n_products, natural, variances,
 };
 
-/// Say what a file holds: a posterior, a trained perceptron, or other tensors.
+/// Say what a file holds: a network, a posterior, or other tensors.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   distill inspect teacher.safetensors
 
 Of a posterior: its network, structure, origin, and for each layer the mean |m| of the weights and the median and
-range of their deviations. Of a model (a safetensors file, a .pt or .pth file of torch.save, an .npz file): its tensors,
-and the layers in the order in which `distill posterior` takes them with the same options.")]
+range of their deviations. Of an ONNX file: its layers with their shapes, parameters and multiply-adds (MACs, for one
+example), the tensor that holds the logits, and operators that this program does not read. Of a state dict (a safetensors
+file, a .pt or .pth file of torch.save, an .npz file): its tensors, and the layers in the order in which `distill
+posterior` takes them with the same options.")]
 pub(super) struct Arguments {
     /// The file.
     #[arg(value_name = "FILE")]
@@ -49,10 +54,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn told(arguments: &Arguments, bytes: Vec<u8>) -> Result<String> {
     let path = &arguments.file;
-    if !is_posterior(&bytes) {
-        return model(path, &Dict::read(&bytes)?, &arguments.network.expected(None));
+    let expected = arguments.network.expected(None);
+    if looks_like_onnx(&bytes) {
+        return graph::onnx(path, bytes, &expected);
     }
-    arguments.network.check_used("a state dict")?;
+    if !is_posterior(&bytes) {
+        let text = model(path, &Dict::read(&bytes)?, &expected)?;
+        return Ok(match Network::from_bytes(path, bytes, &expected) {
+            Ok((network, _)) => format!("{text}\n{}", graph::layers(&network.graph)),
+            // The text says why.
+            Err(_) => text,
+        });
+    }
+    arguments.network.check_used("a network")?;
     let PosteriorFile { posterior, provenance, sha256 } = PosteriorFile::from_bytes(&bytes)?;
     drop(bytes);
     summary(path, &posterior, &provenance, &sha256)

@@ -19,7 +19,7 @@ use super::{UsageError, positive};
 use crate::data::user::{Examples, Options, Request, place_of};
 use crate::files::{Input, check_out, say};
 use crate::files::{cells, decimal, setting, text_list};
-use crate::model_file::{Trained, check_proper, n_parameters, write};
+use crate::model_file::{Network, Trained, check_proper, n_parameters, write};
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
 ///
@@ -224,7 +224,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         examples.check_targets_in_f32()?;
     }
     let expected = arguments.network.expected(Some(examples.n_features()));
-    let trained = Trained::open(&arguments.model, &expected)?;
+    let network = Network::open(&arguments.model, &expected)?;
+    let trained =
+        network.into_perceptron().with_context(|| arguments.model.display().to_string())?;
     let p = n_parameters(&trained.network);
     if arguments.structure == StructureName::Full && p > MOST_DENSE {
         let gigabytes = (p as f64).powi(2) * 8e-9;

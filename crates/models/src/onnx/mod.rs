@@ -28,6 +28,7 @@ pub use error::{Dims, Error, Quoted, Result};
 pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
 pub use import::{
     Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
+    unsupported,
 };
 pub use model::Model;
 pub use new_model::NewModel;

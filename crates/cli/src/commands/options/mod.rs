@@ -29,6 +29,13 @@ pub(super) struct NetworkOptions {
     /// Added to the variances of batch normalizations [default: 1e-5, and 0.001 for Keras].
     #[arg(long, value_name = "E", value_parser = positive)]
     batch_norm_epsilon: Option<f64>,
+    /// The tensor of an ONNX file that holds the logits, or the predictions of a regression [default: what stands before
+    /// the softmax or sigmoid of its outputs, else its output].
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Size of an extent that an ONNX file leaves open, by its name there, such as seq=128; once for each.
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
+    dimensions: Vec<(String, usize)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,6 +75,8 @@ impl NetworkOptions {
             ("--prefix", self.prefix.is_some()),
             ("--batch-norm", self.batch_norm.is_some()),
             ("--batch-norm-epsilon", self.batch_norm_epsilon.is_some()),
+            ("--output", self.output.is_some()),
+            ("--dim", !self.dimensions.is_empty()),
         ];
         match given.iter().find(|(_, is_given)| *is_given) {
             Some((name, _)) => Err(UsageError(format!("{name}: wanted {with} beside it"))),
@@ -98,7 +107,18 @@ impl NetworkOptions {
             }),
             batch_norm_epsilon: self.batch_norm_epsilon,
             n_inputs,
+            output: self.output.as_deref(),
+            dimensions: &self.dimensions,
         }
+    }
+}
+
+/// A name and a size from 1, as in `seq=128`.
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let parts = text.rsplit_once('=').map(|(name, size)| (name.trim(), size.trim().parse()));
+    match parts {
+        Some((name, Ok(size))) if !name.is_empty() && size > 0 => Ok((name.to_owned(), size)),
+        _ => Err("expected NAME=SIZE with a size from 1, such as seq=128".into()),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
 
 pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
+pub use operators::unsupported;
 
 /// Oldest and newest operator set that is read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;

@@ -35,15 +35,15 @@ const READERS: [Reader; 9] = [
 
 /// Refuses nodes that are not read: the first by its name, with how many others there are.
 pub(super) fn check(nodes: &[&Node]) -> Result<(), ImportError> {
-    let mut refused = nodes.iter().filter_map(|&node| Some((node, refusal(node)?)));
+    let mut refused = nodes.iter().filter_map(|&node| Some((node, unsupported(node)?)));
     match refused.next() {
         Some((node, reason)) => Err(At { node, opset: 0 }.unsupported(reason, refused.count())),
         None => Ok(()),
     }
 }
 
-/// Why a node is not read, as far as its operator tells.
-fn refusal(node: &Node) -> Option<Unsupported> {
+/// Why a node is not read, as far as its operator tells; `None` where it is.
+pub fn unsupported(node: &Node) -> Option<Unsupported> {
     let op = node.op_type.as_str();
     let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
     match op {
