@@ -73,19 +73,16 @@ pub(super) fn layers(graph: &Graph) -> String {
             }),
         }
     }
-    let mut table = vec![cells!["layer", "operators", "output", "parameters", "MACs"]];
+    let widest = rows.iter().map(|row| printable(&row.layer).chars().count()).max();
+    let width = widest.unwrap_or(0);
+    let mut table = vec![cells![format!("{:width$}  operators", "layer"), "output", "parameters", "MACs"]];
     for row in &rows {
         let shape = shape_text(&graph.value(row.last).shape);
-        table.push(cells![
-            row.layer,
-            told(&row.operators),
-            shape,
-            row.n_parameters,
-            row.n_products
-        ]);
+        let layer = format!("{:width$}  {}", printable(&row.layer), told(&row.operators));
+        table.push(cells![layer, shape, row.n_parameters, row.n_products]);
     }
     let (p, macs) = (graph.layout().n_parameters(), graph.n_products_in_all());
-    table.push(cells!["in all", "", "", p, macs]);
+    table.push(cells!["in all", "", p, macs]);
     text_table(&table)
 }
 
@@ -126,7 +123,7 @@ fn is_bias(graph: &Graph, node: &Node) -> bool {
 /// Operators in their order, those in a row counted: `Conv, Relu ×2`.
 fn told(operators: &[&'static str]) -> String {
     /// More of them are cut.
-    const MOST: usize = 6;
+    const MOST: usize = 4;
     let mut runs: Vec<(&str, usize)> = Vec::new();
     for &operator in operators {
         match runs.last_mut() {

@@ -2,6 +2,7 @@
 
 mod onnx;
 mod open;
+mod save;
 
 use anyhow::{Result, anyhow};
 use core_tensors::Params;
@@ -9,6 +10,8 @@ use models::graph::{Dimension, Graph};
 use models::onnx::{Imported, Model};
 
 use super::Trained;
+
+pub(crate) use save::Format;
 
 /// A trained network, from a file of any format that we take.
 pub(crate) struct Network {
@@ -43,7 +46,7 @@ impl Network {
             Origin::Onnx { .. } => {
                 let (network, weights) =
                     self.graph.as_perceptron(&self.params).map_err(|error| {
-                        anyhow!("{error}; posteriors are made of networks of dense layers alone")
+                        anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")
                     })?;
                 let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
                 Ok(Trained { network, weights, names })
