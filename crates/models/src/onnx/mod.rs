@@ -7,6 +7,7 @@
 
 mod data_type;
 mod error;
+mod export;
 mod external;
 pub(crate) mod half;
 mod import;
@@ -25,6 +26,7 @@ mod wire;
 
 pub use data_type::DataType;
 pub use error::{Dims, Error, Quoted, Result};
+pub use export::{ExportError, ExportOptions, WRITTEN_OPSETS, export};
 pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
 pub use import::{
     Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
