@@ -95,6 +95,12 @@ class Named(nn.Module):
         return self.out(torch.relu(self.bn2(self.fc2(x))))
 
 
+class NamedAfter(Named):
+    def forward(self, x):
+        x = self.bn1(torch.relu(self.fc1(x)))
+        return self.out(self.bn2(torch.relu(self.fc2(x))))
+
+
 class System:
     def __reduce__(self):
         return os.system, ("true",)
@@ -107,7 +113,7 @@ state = plain.state_dict()
 case("plain", saved(state), plain, said=["relu between the layers"])
 case("legacy", saved(state, _use_new_zipfile_serialization=False), plain)
 case("protocol 4", saved(state, pickle_protocol=4), plain)
-case("parameters", saved(dict(plain.named_parameters())), plain)
+case("parameters", saved(dict(plain.named_parameters()), _use_new_zipfile_serialization=False), plain)
 case("safetensors", save_safetensors(state), plain)
 for dtype in (torch.float16, torch.bfloat16, torch.float64):
     model = dense().to(dtype)
@@ -137,7 +143,7 @@ for name, tensor in model.state_dict().items():
         turned[name] = wide[::2, 1:].t()
     else:
         turned[name] = tensor
-case("strided", saved(turned), model)
+case("strided", saved(turned, _use_new_zipfile_serialization=False), model)
 
 # Around the weights.
 
@@ -216,6 +222,9 @@ bare = used(nn.Sequential(nn.Linear(3, 5, bias=False), norm(5, affine=False, eps
 case("batch norm without scales", named_bytes(bare.state_dict()), bare, batch_norm_epsilon=0.1)
 named = used(Named())
 case("batch norm by names", named_bytes(named.state_dict()), named, said=["`bn2` behind `fc2`", "--batch-norm overrules"])
+swapped = NamedAfter()
+swapped.load_state_dict(named.state_dict())
+case("batch norm by names, after", named_bytes(named.state_dict()), swapped, batch_norm="after")
 gap = used(nn.Sequential(nn.Linear(3, 5), nn.Dropout(), norm(5), nn.ReLU(), nn.Linear(5, 2)))
 case("batch norm behind a dropout", named_bytes(gap.state_dict()), gap, batch_norm="before")
 

@@ -43,8 +43,11 @@ pub(super) fn role(key: &str) -> Option<(&str, Role)> {
         "bias_mask" => Role::BiasMask,
         "gamma" | "scale" => Role::Scale,
         "beta" => Role::Shift,
-        "running_mean" | "moving_mean" | "mean" => Role::Mean,
-        "running_var" | "moving_variance" | "var" => Role::Variance,
+        "running_mean" | "moving_mean" => Role::Mean,
+        "running_var" | "moving_variance" => Role::Variance,
+        // Of no layer they are those of the data, as somebody kept them.
+        "mean" if !rest.is_empty() => Role::Mean,
+        "var" if !rest.is_empty() => Role::Variance,
         "original0" | "original1" => {
             let layer = match rest.strip_suffix("parametrizations.weight")? {
                 "" => "",
@@ -140,7 +143,9 @@ mod tests {
         ] {
             assert_eq!(role(&key(name)), Some((layer, wanted)), "{name}");
         }
-        for name in ["rnn.my_weight", "a.b", "parametrizations.bias.original0", "xvars.0", "3"] {
+        for name in
+            ["rnn.my_weight", "a.b", "parametrizations.bias.original0", "xvars.0", "3", "mean"]
+        {
             assert_eq!(role(name), None, "{name}");
         }
     }

@@ -36,6 +36,10 @@ impl<'a> Archive<'a> {
     pub(super) fn open(bytes: &'a [u8], budget: Budget) -> Result<Self> {
         let broken = "not a whole zip archive, as torch.save and numpy.savez write it";
         let mut zip = ZipArchive::new(Cursor::new(bytes)).context(broken)?;
+        // Of two entries with one name the last would stand for both.
+        if n_entries(bytes).is_some_and(|n| n != zip.len()) {
+            bail!("{broken}: it has entries of the same name, or fewer than it says");
+        }
         let mut entries = Vec::new();
         for i in 0..zip.len() {
             let file = zip.by_index_raw(i).context(broken)?;
@@ -114,3 +118,14 @@ impl<'a> Archive<'a> {
         Ok(storage)
     }
 }
+
+/// How many entries the end of an archive says that there are; `None` where they are too many for its short form.
+fn n_entries(bytes: &[u8]) -> Option<usize> {
+    let end = &bytes[bytes.len().saturating_sub(MOST_END)..];
+    let at = end.windows(4).rposition(|signature| signature == b"PK\x05\x06")?;
+    let n = end.get(at + 10..)?.first_chunk::<2>()?;
+    Some(usize::from(u16::from_le_bytes(*n))).filter(|&n| n != usize::from(u16::MAX))
+}
+
+/// Bytes of the end of an archive with the longest comment.
+const MOST_END: usize = 22 + 0xffff;
