@@ -78,7 +78,8 @@ fn format(arguments: &Arguments) -> Result<Format, UsageError> {
         Some("onnx") => Ok(Format::Onnx),
         Some("safetensors") => Ok(Format::StateDict),
         _ => Err(UsageError(
-            "--out: expected a name that ends in .onnx or .safetensors, or --format beside it".into(),
+            "--out: expected a name that ends in .onnx or .safetensors, or --format beside it"
+                .into(),
         )),
     }
 }

@@ -75,7 +75,8 @@ pub(super) fn layers(graph: &Graph) -> String {
     }
     let widest = rows.iter().map(|row| printable(&row.layer).chars().count()).max();
     let width = widest.unwrap_or(0);
-    let mut table = vec![cells![format!("{:width$}  operators", "layer"), "output", "parameters", "MACs"]];
+    let mut table =
+        vec![cells![format!("{:width$}  operators", "layer"), "output", "parameters", "MACs"]];
     for row in &rows {
         let shape = shape_text(&graph.value(row.last).shape);
         let layer = format!("{:width$}  {}", printable(&row.layer), told(&row.operators));

@@ -30,6 +30,7 @@ pub(crate) use containers::Dict;
 pub(crate) use normalization::Side;
 pub(crate) use order::natural;
 pub(crate) use perceptron::Perceptron;
+pub(crate) use write::state_dict;
 
 /// The perceptron of a file, its numbers as `dtype`, and what was assumed or left out.
 pub(crate) fn open(

@@ -34,7 +34,6 @@ struct Said {
 /// `torch.nn.Linear`.
 ///
 /// Its metadata say `format: pt`, the activation, which is read back, and what it was made from.
-#[cfg_attr(not(test), expect(dead_code, reason = "the command that writes one is to come"))]
 pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) -> Result<Vec<u8>> {
     let network = &trained.network;
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
