@@ -8,6 +8,7 @@ mod linear;
 mod normalize;
 mod pairs;
 mod pick;
+mod plain;
 mod plan;
 mod power;
 mod reduce;

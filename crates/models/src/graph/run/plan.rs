@@ -1,14 +1,17 @@
 //! Steps of a run: nodes, some of them several in one kernel.
 
 use candle_core::Tensor;
-use core_tensors::kernels::{Activation, linear};
+use core_tensors::kernels::{
+    Activation, Window as FilterWindow, convolve_relu_max_pool, linear, relu_max_pool,
+};
 
 use super::Values;
 use super::apply::{Context, apply};
 use super::normalize::channel_factors;
-use super::sliding::convolution;
+use super::plain::relu;
+use super::sliding::{convolution, max_pool};
 use super::spread::Spread;
-use crate::graph::{Binary, Graph, Node, Op, Problem, Unary, ValueId};
+use crate::graph::{Binary, Graph, Node, Op, Problem, Unary, ValueId, Window};
 
 /// What is computed at once.
 pub(super) struct Step<'a> {
@@ -27,6 +30,10 @@ enum Kernel {
     Dense { u: Tensor, activation: Activation },
     /// A convolution with the batch normalization behind it in its filters.
     Convolution { filters: Tensor, bias: Tensor },
+    /// The same, or a convolution alone, with ReLU and 2 × 2 max-pooling: act(x Uᵀ) with U = \[W | b\].
+    Pooled { u: Tensor, window: FilterWindow },
+    /// ReLU of the maxima instead of maxima of the ReLU.
+    MaxPool { window: Window },
 }
 
 /// The steps of some nodes. Weights that do not depend on the batch are in `known`.
@@ -66,6 +73,11 @@ impl Step<'_> {
             (Kernel::Convolution { filters, bias }, [x], Op::Conv { window, groups }) => {
                 vec![convolution(x, filters, Some(bias), window, *groups)?]
             }
+            (Kernel::Pooled { u, window }, [x], _) => vec![convolve_relu_max_pool(x, u, *window)?],
+            (Kernel::MaxPool { window }, [x], _) if is_halving(window) && x.rank() == 4 => {
+                vec![relu_max_pool(x)?]
+            }
+            (Kernel::MaxPool { window }, [x], _) => vec![relu(&max_pool(x, window)?)?],
             _ => apply(&self.node.op, &operands, context)?,
         };
         for (&id, result) in self.results.iter().zip(results) {
@@ -150,7 +162,8 @@ impl<'a> Plan<'a, '_> {
                     _ => Ok(None),
                 }
             }
-            Op::Conv { .. } => self.convolution(node),
+            Op::Conv { window, groups } => self.convolution(node, window, *groups),
+            Op::Unary(Unary::Relu) => Ok(self.pooled(node)),
             _ => Ok(None),
         }
     }
@@ -196,32 +209,69 @@ impl<'a> Plan<'a, '_> {
         Ok(Some((Step { node, operands: vec![x], results: vec![result], kernel }, also)))
     }
 
-    /// A convolution and the batch normalization that alone reads it.
-    fn convolution(&self, node: &'a Node) -> Result<Option<(Step<'a>, Vec<usize>)>, Problem> {
+    /// ReLU and the max-pooling that alone reads it.
+    fn pooled(&self, node: &'a Node) -> Option<(Step<'a>, Vec<usize>)> {
+        let (place, pool) = self.next(node.results[0])?;
+        let Op::MaxPool { window } = pool.op else { return None };
+        let (operands, results) = (node.operands.clone(), pool.results.clone());
+        Some((Step { node, operands, results, kernel: Kernel::MaxPool { window } }, vec![place]))
+    }
+
+    /// A convolution, the batch normalization that alone reads it, and ReLU and max-pooling behind them.
+    fn convolution(
+        &self,
+        node: &'a Node,
+        window: &Window,
+        groups: usize,
+    ) -> Result<Option<(Step<'a>, Vec<usize>)>, Problem> {
         let fixed = |id: &ValueId| self.fixed(*id);
         let parameters: Option<Vec<Tensor>> = node.operands.iter().skip(1).map(fixed).collect();
-        let (Some(parameters), Some((place, norm))) = (parameters, self.next(node.results[0]))
-        else {
-            return Ok(None);
+        let (mut filters, mut bias) = match parameters.as_deref() {
+            Some([filters]) => (filters.clone(), None),
+            Some([filters, bias]) => (filters.clone(), Some(bias.clone())),
+            _ => return Ok(None),
         };
-        let Op::BatchNormalization { epsilon } = norm.op else { return Ok(None) };
-        let moments: Option<Vec<Tensor>> = norm.operands.iter().skip(1).map(fixed).collect();
-        let (Some([scale, shift, mean, variance]), Some(filters)) =
-            (moments.as_deref(), parameters.first())
-        else {
-            return Ok(None);
-        };
-        let (factor, offset) = channel_factors([scale, shift, mean, variance], epsilon)?;
-        let mut shape = vec![1; filters.rank()];
-        shape[0] = factor.elem_count();
-        let filters = filters.broadcast_mul(&factor.reshape(shape)?)?;
-        let bias = match parameters.get(1) {
-            Some(bias) => ((bias * &factor)? + offset)?,
-            None => offset,
-        };
+        let (mut also, mut results) = (Vec::new(), &node.results);
+        if let Some((place, norm)) = self.next(results[0])
+            && let Op::BatchNormalization { epsilon } = norm.op
+            && let Some(moments) =
+                norm.operands.iter().skip(1).map(fixed).collect::<Option<Vec<Tensor>>>()
+            && let [scale, shift, mean, variance] = &moments[..]
+        {
+            let (factor, offset) = channel_factors([scale, shift, mean, variance], epsilon)?;
+            let mut shape = vec![1; filters.rank()];
+            shape[0] = factor.elem_count();
+            filters = filters.broadcast_mul(&factor.reshape(shape)?)?;
+            bias = Some(match bias {
+                Some(bias) => ((bias * &factor)? + offset)?,
+                None => offset,
+            });
+            also.push(place);
+            results = &norm.results;
+        }
+        let operands = vec![node.operands[0]];
+        if let Some((first, relu)) = self.next(results[0])
+            && matches!(relu.op, Op::Unary(Unary::Relu))
+            && let Some((second, pool)) = self.next(relu.results[0])
+            && matches!(&pool.op, Op::MaxPool { window } if is_halving(window))
+            && let (Some(window), 4) = (filter_window(window, groups), filters.rank())
+        {
+            also.extend([first, second]);
+            let o = filters.dim(0)?;
+            let rows = filters.flatten_from(1)?;
+            let u = match bias {
+                Some(bias) => Tensor::cat(&[rows.contiguous()?, bias.reshape((o, 1))?], 1)?,
+                None => rows,
+            };
+            let kernel = Kernel::Pooled { u: u.contiguous()?, window };
+            return Ok(Some((
+                Step { node, operands, results: pool.results.clone(), kernel },
+                also,
+            )));
+        }
+        let (Some(bias), false) = (bias, also.is_empty()) else { return Ok(None) };
         let kernel = Kernel::Convolution { filters, bias };
-        let (operands, results) = (vec![node.operands[0]], norm.results.clone());
-        Ok(Some((Step { node, operands, results, kernel }, vec![place])))
+        Ok(Some((Step { node, operands, results: results.clone(), kernel }, also)))
     }
 
     /// The node that alone reads a value.
@@ -244,6 +294,20 @@ impl<'a> Plan<'a, '_> {
         };
         is_row.then_some(row)
     }
+}
+
+/// Whether a window takes 2 × 2 numbers and then the next.
+fn is_halving(window: &Window) -> bool {
+    let Window { kernel, strides, dilations, pads, ceil } = *window;
+    (kernel, strides, dilations, pads, ceil) == ([2; 2], [2; 2], [1; 2], [0; 4], false)
+}
+
+/// A window of the kernel for square filters of stride 1, if it is one.
+fn filter_window(window: &Window, groups: usize) -> Option<FilterWindow> {
+    let Window { kernel: [kernel, columns], strides, dilations, pads, ceil: _ } = *window;
+    let is_plain = groups == 1 && strides == [1; 2] && dilations == [1; 2];
+    let is_square = kernel == columns && pads == [pads[0]; 4];
+    (is_plain && is_square).then_some(FilterWindow { kernel, padding: pads[0] })
 }
 
 /// What the kernel of a dense layer applies too.

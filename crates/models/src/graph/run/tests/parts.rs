@@ -136,6 +136,30 @@ fn convolutions_with_normalizations_equal_their_nodes() {
 }
 
 #[test]
+fn pooled_convolutions_equal_their_nodes() {
+    for (has_norm, pad, stride, pool) in [
+        (false, 1, 1, window(2, 0)),
+        (true, 1, 1, window(2, 0)),
+        (true, 0, 2, window(2, 0)),
+        (false, 1, 1, window(3, 1)),
+    ] {
+        let mut s = Sketch::new(6);
+        let x = s.input(&[2, 9, 8]);
+        let operands = [x, s.parameter(&[4, 2, 3, 3])];
+        let filter = Window { strides: [stride; 2], ..window(3, pad) };
+        let mut y = s.add(Op::Conv { window: filter, groups: 1 }, &operands);
+        if has_norm {
+            let moments = [0; 4].map(|_| s.parameter(&[4]));
+            let operands = [&[y][..], &moments].concat();
+            y = s.add(Op::BatchNormalization { epsilon: 1e-3 }, &operands);
+        }
+        let y = s.add(Op::Unary(Unary::Relu), &[y]);
+        let y = s.add(Op::MaxPool { window: pool }, &[y]);
+        s.check(&[y], "pooled convolutions");
+    }
+}
+
+#[test]
 fn attention_equals_its_nodes() {
     let mut s = Sketch::new(2);
     let x = s.input(&[5, 6]);
