@@ -110,7 +110,7 @@ pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportE
 }
 
 /// The node behind each tensor; a name that two nodes write is an error.
-pub(super) fn producers(nodes: &[Node]) -> Result<HashMap<&str, usize>, ImportError> {
+pub(in crate::onnx) fn producers(nodes: &[Node]) -> Result<HashMap<&str, usize>, ImportError> {
     let mut producers = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
         for output in node.outputs.iter().filter(|output| !output.is_empty()) {

@@ -2,6 +2,7 @@
 
 mod constant;
 mod error;
+mod follow;
 mod logits;
 mod node;
 mod operators;
@@ -16,6 +17,9 @@ use self::node::At;
 use super::ReadExternal;
 use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
 use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
+
+pub(super) use self::follow::{Difference, follow};
+pub(super) use self::logits::producers;
 
 pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
@@ -109,7 +113,7 @@ fn attempt(
         builder: Builder::new(),
         env: HashMap::new(),
         uses: uses(needed),
-        tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
+        tensors: tensors(model),
         blocks: Vec::new(),
     };
     for input in model.inputs() {
@@ -146,6 +150,16 @@ struct Import<'a, 'e, 'x> {
     uses: HashMap<&'a str, Vec<Use<'a>>>,
     tensors: HashMap<&'a str, &'a TensorInfo>,
     blocks: Vec<Tensor>,
+}
+
+/// What messages call a node.
+pub(super) fn node_name(node: &Node) -> String {
+    node::name(node)
+}
+
+/// Tensors of a file by their names.
+fn tensors(model: &Model) -> HashMap<&str, &TensorInfo> {
+    model.initializers().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 
 /// A node reads a tensor as its input at a place.
@@ -187,23 +201,38 @@ impl<'a> Import<'a, '_, '_> {
 
     /// An initializer, or the tensor of a Constant: a parameter where it is learned, else a constant.
     fn tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
-        let id = if self.is_parameter(name, tensor) {
-            let values = self.model.f32_values(tensor, self.external)?;
-            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-                let (tensor, value) = (name.to_owned(), values[place]);
-                return Err(ImportError::NotFinite { tensor, place, value });
+        if !self.is_parameter(name, tensor) {
+            return self.known_tensor(name, tensor);
+        }
+        let values = self.model.f32_values(tensor, self.external)?;
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            if self.is_mask(name) && !values.iter().any(|value| value.is_nan()) {
+                return self.known_tensor(name, tensor);
             }
-            let rows = tensor.dims.first().copied().unwrap_or(1);
-            let cols = values.len() / rows.max(1);
-            let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
-            self.blocks.push(block.map_err(core_tensors::Error::from)?);
-            self.builder.parameter(name, &tensor.dims)
-        } else {
-            let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
-            self.builder.constant(name, kind, numbers)
-        };
+            let (tensor, value) = (name.to_owned(), values[place]);
+            return Err(ImportError::NotFinite { tensor, place, value });
+        }
+        let rows = tensor.dims.first().copied().unwrap_or(1);
+        let cols = values.len() / rows.max(1);
+        let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
+        self.blocks.push(block.map_err(core_tensors::Error::from)?);
+        let id = self.builder.parameter(name, &tensor.dims);
         self.set(name, id);
         Ok(id)
+    }
+
+    /// A constant.
+    fn known_tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
+        let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+        let id = self.builder.constant(name, kind, numbers);
+        self.set(name, id);
+        Ok(id)
+    }
+
+    /// Whether a tensor is only added to something, as a mask of infinities is, which nobody has learned.
+    fn is_mask(&self, name: &str) -> bool {
+        let uses = self.uses.get(name);
+        uses.is_some_and(|uses| uses.iter().all(|Use { op, .. }| matches!(*op, "Add" | "Where")))
     }
 
     /// Whether a tensor is learned: floats that enter where weights do, not a bound, an exponent or one lone factor.
