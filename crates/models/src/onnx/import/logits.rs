@@ -105,7 +105,11 @@ pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportE
             super::operators::check(&ends.map(|&i| &walk.nodes[i]).collect::<Vec<_>>())?;
             Err(ImportError::SeveralLogits { candidates })
         }
-        (None, _) => Err(ImportError::NoOutput),
+        (None, _) if model.outputs().is_empty() => Err(ImportError::NoOutput),
+        (None, _) => {
+            let outputs = model.outputs().iter().map(|output| output.name.clone()).collect();
+            Err(ImportError::Constant { outputs })
+        }
     }
 }
 

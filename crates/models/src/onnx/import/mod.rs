@@ -16,7 +16,7 @@ use core_tensors::Params;
 use self::node::At;
 use super::ReadExternal;
 use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
-use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
+use crate::graph::{Builder, Dimension, Graph, Kind, ValueId, shape_text};
 
 pub(super) use self::follow::{Difference, follow};
 pub(super) use self::logits::producers;
@@ -126,14 +126,14 @@ fn attempt(
     for &node in needed {
         operators::add(&mut import, &At { node, opset: model.opset() })?;
     }
-    let output = import.value(&logits.tensor).ok_or_else(|| ImportError::NoSuchTensor {
-        name: logits.tensor.clone(),
-        outputs: model.outputs().iter().map(|output| output.name.clone()).collect(),
-    })?;
+    let not_made = || ImportError::NotMade { output: logits.tensor.clone() };
+    let output = import.value(&logits.tensor).ok_or_else(not_made)?;
+    import.check_function(logits, output)?;
+    let notes = import.declared();
     let Import { builder, blocks, .. } = import;
     let graph = builder.finish(&[output]);
     let params = Params::new(graph.layout(), blocks)?;
-    Ok(Imported { graph, params, logits: logits.clone(), notes: Vec::new() })
+    Ok(Imported { graph, params, logits: logits.clone(), notes })
 }
 
 /// A file on its way to a graph.
@@ -257,12 +257,58 @@ impl<'a> Import<'a, '_, '_> {
         })
     }
 
+    /// Refuses probabilities over an axis that the logits do not have.
+    fn check_function(&self, logits: &Logits, output: ValueId) -> Result<(), ImportError> {
+        let Found::Before { function, .. } = &logits.found else { return Ok(()) };
+        let rank = self.builder.get(output).shape.len() as i64;
+        let takes =
+            |node: &&Node| node.op_type == *function && node.inputs.first() == Some(&logits.tensor);
+        for node in self.model.nodes().iter().filter(takes) {
+            let at = At { node, opset: self.model.opset() };
+            let axis = at.int("axis", -1)?;
+            if function != "Sigmoid" && !(-rank..rank).contains(&axis) {
+                return Err(at.wrong("axis", "an axis of the logits", axis.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Declared shapes of outputs that are not those that come out.
+    fn declared(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for output in self.model.outputs() {
+            let (Some(dims), Some(id)) = (output.dims(), self.value(&output.name)) else {
+                continue;
+            };
+            let shape = &self.builder.get(id).shape;
+            let differs = |(dim, extent): (&FileDimension, &Dimension)| match dim {
+                FileDimension::Known(n) => extent.as_known().is_some_and(|m| m != *n as i64),
+                FileDimension::Named(_) | FileDimension::Unknown => false,
+            };
+            if dims.len() != shape.len() || dims.iter().zip(shape).any(differs) {
+                let text = |dim: &FileDimension| match dim {
+                    FileDimension::Known(n) => n.to_string(),
+                    FileDimension::Named(name) => name.clone(),
+                    FileDimension::Unknown => "?".to_owned(),
+                };
+                let declared: Vec<String> = dims.iter().map(text).collect();
+                notes.push(format!(
+                    "output `{}` has shape {}, but the file declares [{}]",
+                    output.name,
+                    shape_text(shape),
+                    declared.join(", ")
+                ));
+            }
+        }
+        notes
+    }
+
     /// What is fed in.
     fn input(&mut self, info: &ValueInfo) -> Result<(), ImportError> {
         let wrong = |problem| ImportError::Input { input: info.name.clone(), problem };
         let kind = match &info.value_type {
             ValueType::Tensor { data_type, .. } => kind(*data_type)
-                .ok_or_else(|| wrong(InputProblem::NoNumbers(format!("{data_type:?} numbers"))))?,
+                .ok_or_else(|| wrong(InputProblem::NoNumbers(type_text(*data_type))))?,
             ValueType::Other(what) => {
                 return Err(wrong(InputProblem::NoNumbers(format!("a {what}"))));
             }
@@ -295,6 +341,11 @@ impl<'a> Import<'a, '_, '_> {
         self.set(&info.name, id);
         Ok(())
     }
+}
+
+/// What holds no numbers, for messages.
+fn type_text(data_type: DataType) -> String {
+    if data_type == DataType::String { "texts".to_owned() } else { data_type.to_string() }
 }
 
 /// The kind of number of a type; none for strings and what we do not know.

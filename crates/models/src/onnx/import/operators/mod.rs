@@ -86,10 +86,7 @@ impl Import<'_, '_, '_> {
     pub(super) fn operand(&mut self, at: &At<'_>, place: usize) -> Result<ValueId, ImportError> {
         match at.input(place) {
             Some(name) => self.resolve(name, at),
-            None => Err(at.problem(crate::graph::Problem::Operands {
-                expected: "more",
-                found: at.n_inputs(),
-            })),
+            None => Err(at.left_out(place)),
         }
     }
 
