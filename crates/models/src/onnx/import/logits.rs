@@ -264,3 +264,6 @@ fn one_number_constants(model: &Model) -> HashMap<&str, Option<f64>> {
     }
     constants
 }
+
+#[cfg(test)]
+mod tests;
