@@ -3,7 +3,10 @@
 //! `ONNX_OPERATORS`, `ONNX_ZOO` and `DISTILL_DATA` name more cases; `ONNX_EXPORTED` a folder for the files, which other
 //! programs may then read.
 
-mod common;
+#[path = "common/cases.rs"]
+mod cases;
+#[path = "common/difference.rs"]
+mod difference;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -22,7 +25,7 @@ const SPELLED_OUT: [&str; 3] = ["Gelu", "Mish", "GroupNormalization"];
 
 #[test]
 fn every_operator_comes_back() -> TestResult {
-    let cases = common::operator_cases()?;
+    let cases = cases::operator_cases()?;
     let (mut wrong, mut n) = (Vec::new(), 0);
     for case in &cases {
         let model = Model::parse(case.model()?)?;
@@ -31,7 +34,7 @@ fn every_operator_comes_back() -> TestResult {
                 ImportOptions { output: Some(output.clone()), ..ImportOptions::default() };
             // Another test says which operators are read.
             let Ok(read) = import(&model, &mut no_external, &options) else { continue };
-            let expected = common::run(&read, &case.inputs()?)?;
+            let expected = cases::run(&read, &case.inputs()?)?;
             for opset in [None, Some(21)] {
                 let name = format!("{}.{output}.{}", case.name, opset.unwrap_or(17));
                 let is_same = !SPELLED_OUT.contains(&case.operator.as_str());
@@ -54,14 +57,14 @@ fn every_operator_comes_back() -> TestResult {
 #[test]
 fn whole_networks_come_back() -> TestResult {
     let (mut wrong, mut n) = (Vec::new(), 0);
-    for folder in common::network_folders()? {
+    for folder in cases::network_folders()? {
         let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
-        let Ok(read) = import(&model, &mut common::external(&folder), &ImportOptions::default())
+        let Ok(read) = import(&model, &mut cases::external(&folder), &ImportOptions::default())
         else {
             continue;
         };
-        let probe = common::probe(&folder)?;
-        let expected = common::run(&read, &probe)?;
+        let probe = cases::probe(&folder)?;
+        let expected = cases::run(&read, &probe)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         n += 1;
         match comes_back(&read, &probe, &expected, None, &name) {
@@ -92,9 +95,9 @@ fn comes_back(
     let output = model.outputs().first().map(|output| output.name.clone());
     let options = ImportOptions { output, ..ImportOptions::default() };
     let again = import(&model, &mut no_external, &options)?;
-    let found = common::run(&again, inputs)?;
+    let found = cases::run(&again, inputs)?;
     if found.dims() != expected.dims() {
         return Err(format!("shape {:?}, wanted {:?}", found.dims(), expected.dims()).into());
     }
-    common::difference(&found, expected)
+    difference::difference(&found, expected)
 }

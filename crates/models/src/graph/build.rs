@@ -102,6 +102,11 @@ impl Builder {
         &self.values[id.0]
     }
 
+    /// Nodes so far.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     /// The graph that computes these values: inputs and parameters all stay, nodes and constants that they do not need go.
     pub fn finish(self, outputs: &[ValueId]) -> Graph {
         let Self { values, nodes, inputs, parameters, .. } = self;

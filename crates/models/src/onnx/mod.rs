@@ -5,6 +5,7 @@
 //!
 //! Source: `onnx.proto` of the ONNX project, versions of the format 1 to 13.
 
+mod change;
 mod data_type;
 mod error;
 mod export;
@@ -24,6 +25,7 @@ mod tensor;
 mod value;
 mod wire;
 
+pub use change::{ChangeError, rewrite};
 pub use data_type::DataType;
 pub use error::{Dims, Error, Quoted, Result};
 pub use export::{ExportError, ExportOptions, WRITTEN_OPSETS, export};

@@ -50,7 +50,7 @@ pub(super) fn unary(export: &mut Export<'_>, at: &At<'_>, unary: Unary) -> Resul
             let narrow = if unary == Unary::ToF16 { DataType::F16 } else { DataType::BF16 };
             let to = |of: DataType| vec![("to", Attribute::Int(of.number().into()))];
             let narrow = export.part(at, "Cast", vec![x], to(narrow), "narrow");
-            export.node(at, "Cast", vec![narrow], to(DataType::F32));
+            export.node(at, "Cast", vec![narrow], to(export.float));
             return Ok(());
         }
         Unary::Relu

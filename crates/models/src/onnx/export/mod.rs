@@ -1,5 +1,6 @@
 //! Graphs as new ONNX files.
 
+mod added;
 mod error;
 mod functions;
 mod names;
@@ -22,6 +23,7 @@ use crate::graph::{
     ValueId,
 };
 
+pub(super) use added::Added;
 pub use error::ExportError;
 
 /// Oldest and newest operator set that is written.
@@ -56,19 +58,7 @@ pub fn export(
 ) -> Result<Vec<u8>, ExportError> {
     let opset = operators::opset(graph, options.opset)?;
     graph.layout().check_same("parameters of a graph", params.layout())?;
-    let mut export = Export {
-        graph,
-        opset,
-        values: HashMap::new(),
-        written: HashSet::new(),
-        taken: Names::default(),
-        node_names: Names::default(),
-        nodes: Vec::new(),
-        initializers: Vec::new(),
-        numbers: HashMap::new(),
-        batch: None,
-        uses_ml: false,
-    };
+    let mut export = Export::new(graph, opset, DataType::F32);
     export.name_values();
     for (&id, block) in graph.parameters().iter().zip(params.blocks()) {
         let dims = known(&graph.value(id).shape);
@@ -107,6 +97,8 @@ pub fn export(
 struct Export<'g> {
     graph: &'g Graph,
     opset: i64,
+    /// Type of floats.
+    float: DataType,
     /// Names of the graph's values in the file.
     values: HashMap<ValueId, String>,
     /// Constants that the file has already.
@@ -152,6 +144,23 @@ impl At<'_> {
 }
 
 impl<'g> Export<'g> {
+    fn new(graph: &'g Graph, opset: i64, float: DataType) -> Self {
+        Self {
+            graph,
+            opset,
+            float,
+            values: HashMap::new(),
+            written: HashSet::new(),
+            taken: Names::default(),
+            node_names: Names::default(),
+            nodes: Vec::new(),
+            initializers: Vec::new(),
+            numbers: HashMap::new(),
+            batch: None,
+            uses_ml: false,
+        }
+    }
+
     /// Gives every value its name: inputs, outputs and parameters first, so that they keep theirs.
     fn name_values(&mut self) {
         let graph = self.graph;
@@ -205,7 +214,7 @@ impl<'g> Export<'g> {
                 self.push("Reshape", vec![flat, shape], vec![name.clone()], vec![], &name);
             }
             _ => {
-                let tensor = tensor(&name, value.kind, numbers)?;
+                let tensor = tensor(&name, self.data_type(value.kind), numbers)?;
                 self.initializers.push(tensor);
             }
         }
@@ -230,6 +239,14 @@ impl<'g> Export<'g> {
         Ok(outputs)
     }
 
+    fn data_type(&self, kind: Kind) -> DataType {
+        match kind {
+            Kind::Float => self.float,
+            Kind::Int => DataType::I64,
+            Kind::Bool => DataType::Bool,
+        }
+    }
+
     fn info(&self, id: ValueId, name: String) -> ValueInfo {
         let value = self.graph.value(id);
         let dims = value.shape.iter().map(|&extent| match extent {
@@ -239,7 +256,7 @@ impl<'g> Export<'g> {
             }
             _ => FileDimension::Unknown,
         });
-        ValueInfo::tensor(&name, data_type(value.kind), dims.collect())
+        ValueInfo::tensor(&name, self.data_type(value.kind), dims.collect())
     }
 
     /// Appends a node of ONNX's own domain.
@@ -309,7 +326,7 @@ impl<'g> Export<'g> {
         }
         let name = self.taken.unique(&format!("number {value}"), "number");
         let values = Values::F32(vec![value]);
-        self.initializers.push(TensorInfo::new(&name, vec![], DataType::F32, &values)?);
+        self.initializers.push(TensorInfo::new(&name, vec![], self.float, &values)?);
         self.numbers.insert(value.to_bits(), name.clone());
         Ok(name)
     }
@@ -371,19 +388,11 @@ fn known(shape: &[Dimension]) -> Vec<usize> {
     shape.iter().map(|extent| usize::try_from(extent.fixed).unwrap_or(0)).collect()
 }
 
-fn data_type(kind: Kind) -> DataType {
-    match kind {
-        Kind::Float => DataType::F32,
-        Kind::Int => DataType::I64,
-        Kind::Bool => DataType::Bool,
-    }
-}
-
 /// Known numbers that do not depend on the batch as a tensor of a file.
-fn tensor(name: &str, kind: Kind, numbers: &Numbers) -> Result<TensorInfo, ExportError> {
+fn tensor(name: &str, data_type: DataType, numbers: &Numbers) -> Result<TensorInfo, ExportError> {
     let values = match &numbers.entries {
         Entries::Floats(entries) => Values::F32(entries.iter().map(|&v| v as f32).collect()),
         Entries::Integers(entries) => Values::I64(entries.iter().map(|v| v.fixed).collect()),
     };
-    Ok(TensorInfo::new(name, numbers.shape.clone(), data_type(kind), &values)?)
+    Ok(TensorInfo::new(name, numbers.shape.clone(), data_type, &values)?)
 }

@@ -1,6 +1,6 @@
 //! Operators of a graph as nodes of a file.
 
-use super::{At, Export, ExportError, ML, WRITTEN_OPSETS, data_type, tensor};
+use super::{At, Export, ExportError, ML, WRITTEN_OPSETS, tensor};
 use super::{functions, normalization, shapes, windows};
 use crate::graph::{Dimension, Entries, Graph, Kind, Norm, Numbers, Op, Reduction};
 use crate::onnx::{Attribute, Node as FileNode};
@@ -78,7 +78,7 @@ pub(super) fn add(export: &mut Export<'_>, at: &At<'_>) -> Result<(), ExportErro
         }
         Op::Pad { mode, pads } => shapes::pad(export, at, *mode, pads)?,
         Op::Cast { to } => {
-            let to = Attribute::Int(data_type(*to).number().into());
+            let to = Attribute::Int(export.data_type(*to).number().into());
             export.node(at, name, operands, vec![("to", to)]);
         }
         Op::Shape { start, end } => {
@@ -181,7 +181,7 @@ fn fill(
         Kind::Float => Entries::Floats(vec![value]),
         Kind::Int | Kind::Bool => Entries::Integers(vec![Dimension::known(value as i64)]),
     };
-    let value = tensor("value", kind, &Numbers { shape: vec![1], entries })?;
+    let value = tensor("value", export.data_type(kind), &Numbers { shape: vec![1], entries })?;
     let shape = export.sizes(&format!("{}/shape", at.result()), shape)?;
     let value = vec![("value", Attribute::Tensor(value))];
     export.node(at, "ConstantOfShape", vec![shape], value);

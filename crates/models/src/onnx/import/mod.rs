@@ -2,6 +2,7 @@
 
 mod constant;
 mod error;
+mod follow;
 mod logits;
 mod node;
 mod operators;
@@ -15,7 +16,10 @@ use core_tensors::Params;
 use self::node::At;
 use super::ReadExternal;
 use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
-use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
+use crate::graph::{Builder, Dimension, Graph, Kind, ValueId, shape_text};
+
+pub(super) use self::follow::{Difference, follow};
+pub(super) use self::logits::producers;
 
 pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
@@ -110,7 +114,7 @@ fn attempt(
         builder: Builder::new(),
         env: HashMap::new(),
         uses: uses(needed),
-        tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
+        tensors: tensors(model),
         blocks: Vec::new(),
     };
     for input in model.inputs() {
@@ -123,14 +127,14 @@ fn attempt(
     for &node in needed {
         operators::add(&mut import, &At { node, opset: model.opset() })?;
     }
-    let output = import.value(&logits.tensor).ok_or_else(|| ImportError::NoSuchTensor {
-        name: logits.tensor.clone(),
-        outputs: model.outputs().iter().map(|output| output.name.clone()).collect(),
-    })?;
+    let not_made = || ImportError::NotMade { output: logits.tensor.clone() };
+    let output = import.value(&logits.tensor).ok_or_else(not_made)?;
+    import.check_function(logits, output)?;
+    let notes = import.declared();
     let Import { builder, blocks, .. } = import;
     let graph = builder.finish(&[output]);
     let params = Params::new(graph.layout(), blocks)?;
-    Ok(Imported { graph, params, logits: logits.clone(), notes: Vec::new() })
+    Ok(Imported { graph, params, logits: logits.clone(), notes })
 }
 
 /// A file on its way to a graph.
@@ -147,6 +151,16 @@ struct Import<'a, 'e, 'x> {
     uses: HashMap<&'a str, Vec<Use<'a>>>,
     tensors: HashMap<&'a str, &'a TensorInfo>,
     blocks: Vec<Tensor>,
+}
+
+/// What messages call a node.
+pub(super) fn node_name(node: &Node) -> String {
+    node::name(node)
+}
+
+/// Tensors of a file by their names.
+fn tensors(model: &Model) -> HashMap<&str, &TensorInfo> {
+    model.initializers().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 
 /// A node reads a tensor as its input at a place.
@@ -188,23 +202,38 @@ impl<'a> Import<'a, '_, '_> {
 
     /// An initializer, or the tensor of a Constant: a parameter where it is learned, else a constant.
     fn tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
-        let id = if self.is_parameter(name, tensor) {
-            let values = self.model.f32_values(tensor, self.external)?;
-            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-                let (tensor, value) = (name.to_owned(), values[place]);
-                return Err(ImportError::NotFinite { tensor, place, value });
+        if !self.is_parameter(name, tensor) {
+            return self.known_tensor(name, tensor);
+        }
+        let values = self.model.f32_values(tensor, self.external)?;
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            if self.is_mask(name) && !values.iter().any(|value| value.is_nan()) {
+                return self.known_tensor(name, tensor);
             }
-            let rows = tensor.dims.first().copied().unwrap_or(1);
-            let cols = values.len() / rows.max(1);
-            let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
-            self.blocks.push(block.map_err(core_tensors::Error::from)?);
-            self.builder.parameter(name, &tensor.dims)
-        } else {
-            let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
-            self.builder.constant(name, kind, numbers)
-        };
+            let (tensor, value) = (name.to_owned(), values[place]);
+            return Err(ImportError::NotFinite { tensor, place, value });
+        }
+        let rows = tensor.dims.first().copied().unwrap_or(1);
+        let cols = values.len() / rows.max(1);
+        let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
+        self.blocks.push(block.map_err(core_tensors::Error::from)?);
+        let id = self.builder.parameter(name, &tensor.dims);
         self.set(name, id);
         Ok(id)
+    }
+
+    /// A constant.
+    fn known_tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
+        let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+        let id = self.builder.constant(name, kind, numbers);
+        self.set(name, id);
+        Ok(id)
+    }
+
+    /// Whether a tensor is only added to something, as a mask of infinities is, which nobody has learned.
+    fn is_mask(&self, name: &str) -> bool {
+        let uses = self.uses.get(name);
+        uses.is_some_and(|uses| uses.iter().all(|Use { op, .. }| matches!(*op, "Add" | "Where")))
     }
 
     /// Whether a tensor is learned: floats that enter where weights do, not a bound, an exponent or one lone factor.
@@ -229,12 +258,58 @@ impl<'a> Import<'a, '_, '_> {
         })
     }
 
+    /// Refuses probabilities over an axis that the logits do not have.
+    fn check_function(&self, logits: &Logits, output: ValueId) -> Result<(), ImportError> {
+        let Found::Before { function, .. } = &logits.found else { return Ok(()) };
+        let rank = self.builder.get(output).shape.len() as i64;
+        let takes =
+            |node: &&Node| node.op_type == *function && node.inputs.first() == Some(&logits.tensor);
+        for node in self.model.nodes().iter().filter(takes) {
+            let at = At { node, opset: self.model.opset() };
+            let axis = at.int("axis", -1)?;
+            if function != "Sigmoid" && !(-rank..rank).contains(&axis) {
+                return Err(at.wrong("axis", "an axis of the logits", axis.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Declared shapes of outputs that are not those that come out.
+    fn declared(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for output in self.model.outputs() {
+            let (Some(dims), Some(id)) = (output.dims(), self.value(&output.name)) else {
+                continue;
+            };
+            let shape = &self.builder.get(id).shape;
+            let differs = |(dim, extent): (&FileDimension, &Dimension)| match dim {
+                FileDimension::Known(n) => extent.as_known().is_some_and(|m| m != *n as i64),
+                FileDimension::Named(_) | FileDimension::Unknown => false,
+            };
+            if dims.len() != shape.len() || dims.iter().zip(shape).any(differs) {
+                let text = |dim: &FileDimension| match dim {
+                    FileDimension::Known(n) => n.to_string(),
+                    FileDimension::Named(name) => name.clone(),
+                    FileDimension::Unknown => "?".to_owned(),
+                };
+                let declared: Vec<String> = dims.iter().map(text).collect();
+                notes.push(format!(
+                    "output `{}` has shape {}, but the file declares [{}]",
+                    output.name,
+                    shape_text(shape),
+                    declared.join(", ")
+                ));
+            }
+        }
+        notes
+    }
+
     /// What is fed in.
     fn input(&mut self, info: &ValueInfo) -> Result<(), ImportError> {
         let wrong = |problem| ImportError::Input { input: info.name.clone(), problem };
         let kind = match &info.value_type {
             ValueType::Tensor { data_type, .. } => kind(*data_type)
-                .ok_or_else(|| wrong(InputProblem::NoNumbers(format!("{data_type:?} numbers"))))?,
+                .ok_or_else(|| wrong(InputProblem::NoNumbers(type_text(*data_type))))?,
             ValueType::Other(what) => {
                 return Err(wrong(InputProblem::NoNumbers(format!("a {what}"))));
             }
@@ -267,6 +342,11 @@ impl<'a> Import<'a, '_, '_> {
         self.set(&info.name, id);
         Ok(())
     }
+}
+
+/// What holds no numbers, for messages.
+fn type_text(data_type: DataType) -> String {
+    if data_type == DataType::String { "texts".to_owned() } else { data_type.to_string() }
 }
 
 /// The kind of number of a type; none for strings and what we do not know.

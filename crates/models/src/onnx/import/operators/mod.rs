@@ -86,13 +86,10 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), Im
 
 impl Import<'_, '_, '_> {
     /// The operand at a place that must be there.
-    fn operand(&mut self, at: &At<'_>, place: usize) -> Result<ValueId, ImportError> {
+    pub(super) fn operand(&mut self, at: &At<'_>, place: usize) -> Result<ValueId, ImportError> {
         match at.input(place) {
             Some(name) => self.resolve(name, at),
-            None => Err(at.problem(crate::graph::Problem::Operands {
-                expected: "more",
-                found: at.n_inputs(),
-            })),
+            None => Err(at.left_out(place)),
         }
     }
 
