@@ -87,10 +87,10 @@ impl Graph {
         let (fixed, moving): (Vec<&Node>, Vec<&Node>) =
             needed.into_iter().partition(|node| node.results.iter().all(is_fixed));
         for node in fixed {
-            known.step(node, &context).map_err(|problem| at(node, problem))?;
+            known.step(node, &context).map_err(|problem| self.at(node, problem))?;
         }
         let steps = steps(self, &moving, &known, &spreads, wanted)
-            .map_err(|(node, problem)| at(node, problem))?;
+            .map_err(|(node, problem)| self.at(node, problem))?;
         known.count(&steps, wanted);
         let run = Run { graph: self, steps: &steps, wanted, spreads: &spreads };
         let is_tracked = w.blocks().iter().chain(&fed).any(Tensor::track_op);
@@ -120,22 +120,28 @@ impl Graph {
         Ok(())
     }
 
+    /// How messages call a node.
+    pub(super) fn name_of(&self, node: &Node) -> NodeName {
+        let first = node.results.first().map(|&id| self.value(id).name.as_str());
+        let name = if node.name.is_empty() { first.unwrap_or_default() } else { &node.name };
+        NodeName { op: node.op.name().to_owned(), name: name.to_owned() }
+    }
+
+    fn at(&self, node: &Node, problem: Problem) -> Error {
+        Error::Node { node: self.name_of(node), problem: Box::new(problem) }
+    }
+
     fn at_value(&self, id: ValueId, problem: Problem) -> Error {
         let value = self.value(id);
         let op = match &value.source {
             Source::Input => "input",
             Source::Parameter(_) => "parameter",
             Source::Constant(_) => "constant",
-            Source::Node { node, .. } => return at(&self.nodes()[*node], problem),
+            Source::Node { node, .. } => return self.at(&self.nodes()[*node], problem),
         };
         let node = NodeName { op: op.to_owned(), name: value.name.clone() };
         Error::Node { node, problem: Box::new(problem) }
     }
-}
-
-fn at(node: &Node, problem: Problem) -> Error {
-    let node = NodeName { op: node.op.name().to_owned(), name: node.name.clone() };
-    Error::Node { node, problem: Box::new(problem) }
 }
 
 /// The part of a run that depends on the batch.
@@ -181,7 +187,7 @@ impl Run<'_> {
             }
         }
         for step in self.steps {
-            step.run(&mut known, context).map_err(|problem| at(step.node, problem))?;
+            step.run(&mut known, context).map_err(|problem| self.graph.at(step.node, problem))?;
         }
         let output =
             |&id: &ValueId| known.take(id).map_err(|problem| self.graph.at_value(id, problem));
