@@ -5,6 +5,7 @@ mod open;
 mod save;
 
 use anyhow::{Result, anyhow};
+use candle_core::DType;
 use core_tensors::Params;
 use models::graph::{Dimension, Graph};
 use models::onnx::{Imported, Model};
@@ -17,7 +18,7 @@ pub(crate) use save::Format;
 pub(crate) struct Network {
     /// f(x, w).
     pub(crate) graph: Graph,
-    /// w: f32 of an ONNX file, f64 of others.
+    /// w: f32, or f64 where the file has f64 or something was computed from parts.
     pub(crate) params: Params,
     /// What the file held.
     pub(crate) origin: Origin,
@@ -39,8 +40,16 @@ pub(crate) enum Origin {
 }
 
 impl Network {
-    /// The network as a perceptron; an error says which part of it is none.
+    /// The network as a perceptron with its weights in f64; an error says which part of it is none.
     pub(crate) fn into_perceptron(self) -> Result<Trained> {
+        let trained = self.perceptron()?;
+        let blocks = trained.weights.blocks().iter().map(|block| block.to_dtype(DType::F64));
+        let blocks = blocks.collect::<candle_core::Result<_>>()?;
+        let weights = Params::new(trained.weights.layout().clone(), blocks)?;
+        Ok(Trained { weights, ..trained })
+    }
+
+    fn perceptron(self) -> Result<Trained> {
         match self.origin {
             Origin::Perceptron(trained) => Ok(*trained),
             Origin::Onnx { .. } => {
