@@ -189,7 +189,7 @@ fn a_convolutional_network_is_drawn_and_judges_but_has_no_posterior() -> TestRes
     refused(&[&common[..], &LAPLACE].concat(), "not a perceptron: node")?;
     let mapped = folder.path().join("mapped");
     let map = ["map", "--kind", "identity", "--data", word(&data), "--teacher", word(&path)];
-    let target = ["--target", "37", "--header", "none", "--out", word(&mapped)];
+    let target = ["--target", "37", "--header", "no", "--out", word(&mapped)];
     let told = success(&[&map[..], &target].concat())?;
     assert!(told.contains("teacher's accuracy through φ"), "{told}");
     Ok(())

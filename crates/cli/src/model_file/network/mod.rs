@@ -8,10 +8,11 @@ use anyhow::{Result, anyhow};
 use candle_core::DType;
 use core_tensors::Params;
 use models::graph::{Dimension, Graph};
-use models::onnx::{Imported, Model};
+use models::onnx::Model;
 
 use super::Trained;
 
+pub(crate) use onnx::import_beside;
 pub(crate) use save::Format;
 
 /// A trained network, from a file of any format that we take.
@@ -28,13 +29,8 @@ pub(crate) struct Network {
 
 /// What a network's file held.
 pub(crate) enum Origin {
-    /// An ONNX file, and how its graph was found in it.
-    Onnx {
-        /// The file.
-        model: Box<Model>,
-        /// Its graph as it was read.
-        imported: Box<Imported>,
-    },
+    /// An ONNX file.
+    Onnx(Box<Model>),
     /// Dense layers, of a state dict, blocks of this program, or a posterior's mean.
     Perceptron(Box<Trained>),
 }
@@ -52,7 +48,7 @@ impl Network {
     fn perceptron(self) -> Result<Trained> {
         match self.origin {
             Origin::Perceptron(trained) => Ok(*trained),
-            Origin::Onnx { .. } => {
+            Origin::Onnx(_) => {
                 let (network, weights) =
                     self.graph.as_perceptron(&self.params).map_err(|error| {
                         anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")
