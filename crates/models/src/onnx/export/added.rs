@@ -75,6 +75,15 @@ impl<'g> Added<'g> {
         shapes::reshaped(&mut self.export, name, (String::new(), Some(of)), shape)
     }
 
+    /// Whole numbers as an initializer (n,); its name.
+    pub(in crate::onnx) fn integers(
+        &mut self,
+        name: &str,
+        values: &[i64],
+    ) -> Result<String, ExportError> {
+        self.export.integers(name, values)
+    }
+
     /// A copy of a value under a name.
     pub(in crate::onnx) fn copy(&mut self, from: &str, to: &str) -> Vec<FileNode> {
         self.export.push("Identity", vec![from.to_owned()], vec![to.to_owned()], vec![], to);
