@@ -1,8 +1,8 @@
 //! Fused kernels: what candle would compute in many passes over memory, in one or two.
 //!
 //! Each kernel has a composed twin in plain tensor operations, which serves other devices and is the
-//! oracle of its tests. A kernel runs on the thread that calls it, for seeds are what runs in parallel; convolutions, which
-//! may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
+//! oracle of its tests. A kernel runs on the thread that calls it, for seeds are what runs in parallel; convolutions and pooling,
+//! which may be large, share a batch out among the threads of rayon's pool, with the same bits whatever their number.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -19,6 +19,7 @@ mod lstm;
 mod matmul;
 pub mod mean_field;
 pub(crate) mod normal;
+mod normalization;
 mod pooling;
 mod sliding_window;
 
@@ -29,6 +30,7 @@ pub use grayscale::features;
 pub use linear::{Activation, linear};
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
+pub use normalization::{affine_channels, batch_norm, layer_norm, log_softmax_last, softmax_last};
 pub use pooling::{average_pool, max_pool, relu_max_pool};
 pub use sliding_window::SlidingWindow;
 

@@ -1,5 +1,7 @@
 //! What a filter or a pool sees.
 
+use core_tensors::kernels::SlidingWindow;
+
 /// A window that slides over the one or two axes behind the channels.
 ///
 /// One axis is kept as rows of height 1: kernel \[1, k\], stride \[1, s\], and so on.
@@ -15,4 +17,12 @@ pub struct Window {
     pub pads: [usize; 4],
     /// Whether a last window that is only partly inside counts (pooling).
     pub ceil: bool,
+}
+
+impl Window {
+    /// The same for a kernel, which learns of the rounding apart.
+    pub(super) fn sliding(&self) -> SlidingWindow {
+        let Self { kernel, strides, dilations, pads, ceil: _ } = *self;
+        SlidingWindow { kernel, strides, dilations, pads }
+    }
 }

@@ -32,6 +32,7 @@ pub use export::{ExportError, ExportOptions, WRITTEN_OPSETS, export};
 pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
 pub use import::{
     Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
+    unsupported,
 };
 pub use model::Model;
 pub use new_model::NewModel;

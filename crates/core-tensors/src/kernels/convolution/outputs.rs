@@ -18,7 +18,7 @@ pub(super) fn store<T: WithDType>(band: &Band, sums: &[T], bias: &[T], y: &mut [
 pub(super) fn load<T: WithDType>(band: &Band, o: usize, y: &[T], sums: &mut [T], image: usize) {
     let n = band.places();
     each_map(band, (o, image), 1, |_, to, from| {
-        sums[to..to + n].copy_from_slice(&y[from..from + n])
+        sums[to..to + n].copy_from_slice(&y[from..from + n]);
     });
 }
 

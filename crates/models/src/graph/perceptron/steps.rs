@@ -60,10 +60,10 @@ impl<'a> Walk<'a> {
         while let Source::Node { node, .. } = self.graph.value(at).source {
             let node = &self.graph.nodes()[node];
             let (step, before) = self.step(node, at).map_err(|problem| NotAPerceptron {
-                node: name_of(node),
+                node: self.graph.name_of(node),
                 reason: problem.to_string(),
             })?;
-            steps.extend(step.map(|step| (name_of(node), step)));
+            steps.extend(step.map(|step| (self.graph.name_of(node), step)));
             at = before;
         }
         if !matches!(self.graph.value(at).source, Source::Input) {
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     pub(super) fn output_name(&self) -> NodeName {
         let output = self.graph.outputs().first().map(|&id| self.graph.value(id));
         match output.map(|value| (&value.source, value)) {
-            Some((Source::Node { node, .. }, _)) => name_of(&self.graph.nodes()[*node]),
+            Some((Source::Node { node, .. }, _)) => self.graph.name_of(&self.graph.nodes()[*node]),
             Some((_, value)) => NodeName { op: "output".to_owned(), name: value.name.clone() },
             None => NodeName { op: "output".to_owned(), name: String::new() },
         }
@@ -302,8 +302,4 @@ pub(super) enum Obstacle {
     Problem(#[from] Problem),
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-}
-
-fn name_of(node: &Node) -> NodeName {
-    NodeName { op: node.op.name().to_owned(), name: node.name.clone() }
 }

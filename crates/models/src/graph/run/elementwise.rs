@@ -6,6 +6,7 @@ use core_tensors::kernels::{
 };
 
 use super::cast::host;
+use super::plain::relu;
 use crate::graph::{Kind, Problem, Unary};
 
 /// A function of each number.
@@ -18,7 +19,7 @@ pub(super) fn unary(of: Unary, x: &Tensor) -> std::result::Result<Tensor, Proble
 
 fn float(of: Unary, x: &Tensor) -> Result<Tensor> {
     match of {
-        Unary::Relu => x.relu(),
+        Unary::Relu => relu(x),
         Unary::LeakyRelu { slope } => sides(x, x, &(x * f64::from(slope))?),
         Unary::Elu { alpha } => elu(x, (f64::from(alpha), 1.0)),
         Unary::Selu { alpha, gamma } => elu(x, (f64::from(alpha), 1.0))? * f64::from(gamma),

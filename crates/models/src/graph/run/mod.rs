@@ -8,18 +8,25 @@ mod linear;
 mod normalize;
 mod pairs;
 mod pick;
+mod pieces;
+mod plain;
+mod plan;
 mod power;
 mod reduce;
 mod reshape;
 mod sliding;
+mod spread;
 #[cfg(test)]
 mod tests;
 
 use candle_core::Tensor;
 use core_tensors::{Error as TensorsError, Expected, Params};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 pub(super) use self::apply::{Context, apply};
 pub(super) use self::cast::constant;
+use self::plan::{Step, steps};
+use self::spread::{Spread, spreads};
 use super::{Error, Graph, Node, NodeName, Problem, Source, ValueId};
 
 impl Graph {
@@ -35,11 +42,16 @@ impl Graph {
         self.evaluate(w, inputs, self.outputs())
     }
 
-    /// f(x, w): the first output for one input.
+    /// f(x, w): the first output for one input. A graph of a fixed batch ([`Graph::fixed_batch`]) computes others in pieces.
     ///
     /// # Errors
     /// Where the graph has several inputs, or x or w does not fit.
     pub fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor, Error> {
+        if let Some(n) = self.fixed_batch()
+            && x.dims().first().is_some_and(|&found| found != n)
+        {
+            return self.in_pieces(w, x, n);
+        }
         let outputs = self.outputs();
         let first = self.evaluate(w, std::slice::from_ref(x), &outputs[..outputs.len().min(1)])?;
         let none = TensorsError::Count {
@@ -59,10 +71,37 @@ impl Graph {
     ) -> Result<Vec<Tensor>, Error> {
         self.layout().check_same("parameters of a graph", w.layout())?;
         let (context, fed) = self.feed(w, inputs)?;
-        let mut known = Values::new(self, wanted);
-        for (&id, x) in self.inputs().iter().zip(fed) {
-            known.put(id, x);
+        let mut known = Values::of_graph(self, wanted);
+        self.put_known(w, &context, &mut known)?;
+        let needed: Vec<&Node> = self
+            .nodes()
+            .iter()
+            .filter(|node| node.results.iter().any(|&id| known.is_needed(id)))
+            .collect();
+        let spreads = spreads(self, |node| node.results.iter().any(|&id| known.is_needed(id)));
+        // What does not depend on the batch comes once, and weights among it may go into the steps.
+        let is_fixed = |id: &ValueId| spreads[id.0] == Spread::Fixed;
+        for (&id, x) in self.inputs().iter().zip(&fed).filter(|(id, _)| is_fixed(id)) {
+            known.put(id, x.clone());
         }
+        let (fixed, moving): (Vec<&Node>, Vec<&Node>) =
+            needed.into_iter().partition(|node| node.results.iter().all(is_fixed));
+        for node in fixed {
+            known.step(node, &context).map_err(|problem| self.at(node, problem))?;
+        }
+        let steps = steps(self, &moving, &known, &spreads, wanted)
+            .map_err(|(node, problem)| self.at(node, problem))?;
+        known.count(&steps, wanted);
+        let run = Run { graph: self, steps: &steps, wanted, spreads: &spreads };
+        let is_tracked = w.blocks().iter().chain(&fed).any(Tensor::track_op);
+        match run.part(&moving).filter(|&part| !is_tracked && part < context.m) {
+            Some(part) => run.in_parts(&known, &fed, &context, part),
+            None => run.whole(known, &fed, &context),
+        }
+    }
+
+    /// Parameters and constants.
+    fn put_known(&self, w: &Params, context: &Context, known: &mut Values) -> Result<(), Error> {
         for (&id, block) in self.parameters().iter().zip(w.blocks()) {
             if known.is_needed(id) {
                 let extents = context.extents(&self.value(id).shape);
@@ -72,29 +111,24 @@ impl Graph {
             }
         }
         for (i, value) in self.values().iter().enumerate() {
-            if let (Source::Constant(numbers), true) = (&value.source, known.is_needed(ValueId(i)))
-            {
-                let constant = constant(numbers, value.kind, &context);
-                known.put(ValueId(i), constant.map_err(|p| self.at_value(ValueId(i), p))?);
+            let id = ValueId(i);
+            if let (Source::Constant(numbers), true) = (&value.source, known.is_needed(id)) {
+                let constant = constant(numbers, value.kind, context);
+                known.put(id, constant.map_err(|problem| self.at_value(id, problem))?);
             }
-        }
-        for node in self.nodes() {
-            if node.results.iter().any(|&id| known.is_needed(id)) {
-                self.step(node, &mut known, &context).map_err(|problem| at(node, problem))?;
-            }
-        }
-        let output = |&id: &ValueId| known.take(id).map_err(|problem| self.at_value(id, problem));
-        wanted.iter().map(output).collect()
-    }
-
-    fn step(&self, node: &Node, known: &mut Values, context: &Context) -> Result<(), Problem> {
-        let operands: Vec<Tensor> =
-            node.operands.iter().map(|&id| known.take(id)).collect::<Result<_, _>>()?;
-        let results = apply(&node.op, &operands, context)?;
-        for (&id, result) in node.results.iter().zip(results) {
-            known.put(id, result);
         }
         Ok(())
+    }
+
+    /// How messages call a node.
+    pub(super) fn name_of(&self, node: &Node) -> NodeName {
+        let first = node.results.first().map(|&id| self.value(id).name.as_str());
+        let name = if node.name.is_empty() { first.unwrap_or_default() } else { &node.name };
+        NodeName { op: node.op.name().to_owned(), name: name.to_owned() }
+    }
+
+    fn at(&self, node: &Node, problem: Problem) -> Error {
+        Error::Node { node: self.name_of(node), problem: Box::new(problem) }
     }
 
     fn at_value(&self, id: ValueId, problem: Problem) -> Error {
@@ -103,19 +137,112 @@ impl Graph {
             Source::Input => "input",
             Source::Parameter(_) => "parameter",
             Source::Constant(_) => "constant",
-            Source::Node { node, .. } => return at(&self.nodes()[*node], problem),
+            Source::Node { node, .. } => return self.at(&self.nodes()[*node], problem),
         };
         let node = NodeName { op: op.to_owned(), name: value.name.clone() };
         Error::Node { node, problem: Box::new(problem) }
     }
 }
 
-fn at(node: &Node, problem: Problem) -> Error {
-    let node = NodeName { op: node.op.name().to_owned(), name: node.name.clone() };
-    Error::Node { node, problem: Box::new(problem) }
+/// The part of a run that depends on the batch.
+struct Run<'a> {
+    graph: &'a Graph,
+    steps: &'a [Step<'a>],
+    wanted: &'a [ValueId],
+    spreads: &'a [Spread],
+}
+
+/// Numbers of the largest value of a part of a batch: with its operands, about what a core's own cache holds.
+const PART_NUMBERS: i64 = 1 << 18;
+/// Examples of a part: enough for products of matrices, and not so many that threads go idle.
+const PART_EXAMPLES: std::ops::RangeInclusive<i64> = 16..=256;
+
+impl Run<'_> {
+    /// How many examples at once, where the batch may be computed in parts.
+    fn part(&self, nodes: &[&Node]) -> Option<usize> {
+        let results = nodes.iter().flat_map(|node| &node.results);
+        let is_apart = |id: &ValueId| self.spreads[id.0] != Spread::Other;
+        let inputs = self.graph.inputs().iter();
+        if !inputs.chain(results.clone()).chain(self.wanted).all(is_apart) {
+            return None;
+        }
+        let size = |id: &ValueId| {
+            let extents = self.graph.value(*id).shape.iter().map(|d| d.of_batch(1).unwrap_or(1));
+            extents.fold(1i64, i64::saturating_mul)
+        };
+        let largest = results.map(size).max().unwrap_or(1).max(1);
+        let part = PART_NUMBERS / largest;
+        usize::try_from(part.clamp(*PART_EXAMPLES.start(), *PART_EXAMPLES.end())).ok()
+    }
+
+    fn whole(
+        &self,
+        mut known: Values,
+        fed: &[Tensor],
+        context: &Context,
+    ) -> Result<Vec<Tensor>, Error> {
+        for (&id, x) in self.graph.inputs().iter().zip(fed) {
+            if self.spreads[id.0] != Spread::Fixed {
+                known.put(id, x.clone());
+            }
+        }
+        for step in self.steps {
+            step.run(&mut known, context).map_err(|problem| self.graph.at(step.node, problem))?;
+        }
+        let output =
+            |&id: &ValueId| known.take(id).map_err(|problem| self.graph.at_value(id, problem));
+        self.wanted.iter().map(output).collect()
+    }
+
+    /// Some examples at a time, whose values stay in a core's cache; the threads of rayon's pool share the parts.
+    fn in_parts(
+        &self,
+        known: &Values,
+        fed: &[Tensor],
+        context: &Context,
+        part: usize,
+    ) -> Result<Vec<Tensor>, Error> {
+        let one = |first: usize| -> Result<Vec<Tensor>, Error> {
+            let m = part.min(context.m - first);
+            let fed: Vec<Tensor> = self
+                .graph
+                .inputs()
+                .iter()
+                .zip(fed)
+                .map(|(id, x)| self.rows(*id, x, first, m))
+                .collect::<candle_core::Result<_>>()
+                .map_err(TensorsError::from)?;
+            self.whole(known.clone(), &fed, &Context { m, ..context.clone() })
+        };
+        let firsts: Vec<usize> = (0..context.m).step_by(part).collect();
+        // On the calling thread if the pool has but one, which would be another.
+        let parts: Vec<Vec<Tensor>> = if rayon::current_num_threads() > 1 {
+            firsts.into_par_iter().map(one).collect::<Result<_, _>>()?
+        } else {
+            firsts.into_iter().map(one).collect::<Result<_, _>>()?
+        };
+        let joined = self.wanted.iter().enumerate().map(|(k, id)| {
+            let parts: Vec<&Tensor> = parts.iter().filter_map(|outputs| outputs.get(k)).collect();
+            match parts.first() {
+                Some(first) if self.spreads[id.0] == Spread::Fixed => Ok((*first).clone()),
+                _ => Tensor::cat(&parts, 0),
+            }
+        });
+        Ok(joined.collect::<candle_core::Result<_>>().map_err(TensorsError::from)?)
+    }
+
+    /// The examples from `first` on of an input.
+    fn rows(&self, id: ValueId, x: &Tensor, first: usize, m: usize) -> candle_core::Result<Tensor> {
+        let each = self.graph.value(id).shape.first().map_or(0, |extent| extent.per_example);
+        match usize::try_from(each) {
+            Ok(each) if self.spreads[id.0] == Spread::Rows => x.narrow(0, first * each, m * each),
+            _ => Ok(x.clone()),
+        }
+    }
 }
 
 /// Tensors of a run; each goes after its last use.
+#[derive(Clone)]
 struct Values {
     tensors: Vec<Option<Tensor>>,
     /// How often each is still wanted.
@@ -124,7 +251,7 @@ struct Values {
 
 impl Values {
     /// Nothing yet; counts who wants what.
-    fn new(graph: &Graph, wanted: &[ValueId]) -> Self {
+    fn of_graph(graph: &Graph, wanted: &[ValueId]) -> Self {
         let n = graph.values().len();
         let mut uses = vec![0; n];
         wanted.iter().for_each(|id| uses[id.0] += 1);
@@ -134,6 +261,18 @@ impl Values {
             }
         }
         Self { tensors: vec![None; n], uses }
+    }
+
+    /// Only what these steps read counts from here on.
+    fn count(&mut self, steps: &[Step<'_>], wanted: &[ValueId]) {
+        self.uses.fill(0);
+        let read = steps.iter().flat_map(|step| &step.operands);
+        read.chain(wanted).for_each(|id| self.uses[id.0] += 1);
+        for (tensor, &uses) in self.tensors.iter_mut().zip(&self.uses) {
+            if uses == 0 {
+                *tensor = None;
+            }
+        }
     }
 
     fn is_needed(&self, id: ValueId) -> bool {
@@ -153,5 +292,20 @@ impl Values {
         let tensor = if self.uses[id.0] == 0 { place.take() } else { place.clone() };
         // A graph's nodes stand behind those that they depend on.
         tensor.ok_or(Problem::NotConstant { what: "the order of the nodes" })
+    }
+
+    /// Without a use.
+    fn peek(&self, id: ValueId) -> Option<Tensor> {
+        self.tensors[id.0].clone()
+    }
+
+    fn step(&mut self, node: &Node, context: &Context) -> Result<(), Problem> {
+        let operands: Vec<Tensor> =
+            node.operands.iter().map(|&id| self.take(id)).collect::<Result<_, _>>()?;
+        let results = apply(&node.op, &operands, context)?;
+        for (&id, result) in node.results.iter().zip(results) {
+            self.put(id, result);
+        }
+        Ok(())
     }
 }

@@ -1,18 +1,12 @@
 //! Normalizations, softmax, and the scaling of features.
 
 use candle_core::{Result, Tensor};
+use core_tensors::kernels::{
+    affine_channels, batch_norm, layer_norm, log_softmax_last, softmax_last,
+};
 
 use super::reduce::reduce;
 use crate::graph::{Norm, Problem, Reduction};
-
-/// A vector of the channels against (m, c, …).
-fn per_channel(v: &Tensor, rank: usize) -> Result<Tensor> {
-    let mut shape = vec![1; rank];
-    if let Some(channels) = shape.get_mut(1) {
-        *channels = v.elem_count();
-    }
-    v.reshape(shape)
-}
 
 /// scale · (x − mean)/√(variance + ε) + shift for each channel, with the moments given.
 pub(super) fn batch(
@@ -20,10 +14,17 @@ pub(super) fn batch(
     [scale, shift, mean, variance]: [&Tensor; 4],
     epsilon: f32,
 ) -> std::result::Result<Tensor, Problem> {
+    Ok(batch_norm(x, scale, shift, mean, variance, f64::from(epsilon))?)
+}
+
+/// Batch normalization as a factor and an offset for each channel.
+pub(super) fn channel_factors(
+    [scale, shift, mean, variance]: [&Tensor; 4],
+    epsilon: f32,
+) -> Result<(Tensor, Tensor)> {
     let factor = (scale / (variance + f64::from(epsilon))?.sqrt()?)?;
     let offset = (shift - (mean * &factor)?)?;
-    let scaled = x.broadcast_mul(&per_channel(&factor, x.rank())?)?;
-    Ok(scaled.broadcast_add(&per_channel(&offset, x.rank())?)?)
+    Ok((factor, offset))
 }
 
 /// scale · (x − mean)/√(variance + ε) + shift, moments over the axes from `axis` on.
@@ -36,6 +37,13 @@ pub(super) fn layer(
 ) -> std::result::Result<Tensor, Problem> {
     let n: usize = x.dims()[axis.min(x.rank())..].iter().product();
     let rows = x.reshape((x.elem_count().checked_div(n).unwrap_or(0), n))?;
+    // The kernel takes one number a column, and no ε of 0.
+    let is_plain = |v: &Tensor| v.dims() == &x.dims()[axis.min(x.rank())..];
+    if is_plain(scale) && shift.is_none_or(is_plain) && epsilon > 0.0 && n > 0 {
+        let shift = shift.map(|shift| shift.reshape(n)).transpose()?;
+        let y = layer_norm(&rows, &scale.reshape(n)?, shift.as_ref(), f64::from(epsilon))?;
+        return Ok(y.reshape(x.shape())?);
+    }
     let y = standardized(&rows, epsilon)?.reshape(x.shape())?.broadcast_mul(scale)?;
     Ok(shift.map_or(Ok(y.clone()), |shift| y.broadcast_add(shift))?)
 }
@@ -51,8 +59,7 @@ pub(super) fn group(
     let m = x.dim(0)?;
     let n = x.elem_count().checked_div(m * groups).unwrap_or(0);
     let rows = standardized(&x.reshape((m * groups, n))?, epsilon)?.reshape(x.shape())?;
-    let y = rows.broadcast_mul(&per_channel(scale, x.rank())?)?;
-    Ok(y.broadcast_add(&per_channel(shift, x.rank())?)?)
+    Ok(affine_channels(&rows, scale, shift)?)
 }
 
 /// (x − mean)/√(variance + ε) of each row.
@@ -78,14 +85,12 @@ pub(super) fn softmax(
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
-    // The maximum is a constant as far as gradients are concerned: it cancels.
-    let shifted = x.broadcast_sub(&x.detach().max_keepdim(axis)?)?;
-    let exp = shifted.exp()?;
-    let sum = exp.sum_keepdim(axis)?;
-    if is_log {
-        return Ok(shifted.broadcast_sub(&sum.log()?)?);
+    let kernel = if is_log { log_softmax_last } else { softmax_last };
+    if axis + 1 == x.rank() {
+        return Ok(kernel(x)?);
     }
-    Ok(exp.broadcast_div(&sum)?)
+    let last = x.rank() - 1;
+    Ok(kernel(&x.transpose(axis, last)?)?.transpose(axis, last)?)
 }
 
 /// Rows divided by their norms; a row of norm 0 stays.

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
+use super::plain::pair;
 use super::power::power;
 use crate::graph::{Binary, Dimension, Kind, Problem};
 
@@ -27,9 +28,11 @@ pub(super) fn binary(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Probl
         {
             whole(of, a, b)?
         }
-        Binary::Add => a.broadcast_add(b)?,
-        Binary::Sub => a.broadcast_sub(b)?,
-        Binary::Mul => a.broadcast_mul(b)?,
+        Binary::Add | Binary::Sub | Binary::Mul if a.dims() == b.dims() => match pair(of, a, b)? {
+            Some(y) => y,
+            None => broadcast(of, a, b)?,
+        },
+        Binary::Add | Binary::Sub | Binary::Mul => broadcast(of, a, b)?,
         Binary::Div => a.broadcast_div(b)?,
         Binary::Pow => power(a, b)?,
         Binary::Min => a.broadcast_minimum(b)?,
@@ -39,6 +42,14 @@ pub(super) fn binary(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Probl
         }
     };
     Ok(y)
+}
+
+fn broadcast(of: Binary, a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    match of {
+        Binary::Add => a.broadcast_add(b),
+        Binary::Sub => a.broadcast_sub(b),
+        _ => a.broadcast_mul(b),
+    }
 }
 
 /// `yes` where the condition holds, else `no`.

@@ -47,7 +47,7 @@ pub(super) fn gather(x: &Tensor, indices: &Tensor, axis: usize) -> Result<Tensor
 }
 
 /// The entries at these places of an axis.
-pub(super) fn select(x: &Tensor, axis: usize, places: &[i64]) -> Result<Tensor, Problem> {
+fn select(x: &Tensor, axis: usize, places: &[i64]) -> Result<Tensor, Problem> {
     let n = x.dim(axis)?;
     if let Some(place) = places.iter().find(|&&i| usize::try_from(i).map_or(true, |i| i >= n)) {
         let expected = format!("at least 0 and below {n}");

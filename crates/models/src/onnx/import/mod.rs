@@ -23,6 +23,7 @@ pub(super) use self::logits::producers;
 
 pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
+pub use operators::unsupported;
 
 /// Oldest and newest operator set that is read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;

@@ -289,7 +289,7 @@ fn bad_geometry_is_refused_with_its_numbers() {
     let refusal = |filters: [usize; 4], bias: Option<usize>, window: SlidingWindow, groups| {
         let filters = random(filters.to_vec(), 1, DType::F32);
         let bias = bias.map(|n| random(n, 2, DType::F32));
-        let bias = bias.as_ref().map(|bias| bias.as_tensor());
+        let bias = bias.as_ref().map(Var::as_tensor);
         grouped_convolution(&x, &filters, bias, &window, groups).unwrap_err().to_string()
     };
     let cases = [

@@ -2,6 +2,7 @@
 
 mod gradients;
 mod integers;
+mod parts;
 mod values;
 
 use candle_core::{DType, Device, Tensor};

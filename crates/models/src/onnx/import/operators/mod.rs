@@ -8,6 +8,7 @@ mod linear;
 mod normalization;
 mod reduction;
 mod shapes;
+mod transposed;
 
 use super::node::At;
 use super::{Import, ImportError, Unsupported};
@@ -20,10 +21,11 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 8] = [
+const READERS: [Reader; 9] = [
     linear::add,
     composed::add,
     attention::add,
+    transposed::add,
     normalization::add,
     elementwise::add,
     reduction::add,
@@ -33,15 +35,15 @@ const READERS: [Reader; 8] = [
 
 /// Refuses nodes that are not read: the first by its name, with how many others there are.
 pub(super) fn check(nodes: &[&Node]) -> Result<(), ImportError> {
-    let mut refused = nodes.iter().filter_map(|&node| Some((node, refusal(node)?)));
+    let mut refused = nodes.iter().filter_map(|&node| Some((node, unsupported(node)?)));
     match refused.next() {
         Some((node, reason)) => Err(At { node, opset: 0 }.unsupported(reason, refused.count())),
         None => Ok(()),
     }
 }
 
-/// Why a node is not read, as far as its operator tells.
-fn refusal(node: &Node) -> Option<Unsupported> {
+/// Why a node is not read, as far as its operator tells; `None` where it is.
+pub fn unsupported(node: &Node) -> Option<Unsupported> {
     let op = node.op_type.as_str();
     let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
     match op {
@@ -59,10 +61,11 @@ fn refusal(node: &Node) -> Option<Unsupported> {
 
 /// Whether an operator of the main domain is read.
 pub(crate) fn is_read(op: &str) -> bool {
-    const ALL: [&[&str]; 7] = [
+    const ALL: [&[&str]; 8] = [
         linear::OPERATORS,
         composed::OPERATORS,
         attention::OPERATORS,
+        transposed::OPERATORS,
         normalization::OPERATORS,
         elementwise::OPERATORS,
         reduction::OPERATORS,
