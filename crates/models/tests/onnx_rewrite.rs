@@ -1,7 +1,11 @@
 //! Changed networks as changes of the files that they came from.
+//!
+//! `DISTILL_DATA` and `ONNX_ZOO` name folders of whole networks.
 
 #[path = "common/difference.rs"]
 mod difference;
+#[path = "common/networks.rs"]
+mod networks;
 
 use std::error::Error;
 
@@ -113,6 +117,14 @@ fn resized(build: Build, old: [usize; 2], new: [usize; 2]) -> Outcome<(Model, Mo
     Ok((model, changed))
 }
 
+/// Numbers ~ U(−1, 1).
+fn random(dims: Vec<usize>) -> Outcome<Tensor> {
+    let mut rng = Rng::new(3);
+    let n = dims.iter().product();
+    let values: Vec<f32> = (0..n).map(|_: usize| 2.0 * rng.uniform() as f32 - 1.0).collect();
+    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+}
+
 /// What is read from a file computes what a graph does, for two batches.
 fn check(file: &Model, graph: &Graph, params: &Params) -> Outcome<()> {
     let read = import(file, &mut no_external, &ImportOptions::default())?;
@@ -120,7 +132,7 @@ fn check(file: &Model, graph: &Graph, params: &Params) -> Outcome<()> {
     for m in [1, 5] {
         let dims: Vec<usize> =
             shape.iter().filter_map(|d| usize::try_from(d.of_batch(m)?).ok()).collect();
-        let x = Tensor::rand(-1f32, 1f32, dims, &Device::Cpu)?;
+        let x = random(dims)?;
         let expected = graph.forward(params, &x)?;
         let found = read.graph.forward(&read.params, &x)?;
         assert_eq!(found.dims(), expected.dims());
@@ -298,5 +310,40 @@ fn what_is_no_part_of_the_network_forbids_changes_of_what_it_reads() -> Outcome<
     let error = rewrite(&model, &original, &graph, &params, &mut no_external);
     assert!(matches!(error, Err(ChangeError::Outside { tensor, .. }) if tensor == "positive"));
     assert!(matches!(original.graph.values()[0].source, Source::Input));
+    Ok(())
+}
+
+#[test]
+fn whole_networks_stay_or_take_other_numbers() -> Outcome<()> {
+    let (mut wrong, mut n) = (Vec::new(), 0);
+    for folder in networks::network_folders()? {
+        let external = &mut networks::external(&folder);
+        let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
+        let Ok(original) = import(&model, external, &ImportOptions::default()) else { continue };
+        n += 1;
+        let Imported { graph, params, .. } = &original;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        match rewrite(&model, &original, graph, params, external) {
+            Ok(bytes) if bytes == model.bytes() => {}
+            Ok(_) => wrong.push(format!("{name}: other bytes without a difference")),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+        // Halves of all numbers are exact in every type.
+        let blocks = params.blocks().iter().map(|block| block * 0.5);
+        let halves = Params::new(graph.layout(), blocks.collect::<Result<_, _>>()?)?;
+        let read = rewrite(&model, &original, graph, &halves, external)
+            .map_err(Box::<dyn Error>::from)
+            .and_then(|bytes| {
+                let file = Model::parse(bytes)?;
+                Ok(import(&file, external, &ImportOptions::default())?)
+            });
+        match read {
+            Ok(read) if read.params.to_vec()? == halves.to_vec()? => {}
+            Ok(_) => wrong.push(format!("{name}: other numbers than those that were written")),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} for {n} networks:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{n} networks rewritten");
     Ok(())
 }
