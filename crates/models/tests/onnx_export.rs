@@ -3,10 +3,14 @@
 //! `ONNX_OPERATORS`, `ONNX_ZOO` and `DISTILL_DATA` name more cases; `ONNX_EXPORTED` a folder for the files, which other
 //! programs may then read.
 
-#[path = "common/cases.rs"]
-mod cases;
 #[path = "common/difference.rs"]
 mod difference;
+#[path = "common/networks.rs"]
+mod networks;
+#[path = "common/operators.rs"]
+mod operators;
+#[path = "common/probes.rs"]
+mod probes;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -25,7 +29,7 @@ const SPELLED_OUT: [&str; 3] = ["Gelu", "Mish", "GroupNormalization"];
 
 #[test]
 fn every_operator_comes_back() -> TestResult {
-    let cases = cases::operator_cases()?;
+    let cases = operators::operator_cases()?;
     let (mut wrong, mut n) = (Vec::new(), 0);
     for case in &cases {
         let model = Model::parse(case.model()?)?;
@@ -34,7 +38,7 @@ fn every_operator_comes_back() -> TestResult {
                 ImportOptions { output: Some(output.clone()), ..ImportOptions::default() };
             // Another test says which operators are read.
             let Ok(read) = import(&model, &mut no_external, &options) else { continue };
-            let expected = cases::run(&read, &case.inputs()?)?;
+            let expected = probes::run(&read, &case.inputs()?)?;
             for opset in [None, Some(21)] {
                 let name = format!("{}.{output}.{}", case.name, opset.unwrap_or(17));
                 let is_same = !SPELLED_OUT.contains(&case.operator.as_str());
@@ -57,14 +61,14 @@ fn every_operator_comes_back() -> TestResult {
 #[test]
 fn whole_networks_come_back() -> TestResult {
     let (mut wrong, mut n) = (Vec::new(), 0);
-    for folder in cases::network_folders()? {
+    for folder in networks::network_folders()? {
         let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
-        let Ok(read) = import(&model, &mut cases::external(&folder), &ImportOptions::default())
+        let Ok(read) = import(&model, &mut networks::external(&folder), &ImportOptions::default())
         else {
             continue;
         };
-        let probe = cases::probe(&folder)?;
-        let expected = cases::run(&read, &probe)?;
+        let probe = probes::probe(&folder)?;
+        let expected = probes::run(&read, &probe)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         n += 1;
         match comes_back(&read, &probe, &expected, None, &name) {
@@ -95,7 +99,7 @@ fn comes_back(
     let output = model.outputs().first().map(|output| output.name.clone());
     let options = ImportOptions { output, ..ImportOptions::default() };
     let again = import(&model, &mut no_external, &options)?;
-    let found = cases::run(&again, inputs)?;
+    let found = probes::run(&again, inputs)?;
     if found.dims() != expected.dims() {
         return Err(format!("shape {:?}, wanted {:?}", found.dims(), expected.dims()).into());
     }

@@ -1,7 +1,11 @@
 //! Changed networks as changes of the files that they came from.
+//!
+//! `DISTILL_DATA` and `ONNX_ZOO` name folders of whole networks.
 
 #[path = "common/difference.rs"]
 mod difference;
+#[path = "common/networks.rs"]
+mod networks;
 
 use std::error::Error;
 
@@ -11,8 +15,9 @@ use models::graph::{
     Binary, Builder, Dimension, Graph, Kind, Op, Reduction, Source, Unary, ValueId, Window,
 };
 use models::onnx::{
-    Attribute, ChangeError, Edit, ExportOptions, ImportOptions, Imported, Model, Values, export,
-    import, no_external, rewrite,
+    Attribute, ChangeError, DataType, Dimension as FileDimension, Edit, ExportOptions,
+    ImportOptions, Imported, Model, NewModel, Node, TensorInfo, Values, export, import,
+    no_external, rewrite,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -113,6 +118,14 @@ fn resized(build: Build, old: [usize; 2], new: [usize; 2]) -> Outcome<(Model, Mo
     Ok((model, changed))
 }
 
+/// Numbers ~ U(−1, 1).
+fn random(dims: Vec<usize>) -> Outcome<Tensor> {
+    let mut rng = Rng::new(3);
+    let n = dims.iter().product();
+    let values: Vec<f32> = (0..n).map(|_: usize| 2.0 * rng.uniform() as f32 - 1.0).collect();
+    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+}
+
 /// What is read from a file computes what a graph does, for two batches.
 fn check(file: &Model, graph: &Graph, params: &Params) -> Outcome<()> {
     let read = import(file, &mut no_external, &ImportOptions::default())?;
@@ -120,7 +133,7 @@ fn check(file: &Model, graph: &Graph, params: &Params) -> Outcome<()> {
     for m in [1, 5] {
         let dims: Vec<usize> =
             shape.iter().filter_map(|d| usize::try_from(d.of_batch(m)?).ok()).collect();
-        let x = Tensor::rand(-1f32, 1f32, dims, &Device::Cpu)?;
+        let x = random(dims)?;
         let expected = graph.forward(params, &x)?;
         let found = read.graph.forward(&read.params, &x)?;
         assert_eq!(found.dims(), expected.dims());
@@ -263,18 +276,13 @@ fn half_precision_stays() -> Outcome<()> {
     // The same file with one tensor of f16.
     let values = model.f32_values(&model.initializers()[0], &mut no_external)?;
     let (name, dims) = (model.initializers()[0].name.clone(), vec![3, 4]);
-    let half = models::onnx::TensorInfo::new(
-        &name,
-        dims.clone(),
-        models::onnx::DataType::F16,
-        &Values::F32(values),
-    )?;
+    let half = TensorInfo::new(&name, dims.clone(), DataType::F16, &Values::F32(values))?;
     let narrow = Model::parse(model.patch(&[Edit::RemoveTensor { name }, Edit::AddTensor(half)])?)?;
     let original = import(&narrow, &mut no_external, &ImportOptions::default())?;
     let bytes = rewrite(&narrow, &original, &original.graph, &halved, &mut no_external)?;
     let changed = Model::parse(bytes)?;
     let of = |model: &Model| model.initializers().last().map(|t| (t.data_type, t.dims.clone()));
-    assert_eq!(of(&changed), Some((models::onnx::DataType::F16, dims)));
+    assert_eq!(of(&changed), Some((DataType::F16, dims)));
     Ok(())
 }
 
@@ -283,12 +291,12 @@ fn what_is_no_part_of_the_network_forbids_changes_of_what_it_reads() -> Outcome<
     let (graph, params) = Net::of(perceptron, [6, 0])?;
     let model = Model::parse(export(&graph, &params, &ExportOptions::default())?)?;
     // A second node reads the hidden layer.
-    let node = models::onnx::Node {
+    let node = Node {
         name: "features".to_owned(),
         op_type: "Sigmoid".to_owned(),
         inputs: vec!["positive".to_owned()],
         outputs: vec!["features".to_owned()],
-        ..models::onnx::Node::default()
+        ..Node::default()
     };
     let before = model.nodes().len();
     let model = Model::parse(model.patch(&[Edit::InsertNode { before, node }])?)?;
@@ -298,5 +306,118 @@ fn what_is_no_part_of_the_network_forbids_changes_of_what_it_reads() -> Outcome<
     let error = rewrite(&model, &original, &graph, &params, &mut no_external);
     assert!(matches!(error, Err(ChangeError::Outside { tensor, .. }) if tensor == "positive"));
     assert!(matches!(original.graph.values()[0].source, Source::Input));
+    Ok(())
+}
+
+#[test]
+fn whole_networks_stay_or_take_other_numbers() -> Outcome<()> {
+    let (mut wrong, mut n) = (Vec::new(), 0);
+    for folder in networks::network_folders()? {
+        let external = &mut networks::external(&folder);
+        let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
+        let Ok(original) = import(&model, external, &ImportOptions::default()) else { continue };
+        n += 1;
+        let Imported { graph, params, .. } = &original;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        match rewrite(&model, &original, graph, params, external) {
+            Ok(bytes) if bytes == model.bytes() => {}
+            Ok(_) => wrong.push(format!("{name}: other bytes without a difference")),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+        // Halves of all numbers are exact in every type.
+        let blocks = params.blocks().iter().map(|block| block * 0.5);
+        let halves = Params::new(graph.layout(), blocks.collect::<Result<_, _>>()?)?;
+        let read = rewrite(&model, &original, graph, &halves, external)
+            .map_err(Box::<dyn Error>::from)
+            .and_then(|bytes| {
+                let file = Model::parse(bytes)?;
+                Ok(import(&file, external, &ImportOptions::default())?)
+            });
+        match read {
+            Ok(read) if read.params.to_vec()? == halves.to_vec()? => {}
+            Ok(_) => wrong.push(format!("{name}: other numbers than those that were written")),
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} for {n} networks:\n{}", wrong.len(), wrong.join("\n"));
+    println!("{n} networks rewritten");
+    Ok(())
+}
+
+/// A perceptron with some outputs.
+fn classes(net: &mut Net, [h, k]: [usize; 2]) -> Outcome<ValueId> {
+    let x = net.input(&[3]);
+    let sums = net.gemm("hidden", x, [h, 3])?;
+    let y = net.node("positive", Op::Unary(Unary::Relu), &[sums])?;
+    net.gemm("logits", y, [k, h])
+}
+
+#[test]
+fn declared_shapes_follow() -> Outcome<()> {
+    let (_, changed) = resized(classes, [4, 2], [4, 3])?;
+    let dims = changed.outputs()[0].dims();
+    let wanted = [FileDimension::Named("batch".to_owned()), FileDimension::Known(3)];
+    assert_eq!(dims, Some(&wanted[..]));
+    Ok(())
+}
+
+/// Parts of one size and the rest, which change places, in two shapes with one target.
+fn parts(net: &mut Net, [h, _]: [usize; 2]) -> Outcome<ValueId> {
+    let x = net.input(&[3]);
+    let y = net.gemm("hidden", x, [h, 3])?;
+    let sizes = vec![Dimension::known(2), Dimension::known(h as i64 - 2)];
+    let parts = net.builder.add("split", Op::Split { axis: 1, sizes }, &[y], &["p", "q"])?;
+    let turned = net.node("turned", Op::Concat { axis: 1 }, &[parts[1], parts[0]])?;
+    let shape = vec![Dimension::BATCH, Dimension::known(h as i64)];
+    let y = net.node("same", Op::Reshape { shape: shape.clone() }, &[turned])?;
+    let y = net.node("again", Op::Reshape { shape }, &[y])?;
+    net.gemm("logits", y, [2, h])
+}
+
+#[test]
+fn sizes_of_an_old_split_are_an_attribute_and_a_shared_target_stays_one() -> Outcome<()> {
+    let (graph, params) = Net::of(parts, [6, 0])?;
+    let model = Model::parse(export(&graph, &params, &ExportOptions::default())?)?;
+    // The same network at opset 11, with one tensor for both targets.
+    let mut nodes = model.nodes().to_vec();
+    for node in &mut nodes {
+        match node.name.as_str() {
+            "split" => {
+                node.inputs.truncate(1);
+                node.attributes.push(("split".to_owned(), Attribute::Ints(vec![2, 4])));
+            }
+            "same" | "again" => node.inputs[1] = "target".to_owned(),
+            _ => {}
+        }
+    }
+    let mut initializers = Vec::new();
+    for tensor in model.initializers().iter().filter(|tensor| tensor.data_type.is_float()) {
+        let values = Values::F32(model.f32_values(tensor, &mut no_external)?);
+        let (name, dims) = (&tensor.name, tensor.dims.clone());
+        initializers.push(TensorInfo::new(name, dims, tensor.data_type, &values)?);
+    }
+    let target = Values::I64(vec![-1, 6]);
+    initializers.push(TensorInfo::new("target", vec![2], DataType::I64, &target)?);
+    let old = NewModel {
+        name: "old".to_owned(),
+        opsets: vec![(String::new(), 11)],
+        inputs: model.inputs().to_vec(),
+        outputs: model.outputs().to_vec(),
+        nodes,
+        initializers,
+        metadata: vec![],
+    };
+    let old = Model::parse(old.to_bytes()?)?;
+    let original = import(&old, &mut no_external, &ImportOptions::default())?;
+    let (graph, params) = Net::of(parts, [5, 0])?;
+    let changed = Model::parse(rewrite(&old, &original, &graph, &params, &mut no_external)?)?;
+    check(&changed, &graph, &params)?;
+    let split = changed.nodes().iter().find(|node| node.name == "split");
+    let sizes = split.and_then(|node| node.attribute("split"));
+    assert_eq!(sizes, Some(&Attribute::Ints(vec![2, 3])));
+    let target = changed.initializers().last().ok_or("no tensor")?;
+    assert_eq!(target.name, "target");
+    assert_eq!(changed.i64_values(target, &mut no_external)?, [-1, 5]);
+    assert_eq!(changed.initializers().len(), old.initializers().len());
     Ok(())
 }

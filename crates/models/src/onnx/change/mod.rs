@@ -5,6 +5,8 @@ mod live;
 mod settings;
 mod structure;
 
+use std::collections::{HashMap, HashSet};
+
 use core_tensors::Params;
 
 use super::import::{self, Difference};
@@ -48,7 +50,7 @@ pub fn rewrite(
             }
             let file = Model::parse(file.patch(&live::cleanup(model, &file)?)?)?;
             live::check_outside(&file, original, &followed.shapes)?;
-            return Ok(file.patch(&shapes(&file, &followed.shapes))?);
+            return Ok(file.patch(&shapes(&file, original, &followed.shapes))?);
         }
         is_changed = true;
         let edits = settings::edits(&file, original, graph, &followed.differences)?;
@@ -63,36 +65,48 @@ pub fn rewrite(
 }
 
 /// Declared shapes that are not those of the graph.
-fn shapes(model: &Model, shapes: &std::collections::HashMap<String, Vec<Dimension>>) -> Vec<Edit> {
-    let mut edits: Vec<Edit> = Vec::new();
-    for value in model.inputs().iter().chain(model.outputs()).chain(model.value_infos()) {
+fn shapes(
+    file: &Model,
+    original: &Imported,
+    shapes: &HashMap<String, Vec<Dimension>>,
+) -> Vec<Edit> {
+    let before: HashMap<&str, &[Dimension]> = original
+        .graph
+        .values()
+        .iter()
+        .map(|value| (value.name.as_str(), value.shape.as_slice()))
+        .collect();
+    let (mut edits, mut seen) = (Vec::new(), HashSet::new());
+    for value in file.inputs().iter().chain(file.outputs()).chain(file.value_infos()) {
         let (Some(declared), Some(shape)) = (value.dims(), shapes.get(&value.name)) else {
             continue;
         };
-        let dims: Vec<FileDimension> = if declared.len() == shape.len() {
-            declared
-                .iter()
-                .zip(shape)
-                .map(|(declared, &extent)| dimension(Some(declared), extent))
-                .collect()
-        } else {
-            shape.iter().map(|&extent| dimension(None, extent)).collect()
-        };
-        let is_new = !edits
-            .iter()
-            .any(|edit| matches!(edit, Edit::SetShape { name, .. } if *name == value.name));
-        if dims != declared && is_new {
+        let old = before.get(value.name.as_str());
+        let old = old.filter(|old| old.len() == shape.len() && declared.len() == shape.len());
+        let dims = shape.iter().enumerate().map(|(axis, &extent)| {
+            let declared = declared.get(axis).filter(|_| declared.len() == shape.len());
+            dimension(declared, old.map(|old| old[axis]), extent)
+        });
+        let dims: Vec<FileDimension> = dims.collect();
+        if dims != declared && seen.insert(value.name.as_str()) {
             edits.push(Edit::SetShape { name: value.name.clone(), dims });
         }
     }
     edits
 }
 
-/// What is declared stays unless it is another number.
-fn dimension(declared: Option<&FileDimension>, extent: Dimension) -> FileDimension {
+/// What is declared stays unless it is another number, or names a size that has changed.
+fn dimension(
+    declared: Option<&FileDimension>,
+    old: Option<Dimension>,
+    extent: Dimension,
+) -> FileDimension {
     let known = extent.as_known().and_then(|n| usize::try_from(n).ok());
     match (declared, known) {
         (Some(FileDimension::Known(_)) | None, Some(n)) => FileDimension::Known(n),
+        (Some(FileDimension::Named(_)), _) if old.is_some_and(|old| old != extent) => {
+            known.map_or(FileDimension::Unknown, FileDimension::Known)
+        }
         (Some(declared), _) => declared.clone(),
         (None, None) => FileDimension::Unknown,
     }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{ChangeError, named, structure};
-use crate::graph::{Graph, Node as GraphNode, Op, Source};
+use crate::graph::{Dimension, Graph, Node as GraphNode, Op, Source, rules};
 use crate::onnx::export::Added;
 use crate::onnx::import::Difference;
-use crate::onnx::{Attribute, DataType, Edit, Imported, Model, Node};
+use crate::onnx::{
+    Attribute, DataType, Edit, Imported, Model, Node, TensorInfo, Values, no_external,
+};
 
 /// The edits that settle these differences.
 pub(super) fn edits(
@@ -24,7 +26,7 @@ pub(super) fn edits(
     let (wanted, before) = (by_result(graph), by_result(&original.graph));
     let mut added = structure::added(file, original, graph);
     let mut changed: BTreeMap<usize, Change> = BTreeMap::new();
-    let mut edits = Vec::new();
+    let (mut edits, mut made) = (Vec::new(), Vec::new());
     for &difference in differences {
         let (Difference::Op(index)
         | Difference::Composed(index)
@@ -56,12 +58,67 @@ pub(super) fn edits(
             }
         }
         let (tensors, nodes) = added.take();
-        edits.extend(tensors.into_iter().map(Edit::AddTensor));
+        made.extend(tensors);
         edits.extend(nodes.into_iter().map(|node| Edit::InsertNode { before: index, node }));
     }
+    edits.extend(in_place(file, &mut changed, &mut made)?);
+    edits.extend(made.into_iter().map(Edit::AddTensor));
     for (index, change) in changed {
         edits.extend(change.edits(index, &file.nodes()[index]));
     }
+    Ok(edits)
+}
+
+/// New numbers for initializers of which all readers get the same new tensor: then they read on what they read.
+fn in_place(
+    file: &Model,
+    changed: &mut BTreeMap<usize, Change>,
+    made: &mut Vec<TensorInfo>,
+) -> Result<Vec<Edit>, ChangeError> {
+    let mut readers: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
+    for (index, node) in file.nodes().iter().enumerate() {
+        for (place, name) in node.inputs.iter().enumerate() {
+            readers.entry(name).or_default().push((index, place));
+        }
+    }
+    let mut edits = Vec::new();
+    let is_output = |name: &str| file.outputs().iter().any(|output| output.name == name);
+    for old in file.initializers().iter().filter(|tensor| !is_output(&tensor.name)) {
+        let places = readers.get(old.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let mut new: Option<(&TensorInfo, Values)> = None;
+        let mut is_same = !places.is_empty();
+        for &(index, place) in places {
+            let name = changed.get(&index).and_then(|change| change.inputs.get(place));
+            let tensor = made
+                .iter()
+                .find(|tensor| Some(&tensor.name) == name && tensor.data_type == old.data_type);
+            let Some(tensor) = tensor else {
+                is_same = false;
+                break;
+            };
+            let values = if tensor.data_type.is_float() {
+                Values::F32(file.f32_values(tensor, &mut no_external)?)
+            } else {
+                Values::I64(file.i64_values(tensor, &mut no_external)?)
+            };
+            let first = new.get_or_insert_with(|| (tensor, values.clone()));
+            is_same &= first.0.dims == tensor.dims && first.1 == values;
+        }
+        let (true, Some((tensor, values))) = (is_same, new) else { continue };
+        let (name, dims) = (old.name.clone(), tensor.dims.clone());
+        edits.push(Edit::SetTensor { name, dims, values });
+        for &(index, place) in places {
+            if let Some(input) = changed.get_mut(&index).and_then(|c| c.inputs.get_mut(place)) {
+                *input = old.name.clone();
+            }
+        }
+    }
+    let is_read = |tensor: &TensorInfo| {
+        let nodes = changed.values().flat_map(|change| change.before.iter().map(|n| &n.inputs));
+        let inputs = changed.values().map(|change| &change.inputs).chain(nodes);
+        inputs.flatten().any(|name| *name == tensor.name)
+    };
+    made.retain(is_read);
     Ok(edits)
 }
 
@@ -82,6 +139,9 @@ impl Change {
 
     /// An edit of the node, or, where attributes go, another node in its place.
     fn edits(self, index: usize, node: &Node) -> Vec<Edit> {
+        if self.inputs == node.inputs && self.attributes.is_empty() && self.before.is_empty() {
+            return Vec::new();
+        }
         let outputs = node.outputs.clone();
         let insert = |node| Edit::InsertNode { before: index, node };
         let mut edits: Vec<Edit> = self.before.iter().cloned().map(insert).collect();
@@ -126,6 +186,10 @@ fn set<'g, 'o>(
     match &expected.op {
         Op::Reshape { shape } if is_same => {
             let of = expected.operands.first().map(|&id| &graph.value(id).shape[..]);
+            if let Some(target) = adapted(file, node, of.unwrap_or_default(), shape)? {
+                change.settings(&[added.integers(&format!("{}/shape", node.outputs[0]), &target)?]);
+                return Ok(());
+            }
             let name = format!("{}/shape", node.outputs[0]);
             let (inputs, attributes) = added.reshaped(&name, of.unwrap_or_default(), shape)?;
             change.settings(inputs.get(1..).unwrap_or_default());
@@ -186,6 +250,31 @@ fn set<'g, 'o>(
         }
     }
     Ok(())
+}
+
+/// The target of a Reshape as the file has it, with other numbers where the shape has others; `None` where that does not
+/// do.
+fn adapted(
+    file: &Model,
+    node: &Node,
+    of: &[Dimension],
+    shape: &[Dimension],
+) -> Result<Option<Vec<i64>>, ChangeError> {
+    let name = node.inputs.get(1).map(String::as_str).unwrap_or_default();
+    let Some(tensor) = file.initializers().iter().find(|tensor| tensor.name == name) else {
+        return Ok(None);
+    };
+    let old = file.i64_values(tensor, &mut no_external)?;
+    let allow_zero = matches!(node.attribute("allowzero"), Some(Attribute::Int(n)) if *n != 0);
+    let is_open = |n: i64| n == -1 || n == 0 && !allow_zero;
+    let new = |(&old, extent): (&i64, &Dimension)| {
+        if is_open(old) { Some(old) } else { extent.as_known() }
+    };
+    let target: Option<Vec<i64>> = old.iter().zip(shape).map(new).collect();
+    let Some(target) = target.filter(|_| old.len() == shape.len()) else { return Ok(None) };
+    let known: Vec<Dimension> = target.iter().map(|&n| Dimension::known(n)).collect();
+    let fits = rules::reshape_target(of, &known, allow_zero).is_ok_and(|found| found == shape);
+    Ok(fits.then_some(target))
 }
 
 /// The node as it was, in the form in which nodes are written here.

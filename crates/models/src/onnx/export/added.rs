@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{At, Export, ExportError, Names, WRITTEN_OPSETS, operators, shapes};
 use crate::graph::{Dimension, Graph, Node, Op, Unary, ValueId};
-use crate::onnx::{Attribute, DataType, Node as FileNode, TensorInfo};
+use crate::onnx::{DataType, Node as FileNode, TensorInfo};
 
 /// Writes single nodes of a graph, with names that a file does not have.
 pub(in crate::onnx) struct Added<'g> {
@@ -71,8 +71,17 @@ impl<'g> Added<'g> {
         name: &str,
         of: &[Dimension],
         shape: &[Dimension],
-    ) -> Result<(Vec<String>, Vec<(&'static str, Attribute)>), ExportError> {
+    ) -> Result<shapes::Reshaped, ExportError> {
         shapes::reshaped(&mut self.export, name, (String::new(), Some(of)), shape)
+    }
+
+    /// Whole numbers as an initializer (n,); its name.
+    pub(in crate::onnx) fn integers(
+        &mut self,
+        name: &str,
+        values: &[i64],
+    ) -> Result<String, ExportError> {
+        self.export.integers(name, values)
     }
 
     /// A copy of a value under a name.

@@ -89,7 +89,7 @@ fn gelu(export: &mut Export<'_>, at: &At<'_>, x: String) -> Result<(), ExportErr
 
 /// x/2 (1 + tanh(√(2/π)(x + 0.044715 x³))).
 fn gelu_tanh(export: &mut Export<'_>, at: &At<'_>, x: String) -> Result<(), ExportError> {
-    let (cubic, factor) = (export.number(0.044_715)?, export.number(0.797_884_56)?);
+    let (cubic, factor) = (export.number(0.044_715)?, export.number(0.797_884_6)?);
     let square = export.part(at, "Mul", vec![x.clone(), x.clone()], vec![], "square");
     let cube = export.part(at, "Mul", vec![square, x.clone()], vec![], "cube");
     let scaled = export.part(at, "Mul", vec![cube, cubic], vec![], "scaled");

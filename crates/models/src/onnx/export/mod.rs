@@ -77,7 +77,7 @@ pub fn export(
         operators::add(&mut export, &at)?;
     }
     let outputs = export.outputs()?;
-    let inputs = graph.inputs().iter().map(|&id| export.info(id, export.value(id))).collect();
+    let inputs = graph.inputs().iter().map(|&id| export.info(id, &export.value(id))).collect();
     let mut opsets = vec![(String::new(), opset)];
     opsets.extend(export.uses_ml.then(|| (ML.0.to_owned(), ML.1)));
     let name = if options.name.is_empty() { "network" } else { &options.name };
@@ -234,7 +234,7 @@ impl<'g> Export<'g> {
                 self.push("Identity", vec![name], vec![copy.clone()], vec![], &copy);
                 name = copy;
             }
-            outputs.push(self.info(id, name));
+            outputs.push(self.info(id, &name));
         }
         Ok(outputs)
     }
@@ -247,7 +247,7 @@ impl<'g> Export<'g> {
         }
     }
 
-    fn info(&self, id: ValueId, name: String) -> ValueInfo {
+    fn info(&self, id: ValueId, name: &str) -> ValueInfo {
         let value = self.graph.value(id);
         let dims = value.shape.iter().map(|&extent| match extent {
             Dimension::BATCH => FileDimension::Named("batch".to_owned()),
@@ -256,7 +256,7 @@ impl<'g> Export<'g> {
             }
             _ => FileDimension::Unknown,
         });
-        ValueInfo::tensor(&name, self.data_type(value.kind), dims.collect())
+        ValueInfo::tensor(name, self.data_type(value.kind), dims.collect())
     }
 
     /// Appends a node of ONNX's own domain.

@@ -8,6 +8,9 @@ use crate::onnx::Attribute;
 const END: Dimension = Dimension::known(i64::MAX);
 const START: Dimension = Dimension::known(-i64::MAX);
 
+/// Inputs and attributes of a Reshape.
+pub(super) type Reshaped = (Vec<String>, Vec<(&'static str, Attribute)>);
+
 /// The operands and attributes of a Reshape of x, whose own extents are perhaps known.
 ///
 /// An extent that depends on the batch is 0 where x has it at the same place, else −1, if there is one such; otherwise the
@@ -17,7 +20,7 @@ pub(super) fn reshaped(
     name: &str,
     (x, of): (String, Option<&[Dimension]>),
     shape: &[Dimension],
-) -> Result<(Vec<String>, Vec<(&'static str, Attribute)>), ExportError> {
+) -> Result<Reshaped, ExportError> {
     let zero = Dimension::known(0);
     if shape.contains(&zero) {
         let target = export.sizes(name, shape)?;
@@ -115,7 +118,8 @@ fn bounds(
         return Ok((zero, zero));
     }
     // A bound that depends on the batch is counted from the end, where that makes it a number.
-    let from_end = |bound: Dimension| match bound.checked_sub(extent).and_then(|d| d.as_known()) {
+    let from_end = |bound: Dimension| match bound.checked_sub(extent).and_then(Dimension::as_known)
+    {
         Some(n) if bound.is_per_batch() && n < 0 => Dimension::known(n),
         _ => bound,
     };
