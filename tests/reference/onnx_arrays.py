@@ -8,8 +8,8 @@ from onnx_cases import BATCH, INT64_MAX, operator
 # Arithmetic.
 
 
-def operand(g, shape, low=-2.0, high=2.0, tensor=None):
-    """A constant that broadcasts with (N, *shape): a scalar, a trailing part of it, axes of size 1, or another input."""
+def operand(g, shape, low=-2.0, high=2.0):
+    """A constant that broadcasts with (N, *shape): a scalar, a trailing part of it, axes of size 1; or an input."""
     kind = g.size(0, 6)
     if kind == 0:
         return g.constant(g.numbers(low=low, high=high))
@@ -311,6 +311,18 @@ def pad(g, op):
         flat = [pads[a][i] for i in (0, 1) for a in axes]
         return g(op, x, g.ints(*flat), value, g.ints(*[a - rank if g.chance(0.4) else a for a in axes]), mode=mode)
     return g(op, x, g.ints(*[p[i] for i in (0, 1) for p in pads]), value, mode=mode)
+
+
+@operator("Trilu", since=14)
+def triangle(g, op):
+    """Of a constant mask, as causal attention is exported, or of the numbers."""
+    n, m = g.size(2, 4), g.size(2, 4)
+    diagonal = g.pick("", g.ints(g.size(-1, 1), scalar=True))
+    upper = g.pick(None, 0, 1)
+    if g.chance():
+        mask = g("Cast", g(op, g.constant(np.ones((n, m))), diagonal, upper=upper), to=T.BOOL)
+        return g("Softmax", g("Where", mask, g.input(n, m), g.constant(-1e9)), axis=-1)
+    return g(op, g.input(n, m), diagonal, upper=upper)
 
 
 @operator("Tile")

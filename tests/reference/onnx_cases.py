@@ -203,7 +203,7 @@ def evaluated(model, data):
 
 
 def reference_difference(model, data, outputs):
-    """Largest difference to ONNX's reference evaluator over max(1, largest value); None where it cannot run the model."""
+    """Largest difference to ONNX's reference evaluator over max(1, largest value); None where that cannot run."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -2,9 +2,9 @@
 
     python onnx_operators.py --each 20 OUT
 
-Attributes and shapes are drawn with a fixed seed, for opsets 11, 13, 18 and the newest that ONNX Runtime has the operator
-in. Every graph input has a symbolic first axis, N. A case whose values ONNX's own reference evaluator (another program)
-does not confirm is left out and named on standard error.
+Attributes and shapes are drawn with a fixed seed, for opsets 11, 13, 18, the one that the operator is new in, and the
+newest. The first axis of every graph input is symbolic, N. Where ONNX's own reference evaluator, another program, finds
+other values, the case is left out and named on standard error.
 """
 
 import argparse
@@ -171,6 +171,32 @@ def layer_norm_spelled(g, _):
     return y
 
 
+@operator("RMSNormalization", since=23)
+def rms_norm(g, op):
+    shape = g.sizes(g.size(1, 3), 2, 4)
+    axis = g.axis(len(shape) + 1)
+    scale = g.constant(g.numbers(*[0, *shape][axis:]))
+    return g(op, g.input(*shape), scale, axis=g.pick(axis, None) if axis == -1 else axis, epsilon=g.pick(None, 1e-3))
+
+
+@operator("Attention", since=23)
+def attention(g, op):
+    """Of rank 4 (heads apart) or 3 (heads packed), causal, masked, with fewer heads of keys, as dynamo writes it."""
+    heads, queries, keys, width = g.size(1, 2), g.size(1, 3), g.size(1, 3), g.size(1, 3)
+    options = dict(is_causal=g.pick(None, 0, 1), scale=g.pick(None, None, 0.5))
+    mask = g.constant(g.numbers(queries, keys)) if g.chance(0.3) else ""
+    if mask and g.chance():
+        mask = g.constant(np.tril(np.ones((queries, keys))), np.bool_)
+    if options["is_causal"]:
+        mask, keys = "", queries
+    if g.chance():
+        many = g.pick(1, 2) * heads
+        parts = g.input(many, queries, width), g.input(heads, keys, width), g.input(heads, keys, width)
+        return g(op, *parts, mask, **options)
+    packed = g.input(queries, heads * width), g.input(keys, heads * width), g.input(keys, heads * width)
+    return g(op, *packed, mask, q_num_heads=heads, kv_num_heads=heads, **options)
+
+
 @operator("GroupNormalization", since=18)
 def group_norm(g, _):
     groups, each = g.size(1, 3), g.size(1, 2)
@@ -203,7 +229,20 @@ def instance_norm(g, _):
 
 
 @operator(
-    "Relu", "Softplus", "Softsign", "Sigmoid", "Tanh", "Neg", "Exp", "Abs", "Erf", "Floor", "Sin", "Cos", "Identity"
+    "Relu",
+    "Softplus",
+    "Softsign",
+    "Sigmoid",
+    "Tanh",
+    "Neg",
+    "Exp",
+    "Abs",
+    "Erf",
+    "Floor",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Identity",
 )
 def unary(g, op):
     return g(op, g.input(*features(g), low=-4, high=4))
@@ -332,7 +371,7 @@ def global_pool(g, op):
     return g(op, g.input(g.size(1, 3), *g.sizes(g.size(1, 2), 1, 5)))
 
 
-@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2")
+@operator("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd")
 def reduce(g, op):
     shape = g.sizes(g.size(1, 3), 1, 4)
     rank = len(shape) + 1

@@ -1,4 +1,4 @@
-"""Random models of arithmetic with shapes, in the ways of torch's two exporters, and of the features scikit-learn prepares.
+"""Random models of arithmetic with shapes, as torch's two exporters write it, and of scikit-learn's scaling.
 
 All of the shapes are constant once the first axis is symbolic.
 """
@@ -102,6 +102,29 @@ def shape_arithmetic(g, op):
     return g("Div", g.with_axes("ReduceSum", x, [3], 13, keepdims=0), g.to_float(width))
 
 
+@operator("Mod")
+def remainder(g, op):
+    """Whole sizes, as attention's checks of heads are exported, and remainders of numbers (`fmod` keeps the sign)."""
+    if g.chance(0.4):
+        x = g.input(*drawn_shape(g), low=-9, high=9)
+        divisor = g.pick(2.0, 1.5, -2.0)
+        return g(op, x, g.constant(divisor), fmod=1)
+    a, b = 2 * g.size(1, 2) + 1, g.size(2, 4)
+    x = g.input(a, b)
+    (rows,) = g.shape_of(x, 1)
+    odd = g(op, rows, g.ints(g.pick(2, -2), scalar=True))
+    even = g("Sub", rows, g("Abs", odd)) if g.chance() else g("Add", rows, odd)
+    return g("Slice", x, g.ints(0), g.to_vector(even), g.ints(1))
+
+
+@operator("CastLike", since=15)
+def cast_like(g, op):
+    x = g.input(*drawn_shape(g), low=-5, high=5)
+    if g.chance():
+        return g("Mul", x, g(op, g.constant(g.size(-3, 3), g.pick(np.int64, np.float64)), x))
+    return g(op, g(op, x, g.ints(0, scalar=True)), x)
+
+
 @operator("Size")
 def size(g, op):
     n, m = g.sizes(2, 2, 4)
@@ -158,7 +181,7 @@ def normalizer(g, op):
 
 @operator("LabelEncoder")
 def label_encoder(g, op):
-    x = g.input(g.size(1, 4), values=None, low=0, high=3.99)
+    x = g.input(g.size(1, 4), low=0, high=3.99)
     ids = g("Cast", x, to=T.INT64)
     values = g.numbers(3).tolist()
     if g.chance():

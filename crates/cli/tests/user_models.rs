@@ -65,7 +65,12 @@ fn one_network_of_several_is_an_error_until_it_is_named() -> TestResult {
             let told = fit.success(&[&REGRESSION[..], &["--layers", &layers]].concat())?;
             says(&told, "log-likelihood", likelihood);
             says(&told, "log evidence", evidence);
+            let told = fit.success(&[&REGRESSION[..], &["--prefix", network]].concat())?;
+            says(&told, "log-likelihood", likelihood);
+            says(&told, "log evidence", evidence);
         }
+        let line = fit.failure(&[&REGRESSION[..], &["--prefix", "live"]].concat())?;
+        assert!(line.contains("begin with `ema_model`") && line.contains("`online_model`"));
     }
     Ok(())
 }
@@ -136,17 +141,16 @@ fn a_student_is_a_model_again() -> TestResult {
 }
 
 #[test]
-fn what_is_no_plain_weight_is_named_with_what_to_do() -> TestResult {
+fn pruning_masks_are_multiplied_and_one_logit_is_refused() -> TestResult {
     let folder = tempfile::tempdir()?;
     let diagonal = ["--task", "regression", "--noise-variance", "0.01", "--structure", "diagonal"];
     let fit = Fit::new("17/masked.safetensors", "17/train.csv", folder.path());
-    let line = fit.failure(&diagonal)?;
-    assert!(line.contains("weight_mask") && line.contains("weight_orig"), "{line}");
-    assert!(line.contains("prune.remove"), "{line}");
+    let masked = fit.success(&diagonal)?;
     let fit = Fit::new("17/removed.safetensors", "17/train.csv", folder.path());
-    let told = fit.success(&diagonal)?;
-    says(&told, "log-likelihood", "9.551932");
-    says(&told, "log evidence", "-30.759453");
+    for told in [masked, fit.success(&diagonal)?] {
+        says(&told, "log-likelihood", "9.551932");
+        says(&told, "log evidence", "-30.759453");
+    }
 
     // One output for two classes.
     let fit = Fit::new("12/model.safetensors", "12/train.csv", folder.path());

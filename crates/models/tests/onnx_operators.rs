@@ -43,7 +43,7 @@ impl Numbers {
 }
 
 /// Operators of the script that are not read.
-const NOT_READ: [&str; 4] = ["ConvTranspose", "CumSum", "Einsum", "GatherElements"];
+const NOT_READ: [&str; 2] = ["CumSum", "GatherElements"];
 
 /// Largest difference that rounding makes, as a share of max(1, largest number).
 const TOLERANCE: f64 = 1e-5;

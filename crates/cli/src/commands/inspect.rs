@@ -1,5 +1,7 @@
 //! `distill inspect`: what a file of this program, or a model, holds.
 
+mod graph;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,27 +10,32 @@ use anyhow::{Context, Result};
 use bayes_posterior::{AnyPosterior, Provenance};
 use core_tensors::kernels::Activation;
 use models::Architecture;
-use safetensors::SafeTensors;
+use models::onnx::looks_like_onnx;
 
+use super::options::NetworkOptions;
 use crate::files::{cells, decimal, setting, text_list, text_table};
-use crate::files::{parse, printable, read, say};
+use crate::files::{printable, read, say};
 use crate::model_file::{
-    Layers, PosteriorFile, carried_by, is_posterior, log_det, n_parameters, n_products, natural,
-    refuse_pickle, variances,
+    Dict, Expected, Network, Perceptron, PosteriorFile, carried_by, is_posterior, log_det,
+    n_parameters, n_products, natural, variances,
 };
 
-/// Say what a safetensors file holds: a posterior, a trained perceptron, or other tensors.
+/// Say what a file holds: a network, a posterior, or other tensors.
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   distill inspect teacher.safetensors
 
 Of a posterior: its network, structure, origin, and for each layer the mean |m| of the weights and the median and
-range of their deviations. Of a model: its tensors, and the layers in the order in which `distill posterior` takes
-them.")]
+range of their deviations. Of an ONNX file: its layers with their shapes, parameters and multiply-adds (MACs, for one
+example), the tensor that holds the logits, and operators that this program does not read. Of a state dict (a safetensors
+file, a .pt or .pth file of torch.save, an .npz file): its tensors, and the layers in the order in which `distill
+posterior` takes them with the same options.")]
 pub(super) struct Arguments {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 /// Parameters whose dense covariance is factored at once.
@@ -37,46 +44,55 @@ const MOST_FACTORED: usize = 2000;
 const MOST_NAMED: usize = 12;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.network.check()?;
     let path = &arguments.file;
     let bytes = read(path)?;
-    refuse_pickle(path, &bytes)?;
-    let text = told(path, bytes).with_context(|| path.display().to_string())?;
+    let text = told(arguments, bytes).with_context(|| path.display().to_string())?;
     say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(path: &Path, bytes: Vec<u8>) -> Result<String> {
-    let file = parse(&bytes)?;
-    if !is_posterior(&bytes) {
-        return model(path, &file);
+fn told(arguments: &Arguments, bytes: Vec<u8>) -> Result<String> {
+    let path = &arguments.file;
+    let expected = arguments.network.expected(None);
+    if looks_like_onnx(&bytes) {
+        return graph::onnx(path, bytes, &expected);
     }
+    if !is_posterior(&bytes) {
+        let text = model(path, &Dict::read(&bytes)?, &expected)?;
+        return Ok(match Network::from_bytes(path, bytes, &expected) {
+            Ok((network, _)) => format!("{text}\n{}", graph::layers(&network.graph)),
+            // The text says why.
+            Err(_) => text,
+        });
+    }
+    arguments.network.check_used("a network")?;
     let PosteriorFile { posterior, provenance, sha256 } = PosteriorFile::from_bytes(&bytes)?;
     drop(bytes);
     summary(path, &posterior, &provenance, &sha256)
 }
 
 /// A file without our metadata: a perceptron, if its layers chain, or other tensors.
-fn model(path: &Path, file: &SafeTensors) -> Result<String> {
-    let mut names = file.names();
-    names.sort_by(|a, b| natural(a, b));
+fn model(path: &Path, dict: &Dict, expected: &Expected) -> Result<String> {
+    let mut tensors: Vec<_> = dict.tensors.iter().collect();
+    tensors.sort_by(|a, b| natural(&a.name, &b.name));
     let mut rows = vec![cells!["tensor", "shape", "type"]];
-    for name in names {
-        let view = file.tensor(name)?;
-        rows.push(cells![name, format!("{:?}", view.shape()), format!("{:?}", view.dtype())]);
+    for tensor in tensors {
+        rows.push(cells![tensor.name, format!("{:?}", tensor.shape), tensor.kind.name()]);
     }
     let mut text =
         format!("{}: {} tensors\n\n{}\n", path.display(), rows.len() - 1, text_table(&rows));
-    match Layers::find(file, &[], None) {
-        Ok(Some(layers)) => {
-            let order: Vec<&str> = layers.layers.iter().map(|l| l.name.as_str()).collect();
-            let biases = if layers.bias { "with biases" } else { "without biases" };
-            let widths = layers.widths();
+    match Perceptron::find(dict, expected) {
+        Ok(Some(perceptron)) => {
+            let order: Vec<&str> = perceptron.names().collect();
+            let biases = if perceptron.bias { "with biases" } else { "without biases" };
+            let widths = perceptron.widths();
             let _ = writeln!(
                 text,
                 "perceptron {widths:?} {biases}, layers in this order: {}",
                 printable(&order.join(", "))
             );
-            layers.notes.iter().for_each(|line| text += &format!("{}\n", printable(line)));
+            perceptron.notes.iter().for_each(|line| text += &format!("{}\n", printable(line)));
         }
         Ok(None) => {
             text += "perceptron of one layer; only data tell whether its last column is a bias\n";

@@ -21,6 +21,7 @@ use models::{InputScale, TranslatorNetwork, Vgg19};
 use self::examples::{Reading, Shape, Source};
 use self::judge::Judges;
 use self::output::{WRITTEN, write};
+use super::options::NetworkOptions;
 use super::{UsageError, positive};
 use crate::data::published::weights::vgg19;
 use crate::data::published::{GrayscaleImages, Places, from_environment, image_of_file};
@@ -107,7 +108,8 @@ pub(super) struct Arguments {
     /// Examples of the teacher's own domain, at least 4: prints how far φ(x) is from them.
     #[arg(long, value_name = "DATA")]
     reference: Option<String>,
-    /// A trained perceptron that is to see φ(x): prints how often it names the right class.
+    /// A trained perceptron that is to see φ(x): prints how often it names the right class. A state dict in a safetensors,
+    /// .pt or .npz file, or a posterior.
     #[arg(long, value_name = "MODEL")]
     teacher: Option<PathBuf>,
     /// Images of a folder are resized to N x N.
@@ -122,6 +124,8 @@ pub(super) struct Arguments {
     /// Folder of downloads.
     #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
     cache: PathBuf,
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 /// The maps by name.
@@ -175,6 +179,10 @@ struct After {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.network.check()?;
+    if arguments.teacher.is_none() {
+        arguments.network.check_used("--teacher")?;
+    }
     check_folder(&arguments.out, &WRITTEN, &arguments.inputs()).map_err(UsageError)?;
     let side = arguments.side as usize;
     let limit = arguments.limit.map_or(usize::MAX, |n| n as usize);

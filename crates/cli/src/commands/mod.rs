@@ -1,9 +1,10 @@
 //! The subcommands of `distill`, and how their errors end the program.
 
+mod convert;
 mod fetch;
 mod inspect;
 mod map;
-
+mod options;
 mod posterior;
 mod rank;
 mod reproduce;
@@ -46,6 +47,8 @@ enum Command {
     Map(map::Arguments),
     /// Say what a model or a posterior file holds.
     Inspect(inspect::Arguments),
+    /// Write a trained network in another format.
+    Convert(convert::Arguments),
 }
 
 /// Wrong words on the command line, found after they were parsed.
@@ -90,7 +93,11 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Reproduce(_) => true,
         Command::Posterior(arguments) => arguments.trains(),
         Command::Map(arguments) => arguments.trains(),
-        Command::Fetch(_) | Command::Rank(_) | Command::Transform(_) | Command::Inspect(_) => false,
+        Command::Fetch(_)
+        | Command::Rank(_)
+        | Command::Transform(_)
+        | Command::Inspect(_)
+        | Command::Convert(_) => false,
     };
     start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_)) {
@@ -104,6 +111,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Transform(arguments) => transform::run(&arguments),
         Command::Map(arguments) => map::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
     }
 }
 

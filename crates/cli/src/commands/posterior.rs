@@ -10,16 +10,16 @@ use bayes_posterior::{
     VariationalPrior,
 };
 use candle_core::{DType, Device};
-use core_tensors::kernels::Activation;
 use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng};
 use losses::Likelihood;
 use models::Architecture;
 
+use super::options::NetworkOptions;
 use super::{UsageError, positive};
 use crate::data::user::{Examples, Options, Request, place_of};
 use crate::files::{Input, check_out, say};
 use crate::files::{cells, decimal, setting, text_list};
-use crate::model_file::{Expected, Trained, check_proper, n_parameters, write};
+use crate::model_file::{Network, Trained, check_proper, n_parameters, write};
 
 /// Make a Gaussian posterior of a trained perceptron: its weights, and how sure the data are of each.
 ///
@@ -31,9 +31,12 @@ use crate::model_file::{Expected, Trained, check_proper, n_parameters, write};
   A small regression network, all correlations:
     distill posterior model.safetensors --data train.safetensors --task regression --noise-variance 0.01 --method laplace --structure full --out teacher.safetensors
 
-MODEL is a safetensors file with dense layers alone: a PyTorch state dict (x.weight of shape (out, in), x.bias),
-blocks of this program, or a posterior, whose mean is taken. Layers go in the one order in which each takes what the
-one before gives; where shapes leave it open, by the numbers in their names; else --layers says it.
+MODEL is a file with dense layers alone: a state dict with the names of PyTorch (x.weight of shape (out, in), x.bias),
+Keras or Flax (kernel of shape (in, out)), blocks of this program, or a posterior, whose mean is taken. It may be a
+safetensors file, a .pt or .pth file of torch.save, or an .npz file: the content counts, not the name, and no code in it
+is run. Batch normalizations between the layers are folded into them, weight normalization and pruning masks are
+multiplied out, counters and the state of an optimizer are left out. Layers go in the one order in which each takes what
+the one before gives; where shapes leave it open, by the numbers in their names; else --layers says it.
 
 DATA is a text table (CSV: numbers, one example a line, the target in the last column unless --target names it), a
 safetensors file with `x` (m, n) and `y` (m,) or (m, k), or a known data set (fashion-mnist, mnist). What a file holds
@@ -42,7 +45,7 @@ not plain CSV is said, with the option that overrules it. Classes are whole numb
 are: scale them as for training. Bytes (U8) in `x` are intensities, divided by 255, where `x` has shape
 (m, 1 or 3, height, width), and numbers elsewhere; --bytes overrules this.")]
 pub(super) struct Arguments {
-    /// The trained network, a safetensors file.
+    /// The trained network: a safetensors, .pt or .npz file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// The examples it was trained on: a text table (CSV), a safetensors file, or a known data set.
@@ -59,16 +62,6 @@ pub(super) struct Arguments {
     /// Precision a of the prior N(0, 1/a) of every weight; weight decay with the summed loss.
     #[arg(long, value_name = "A", value_parser = positive, default_value = "1")]
     prior_precision: f64,
-    /// Between the layers; the last layer has none [default: relu, or what the file of a posterior says].
-    #[arg(long, value_enum)]
-    activation: Option<ActivationName>,
-    /// Layers of MODEL to take, in their order, where names and shapes leave it open or the file holds several
-    /// networks: input,hidden,output for input.weight and so on.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    layers: Vec<String>,
-    /// Slope of a leaky ReLU below 0, in (0, 1) [default: 0.01].
-    #[arg(long, value_name = "S", value_parser = slope)]
-    slope: Option<f64>,
     /// Seed of everything random (of vi alone).
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -97,19 +90,14 @@ pub(super) struct Arguments {
     /// Where the posterior goes; a file of that name is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum TaskName {
     Classification,
     Regression,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ActivationName {
-    Relu,
-    LeakyRelu,
-    Identity,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -128,8 +116,6 @@ enum StructureName {
 
 /// Variance of a regression's noise where none is given.
 const NOISE_VARIANCE: f64 = 1.0;
-/// Slope of a leaky ReLU, as in the papers' code.
-const SLOPE: f64 = 0.01;
 /// Directions of a low-rank posterior.
 const RANK: usize = 20;
 /// Passes of vi over the data.
@@ -170,9 +156,7 @@ impl Arguments {
         if self.task == TaskName::Classification && self.noise_variance.is_some() {
             return wrong("--noise-variance: wanted --task regression, found classification");
         }
-        if self.slope.is_some() && self.activation != Some(ActivationName::LeakyRelu) {
-            return wrong("--slope: wanted --activation leaky-relu beside it");
-        }
+        self.network.check()?;
         if self.rank.is_some() && self.structure != StructureName::LowRank {
             return wrong("--rank: wanted --structure low-rank beside it");
         }
@@ -187,16 +171,6 @@ impl Arguments {
             ))),
             None => Ok(()),
         }
-    }
-
-    fn activation(&self) -> Option<Activation> {
-        Some(match self.activation? {
-            ActivationName::Relu => Activation::Relu,
-            ActivationName::LeakyRelu => {
-                Activation::LeakyRelu { slope: self.slope.unwrap_or(SLOPE) }
-            }
-            ActivationName::Identity => Activation::Identity,
-        })
     }
 
     /// What an approximation that failed can be due to.
@@ -249,12 +223,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         examples.check_features_in_f32()?;
         examples.check_targets_in_f32()?;
     }
-    let expected = Expected {
-        activation: arguments.activation(),
-        layers: &arguments.layers,
-        n_inputs: examples.n_features(),
-    };
-    let trained = Trained::open(&arguments.model, &expected)?;
+    let expected = arguments.network.expected(Some(examples.n_features()));
+    let network = Network::open(&arguments.model, &expected)?;
+    let trained =
+        network.into_perceptron().with_context(|| arguments.model.display().to_string())?;
     let p = n_parameters(&trained.network);
     if arguments.structure == StructureName::Full && p > MOST_DENSE {
         let gigabytes = (p as f64).powi(2) * 8e-9;
@@ -403,12 +375,4 @@ fn told(arguments: &Arguments, trained: &Trained, provenance: &Provenance, made:
     rows.push(cells![made.evidence.0, decimal(made.evidence.1)]);
     rows.push(cells!["written", arguments.out.display()]);
     text_list(&rows)
-}
-
-/// A number in (0, 1).
-fn slope(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
-        _ => Err("wanted a number between 0 and 1".into()),
-    }
 }

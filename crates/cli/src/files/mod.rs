@@ -16,10 +16,10 @@ pub(crate) use output::table::{cells, decimal, setting, text_list, text_table};
 pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
 pub(crate) use process::{ask_on_signals, end_on_signals, fill_on_threads, n_cores, on_threads};
 pub(crate) use protect::{Input, check_folder, check_out};
-pub(crate) use read::{read, read_released};
+pub(crate) use read::{read, read_part, read_released};
 pub(crate) use set::sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
 pub(crate) use set::{check_set, write_set};
-pub(crate) use tensors::{parse, tensor_bytes, write_tensors};
+pub(crate) use tensors::{parse, tensor_bytes, write_described_tensors, write_tensors};
 pub(crate) use write::{
     Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
 };

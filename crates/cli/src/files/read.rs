@@ -1,7 +1,7 @@
 //! The one reader of files that a user named.
 
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::path::Path;
 
@@ -29,6 +29,30 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         }
         bytes.try_reserve_exact(usize::try_from(about.len())?.saturating_add(1))?;
         file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    take().with_context(|| format!("reading {}", path.display()))
+}
+
+/// `n` bytes of a file below a folder, from `start` on.
+///
+/// A link that leaves the folder is refused, and nothing is reserved before the file is known to be long enough.
+pub(crate) fn read_part(folder: &Path, name: &str, start: u64, n: usize) -> Result<Vec<u8>> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let path = folder.join(name);
+    let take = || -> Result<Vec<u8>> {
+        if !path.canonicalize()?.starts_with(folder.canonicalize()?) {
+            bail!("it leads out of the folder {}", folder.display());
+        }
+        let (mut file, about) = open(&path)?;
+        let end = start.checked_add(n as u64).filter(|&end| end <= about.len());
+        if !about.is_file() || end.is_none() {
+            bail!("expected {n} bytes from byte {start} on, found a file of {} bytes", about.len());
+        }
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(n)?;
+        file.take(n as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     take().with_context(|| format!("reading {}", path.display()))

@@ -1,5 +1,6 @@
 //! Safetensors files: their bytes read as tensors, and tensors written, every number of them finite.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Result, anyhow, bail};
@@ -28,6 +29,15 @@ pub(crate) fn write_tensors<S: AsRef<str>>(
     tensors: &[(S, Tensor)],
     to: &mut dyn Write,
 ) -> Result<()> {
+    write_described_tensors(tensors, None, to)
+}
+
+/// [`write_tensors`] with texts that the file says about itself.
+pub(crate) fn write_described_tensors<S: AsRef<str>>(
+    tensors: &[(S, Tensor)],
+    about: Option<HashMap<String, String>>,
+    to: &mut dyn Write,
+) -> Result<()> {
     let mut ordered: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (n.as_ref(), t)).collect();
     // The largest types first, so that every number lies at a multiple of its size.
     let size = |tensor: &Tensor| tensor.dtype().size_in_bytes();
@@ -39,7 +49,7 @@ pub(crate) fn write_tensors<S: AsRef<str>>(
         let (dtype, shape) = (View::dtype(tensor), tensor.dims().to_vec());
         infos.push(((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) }));
     }
-    let mut header = serde_json::to_vec(&Metadata::new(None, infos)?)?;
+    let mut header = serde_json::to_vec(&Metadata::new(about, infos)?)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;

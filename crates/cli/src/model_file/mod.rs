@@ -1,29 +1,21 @@
 //! Networks and posteriors on disk: trained perceptrons in the formats that people have, and posteriors of this program.
 
-mod layer;
-mod layers;
-mod networks;
-mod order;
+mod network;
 mod posterior;
+mod state_dict;
 mod tensors;
 
-use std::path::Path;
-
-use anyhow::{Context, Result, anyhow, bail};
-use bayes_posterior::AnyPosterior;
+use anyhow::{Result, bail};
 use bayes_posterior::format::METADATA;
-use candle_core::{Device, Tensor};
+use core_tensors::Params;
 use core_tensors::kernels::Activation;
-use core_tensors::{Block, Params};
-use models::{Architecture, Mlp};
+use models::Mlp;
 use safetensors::SafeTensors;
 
-use crate::files::{note, parse, read};
-
-pub(crate) use layers::Layers;
-pub(crate) use order::natural;
+pub(crate) use network::{Format, Network, Origin};
 pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
-pub(crate) use tensors::{numbers, refuse_pickle};
+pub(crate) use state_dict::{Dict, Perceptron, Side, natural};
+pub(crate) use tensors::numbers;
 
 /// A network and its weights.
 pub(crate) struct Trained {
@@ -36,61 +28,53 @@ pub(crate) struct Trained {
 }
 
 /// What is known of a model before its file is read.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Expected<'a> {
     /// Between the layers, where somebody said so; a ReLU else, or what the file says.
     pub(crate) activation: Option<Activation>,
     /// The layers to take, in their order, where somebody said so.
     pub(crate) layers: &'a [String],
-    /// n_0: features of the data.
-    pub(crate) n_inputs: usize,
+    /// Only layers whose names begin with this, where somebody said so.
+    pub(crate) prefix: Option<&'a str>,
+    /// On which side of the activation batch normalizations stand, where somebody said so.
+    pub(crate) batch_norm: Option<Side>,
+    /// ε of batch normalizations, where somebody said so.
+    pub(crate) batch_norm_epsilon: Option<f64>,
+    /// n_0: features of the data, where there are some.
+    pub(crate) n_inputs: Option<usize>,
+    /// The tensor of an ONNX file that is taken as the logits, where somebody said so.
+    pub(crate) output: Option<&'a str>,
+    /// Sizes of extents that an ONNX file leaves open.
+    pub(crate) dimensions: &'a [(String, usize)],
 }
 
-impl Trained {
-    /// Reads a state dict of dense layers, blocks of this program, or a posterior, whose mean is taken.
-    ///
-    /// What the file leaves open is an error, or a note that says what was assumed.
-    pub(crate) fn open(path: &Path, expected: &Expected) -> Result<Self> {
-        let bytes = read(path)?;
-        refuse_pickle(path, &bytes)?;
-        let load = || match is_posterior(&bytes) {
-            true => Self::of_posterior(&bytes, expected),
-            false => Self::of_layers(&bytes, expected),
-        };
-        let (trained, notes) = load().with_context(|| path.display().to_string())?;
-        notes.iter().for_each(|line| note(&format!("{}: {line}", path.display())));
-        Ok(trained)
+impl Expected<'_> {
+    /// Refuses words that only an ONNX file understands.
+    fn refuse_words_of_a_graph(&self) -> Result<()> {
+        let given = [("--output", self.output.is_some()), ("--dim", !self.dimensions.is_empty())];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => bail!(
+                "{name}: expected an ONNX file, found a file of dense layers, which has no names for it"
+            ),
+            None => Ok(()),
+        }
     }
 
-    fn of_layers(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
-        let file = parse(bytes)?;
-        let layers = Layers::find(&file, expected.layers, Some(expected.n_inputs))?
-            .ok_or_else(|| anyhow!("`block.0` fits neither with a bias nor without"))?;
-        let notes = layers.notes.clone();
-        let activation = expected.activation.unwrap_or(Activation::Relu);
-        Ok((layers.load(&file, activation)?, notes))
-    }
-
-    fn of_posterior(bytes: &[u8], expected: &Expected) -> Result<(Self, Vec<String>)> {
-        if !expected.layers.is_empty() {
-            bail!(
-                "wanted a state dict for --layers, found a posterior, whose layers have an order"
-            );
+    /// Refuses words about what an ONNX file says itself.
+    fn refuse_words_of_a_state_dict(&self) -> Result<()> {
+        let given = [
+            ("--activation", self.activation.is_some()),
+            ("--layers", !self.layers.is_empty()),
+            ("--prefix", self.prefix.is_some()),
+            ("--batch-norm", self.batch_norm.is_some()),
+            ("--batch-norm-epsilon", self.batch_norm_epsilon.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                bail!("{name}: expected a state dict, found an ONNX file, which says this itself")
+            }
+            None => Ok(()),
         }
-        let (posterior, _) = AnyPosterior::from_bytes(bytes)?;
-        let network = posterior.network().clone();
-        if let Some(said) = expected.activation.filter(|&said| said != network.activation) {
-            let found = network.activation;
-            bail!("--activation: wanted that of the posterior, {found:?}, or none, found {said:?}");
-        }
-        let (mean, layout) = (posterior.mean(), network.layout());
-        let block = |(range, block): (std::ops::Range<usize>, &Block)| {
-            Tensor::from_slice(&mean[range], (block.rows, block.cols), &Device::Cpu)
-        };
-        let blocks = layout.ranges().into_iter().zip(&layout.blocks).map(block);
-        let weights = Params::new(layout.clone(), blocks.collect::<candle_core::Result<_>>()?)?;
-        let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
-        let notes = vec!["a posterior; its mean is taken as the weights".to_owned()];
-        Ok((Self { network, weights, names }, notes))
     }
 }
 

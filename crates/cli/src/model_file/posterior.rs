@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bayes_posterior::{AnyPosterior, Covariance, Damping, Provenance, with_posterior};
 use core_tensors::linalg::Cholesky;
 
-use super::refuse_pickle;
+use super::tensors::refuse_pickle;
 use crate::files::{read_released, sha256, stream_whole};
 
 /// A posterior and where it came from.

@@ -80,11 +80,13 @@ pub(crate) fn success(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Exit status and the one line on standard error.
+/// Exit status and the one line of the error, behind notes on what was read before.
 pub(crate) fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
     let output = distill(arguments)?;
-    let text = String::from_utf8(output.stderr)?;
-    assert_eq!(text.lines().count(), 1, "wanted one line, found: {text}");
+    let all = String::from_utf8(output.stderr)?;
+    let lines: Vec<&str> = all.lines().filter(|line| !line.starts_with("note: ")).collect();
+    assert_eq!(lines.len(), 1, "wanted one line, found: {all}");
+    let text = format!("{}\n", lines[0]);
     assert!(text.starts_with("error: "), "{text}");
     Ok((output.status.code().ok_or("killed")?, text))
 }

@@ -83,7 +83,9 @@ pub(super) fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + F32_ROUNDER;
     let n = shifted - F32_ROUNDER;
     let r = (x - n * F32_LN2_HIGH) - n * F32_LN2_LOW;
-    let rest = r * F32_TAYLOR.iter().fold(0.0, |sum, c| sum * r + c);
+    // Written out: a loop here would keep longer ones around it from being vectorized.
+    let [a, b, c, d, e, f, g] = F32_TAYLOR;
+    let rest = r * ((((((a * r + b) * r + c) * r + d) * r + e) * r + f) * r + g);
     // 2ⁿ in two factors: at both ends n alone leaves the range of exponents.
     let n = (shifted.to_bits() as i32).wrapping_sub(F32_ROUNDER_BITS);
     let half = n >> 1;

@@ -17,6 +17,10 @@ pub struct Builder {
     nodes: Vec<Node>,
     inputs: Vec<ValueId>,
     parameters: Vec<ValueId>,
+    /// Numbers that were handed in.
+    n_given: usize,
+    /// Numbers that were computed of them.
+    n_folded: usize,
 }
 
 impl Builder {
@@ -34,6 +38,8 @@ impl Builder {
 
     /// A parameter of this shape; the next block of the parameters.
     pub fn parameter(&mut self, name: &str, shape: &[usize]) -> ValueId {
+        let n = shape.iter().fold(1usize, |n, &extent| n.saturating_mul(extent));
+        self.n_given = self.n_given.saturating_add(n);
         let shape = shape.iter().map(|&n| Dimension::known(n as i64)).collect();
         let id = self.value(name, Kind::Float, shape, Source::Parameter(self.parameters.len()));
         self.parameters.push(id);
@@ -42,6 +48,7 @@ impl Builder {
 
     /// A value that is known.
     pub fn constant(&mut self, name: &str, kind: Kind, numbers: Numbers) -> ValueId {
+        self.n_given = self.n_given.saturating_add(numbers.entries.len());
         let shape = numbers.shape.iter().map(|&n| Dimension::known(n as i64)).collect();
         self.value(name, kind, shape, Source::Constant(numbers))
     }
@@ -69,7 +76,10 @@ impl Builder {
             let found = results.len().to_string();
             return Err(at(Problem::Setting { what, expected, found }));
         }
-        let known = fold::results(&op, &given, &inferred).map_err(at)?;
+        let allowance = fold::budget(self.n_given).saturating_sub(self.n_folded);
+        let known = fold::results(&op, &given, &inferred, allowance).map_err(at)?;
+        let n_known: usize = known.iter().flatten().map(|numbers| numbers.entries.len()).sum();
+        self.n_folded = self.n_folded.saturating_add(n_known);
         let node = self.nodes.len();
         let is_known = known.is_some();
         let sources: Vec<Source> = match known {
@@ -92,9 +102,14 @@ impl Builder {
         &self.values[id.0]
     }
 
+    /// Nodes so far.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     /// The graph that computes these values: inputs and parameters all stay, nodes and constants that they do not need go.
     pub fn finish(self, outputs: &[ValueId]) -> Graph {
-        let Self { values, nodes, inputs, parameters } = self;
+        let Self { values, nodes, inputs, parameters, .. } = self;
         let mut is_needed = vec![false; values.len()];
         outputs.iter().chain(&inputs).chain(&parameters).for_each(|id| is_needed[id.0] = true);
         let mut is_kept = vec![false; nodes.len()];

@@ -95,8 +95,10 @@ impl fmt::Display for Dimension {
             (n, 0) => write!(f, "{n}"),
             (0, 1) => f.write_str("N"),
             (0, k) => write!(f, "{k}·N"),
-            (n, 1) => write!(f, "N + {n}"),
-            (n, k) => write!(f, "{k}·N + {n}"),
+            (n, k) => {
+                let sign = if n < 0 { '-' } else { '+' };
+                write!(f, "{} {sign} {}", Self { fixed: 0, per_example: k }, n.unsigned_abs())
+            }
         }
     }
 }
@@ -151,5 +153,6 @@ mod tests {
     fn shapes_print_as_people_write_them() {
         let shape = [Dimension::BATCH, Dimension { fixed: 1, per_example: 4 }, Dimension::known(7)];
         assert_eq!(shape_text(&shape), "[N, 4·N + 1, 7]");
+        assert_eq!(Dimension { fixed: -2, per_example: 1 }.to_string(), "N - 2");
     }
 }

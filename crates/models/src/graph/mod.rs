@@ -16,6 +16,8 @@ mod dimension;
 mod error;
 mod fold;
 mod infer;
+#[cfg(test)]
+mod laws;
 mod op;
 mod own;
 mod perceptron;

@@ -310,6 +310,10 @@ pub enum Unary {
     Sign,
     /// True where x is not.
     Not,
+    /// The nearest number of f16, in the type of x; the gradient passes as if x stayed.
+    ToF16,
+    /// The nearest number of bf16, in the type of x; the gradient passes as if x stayed.
+    ToBf16,
 }
 
 /// A function of two numbers.

@@ -1,7 +1,7 @@
 //! Floating-point numbers of 16 bits, as their bits, to f32 and back.
 
 /// The number with these bits of half precision; exact.
-pub(super) fn f16_to_f32(bits: u16) -> f32 {
+pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits >> 15) << 31;
     let (exponent, mantissa) = (u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
     match exponent {
@@ -14,12 +14,12 @@ pub(super) fn f16_to_f32(bits: u16) -> f32 {
 }
 
 /// The number with these bits of bfloat16; exact.
-pub(super) fn bf16_to_f32(bits: u16) -> f32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// Bits of the nearest number of half precision, even at ties; what is too large becomes infinite.
-pub(super) fn f32_to_f16(value: f32) -> u16 {
+pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 16) as u16 & 0x8000;
     let magnitude = bits & 0x7fff_ffff;
@@ -42,7 +42,7 @@ pub(super) fn f32_to_f16(value: f32) -> u16 {
 }
 
 /// Bits of the nearest bfloat16, even at ties.
-pub(super) fn f32_to_bf16(value: f32) -> u16 {
+pub(crate) fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
         return (bits >> 16) as u16 | 0x40;

@@ -5,10 +5,12 @@
 //!
 //! Source: `onnx.proto` of the ONNX project, versions of the format 1 to 13.
 
+mod change;
 mod data_type;
 mod error;
+mod export;
 mod external;
-mod half;
+pub(crate) mod half;
 mod import;
 mod model;
 mod new_model;
@@ -23,11 +25,14 @@ mod tensor;
 mod value;
 mod wire;
 
+pub use change::{ChangeError, rewrite};
 pub use data_type::DataType;
 pub use error::{Dims, Error, Quoted, Result};
+pub use export::{ExportError, ExportOptions, WRITTEN_OPSETS, export};
 pub use external::{ExternalData, ExternalError, ReadExternal, check_location, no_external};
 pub use import::{
     Found, ImportError, ImportOptions, Imported, InputProblem, Logits, OPSETS, Unsupported, import,
+    unsupported,
 };
 pub use model::Model;
 pub use new_model::NewModel;
@@ -37,3 +42,6 @@ pub use patch::Edit;
 pub use sniff::looks_like_onnx;
 pub use tensor::TensorInfo;
 pub use value::{Dimension, ValueInfo, ValueType};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! An ONNX file as its bytes and an index of what is in them.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use super::error::{Error, Result};
 use super::external::ReadExternal;
@@ -13,7 +14,7 @@ use super::{Node, TensorInfo, ValueInfo, numbers};
 ///
 /// Numbers of tensors stay in the bytes until [`Model::f32_values`] or [`Model::i64_values`] reads them. The index of
 /// everything else takes at most 32 times the length of the file and a mebibyte, of real files a small part of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Model {
     bytes: Vec<u8>,
     index: Index,
@@ -32,6 +33,17 @@ struct Index {
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
     value_infos: Vec<ValueInfo>,
+}
+
+impl fmt::Debug for Model {
+    /// What the index says, without the bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("n_bytes", &self.bytes.len())
+            .field("n_nodes", &self.index.nodes.len())
+            .field("n_initializers", &self.index.initializers.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Fields of `ModelProto`.

@@ -157,7 +157,7 @@ impl Node {
         put_text(&mut out, fields::NAME, &self.name);
         put_text(&mut out, fields::OP_TYPE, &self.op_type);
         for (name, value) in &self.attributes {
-            out.extend(new_attribute(name, value, bytes, self.label())?);
+            out.extend(new_attribute(name, value, bytes, &self.label())?);
         }
         put_text(&mut out, fields::DOMAIN, &self.domain);
         Ok(out)
@@ -169,7 +169,7 @@ pub(super) fn new_attribute(
     name: &str,
     value: &Attribute,
     bytes: &[u8],
-    node: Quoted,
+    node: &Quoted,
 ) -> Result<Vec<u8>> {
     let (mut attribute, mut out) = (Vec::new(), Vec::new());
     put_bytes(&mut attribute, ATTRIBUTE_NAME, name.as_bytes());

@@ -56,7 +56,8 @@ pub(super) fn f32_values(
         }),
         // Half precision is stored as its bits, in integers.
         _ => field.each_int(bytes, |bits| {
-            let bits = bits as u16;
+            let bits = u16::try_from(bits)
+                .map_err(|_| field.malformed("a 16-bit number has more than 16 bits"))?;
             values.push(if data_type == DataType::F16 {
                 f16_to_f32(bits)
             } else {

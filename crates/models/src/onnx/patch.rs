@@ -215,7 +215,7 @@ impl<'e> Plan<'e> {
                 if !self.model.initializers().iter().any(|tensor| tensor.name == *name) {
                     return unknown("initializer", name);
                 }
-                once("tensor", name, self.tensors.insert(name, TensorEdit::Remove))
+                once("tensor", name, self.tensors.insert(name, TensorEdit::Remove).is_some())
             }
             Edit::SetNode { index, inputs, outputs, attributes } => {
                 let mut names = HashSet::new();
@@ -238,16 +238,17 @@ impl<'e> Plan<'e> {
                     return unknown("value with a declared type", name);
                 }
                 let shape = Shape { dims: dims.clone(), is_asked: true };
-                once("shape", name, self.shapes.insert(name, shape).filter(|old| old.is_asked))
+                let before = self.shapes.insert(name, shape);
+                once("shape", name, before.is_some_and(|before| before.is_asked))
             }
             Edit::RemoveValueInfo { name } => {
                 if !self.model.value_infos().iter().any(|value| value.name == *name) {
                     return unknown("value inside the graph with a declared type", name);
                 }
-                once("value", name, Some(()).filter(|()| !self.removed_values.insert(name)))
+                once("value", name, !self.removed_values.insert(name))
             }
             Edit::SetMetadata { key, value } => {
-                once("metadata", key, self.metadata.insert(key, value))
+                once("metadata", key, self.metadata.insert(key, value).is_some())
             }
         }
     }
@@ -262,7 +263,7 @@ impl<'e> Plan<'e> {
         if index >= n {
             return Err(Error::Index { index, n });
         }
-        once("node", &index.to_string(), self.nodes.insert(index, edit))
+        once("node", &index.to_string(), self.nodes.insert(index, edit).is_some())
     }
 
     fn set_tensor(&mut self, name: &'e str, dims: &'e [usize], values: &Values) -> Result<()> {
@@ -273,7 +274,8 @@ impl<'e> Plan<'e> {
         let found = self.model.initializers().iter().find(|tensor| tensor.name == name);
         if let Some(tensor) = found {
             let raw = numbers::to_raw(name, dims, tensor.data_type, values)?;
-            return once("tensor", name, self.tensors.insert(name, TensorEdit::Set { dims, raw }));
+            let before = self.tensors.insert(name, TensorEdit::Set { dims, raw });
+            return once("tensor", name, before.is_some());
         }
         for (index, node) in self.model.nodes().iter().enumerate() {
             let is_it = node.op_type == "Constant" && node.outputs.iter().any(|out| out == name);
@@ -405,9 +407,9 @@ fn unknown(what: &'static str, name: &str) -> Result<()> {
 }
 
 /// An error where a part has been edited before.
-fn once<T>(what: &'static str, name: &str, before: Option<T>) -> Result<()> {
-    match before {
-        None => Ok(()),
-        Some(_) => Err(Error::EditedTwice { what, name: Quoted::from(name) }),
+fn once(what: &'static str, name: &str, is_again: bool) -> Result<()> {
+    if is_again {
+        return Err(Error::EditedTwice { what, name: Quoted::from(name) });
     }
+    Ok(())
 }

@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
 
     /// Two strings: key and value of a `StringStringEntryProto`.
     pub(super) fn entry(&mut self, span: Span) -> Result<(String, String)> {
+        self.count::<(String, String)>()?;
         let (mut key, mut value) = (String::new(), String::new());
         let mut message = self.message(span, "StringStringEntryProto");
         while let Some(field) = message.field()? {

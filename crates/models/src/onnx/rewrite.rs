@@ -85,7 +85,7 @@ pub(super) fn node(
     names.into_iter().filter_map(|(_, new)| new).for_each(|new| rope.write(new));
     let added = attributes.iter().filter(|(name, _)| old.attribute(name).is_none());
     for (name, value) in added {
-        rope.write(node::new_attribute(name, value, bytes, old.label())?);
+        rope.write(node::new_attribute(name, value, bytes, &old.label())?);
     }
     Ok(rope)
 }

@@ -31,6 +31,9 @@ impl Rope {
 
     /// Appends new bytes.
     pub(super) fn write(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
         self.len += bytes.len();
         self.pieces.push(Piece::New(bytes));
     }

@@ -103,5 +103,5 @@ pub(super) fn describe(bytes: &[u8]) -> &'static str {
     if start.iter().all(is_text) {
         return "it is text";
     }
-    "expected a version (ir_version) and a graph, found neither"
+    "it has no ONNX graph, and its first bytes are of no format known here"
 }

@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Tensor};
 use core_tensors::{Params, Rng};
 use domain_adapt::{proxy_distance, round_trip_error, unbiased_mmd};
 use losses::Predictions;
-use models::Mlp;
+use models::graph::Graph;
 
 use super::examples::{Reading, Source};
 use super::{After, Arguments, Built, rows, words};
+use crate::commands::options::NetworkOptions;
 use crate::data::user::labels;
 use crate::files::note;
-use crate::model_file::{Expected, Trained};
+use crate::model_file::Network;
 use crate::training::logits;
 
 /// Examples of each domain that measures look at, at most and at least.
@@ -23,7 +24,7 @@ const FEWEST: usize = 4;
 /// What φ(x) will be compared with, opened and found to fit.
 pub(super) struct Judges {
     reference: Option<Source>,
-    teacher: Option<(Mlp, Params)>,
+    teacher: Option<(Graph, Params)>,
 }
 
 impl Judges {
@@ -36,7 +37,8 @@ impl Judges {
     ) -> Result<Self> {
         let reference = arguments.reference.as_ref();
         let reference = reference.map(|word| reference_of(word, source, reading, after));
-        let teacher = arguments.teacher.as_ref().map(|path| teacher_of(path, source, after));
+        let teacher = arguments.teacher.as_ref();
+        let teacher = teacher.map(|path| teacher_of(path, &arguments.network, source, after));
         Ok(Self { reference: reference.transpose()?, teacher: teacher.transpose()? })
     }
 
@@ -104,14 +106,18 @@ fn reference_of(word: &str, source: &Source, reading: &Reading, after: &After) -
     Ok(reference)
 }
 
-fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Params)> {
+fn teacher_of(
+    path: &Path,
+    options: &NetworkOptions,
+    source: &Source,
+    after: &After,
+) -> Result<(Graph, Params)> {
     let (n, name) = (after.n, path.display());
-    let teacher = Trained::open(path, &Expected { activation: None, layers: &[], n_inputs: n })?;
-    let widths = &teacher.network.widths;
-    let (wanted, n_outputs) = (widths[0], widths[widths.len() - 1]);
+    let teacher = Network::open(path, &options.expected(Some(n)))?;
+    let (wanted, n_outputs) = (teacher.n_inputs(), teacher.n_outputs());
     if wanted != n {
-        let found = after.shape.map_or("no picture".to_owned(), words);
-        bail!("--teacher {name}: takes {wanted} numbers, φ gives {n} ({found})");
+        let found = after.shape.map_or("no image".to_owned(), words);
+        bail!("--teacher {name}: takes {wanted} numbers an example, φ gives {n} ({found})");
     }
     let (labels, data) = (source.classes()?, &source.name);
     if let Some(&most) = labels.iter().max().filter(|&&most| most as usize >= n_outputs) {
@@ -124,7 +130,10 @@ fn teacher_of(path: &Path, source: &Source, after: &After) -> Result<(Mlp, Param
     if let Some(line) = labels::notices(labels, n_outputs) {
         note(&format!("{data}: {line}"));
     }
-    let w: Vec<f64> = teacher.weights.to_vec()?;
-    let w = Params::from_vec(teacher.weights.layout(), &w, &Device::Cpu)?;
-    Ok((teacher.network, w))
+    Ok((teacher.graph, in_f32(&teacher.params)?))
+}
+
+fn in_f32(w: &Params) -> Result<Params> {
+    let blocks = w.blocks().iter().map(|block| block.to_dtype(DType::F32));
+    Ok(Params::new(w.layout().clone(), blocks.collect::<candle_core::Result<_>>()?)?)
 }

@@ -96,20 +96,33 @@ impl Function {
     }
 }
 
+/// The loop stands here, not in an iterator's own function, which might miss the wide instructions.
 #[inline(always)]
 fn map<T: Real>(x: &[T], f: impl Fn(T) -> T) -> Vec<T> {
+    let mut y = vec![T::zero(); x.len()];
     vectorized(
         #[inline(always)]
-        || x.iter().map(|&x| f(x)).collect(),
-    )
+        || {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = f(x);
+            }
+        },
+    );
+    y
 }
 
 #[inline(always)]
 fn zip<T: Real>(x: &[T], g: &[T], f: impl Fn(T, T) -> T) -> Vec<T> {
+    let mut dx = vec![T::zero(); x.len()];
     vectorized(
         #[inline(always)]
-        || x.iter().zip(g).map(|(&x, &g)| f(x, g)).collect(),
-    )
+        || {
+            for (dx, (&x, &g)) in dx.iter_mut().zip(x.iter().zip(g)) {
+                *dx = f(x, g);
+            }
+        },
+    );
+    dx
 }
 
 /// Φ(x) and φ(x) of the standard normal distribution; a tail keeps its digits.

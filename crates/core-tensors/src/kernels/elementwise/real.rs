@@ -120,13 +120,18 @@ impl Real for f32 {
     fn erfcx(self) -> Self {
         let t = F32_MAP / (F32_MAP + self);
         let u = 2.0 * t - 1.0;
-        t * F32_ERFCX.iter().fold(0.0, |sum, c| sum * u + c)
+        // Written out: a loop of this length would not be vectorized with those around it.
+        let [a, b, c, d, e, f, g, h, i, j, k] = F32_ERFCX;
+        let high = ((((a * u + b) * u + c) * u + d) * u + e) * u + f;
+        t * (((((high * u + g) * u + h) * u + i) * u + j) * u + k)
     }
 
     #[inline(always)]
     fn erf(self) -> Self {
         let (x, square) = (self.abs(), self * self);
-        let near = self * F32_ERF.iter().fold(0.0, |sum, c| sum * square + c);
+        let [a, b, c, d, e, f, g] = F32_ERF;
+        let high = (((a * square + b) * square + c) * square + d) * square + e;
+        let near = self * ((high * square + f) * square + g);
         let far = (1.0 - x.erfcx() * exp(-square)).copysign(self);
         if x < 1.0 { near } else { far }
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 
-use super::{row_length, sum_of, sum_pairs};
+use super::{LANES, row_length, sum_of, sum_pairs};
 use crate::kernels::elementwise::Real;
 use crate::kernels::{is_fused, numbers, on_cpu, vectorized};
 
@@ -34,6 +34,19 @@ pub(super) fn composed(x: &Tensor, is_log: bool) -> Result<Tensor> {
     if is_log { below.broadcast_sub(&total.log()?) } else { powers.broadcast_div(&total) }
 }
 
+/// The largest number of a row, in lanes; a NaN in the first place stays, one elsewhere makes its own power NaN.
+#[inline(always)]
+fn largest<T: Real>(row: &[T]) -> T {
+    let mut most = [row[0]; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };
+        }
+    }
+    most.iter().chain(rest).fold(row[0], |most, &x| if x > most { x } else { most })
+}
+
 struct Softmax {
     is_log: bool,
 }
@@ -45,7 +58,7 @@ impl Softmax {
             #[inline(always)]
             || {
                 for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
-                    let largest = x.iter().fold(x[0], |most, &x| if x > most { x } else { most });
+                    let largest = largest(x);
                     for (y, &x) in y.iter_mut().zip(x) {
                         *y = (x - largest).power();
                     }

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 
-use super::planes::Planes;
+use super::planes::{Planes, strided};
 use crate::kernels::sliding_window::{SlidingWindow, views};
 use crate::kernels::{is_fused, numbers, on_cpu, share_out, vectorized};
 
@@ -118,13 +118,13 @@ fn mean<T: WithDType>(p: &Planes, x: &[T], y: &mut [T], rows: &[T], columns: &[T
                     #[inline(always)]
                     |run, from| {
                         let y = &mut y[run.output..run.output + run.n];
-                        match p.window.strides[1] {
-                            1 => y.iter_mut().zip(&x[from..]).for_each(|(y, &x)| *y += x),
-                            stride => {
-                                let x = x[from..].chunks(stride);
-                                y.iter_mut().zip(x).for_each(|(y, x)| *y += x[0]);
-                            }
-                        }
+                        strided(
+                            &x[from..],
+                            p.window.strides[1],
+                            run.n,
+                            #[inline(always)]
+                            |s, x| y[s] += x,
+                        );
                     },
                 );
                 y.iter_mut().zip(columns).for_each(|(y, &n)| *y /= rows[r] * n);

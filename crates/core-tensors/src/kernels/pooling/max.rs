@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 
-use super::planes::Planes;
+use super::planes::{Planes, strided};
 use crate::kernels::sliding_window::{SlidingWindow, views};
 use crate::kernels::{is_fused, numbers, on_cpu, share_out, vectorized};
 
@@ -140,16 +140,13 @@ fn largest<T: WithDType>(p: &Planes, x: &[T], y: &mut [T]) {
                     #[inline(always)]
                     |run, from| {
                         let y = &mut y[run.output..run.output + run.n];
-                        match p.window.strides[1] {
-                            1 => y.iter_mut().zip(&x[from..]).for_each(
-                                #[inline(always)]
-                                |(y, &x)| *y = larger(*y, x),
-                            ),
-                            stride => y.iter_mut().zip(x[from..].chunks(stride)).for_each(
-                                #[inline(always)]
-                                |(y, x)| *y = larger(*y, x[0]),
-                            ),
-                        }
+                        strided(
+                            &x[from..],
+                            p.window.strides[1],
+                            run.n,
+                            #[inline(always)]
+                            |s, x| y[s] = larger(y[s], x),
+                        );
                     },
                 );
             }
@@ -179,13 +176,19 @@ fn largest_with_places<T: WithDType>(p: &Planes, x: &[T], y: &mut [T], indices: 
                     |run, from| {
                         let y = &mut y[run.output..run.output + run.n];
                         let indices = &mut indices[run.output..run.output + run.n];
-                        let x = x[from..].chunks(stride);
-                        for (s, ((y, index), x)) in y.iter_mut().zip(indices).zip(x).enumerate() {
-                            let value = x[0];
-                            let is_better = (value > *y) | (value != value) | (*index == NONE);
-                            *y = if is_better { value } else { *y };
-                            *index = if is_better { (from + s * stride) as u32 } else { *index };
-                        }
+                        strided(
+                            &x[from..],
+                            stride,
+                            run.n,
+                            #[inline(always)]
+                            |s, value| {
+                                let is_better =
+                                    (value > y[s]) | (value != value) | (indices[s] == NONE);
+                                y[s] = if is_better { value } else { y[s] };
+                                let place = from as u32 + s as u32 * stride as u32;
+                                indices[s] = if is_better { place } else { indices[s] };
+                            },
+                        );
                     },
                 );
             }

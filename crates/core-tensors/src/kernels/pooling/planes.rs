@@ -30,6 +30,31 @@ pub(super) struct Run {
     pub(super) column: usize,
 }
 
+/// Calls `each` with the count and the first number of each of n steps; short steps have loops of their own.
+#[inline(always)]
+pub(super) fn strided<T: Copy>(x: &[T], stride: usize, n: usize, mut each: impl FnMut(usize, T)) {
+    match stride {
+        1 => {
+            for (s, &x) in x[..n].iter().enumerate() {
+                each(s, x);
+            }
+        }
+        2 => {
+            // The last number may be the last of its row.
+            let (pairs, last) = x[..2 * n - 1].as_chunks::<2>();
+            for (s, pair) in pairs.iter().enumerate() {
+                each(s, pair[0]);
+            }
+            last.iter().for_each(|&x| each(n - 1, x));
+        }
+        _ => {
+            for (s, x) in x.chunks(stride).take(n).enumerate() {
+                each(s, x[0]);
+            }
+        }
+    }
+}
+
 impl Planes {
     pub(super) fn new(x: &Tensor, window: &SlidingWindow, ceil: bool) -> Result<Self> {
         let (m, c, h, w) = x.dims4()?;

@@ -41,18 +41,30 @@ impl Entries {
     }
 }
 
-/// Results of up to so many entries are computed beforehand, whatever their operands.
-const ALWAYS_FOLDED: usize = 1_000_000;
-/// Larger ones only up to so many times the entries of the operands.
+/// Results of up to so many entries are always computed beforehand: shapes are not longer.
+const SMALL: usize = 64;
+/// Larger ones up to so many entries, or so many times the entries of the operands.
+const LARGE: usize = 1_000_000;
 const GROWTH: usize = 4;
+/// All together up to so many entries, and so many times what was given.
+const IN_ALL: usize = 4_000_000;
 
-/// The results of a node, where its operands tell them; `None` where the data are needed.
+/// How many entries may be computed beforehand, in a graph with so many given ones.
+///
+/// A file of a few nodes could otherwise ask for any number of them.
+pub(super) fn budget(given: usize) -> usize {
+    given.saturating_mul(GROWTH).saturating_add(IN_ALL)
+}
+
+/// The results of a node, where its operands tell them; `None` where the data are needed, or results of more than a few
+/// entries have more than `allowance`.
 ///
 /// Floats are rounded to f32 after each operator, as a runtime does.
 pub(super) fn results(
     op: &Op,
     operands: &[&Value],
     inferred: &[(Kind, Vec<Dimension>)],
+    allowance: usize,
 ) -> Result<Option<Vec<Numbers>>, Problem> {
     if let (&Op::Shape { start, end }, [x]) = (op, operands) {
         let entries = x.shape[start..end].to_vec();
@@ -65,7 +77,8 @@ pub(super) fn results(
     let (Some(known), Some(shapes)) = (known, shapes) else { return Ok(None) };
     let given: usize = known.iter().map(|numbers| numbers.entries.len()).sum();
     let made = shapes.iter().try_fold(0usize, |n, shape| n.checked_add(bulk(shape)?));
-    if made.is_none_or(|made| made > ALWAYS_FOLDED.max(given.saturating_mul(GROWTH))) {
+    let most = LARGE.max(given.saturating_mul(GROWTH)).min(allowance).max(SMALL);
+    if made.is_none_or(|made| made > most) {
         return Ok(None);
     }
     let entries = match op {
@@ -159,7 +172,7 @@ fn numbers<'a>(value: &&'a Value) -> Option<&'a Numbers> {
     let Source::Constant(numbers) = &value.source else { return None };
     let n = numbers.entries.len();
     let is_whole = count(&numbers.shape) == Some(n);
-    let is_small = bulk(&numbers.shape).is_some_and(|bulk| bulk <= n.max(ALWAYS_FOLDED));
+    let is_small = bulk(&numbers.shape).is_some_and(|bulk| bulk <= n.max(LARGE));
     (is_whole && is_small).then_some(numbers)
 }
 

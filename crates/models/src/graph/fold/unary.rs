@@ -4,6 +4,7 @@ use candle_core::cpu::erf::erf_f64;
 
 use super::{Dimension, Entries, rounded, truth};
 use crate::graph::{Kind, Problem, Unary};
+use crate::onnx::half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 
 /// f of each number; `None` where a batch decides.
 pub(super) fn entries(unary: Unary, x: &Entries) -> Result<Option<Entries>, Problem> {
@@ -132,6 +133,8 @@ fn float(unary: Unary, x: f64) -> f64 {
             }
         }
         Unary::Not => f64::from(u8::from(x == 0.0)),
+        Unary::ToF16 => f64::from(f16_to_f32(f32_to_f16(x as f32))),
+        Unary::ToBf16 => f64::from(bf16_to_f32(f32_to_bf16(x as f32))),
     }
 }
 

@@ -37,7 +37,9 @@ pub(super) fn unary(operands: &[&Value], unary: Unary) -> Result<Inferred, Probl
         | Unary::Cos
         | Unary::Floor
         | Unary::Ceil
-        | Unary::Round => false,
+        | Unary::Round
+        | Unary::ToF16
+        | Unary::ToBf16 => false,
     };
     if !(takes_whole_numbers && x.kind == Kind::Int) {
         check_kinds(operands, Kind::Float)?;

@@ -16,8 +16,8 @@ type Shape = Vec<Dimension>;
 /// Kind and shape of a tensor.
 type Inferred = (Kind, Shape);
 
-/// More numbers than this for a batch of one example are refused: 16 GiB in f32.
-const MAX_ENTRIES: i64 = 1 << 32;
+/// More numbers than this for a batch of one example are refused: 1 GiB in f32.
+const MAX_ENTRIES: i64 = 1 << 28;
 
 /// Kind and shape of each result.
 pub(super) fn results(op: &Op, operands: &[&Value]) -> Result<Vec<Inferred>, Problem> {

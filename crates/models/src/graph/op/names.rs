@@ -78,6 +78,7 @@ impl Unary {
             Self::Round => "Round",
             Self::Sign => "Sign",
             Self::Not => "Not",
+            Self::ToF16 | Self::ToBf16 => "Cast",
         }
     }
 }

@@ -47,10 +47,6 @@ pub fn slice_range(
 ) -> Result<SliceRange, Problem> {
     let [zero, one] = [0, 1].map(Dimension::known);
     let empty = SliceRange { axis, start: zero, step: 1, len: zero };
-    // Exporters write the largest number for "to the end": no batch is so large.
-    let is_end = |bound: Dimension| bound.as_known().is_some_and(|n| n >= i64::from(i32::MAX));
-    let bounded = |bound| if extent.is_per_batch() && is_end(bound) { extent } else { bound };
-    let [start, end] = [start, end].map(bounded);
     if step == 0 {
         return Err(setting("a step", "a number other than 0", step));
     }

@@ -50,6 +50,8 @@ fn float(of: Unary, x: &Tensor) -> Result<Tensor> {
         Unary::Round => host(x, f64::round_ties_even)?.to_dtype(x.dtype()),
         Unary::Sign => x.detach().sign(),
         Unary::Not => x.eq(&x.zeros_like()?),
+        Unary::ToF16 => x.to_dtype(DType::F16)?.to_dtype(x.dtype()),
+        Unary::ToBf16 => x.to_dtype(DType::BF16)?.to_dtype(x.dtype()),
     }
 }
 
@@ -67,7 +69,9 @@ fn whole(of: Unary, x: &Tensor) -> std::result::Result<Tensor, Problem> {
             max.map_or(v, |max| v.min(max.floor() as i64))
         },
         Unary::Floor | Unary::Ceil | Unary::Round => return Ok(x.clone()),
-        Unary::LeakyRelu { .. }
+        Unary::ToF16
+        | Unary::ToBf16
+        | Unary::LeakyRelu { .. }
         | Unary::Elu { .. }
         | Unary::Selu { .. }
         | Unary::Celu { .. }

@@ -8,6 +8,7 @@ mod linear;
 mod normalize;
 mod pairs;
 mod pick;
+mod pieces;
 mod plain;
 mod plan;
 mod power;
@@ -41,11 +42,16 @@ impl Graph {
         self.evaluate(w, inputs, self.outputs())
     }
 
-    /// f(x, w): the first output for one input.
+    /// f(x, w): the first output for one input. A graph of a fixed batch ([`Graph::fixed_batch`]) computes others in pieces.
     ///
     /// # Errors
     /// Where the graph has several inputs, or x or w does not fit.
     pub fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor, Error> {
+        if let Some(n) = self.fixed_batch()
+            && x.dims().first().is_some_and(|&found| found != n)
+        {
+            return self.in_pieces(w, x, n);
+        }
         let outputs = self.outputs();
         let first = self.evaluate(w, std::slice::from_ref(x), &outputs[..outputs.len().min(1)])?;
         let none = TensorsError::Count {

@@ -11,13 +11,16 @@ pub(super) fn numbers(
     external: &mut ReadExternal<'_>,
 ) -> Result<(Kind, Numbers), ImportError> {
     let shape = tensor.dims.clone();
-    let kind = kind(tensor.data_type).unwrap_or(Kind::Int);
+    let wrong = || {
+        let (tensor, found) = (tensor.name.as_str().into(), tensor.data_type);
+        Error::DataType { tensor, expected: "floats, integers or truth values", found }
+    };
+    let kind = kind(tensor.data_type).ok_or_else(wrong)?;
     let entries = match kind {
         Kind::Float => {
             let values = model.f32_values(tensor, external)?;
             Entries::Floats(values.into_iter().map(f64::from).collect())
         }
-        // A tensor of strings is refused here, by its name.
         Kind::Int | Kind::Bool => {
             let values = model.i64_values(tensor, external)?;
             Entries::Integers(values.into_iter().map(Dimension::known).collect())

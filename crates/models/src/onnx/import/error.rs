@@ -60,8 +60,10 @@ pub enum ImportError {
         /// The tensor.
         tensor: String,
     },
-    /// Two nodes write one tensor.
-    #[error("tensor `{tensor}` is written twice; expected one node or initializer for each")]
+    /// Two nodes write one tensor, or one writes an input or an initializer.
+    #[error(
+        "tensor `{tensor}` is made twice; expected each tensor to be an input, an initializer or a result of one node"
+    )]
     WrittenTwice {
         /// The tensor.
         tensor: String,
@@ -75,8 +77,32 @@ pub enum ImportError {
         op: String,
     },
     /// The file has no output.
-    #[error("the graph has no output")]
+    #[error("the file has no output; expected one that holds the logits")]
     NoOutput,
+    /// The outputs of the file are numbers that stand in it.
+    #[error("the outputs of the file ({}) depend on no input; expected logits of an input", list_text(.outputs))]
+    Constant {
+        /// Their names.
+        outputs: Vec<String>,
+    },
+    /// An output that nothing makes.
+    #[error(
+        "output `{output}` of the file is no input, no initializer and no result of a node; the file may be cut short"
+    )]
+    NotMade {
+        /// Its name.
+        output: String,
+    },
+    /// A node leaves out an input that its operator needs.
+    #[error("node {}: input {place} (from 0) is left out, but this operator needs it", node_text(.node, .op, ""))]
+    LeftOut {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// Which input.
+        place: usize,
+    },
     /// More than one tensor may hold the logits.
     #[error("several tensors may hold the logits: {}; choose one with --output NAME", list_text(.candidates))]
     SeveralLogits {
@@ -160,6 +186,7 @@ fn node_text(node: &str, op: &str, domain: &str) -> String {
 fn others_text(others: usize) -> String {
     match others {
         0 => String::new(),
+        1 => " (and 1 more node that is not read)".to_owned(),
         n => format!(" (and {n} more nodes that are not read)"),
     }
 }

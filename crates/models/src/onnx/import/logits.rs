@@ -105,12 +105,16 @@ pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportE
             super::operators::check(&ends.map(|&i| &walk.nodes[i]).collect::<Vec<_>>())?;
             Err(ImportError::SeveralLogits { candidates })
         }
-        (None, _) => Err(ImportError::NoOutput),
+        (None, _) if model.outputs().is_empty() => Err(ImportError::NoOutput),
+        (None, _) => {
+            let outputs = model.outputs().iter().map(|output| output.name.clone()).collect();
+            Err(ImportError::Constant { outputs })
+        }
     }
 }
 
 /// The node behind each tensor; a name that two nodes write is an error.
-pub(super) fn producers(nodes: &[Node]) -> Result<HashMap<&str, usize>, ImportError> {
+pub(in crate::onnx) fn producers(nodes: &[Node]) -> Result<HashMap<&str, usize>, ImportError> {
     let mut producers = HashMap::new();
     for (i, node) in nodes.iter().enumerate() {
         for output in node.outputs.iter().filter(|output| !output.is_empty()) {
@@ -260,3 +264,6 @@ fn one_number_constants(model: &Model) -> HashMap<&str, Option<f64>> {
     }
     constants
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod constant;
 mod error;
+mod follow;
 mod logits;
 mod node;
 mod operators;
@@ -15,10 +16,14 @@ use core_tensors::Params;
 use self::node::At;
 use super::ReadExternal;
 use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
-use crate::graph::{Builder, Dimension, Graph, Kind, ValueId};
+use crate::graph::{Builder, Dimension, Graph, Kind, ValueId, shape_text};
+
+pub(super) use self::follow::{Difference, follow};
+pub(super) use self::logits::producers;
 
 pub use error::{ImportError, InputProblem, Unsupported};
 pub use logits::{Found, Logits};
+pub use operators::unsupported;
 
 /// Oldest and newest operator set that is read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 11..=28;
@@ -64,36 +69,72 @@ pub fn import(
     let logits = logits::find(model, options.output.as_deref())?;
     let needed = order::needed(model, &logits.tensor)?;
     operators::check(&needed)?;
+    let fixed = model.inputs().iter().find_map(|input| match input.dims()?.first()? {
+        FileDimension::Known(n) => Some((input.name.as_str(), *n)),
+        FileDimension::Named(_) | FileDimension::Unknown => None,
+    });
+    let mut read = |is_fixed| attempt(model, external, options, &needed, &logits, is_fixed);
+    let Some((input, n)) = fixed else { return read(false) };
+    // Many a network was exported with a batch of one that is written in its inputs alone.
+    let any = read(false);
+    if let Ok(mut read) = any
+        && read
+            .graph
+            .outputs()
+            .iter()
+            .all(|&id| read.graph.value(id).shape.first() == Some(&Dimension::BATCH))
+    {
+        read.notes.push(format!(
+            "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch is taken \
+             (--dim {input}:0={n} overrules)"
+        ));
+        return Ok(read);
+    }
+    let mut read = read(true)?;
+    read.notes.push(format!(
+        "the network takes batches of exactly {n}, which is built into it; examples are computed {n} at a time"
+    ));
+    Ok(read)
+}
+
+/// Reads the nodes; `is_fixed`: with the batch that the file says, where it says one.
+fn attempt(
+    model: &Model,
+    external: &mut ReadExternal<'_>,
+    options: &ImportOptions,
+    needed: &[&Node],
+    logits: &Logits,
+    is_fixed: bool,
+) -> Result<Imported, ImportError> {
     let mut import = Import {
         model,
         external,
         options,
+        is_fixed,
         builder: Builder::new(),
         env: HashMap::new(),
-        uses: uses(&needed),
-        tensors: model.initializers().iter().map(|t| (t.name.as_str(), t)).collect(),
+        uses: uses(needed),
+        tensors: tensors(model),
         blocks: Vec::new(),
-        notes: Vec::new(),
     };
-    // Inputs in the order of the file, whether the logits need them or not: a caller hands in all of them.
-    let fed =
-        model.inputs().iter().filter(|input| !import.tensors.contains_key(input.name.as_str()));
-    for input in fed.collect::<Vec<_>>() {
-        if import.uses.contains_key(input.name.as_str()) || input.name == logits.tensor {
+    for input in model.inputs() {
+        let name = input.name.as_str();
+        let is_read = import.uses.contains_key(name) || name == logits.tensor;
+        if is_read && !import.tensors.contains_key(name) {
             import.input(input)?;
         }
     }
-    for &node in &needed {
-        operators::add(&mut import, &At { node, opset })?;
+    for &node in needed {
+        operators::add(&mut import, &At { node, opset: model.opset() })?;
     }
-    let output = import.value(&logits.tensor).ok_or_else(|| ImportError::NoSuchTensor {
-        name: logits.tensor.clone(),
-        outputs: model.outputs().iter().map(|output| output.name.clone()).collect(),
-    })?;
-    let Import { builder, blocks, notes, .. } = import;
+    let not_made = || ImportError::NotMade { output: logits.tensor.clone() };
+    let output = import.value(&logits.tensor).ok_or_else(not_made)?;
+    import.check_function(logits, output)?;
+    let notes = import.declared();
+    let Import { builder, blocks, .. } = import;
     let graph = builder.finish(&[output]);
     let params = Params::new(graph.layout(), blocks)?;
-    Ok(Imported { graph, params, logits, notes })
+    Ok(Imported { graph, params, logits: logits.clone(), notes })
 }
 
 /// A file on its way to a graph.
@@ -101,6 +142,8 @@ struct Import<'a, 'e, 'x> {
     model: &'a Model,
     external: &'e mut ReadExternal<'x>,
     options: &'e ImportOptions,
+    /// Whether the batch that the file says is kept.
+    is_fixed: bool,
     builder: Builder,
     /// Tensors of the file that have become values.
     env: HashMap<String, ValueId>,
@@ -108,7 +151,16 @@ struct Import<'a, 'e, 'x> {
     uses: HashMap<&'a str, Vec<Use<'a>>>,
     tensors: HashMap<&'a str, &'a TensorInfo>,
     blocks: Vec<Tensor>,
-    notes: Vec<String>,
+}
+
+/// What messages call a node.
+pub(super) fn node_name(node: &Node) -> String {
+    node::name(node)
+}
+
+/// Tensors of a file by their names.
+fn tensors(model: &Model) -> HashMap<&str, &TensorInfo> {
+    model.initializers().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
 }
 
 /// A node reads a tensor as its input at a place.
@@ -150,23 +202,38 @@ impl<'a> Import<'a, '_, '_> {
 
     /// An initializer, or the tensor of a Constant: a parameter where it is learned, else a constant.
     fn tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
-        let id = if self.is_parameter(name, tensor) {
-            let values = self.model.f32_values(tensor, self.external)?;
-            if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-                let (tensor, value) = (name.to_owned(), values[place]);
-                return Err(ImportError::NotFinite { tensor, place, value });
+        if !self.is_parameter(name, tensor) {
+            return self.known_tensor(name, tensor);
+        }
+        let values = self.model.f32_values(tensor, self.external)?;
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            if self.is_mask(name) && !values.iter().any(|value| value.is_nan()) {
+                return self.known_tensor(name, tensor);
             }
-            let rows = tensor.dims.first().copied().unwrap_or(1);
-            let cols = values.len() / rows.max(1);
-            let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
-            self.blocks.push(block.map_err(core_tensors::Error::from)?);
-            self.builder.parameter(name, &tensor.dims)
-        } else {
-            let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
-            self.builder.constant(name, kind, numbers)
-        };
+            let (tensor, value) = (name.to_owned(), values[place]);
+            return Err(ImportError::NotFinite { tensor, place, value });
+        }
+        let rows = tensor.dims.first().copied().unwrap_or(1);
+        let cols = values.len() / rows.max(1);
+        let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
+        self.blocks.push(block.map_err(core_tensors::Error::from)?);
+        let id = self.builder.parameter(name, &tensor.dims);
         self.set(name, id);
         Ok(id)
+    }
+
+    /// A constant.
+    fn known_tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
+        let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+        let id = self.builder.constant(name, kind, numbers);
+        self.set(name, id);
+        Ok(id)
+    }
+
+    /// Whether a tensor is only added to something, as a mask of infinities is, which nobody has learned.
+    fn is_mask(&self, name: &str) -> bool {
+        let uses = self.uses.get(name);
+        uses.is_some_and(|uses| uses.iter().all(|Use { op, .. }| matches!(*op, "Add" | "Where")))
     }
 
     /// Whether a tensor is learned: floats that enter where weights do, not a bound, an exponent or one lone factor.
@@ -182,7 +249,8 @@ impl<'a> Import<'a, '_, '_> {
             | "BatchNormalization"
             | "LayerNormalization"
             | "GroupNormalization"
-            | "InstanceNormalization" => *place > 0,
+            | "InstanceNormalization"
+            | "RMSNormalization" => *place > 0,
             "Sub" | "Mul" | "Div" | "Concat" => n > 1,
             "Gather" | "Expand" | "Identity" | "Cast" | "Reshape" | "Transpose" | "Unsqueeze"
             | "Squeeze" | "Slice" | "Split" | "Tile" | "Flatten" => n > 1 && *place == 0,
@@ -190,12 +258,58 @@ impl<'a> Import<'a, '_, '_> {
         })
     }
 
+    /// Refuses probabilities over an axis that the logits do not have.
+    fn check_function(&self, logits: &Logits, output: ValueId) -> Result<(), ImportError> {
+        let Found::Before { function, .. } = &logits.found else { return Ok(()) };
+        let rank = self.builder.get(output).shape.len() as i64;
+        let takes =
+            |node: &&Node| node.op_type == *function && node.inputs.first() == Some(&logits.tensor);
+        for node in self.model.nodes().iter().filter(takes) {
+            let at = At { node, opset: self.model.opset() };
+            let axis = at.int("axis", -1)?;
+            if function != "Sigmoid" && !(-rank..rank).contains(&axis) {
+                return Err(at.wrong("axis", "an axis of the logits", axis.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Declared shapes of outputs that are not those that come out.
+    fn declared(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for output in self.model.outputs() {
+            let (Some(dims), Some(id)) = (output.dims(), self.value(&output.name)) else {
+                continue;
+            };
+            let shape = &self.builder.get(id).shape;
+            let differs = |(dim, extent): (&FileDimension, &Dimension)| match dim {
+                FileDimension::Known(n) => extent.as_known().is_some_and(|m| m != *n as i64),
+                FileDimension::Named(_) | FileDimension::Unknown => false,
+            };
+            if dims.len() != shape.len() || dims.iter().zip(shape).any(differs) {
+                let text = |dim: &FileDimension| match dim {
+                    FileDimension::Known(n) => n.to_string(),
+                    FileDimension::Named(name) => name.clone(),
+                    FileDimension::Unknown => "?".to_owned(),
+                };
+                let declared: Vec<String> = dims.iter().map(text).collect();
+                notes.push(format!(
+                    "output `{}` has shape {}, but the file declares [{}]",
+                    output.name,
+                    shape_text(shape),
+                    declared.join(", ")
+                ));
+            }
+        }
+        notes
+    }
+
     /// What is fed in.
     fn input(&mut self, info: &ValueInfo) -> Result<(), ImportError> {
         let wrong = |problem| ImportError::Input { input: info.name.clone(), problem };
         let kind = match &info.value_type {
             ValueType::Tensor { data_type, .. } => kind(*data_type)
-                .ok_or_else(|| wrong(InputProblem::NoNumbers(format!("{data_type:?} numbers"))))?,
+                .ok_or_else(|| wrong(InputProblem::NoNumbers(type_text(*data_type))))?,
             ValueType::Other(what) => {
                 return Err(wrong(InputProblem::NoNumbers(format!("a {what}"))));
             }
@@ -215,14 +329,8 @@ impl<'a> Import<'a, '_, '_> {
             let said = self.options.dimensions.get(&name).copied();
             let extent = match (axis, dim, said) {
                 (_, _, Some(n)) => Dimension::known(i64::try_from(n).unwrap_or(i64::MAX)),
-                (0, FileDimension::Known(n), None) => {
-                    self.notes.push(format!(
-                        "input `{}` has a batch of {n} in the file; any batch is taken (--dim {name}={n} overrules)",
-                        info.name
-                    ));
-                    Dimension::BATCH
-                }
-                (0, _, None) => Dimension::BATCH,
+                (0, FileDimension::Known(_), None) if !self.is_fixed => Dimension::BATCH,
+                (0, FileDimension::Named(_) | FileDimension::Unknown, None) => Dimension::BATCH,
                 (_, FileDimension::Known(n), None) => {
                     Dimension::known(i64::try_from(*n).unwrap_or(i64::MAX))
                 }
@@ -234,6 +342,11 @@ impl<'a> Import<'a, '_, '_> {
         self.set(&info.name, id);
         Ok(())
     }
+}
+
+/// What holds no numbers, for messages.
+fn type_text(data_type: DataType) -> String {
+    if data_type == DataType::String { "texts".to_owned() } else { data_type.to_string() }
 }
 
 /// The kind of number of a type; none for strings and what we do not know.

@@ -119,6 +119,12 @@ impl<'a> At<'a> {
         ImportError::Missing { node, op, tensor: tensor.to_owned() }
     }
 
+    /// An input that is needed has no name, or is not there.
+    pub(super) fn left_out(&self, place: usize) -> ImportError {
+        let (node, op) = (name(self.node), self.node.op_type.clone());
+        ImportError::LeftOut { node, op, place }
+    }
+
     /// The node is not read.
     pub(super) fn unsupported(&self, reason: Unsupported, others: usize) -> ImportError {
         let Node { op_type, domain, .. } = self.node;

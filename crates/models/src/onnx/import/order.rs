@@ -8,10 +8,11 @@ use crate::onnx::{Model, Node};
 pub(super) fn needed<'a>(model: &'a Model, tensor: &str) -> Result<Vec<&'a Node>, ImportError> {
     let nodes = model.nodes();
     let producers = producers(nodes)?;
-    for initializer in model.initializers() {
-        if producers.contains_key(initializer.name.as_str()) {
-            return Err(ImportError::WrittenTwice { tensor: initializer.name.clone() });
-        }
+    // Old files list initializers among the inputs; results of nodes are neither.
+    let tensors = model.initializers().iter().map(|tensor| &tensor.name);
+    let mut given = tensors.chain(model.inputs().iter().map(|input| &input.name));
+    if let Some(tensor) = given.find(|name| producers.contains_key(name.as_str())) {
+        return Err(ImportError::WrittenTwice { tensor: tensor.clone() });
     }
     let Some(&last) = producers.get(tensor) else { return Ok(Vec::new()) };
     let mut state = vec![State::New; nodes.len()];

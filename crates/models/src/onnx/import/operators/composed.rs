@@ -1,18 +1,17 @@
-//! Operators that are read as several simpler ones: attention, sums over named axes, pixels into channels and back.
+//! Operators that are read as several simpler ones: sums over named axes, triangles, pixels into channels and back.
 
 use std::collections::BTreeSet;
 
 use super::super::node::At;
 use super::super::{Import, ImportError};
-use crate::graph::{
-    Binary, Dimension, Entries, Kind, Numbers, Op, Problem, Reduction, ValueId, rules,
-};
+use super::attention;
+use crate::graph::{Dimension, Entries, Kind, Numbers, Op, Problem, Reduction, ValueId, rules};
 
-pub(super) const OPERATORS: &[&str] = &["Attention", "Einsum", "DepthToSpace", "SpaceToDepth"];
+pub(super) const OPERATORS: &[&str] = &["Einsum", "Trilu", "DepthToSpace", "SpaceToDepth"];
 
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
     match at.node.op_type.as_str() {
-        "Attention" => attention(import, at)?,
+        "Trilu" => triangle(import, at)?,
         "Einsum" => einsum(import, at)?,
         "DepthToSpace" => to_space(import, at)?,
         "SpaceToDepth" => to_depth(import, at)?,
@@ -21,54 +20,28 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     Ok(true)
 }
 
-/// softmax(Q Kᵀ · scale + mask) V over heads: (N, h, q, d), (N, h, k, d), (N, h, k, e) → (N, h, q, e).
-fn attention(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
-    for name in ["is_causal", "softcap", "qk_matmul_output_mode"] {
-        let is_set = match at.node.attribute(name) {
-            Some(crate::onnx::Attribute::Float(value)) => *value != 0.0,
-            Some(crate::onnx::Attribute::Int(value)) => *value != 0,
-            _ => false,
-        };
-        if is_set {
-            return Err(at.wrong("is_causal, softcap and qk_matmul_output_mode", "0", name));
-        }
-    }
-    if at.n_inputs() > 4 {
-        return Err(at.wrong(
-            "inputs",
-            "Q, K, V and perhaps a mask",
-            "keys and values of the past",
-        ));
-    }
-    let [q, k, v] = [import.operand(at, 0)?, import.operand(at, 1)?, import.operand(at, 2)?];
-    let shapes = [q, k, v].map(|id| import.shape(id).to_vec());
-    if shapes.iter().any(|shape| shape.len() != 4) || shapes[0][1] != shapes[1][1] {
-        return Err(at.wrong("inputs", "Q, K and V of four axes with as many heads", "others"));
-    }
-    let width = shapes[0][3].as_known().unwrap_or(1) as f32;
-    let scale = at.float("scale", 1.0 / width.sqrt())?;
-    let kt = import.part(at, Op::Transpose { order: vec![0, 1, 3, 2] }, &[k], "keys")?;
-    let products = import.part(at, Op::MatMul, &[q, kt], "products")?;
-    let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(scale)]) };
-    let scale = import.builder.constant("scale", Kind::Float, numbers);
-    let mut logits = import.part(at, Op::Binary(Binary::Mul), &[products, scale], "scaled")?;
-    if at.input(3).is_some() {
-        let mask = import.operand(at, 3)?;
-        logits = match import.builder.get(mask).kind {
-            Kind::Bool => {
-                let numbers =
-                    Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(f32::MIN)]) };
-                let never = import.builder.constant("never", Kind::Float, numbers);
-                import.part(at, Op::Where, &[mask, logits, never], "masked")?
-            }
-            Kind::Float | Kind::Int => {
-                import.part(at, Op::Binary(Binary::Add), &[logits, mask], "masked")?
-            }
-        };
-    }
-    let softmax = Op::Softmax { axis: 3, to_end: false, is_log: false };
-    let weights = import.part(at, softmax, &[logits], "weights")?;
-    import.node(at, Op::MatMul, &[weights, v])
+/// The entries on and below (or above) a diagonal of the last two axes, zeros elsewhere.
+fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let x = import.operand(at, 0)?;
+    let diagonal = import.known_fixed(at, 1, "k")?.and_then(|k| k.first().copied()).unwrap_or(0);
+    let is_upper = at.flag("upper", true)?;
+    let shape = import.shape(x);
+    let extents = shape.len().checked_sub(2).map(|axis| [shape[axis], shape[axis + 1]]);
+    let Some([Some(n_rows), Some(n_columns)]) = extents.map(|of| of.map(Dimension::as_known))
+    else {
+        return Err(at.wrong("input", "a matrix of a fixed size in its last two axes", "another"));
+    };
+    let mask = attention::triangle(import, n_rows, n_columns, |row, column| {
+        let gap = (column - row).saturating_sub(diagonal);
+        if is_upper { gap >= 0 } else { gap <= 0 }
+    });
+    let kind = import.builder.get(x).kind;
+    let entries = match kind {
+        Kind::Float => Entries::Floats(vec![0.0]),
+        Kind::Int | Kind::Bool => Entries::Integers(vec![Dimension::known(0)]),
+    };
+    let zero = import.builder.constant("zero", kind, Numbers { shape: vec![], entries });
+    import.node(at, Op::Where, &[mask, x, zero])
 }
 
 /// A sum of products over named axes, such as `bihd,bjhd->bhij`: one or two operands, each name once in an operand.

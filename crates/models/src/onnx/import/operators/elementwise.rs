@@ -79,7 +79,8 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
         }
         "Mod" => {
             if at.flag("fmod", false)? {
-                return Err(at.wrong("fmod", "0", "1"));
+                remainder(import, at)?;
+                return Ok(true);
             }
             let operands = import.operands(at)?;
             import.node(at, Op::Binary(Binary::Mod), &operands)?;
@@ -190,6 +191,19 @@ fn many(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str) -> Result<(), 
     let sum = import.part(at, Op::Binary(binary), &[so_far, last], "sum")?;
     let n = one_number(import, at, n as f64, "n");
     import.node(at, Op::Binary(Binary::Div), &[sum, n])
+}
+
+/// a − b · trunc(a / b), with the sign of a.
+fn remainder(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    let (a, b) = (import.operand(at, 0)?, import.operand(at, 1)?);
+    if import.builder.get(a).kind != Kind::Float {
+        return Err(at.wrong("fmod", "0 for whole numbers", "1"));
+    }
+    let quotient = import.part(at, Op::Binary(Binary::Div), &[a, b], "quotient")?;
+    let whole = import.part(at, Op::Cast { to: Kind::Int }, &[quotient], "whole")?;
+    let whole = import.part(at, Op::Cast { to: Kind::Float }, &[whole], "factor")?;
+    let product = import.part(at, Op::Binary(Binary::Mul), &[b, whole], "product")?;
+    import.node(at, Op::Binary(Binary::Sub), &[a, product])
 }
 
 /// x · σ(α x).

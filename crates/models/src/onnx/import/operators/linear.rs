@@ -21,10 +21,9 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             let shape = import.shape(filters).iter().skip(2);
             let kernel: Vec<i64> = shape.filter_map(|extent| extent.as_known()).collect();
             let window = window(import, at, Some(&kernel))?;
-            let groups = at.int("group", 1)?;
-            let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
-            let wrong =
-                || at.wrong("group", "a number from 1", format!("{:?}", at.int("group", 1)));
+            let found = at.int("group", 1)?;
+            let groups = usize::try_from(found).ok().filter(|&groups| groups > 0);
+            let wrong = || at.wrong("group", "a number from 1", found.to_string());
             Op::Conv { window, groups: groups.ok_or_else(wrong)? }
         }
         "MaxPool" => {
@@ -136,7 +135,8 @@ fn pair(
 ) -> Result<[usize; 2], ImportError> {
     let of = |value: i64| {
         usize::try_from(value).ok().filter(|&n| n >= least).ok_or_else(|| {
-            at.wrong(name, "numbers that are not negative, extents from 1", format!("{values:?}"))
+            let expected = if least == 0 { "numbers from 0" } else { "numbers from 1" };
+            at.wrong(name, expected, format!("{values:?}"))
         })
     };
     match *values {

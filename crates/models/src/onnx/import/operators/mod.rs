@@ -1,5 +1,6 @@
 //! Nodes of a file as operators of a graph, every spelling of opsets 11 and newer.
 
+mod attention;
 mod composed;
 mod elementwise;
 mod labels;
@@ -7,6 +8,7 @@ mod linear;
 mod normalization;
 mod reduction;
 mod shapes;
+mod transposed;
 
 use super::node::At;
 use super::{Import, ImportError, Unsupported};
@@ -19,9 +21,11 @@ const ML: &str = "ai.onnx.ml";
 /// Reads the nodes of one kind; `false` where the operator is of another.
 type Reader = fn(&mut Import<'_, '_, '_>, &At<'_>) -> Result<bool, ImportError>;
 
-const READERS: [Reader; 7] = [
+const READERS: [Reader; 9] = [
     linear::add,
     composed::add,
+    attention::add,
+    transposed::add,
     normalization::add,
     elementwise::add,
     reduction::add,
@@ -31,15 +35,15 @@ const READERS: [Reader; 7] = [
 
 /// Refuses nodes that are not read: the first by its name, with how many others there are.
 pub(super) fn check(nodes: &[&Node]) -> Result<(), ImportError> {
-    let mut refused = nodes.iter().filter_map(|&node| Some((node, refusal(node)?)));
+    let mut refused = nodes.iter().filter_map(|&node| Some((node, unsupported(node)?)));
     match refused.next() {
         Some((node, reason)) => Err(At { node, opset: 0 }.unsupported(reason, refused.count())),
         None => Ok(()),
     }
 }
 
-/// Why a node is not read, as far as its operator tells.
-fn refusal(node: &Node) -> Option<Unsupported> {
+/// Why a node is not read, as far as its operator tells; `None` where it is.
+pub fn unsupported(node: &Node) -> Option<Unsupported> {
     let op = node.op_type.as_str();
     let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
     match op {
@@ -57,9 +61,11 @@ fn refusal(node: &Node) -> Option<Unsupported> {
 
 /// Whether an operator of the main domain is read.
 pub(crate) fn is_read(op: &str) -> bool {
-    const ALL: [&[&str]; 6] = [
+    const ALL: [&[&str]; 8] = [
         linear::OPERATORS,
         composed::OPERATORS,
+        attention::OPERATORS,
+        transposed::OPERATORS,
         normalization::OPERATORS,
         elementwise::OPERATORS,
         reduction::OPERATORS,
@@ -80,13 +86,10 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), Im
 
 impl Import<'_, '_, '_> {
     /// The operand at a place that must be there.
-    fn operand(&mut self, at: &At<'_>, place: usize) -> Result<ValueId, ImportError> {
+    pub(super) fn operand(&mut self, at: &At<'_>, place: usize) -> Result<ValueId, ImportError> {
         match at.input(place) {
             Some(name) => self.resolve(name, at),
-            None => Err(at.problem(crate::graph::Problem::Operands {
-                expected: "more",
-                found: at.n_inputs(),
-            })),
+            None => Err(at.left_out(place)),
         }
     }
 

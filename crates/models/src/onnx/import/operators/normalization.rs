@@ -2,13 +2,16 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError, Unsupported};
-use crate::graph::{Dimension, Op, ValueId};
+use crate::graph::{
+    Binary, Dimension, Entries, Kind, Numbers, Op, Problem, Reduction, Unary, ValueId,
+};
 
 pub(super) const OPERATORS: &[&str] = &[
     "BatchNormalization",
     "LayerNormalization",
     "GroupNormalization",
     "InstanceNormalization",
+    "RMSNormalization",
     "Softmax",
     "LogSoftmax",
 ];
@@ -53,6 +56,10 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             let groups = groups.ok_or_else(|| at.unsupported(Unsupported::Operator, 0))?;
             Op::GroupNormalization { groups, epsilon: at.float("epsilon", EPSILON)? }
         }
+        "RMSNormalization" => {
+            root_mean_square(import, at, &operands, rank)?;
+            return Ok(true);
+        }
         name => {
             /// Before this opset, the sum runs over all axes from one on.
             const ONE_AXIS: i64 = 13;
@@ -63,6 +70,30 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     };
     import.node(at, op, &operands)?;
     Ok(true)
+}
+
+/// scale · x/√(mean x² + ε), the mean over the axes from one on.
+fn root_mean_square(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    operands: &[ValueId],
+    rank: usize,
+) -> Result<(), ImportError> {
+    let &[x, scale] = operands else {
+        let expected = "2";
+        return Err(at.problem(Problem::Operands { expected, found: operands.len() }));
+    };
+    let axis = import.axis(at, at.int("axis", -1)?, rank)?;
+    let entries = Entries::Floats(vec![f64::from(at.float("epsilon", EPSILON)?)]);
+    let epsilon =
+        import.builder.constant("epsilon", Kind::Float, Numbers { shape: vec![], entries });
+    let squares = import.part(at, Op::Binary(Binary::Mul), &[x, x], "squares")?;
+    let mean = Op::Reduce { reduction: Reduction::Mean, axes: (axis..rank).collect(), keep: true };
+    let mean = import.part(at, mean, &[squares], "mean")?;
+    let sum = import.part(at, Op::Binary(Binary::Add), &[mean, epsilon], "sum")?;
+    let root = import.part(at, Op::Unary(Unary::Sqrt), &[sum], "root")?;
+    let unit = import.part(at, Op::Binary(Binary::Div), &[x, root], "unit")?;
+    import.node(at, Op::Binary(Binary::Mul), &[unit, scale])
 }
 
 /// One number a group as one a channel: (g,) → (c,).

@@ -2,7 +2,9 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError, constant, kind};
-use crate::graph::{Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, rules};
+use crate::graph::{
+    Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, Unary, ValueId, rules,
+};
 use crate::onnx::DataType;
 
 pub(super) const OPERATORS: &[&str] = &[
@@ -113,6 +115,10 @@ fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Imp
             let repeats = import.known_integers(at, 1, "repeats")?.unwrap_or_default();
             Op::Tile { repeats }
         }
+        "Pad" if at.word("mode", "constant")? == "wrap" => {
+            wrap(import, at, x)?;
+            return Ok(true);
+        }
         "Pad" => pad(import, at, rank)?,
         _ => {
             let start = clamped(at.int("start", 0)?, rank);
@@ -193,6 +199,7 @@ fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension
 
 fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
     let x = import.operand(at, 0)?;
+    let mut narrow = None;
     let to = match at.node.op_type.as_str() {
         "CastLike" => {
             let like = import.operand(at, 1)?;
@@ -200,10 +207,18 @@ fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError>
         }
         _ => {
             let data_type = DataType::from_number(i32::try_from(at.int("to", 0)?).unwrap_or(0));
+            narrow = match data_type {
+                DataType::F16 => Some(Unary::ToF16),
+                DataType::BF16 => Some(Unary::ToBf16),
+                _ => None,
+            };
             let wrong = || at.wrong("to", "a type of numbers", format!("{data_type:?}"));
             kind(data_type).ok_or_else(wrong)?
         }
     };
+    if let (Some(narrow), Kind::Float) = (narrow, import.builder.get(x).kind) {
+        return import.node(at, Op::Unary(narrow), &[x]);
+    }
     // All floats are computed in one type, and all whole numbers in another.
     if import.builder.get(x).kind == to && to != Kind::Bool {
         return import.alias(at);
@@ -251,7 +266,56 @@ fn ranges(
     .collect()
 }
 
+/// Entries from the other end of each axis, at both of its ends.
+fn wrap(import: &mut Import<'_, '_, '_>, at: &At<'_>, x: ValueId) -> Result<(), ImportError> {
+    let rank = import.shape(x).len();
+    let pads = pads(import, at, rank)?;
+    let mut so_far = x;
+    for (axis, (before, behind)) in pads.into_iter().enumerate().filter(|(_, pads)| *pads != (0, 0))
+    {
+        let extent = import.shape(so_far)[axis];
+        let known =
+            extent.as_known().filter(|&n| (0..=n).contains(&before) && (0..=n).contains(&behind));
+        let wrong = || {
+            at.wrong("pads", "at most the extent of a fixed axis", format!("{before}, {behind}"))
+        };
+        let last = known.ok_or_else(wrong)? - before;
+        let part = |start: i64, len: i64| Op::Slice {
+            ranges: vec![SliceRange {
+                axis,
+                start: Dimension::known(start),
+                step: 1,
+                len: Dimension::known(len),
+            }],
+        };
+        let front = import.part(at, part(last, before), &[so_far], &format!("front{axis}"))?;
+        let back = import.part(at, part(0, behind), &[so_far], &format!("back{axis}"))?;
+        let parts = [front, so_far, back];
+        so_far = import.part(at, Op::Concat { axis }, &parts, &format!("whole{axis}"))?;
+    }
+    let shape = import.shape(so_far).to_vec();
+    import.node(at, Op::Reshape { shape }, &[so_far])
+}
+
 fn pad(import: &mut Import<'_, '_, '_>, at: &At<'_>, rank: usize) -> Result<Op, ImportError> {
+    let pads = pads(import, at, rank)?;
+    let mode = match at.word("mode", "constant")? {
+        "constant" => {
+            PadMode::Constant(import.known_number(at, 2, "constant_value")?.unwrap_or(0.0))
+        }
+        "reflect" => PadMode::Reflect,
+        "edge" => PadMode::Edge,
+        word => return Err(at.wrong("mode", "constant, reflect, edge or wrap", word)),
+    };
+    Ok(Op::Pad { mode, pads })
+}
+
+/// Entries before and behind, one pair an axis.
+fn pads(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    rank: usize,
+) -> Result<Vec<(i64, i64)>, ImportError> {
     let values = import.known_fixed(at, 1, "pads")?.unwrap_or_default();
     let axes = match import.known_fixed(at, 3, "axes")? {
         Some(axes) => axes
@@ -268,13 +332,5 @@ fn pad(import: &mut Import<'_, '_, '_>, at: &At<'_>, rank: usize) -> Result<Op, 
     for (&axis, (&before, &behind)) in axes.iter().zip(before.iter().zip(behind)) {
         pads[axis] = (before, behind);
     }
-    let mode = match at.word("mode", "constant")? {
-        "constant" => {
-            PadMode::Constant(import.known_number(at, 2, "constant_value")?.unwrap_or(0.0))
-        }
-        "reflect" => PadMode::Reflect,
-        "edge" => PadMode::Edge,
-        word => return Err(at.wrong("mode", "constant, reflect or edge", word)),
-    };
-    Ok(Op::Pad { mode, pads })
+    Ok(pads)
 }

@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
+use super::dense::Dense;
 use super::layer::{Layer, widths};
-use super::order::{chain, has_chain, natural};
+use super::order::{chain, chains_of, natural};
+
+/// Layers among which equal ones are looked for.
+const MOST_COMPARED: usize = 64;
 
 /// Refuses layers that are more than one network: equal copies, or networks of which no two make one.
 pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
@@ -14,11 +18,15 @@ pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
     if groups.len() < 2 || groups.values().any(|group| group.len() < 2 || !chain(group)) {
         return Ok(());
     }
-    let first = groups.values().next();
-    let are_copies = groups.values().all(|group| first == Some(group));
-    // Blocks of one network are numbered; copies have names of their own.
-    let are_named = !groups.keys().all(|name| name.ends_with(|c: char| c.is_ascii_digit()));
-    if !(are_copies && are_named) && is_one_chain(&groups) {
+    let shapes = |group: &Vec<Layer>| -> Vec<(usize, usize)> {
+        group.iter().map(|layer| (layer.n_inputs, layer.n_units)).collect()
+    };
+    let mut kinds: Vec<_> = groups.values().map(shapes).collect();
+    kinds.sort_unstable();
+    // A copy may have other names below its own, such as the `module` of an average.
+    let are_copies = kinds.windows(2).any(|pair| pair[0] == pair[1]);
+    let chains = chains_of_parts(layers, None);
+    if !are_copies && !chains.is_empty() {
         return Ok(());
     }
     let listed: Vec<String> =
@@ -28,12 +36,32 @@ pub(super) fn refuse_several(layers: &[Layer]) -> Result<()> {
         .next()
         .map(|(name, group)| group.iter().map(|layer| format!("{name}.{}", layer.name)).collect())
         .unwrap_or_default();
+    // Blocks of one network may be alike, as the networks of an ensemble are.
+    let whole = chains.first().map_or_else(String::new, |all| {
+        let names: Vec<&str> = all.iter().map(|layer| layer.name.as_str()).collect();
+        format!("; where they are parts of one network, take all with --layers {}", names.join(","))
+    });
     bail!(
-        "holds {} networks: {}; choose one with `distill posterior --layers {}`, or save one alone",
+        "holds {} networks: {}; choose one with --prefix {} (or --layers {}), or save one alone{whole}",
         groups.len(),
         listed.join(", "),
+        groups.keys().next().map_or("", String::as_str),
         example.join(",")
     )
+}
+
+/// Adds which layers are one under two names, where the order or the network is unclear.
+pub(super) fn with_tied(error: anyhow::Error, layers: &[Dense]) -> anyhow::Error {
+    let compared = &layers[..layers.len().min(MOST_COMPARED)];
+    for (i, a) in compared.iter().enumerate() {
+        if let Some(b) = compared[i + 1..].iter().find(|b| a.equals(b)) {
+            let (a, b) = (&a.layer.name, &b.layer.name);
+            return anyhow!(
+                "{error} (`{a}` and `{b}` hold the same numbers: one layer under two names, or a copy)"
+            );
+        }
+    }
+    error
 }
 
 /// Layers by the part of their names in which they begin to differ, named by the rest.
@@ -56,13 +84,29 @@ fn groups(layers: &[Layer]) -> BTreeMap<String, Vec<Layer>> {
     groups
 }
 
-/// Whether the groups can follow one another in some order, as an encoder and a decoder do.
-fn is_one_chain(groups: &BTreeMap<String, Vec<Layer>>) -> bool {
-    let ends = groups.iter().filter_map(|(name, group)| {
+/// Chains of all layers in which each part of the file follows another as a whole, as an encoder and a decoder do: two of them
+/// at most, that begin with a width, or with any.
+pub(super) fn chains_of_parts(layers: &[Layer], start: Option<usize>) -> Vec<Vec<Layer>> {
+    let groups = groups(layers);
+    if groups.len() < 2 || !groups.values().all(|group| chain(group)) {
+        return Vec::new();
+    }
+    let end = |(name, group): (&String, &Vec<Layer>)| {
         let (n_inputs, n_units) = (group.first()?.n_inputs, group.last()?.n_units);
         Some(Layer { name: name.clone(), n_inputs, n_units })
-    });
-    has_chain(&ends.collect::<Vec<_>>())
+    };
+    let mut ends: Vec<Layer> = groups.iter().filter_map(end).collect();
+    ends.sort_by(|a, b| natural(&a.name, &b.name));
+    let whole = |part: &Layer| -> Vec<Layer> {
+        let full = |layer: &Layer| match layer.name.is_empty() {
+            true => part.name.clone(),
+            false => format!("{}.{}", part.name, layer.name),
+        };
+        let group = groups.get(&part.name).map_or(&[][..], Vec::as_slice);
+        group.iter().map(|layer| Layer { name: full(layer), ..layer.clone() }).collect()
+    };
+    let parts = chains_of(&ends, start);
+    parts.iter().map(|parts| parts.iter().flat_map(whole).collect()).collect()
 }
 
 #[cfg(test)]
@@ -94,8 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn alike_parts_are_an_ensemble_or_one_network() {
+        let numbered = [("1.a", 4, 6), ("1.b", 6, 4), ("2.a", 4, 6), ("2.b", 6, 4)];
+        let message = told(&numbered).unwrap_err();
+        assert!(message.contains("--prefix 1 ") && message.contains("--layers 1.a,1.b,2.a,2.b"));
+    }
+
+    #[test]
     fn parts_of_one_network_are_one() {
-        let numbered = [("1.a", 4, 4), ("1.b", 4, 4), ("2.a", 4, 4), ("2.b", 4, 4)];
+        let numbered = [("1.a", 3, 4), ("1.b", 4, 5), ("2.a", 5, 6), ("2.b", 6, 7)];
         assert_eq!(told(&numbered), Ok(()));
         let halves =
             [("encoder.0", 4, 3), ("encoder.2", 3, 2), ("decoder.0", 2, 3), ("decoder.2", 3, 4)];

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use anyhow::{Result, anyhow, bail};
 
 use super::layer::{Layer, widths};
+use super::networks;
 
 /// Steps of the search for chains; beyond them it counts as undecided.
 const MOST_STEPS: usize = 100_000;
@@ -62,9 +63,9 @@ pub(super) fn chain(layers: &[Layer]) -> bool {
     layers.windows(2).all(|pair| pair[0].n_units == pair[1].n_inputs)
 }
 
-/// Whether layers chain in some order.
-pub(super) fn has_chain(layers: &[Layer]) -> bool {
-    !Chains::of(layers, None).found.is_empty()
+/// Two at most of the chains of all layers that begin with a width, or with any.
+pub(super) fn chains_of(layers: &[Layer], start: Option<usize>) -> Vec<Vec<Layer>> {
+    Chains::of(layers, start).found.iter().map(|shapes| fill(layers, shapes)).collect()
 }
 
 /// The one chain of shapes, filled with layers; those of one shape must be numbered.
@@ -89,8 +90,9 @@ fn forced(layers: &[Layer], shapes: &[Shape]) -> Result<Vec<Layer>> {
 
 /// The one chain that takes the features of the data.
 fn by_inputs(layers: &[Layer], n_inputs: Option<usize>) -> Result<Ordered> {
-    let examples = |start| -> Vec<Vec<Layer>> {
-        Chains::of(layers, start).found.iter().map(|shapes| fill(layers, shapes)).collect()
+    let examples = |start| match networks::chains_of_parts(layers, start) {
+        parts if parts.is_empty() => chains_of(layers, start),
+        parts => parts,
     };
     let Some(n) = n_inputs else {
         return Err(unclear("the layers chain in more than one way", &examples(None)));
@@ -118,16 +120,18 @@ fn by_inputs(layers: &[Layer], n_inputs: Option<usize>) -> Result<Ordered> {
 }
 
 fn unclear(why: &str, examples: &[Vec<Layer>]) -> anyhow::Error {
-    let example = |layers: &Vec<Layer>| {
-        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        format!("{} ({:?})", names.join(","), widths(layers))
-    };
-    let listed: Vec<String> = examples.iter().map(example).collect();
+    let listed: Vec<String> = examples.iter().map(|layers| example(layers)).collect();
     anyhow!(
-        "the order of the layers is unclear: {why}; set it with `distill posterior --layers`, for example {}; or \
-         number their names in their order",
+        "the order of the layers is unclear: {why}; set it with --layers, for example {}; or number their names \
+         in their order",
         listed.join(" or ")
     )
+}
+
+/// Layers as --layers takes them, and their widths.
+fn example(layers: &[Layer]) -> String {
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    format!("{} ({:?})", names.join(","), widths(layers))
 }
 
 fn no_chain(layers: &[Layer]) -> anyhow::Error {
@@ -146,10 +150,51 @@ fn no_chain(layers: &[Layer]) -> anyhow::Error {
             below.name, below.n_units, above.name, above.n_inputs
         )
     });
+    let candidates = candidates(layers);
+    let choice = match (is_turned, &candidates[..]) {
+        (true, _) | (_, []) => String::new(),
+        (false, some) => {
+            let listed: Vec<String> = some.iter().map(|layers| example(layers)).collect();
+            format!(
+                "; where the file holds more than one network, choose one with --layers, for example {}",
+                listed.join(" or ")
+            )
+        }
+    };
     anyhow!(
-        "no order of the layers is a chain in which each takes what the one before gives{gap}{hint}"
+        "no order of all layers is a chain in which each takes what the one before gives{gap}{hint}{choice}"
     )
 }
+
+/// Some chains of a part of the layers that cannot be made longer, the longest first: two heads, or two networks.
+fn candidates(layers: &[Layer]) -> Vec<Vec<Layer>> {
+    let mut found: Vec<Vec<usize>> = Vec::new();
+    let mut n_steps = 0;
+    let follows = |a: usize, b: usize| layers[a].n_units == layers[b].n_inputs;
+    let is_start = |b: &usize| (0..layers.len()).all(|a| a == *b || !follows(a, *b));
+    let mut open: Vec<Vec<usize>> = (0..layers.len()).filter(is_start).map(|i| vec![i]).collect();
+    while let Some(chain) = open.pop() {
+        n_steps += chain.len();
+        if n_steps > MOST_STEPS || found.len() >= MOST_FOUND {
+            break;
+        }
+        let last = chain[chain.len() - 1];
+        let next = (0..layers.len()).filter(|b| !chain.contains(b) && follows(last, *b));
+        let longer: Vec<Vec<usize>> = next.map(|b| [&chain[..], &[b]].concat()).collect();
+        match longer.is_empty() {
+            true if chain.len() > 1 => found.push(chain),
+            true => {}
+            false => open.extend(longer),
+        }
+    }
+    found.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    found.truncate(MOST_LISTED);
+    found.iter().map(|chain| chain.iter().map(|&i| layers[i].clone()).collect()).collect()
+}
+
+/// Chains that are looked for, and those of them that are listed.
+const MOST_FOUND: usize = 100;
+const MOST_LISTED: usize = 4;
 
 /// Inputs, units.
 type Shape = (usize, usize);
@@ -180,7 +225,10 @@ fn are_numbered(layers: &[Layer]) -> bool {
         }
         skeleton
     };
-    layers.windows(2).all(|pair| skeleton(&pair[0]) == skeleton(&pair[1]))
+    let skeletons: Vec<String> = layers.iter().map(skeleton).collect();
+    // Keras numbers from the second on: dense, dense_1, dense_2.
+    let is_keras = |first: &String| skeletons[1..].iter().all(|s| *s == format!("{first}_#"));
+    skeletons.windows(2).all(|pair| pair[0] == pair[1]) || skeletons.first().is_some_and(is_keras)
 }
 
 /// At most two different chains of all shapes.

@@ -1,0 +1,73 @@
+//! The one door to trained networks: whatever a file holds becomes a graph with its parameters.
+
+mod onnx;
+mod open;
+mod save;
+
+use anyhow::{Result, anyhow};
+use core_tensors::Params;
+use models::graph::{Dimension, Graph};
+use models::onnx::{Imported, Model};
+
+use super::Trained;
+
+pub(crate) use save::Format;
+
+/// A trained network, from a file of any format that we take.
+pub(crate) struct Network {
+    /// f(x, w).
+    pub(crate) graph: Graph,
+    /// w: f32 of an ONNX file, f64 of others.
+    pub(crate) params: Params,
+    /// What the file held.
+    pub(crate) origin: Origin,
+    /// SHA-256 of the file.
+    pub(crate) sha256: String,
+}
+
+/// What a network's file held.
+pub(crate) enum Origin {
+    /// An ONNX file, and how its graph was found in it.
+    Onnx {
+        /// The file.
+        model: Box<Model>,
+        /// Its graph as it was read.
+        imported: Box<Imported>,
+    },
+    /// Dense layers, of a state dict, blocks of this program, or a posterior's mean.
+    Perceptron(Box<Trained>),
+}
+
+impl Network {
+    /// The network as a perceptron; an error says which part of it is none.
+    pub(crate) fn into_perceptron(self) -> Result<Trained> {
+        match self.origin {
+            Origin::Perceptron(trained) => Ok(*trained),
+            Origin::Onnx { .. } => {
+                let (network, weights) =
+                    self.graph.as_perceptron(&self.params).map_err(|error| {
+                        anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")
+                    })?;
+                let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
+                Ok(Trained { network, weights, names })
+            }
+        }
+    }
+
+    /// Numbers of one example, over all inputs.
+    pub(crate) fn n_inputs(&self) -> usize {
+        let inputs = self.graph.inputs().iter();
+        inputs.map(|&id| n_numbers(&self.graph.value(id).shape)).sum()
+    }
+
+    /// Numbers that come out for one example.
+    pub(crate) fn n_outputs(&self) -> usize {
+        self.graph.outputs().first().map_or(0, |&id| n_numbers(&self.graph.value(id).shape))
+    }
+}
+
+/// Numbers of a tensor that belong to one example: all extents but the batch.
+fn n_numbers(shape: &[Dimension]) -> usize {
+    let extents = shape.iter().skip(1).map(|extent| extent.as_known());
+    extents.map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)).product()
+}
