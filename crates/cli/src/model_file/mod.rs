@@ -12,7 +12,7 @@ use core_tensors::kernels::Activation;
 use models::Mlp;
 use safetensors::SafeTensors;
 
-pub(crate) use network::{Format, Network, Origin};
+pub(crate) use network::{Format, Network, import_beside};
 pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
 pub(crate) use state_dict::{Dict, Perceptron, Side, natural};
 pub(crate) use tensors::numbers;

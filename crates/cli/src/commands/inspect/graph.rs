@@ -8,24 +8,17 @@ use models::graph::{Graph, Node, Source, ValueId, shape_text};
 use models::onnx::{Model, unsupported};
 
 use crate::files::{cells, printable, text_list, text_table};
-use crate::model_file::{Expected, Network, Origin};
+use crate::model_file::{Expected, import_beside};
 
 /// An ONNX file: what it says of itself, and the network in it, or why there is none that we read.
 pub(super) fn onnx(path: &Path, bytes: Vec<u8>, expected: &Expected) -> Result<String> {
     let model = Model::parse(bytes)?;
     let mut text = format!("{}: an ONNX file\n\n{}\n", path.display(), text_list(&about(&model)));
-    match Network::from_bytes(path, model.bytes().to_vec(), expected) {
-        Ok((network, notes)) => {
-            text += &layers(&network.graph);
-            text += "\n";
-            let logits = match &network.origin {
-                Origin::Onnx { imported, .. } => format!("logits: {}\n", imported.logits),
-                Origin::Perceptron(_) => String::new(),
-            };
-            text += &printable(logits.trim_end());
-            text += "\n";
-            // The first note says the logits too.
-            notes.iter().skip(1).for_each(|line| text += &format!("{}\n", printable(line)));
+    match import_beside(path, &model, expected) {
+        Ok(read) => {
+            text += &format!("{}\n", layers(&read.graph));
+            let said = std::iter::once(format!("logits: {}", read.logits)).chain(read.notes);
+            said.for_each(|line| text += &format!("{}\n", printable(&line)));
         }
         Err(error) => {
             text += &format!(
@@ -151,7 +144,10 @@ fn about(model: &Model) -> Vec<Vec<String>> {
         domain => format!("{domain} {version}"),
     });
     let mut rows = vec![
-        cells!["made by", format!("{program} {version}").trim()],
+        cells![
+            "made by",
+            if program.is_empty() { "unknown".to_owned() } else { format!("{program} {version}") }
+        ],
         cells!["opset", opsets.collect::<Vec<_>>().join(", ")],
         cells!["format", format!("IR version {}", model.ir_version())],
     ];

@@ -5,19 +5,21 @@ mod open;
 mod save;
 
 use anyhow::{Result, anyhow};
+use candle_core::DType;
 use core_tensors::Params;
 use models::graph::{Dimension, Graph};
-use models::onnx::{Imported, Model};
+use models::onnx::Model;
 
 use super::Trained;
 
+pub(crate) use onnx::import_beside;
 pub(crate) use save::Format;
 
 /// A trained network, from a file of any format that we take.
 pub(crate) struct Network {
     /// f(x, w).
     pub(crate) graph: Graph,
-    /// w: f32 of an ONNX file, f64 of others.
+    /// w: f32, or f64 where the file has f64 or something was computed from parts.
     pub(crate) params: Params,
     /// What the file held.
     pub(crate) origin: Origin,
@@ -27,23 +29,26 @@ pub(crate) struct Network {
 
 /// What a network's file held.
 pub(crate) enum Origin {
-    /// An ONNX file, and how its graph was found in it.
-    Onnx {
-        /// The file.
-        model: Box<Model>,
-        /// Its graph as it was read.
-        imported: Box<Imported>,
-    },
+    /// An ONNX file.
+    Onnx(Box<Model>),
     /// Dense layers, of a state dict, blocks of this program, or a posterior's mean.
     Perceptron(Box<Trained>),
 }
 
 impl Network {
-    /// The network as a perceptron; an error says which part of it is none.
+    /// The network as a perceptron with its weights in f64; an error says which part of it is none.
     pub(crate) fn into_perceptron(self) -> Result<Trained> {
+        let trained = self.perceptron()?;
+        let blocks = trained.weights.blocks().iter().map(|block| block.to_dtype(DType::F64));
+        let blocks = blocks.collect::<candle_core::Result<_>>()?;
+        let weights = Params::new(trained.weights.layout().clone(), blocks)?;
+        Ok(Trained { weights, ..trained })
+    }
+
+    fn perceptron(self) -> Result<Trained> {
         match self.origin {
             Origin::Perceptron(trained) => Ok(*trained),
-            Origin::Onnx { .. } => {
+            Origin::Onnx(_) => {
                 let (network, weights) =
                     self.graph.as_perceptron(&self.params).map_err(|error| {
                         anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")

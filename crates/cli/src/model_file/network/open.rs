@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bayes_posterior::AnyPosterior;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use core_tensors::{Block, Params};
 use models::Architecture;
 use models::onnx::looks_like_onnx;
@@ -34,14 +34,15 @@ impl Network {
     ) -> Result<(Self, Vec<String>)> {
         let sha256 = sha256(&bytes);
         if looks_like_onnx(&bytes) {
-            expected.refuse_words_of_a_state_dict()?;
             return onnx::open(path, bytes, expected, sha256);
         }
         expected.refuse_words_of_a_graph()?;
         let (trained, notes) = match is_posterior(&bytes) {
             true => of_posterior(&bytes, expected)?,
-            false => state_dict::open(&bytes, expected, DType::F64)?,
+            false => state_dict::open(&bytes, expected)?,
         };
+        // A large file and two copies of its numbers need not be in memory at once.
+        drop(bytes);
         let (graph, params) = trained.network.to_graph(&trained.weights)?;
         let origin = Origin::Perceptron(Box::new(trained));
         Ok((Self { graph, params, origin, sha256 }, notes))

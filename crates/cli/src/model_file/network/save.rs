@@ -32,7 +32,7 @@ impl Network {
     fn onnx(&self) -> Result<Vec<u8>> {
         let (key, value) = (PARENT.to_owned(), self.sha256.clone());
         match &self.origin {
-            Origin::Onnx { model, .. } => Ok(model.patch(&[Edit::SetMetadata { key, value }])?),
+            Origin::Onnx(model) => Ok(model.patch(&[Edit::SetMetadata { key, value }])?),
             Origin::Perceptron(_) => {
                 let options =
                     ExportOptions { metadata: vec![(key, value)], ..ExportOptions::default() };
@@ -43,7 +43,7 @@ impl Network {
 
     fn state_dict(self) -> Result<(Vec<u8>, Vec<String>)> {
         let parent = self.sha256.clone();
-        let folded = matches!(self.origin, Origin::Onnx { .. }).then(|| {
+        let folded = matches!(self.origin, Origin::Onnx(_)).then(|| {
             "scales and shifts of columns, such as a scaler before the first layer, are folded into the layers".to_owned()
         });
         let trained = self.into_perceptron()?;

@@ -22,7 +22,6 @@ mod hostile_tests;
 mod tests;
 
 use anyhow::{Result, anyhow};
-use candle_core::DType;
 
 use super::{Expected, Trained};
 
@@ -32,14 +31,11 @@ pub(crate) use order::natural;
 pub(crate) use perceptron::Perceptron;
 pub(crate) use write::state_dict;
 
-/// The perceptron of a file, its numbers as `dtype`, and what was assumed or left out.
-pub(crate) fn open(
-    bytes: &[u8],
-    expected: &Expected,
-    dtype: DType,
-) -> Result<(Trained, Vec<String>)> {
+/// The perceptron of a file, its numbers in a type that holds them exactly, and what was assumed or left out.
+pub(crate) fn open(bytes: &[u8], expected: &Expected) -> Result<(Trained, Vec<String>)> {
     let dict = Dict::read(bytes)?;
     let found = Perceptron::find(&dict, expected)?;
     let found = found.ok_or_else(|| anyhow!("`block.0` fits neither with a bias nor without"))?;
+    let dtype = found.dtype();
     found.load(expected, dtype)
 }

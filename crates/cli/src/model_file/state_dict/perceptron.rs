@@ -7,9 +7,10 @@ use core_tensors::kernels::Activation;
 use models::{Architecture, Mlp};
 
 use super::containers::Dict;
-use super::dense::{Dense, Weight, matrix};
+use super::dense::{Bias, Dense, Weight, matrix};
 use super::groups::{Chosen, Groups, resolved};
 use super::layer::{Layer, widths};
+use super::tensor::Kind;
 use super::{networks, normalization, order, write};
 use crate::model_file::{Expected, Trained};
 
@@ -79,6 +80,21 @@ impl<'a> Perceptron<'a> {
         };
         let layers = blocks.into_iter().map(layer).collect();
         Ok(Some(Self { layers, bias, activation: None, notes: Vec::new(), is_own: true }))
+    }
+
+    /// The type that holds its numbers exactly: f32, or f64 where the file has f64 or something is computed from parts.
+    pub(crate) fn dtype(&self) -> DType {
+        let is_single = |tensor: &super::tensor::NamedTensor| tensor.kind != Kind::F64;
+        let is_plain = |dense: &Dense| {
+            let weight = matches!(&dense.weight, Weight::Plain(tensor) if is_single(tensor));
+            let bias = match &dense.bias {
+                None => true,
+                Some(Bias::Plain(tensor)) => is_single(tensor),
+                Some(Bias::Masked { .. }) => false,
+            };
+            weight && bias && dense.of_inputs.is_none() && dense.of_units.is_none()
+        };
+        if self.layers.iter().all(is_plain) { DType::F32 } else { DType::F64 }
     }
 
     /// Dense layers by name.

@@ -7,8 +7,8 @@ use super::super::apply::{Context, apply};
 use super::super::cast::constant;
 use super::{close, floats, random};
 use crate::graph::{
-    Binary, Builder, Dimension, Entries, Graph, Kind, Numbers, Op, Reduction, Source, Unary,
-    ValueId, Window,
+    Binary, Builder, Dimension, Entries, Graph, Kind, Numbers, Op, Reduction, SliceRange, Source,
+    Unary, ValueId, Window,
 };
 
 /// More examples than any part has.
@@ -215,6 +215,21 @@ fn examples_that_meet_are_computed_at_once() {
     let weight = s.parameter(&[4, 4]);
     let y = s.add(PLAIN, &[centered, weight]);
     s.check(&[y, moments], "means over a batch");
+    // Shapes that would allow parts, of operators that do not.
+    let start = Dimension { fixed: -1, per_example: 1 };
+    let range = SliceRange { axis: 0, start, step: -1, len: Dimension::BATCH };
+    for op in [
+        Op::Softmax { axis: 0, to_end: false, is_log: false },
+        Op::Concat { axis: 0 },
+        Op::Slice { ranges: vec![range] },
+    ] {
+        let mut s = Sketch::new(7);
+        let x = s.input(&[4]);
+        let operands = if op == (Op::Concat { axis: 0 }) { vec![x, x] } else { vec![x] };
+        let what = format!("{op:?}");
+        let y = s.add(op, &operands);
+        s.check(&[y], &what);
+    }
     // A batch that stands on the second axis.
     let mut s = Sketch::new(4);
     let x = s.input(&[5, 3]);
