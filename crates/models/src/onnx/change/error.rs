@@ -41,8 +41,8 @@ pub enum ChangeError {
     },
     /// A node that is no part of the network depends on what has changed.
     #[error(
-        "node `{node}` ({op}) reads `{tensor}`, which has another shape now or is gone, but the node is no part of the network \
-         that was read; expected changes of what the logits alone depend on"
+        "node `{node}` ({op}) reads `{tensor}`, which has another shape now or is gone, but the node is no part of the \
+         network that was read; expected changes of what the logits alone depend on"
     )]
     Outside {
         /// The node.

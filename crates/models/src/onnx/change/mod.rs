@@ -20,11 +20,14 @@ const MOST_ROUNDS: usize = 4;
 
 /// The file of `model` with what a changed graph and changed parameters differ in; all other bytes stay.
 ///
-/// `original` is what [`super::import()`] made of the file. Values of the new graph that have names of the original one are the same tensors
-/// of the file, and a node is that of the file with its first result; so whoever changes a graph keeps the names of what stays. These
-/// changes are written: parameters with other numbers or shapes, in the file's types; constants; shapes that Reshape, Expand, Tile, Split,
-/// Slice and Pad make; attributes; operands, also more or fewer of them; new nodes and parameters; nodes that are gone, with what they
-/// alone needed. Declared shapes follow. Without a difference, the bytes are those of the file.
+/// `original` is what [`super::import()`] made of the file. Values of the new graph that have names of the original one are
+/// the same tensors of the file, and a node is that of the file with its first result; so whoever changes a graph keeps the
+/// names of what stays, that of the logits among them.
+///
+/// These changes are written: parameters with other numbers or shapes, in the file's types; constants; the settings of
+/// Reshape, Expand, Tile, Split, Slice and Pad; attributes; operands, also more or fewer of them; new nodes and parameters;
+/// nodes that are gone, with what they alone needed. Declared shapes follow. Without a difference, the bytes are those of
+/// the file.
 ///
 /// # Errors
 /// Where a change has no place in the file; see [`ChangeError`].
