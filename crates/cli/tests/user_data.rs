@@ -151,7 +151,9 @@ fn files_of_public_issues_give_the_right_values_and_say_what_was_assumed() -> Te
         let (told, said) = both(&words)?;
         holds(&told, values);
         holds(&said, notes);
-        assert_eq!(said.lines().count(), usize::from(!notes.is_empty()), "{case} {data}: {said}");
+        // What is assumed of the model is said beside what is assumed of the data.
+        let about_data = said.lines().filter(|line| !line.contains("relu between the layers"));
+        assert_eq!(about_data.count(), usize::from(!notes.is_empty()), "{case} {data}: {said}");
     }
     Ok(())
 }

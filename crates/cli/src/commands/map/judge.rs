@@ -117,7 +117,7 @@ fn teacher_of(
     let (wanted, n_outputs) = (teacher.n_inputs(), teacher.n_outputs());
     if wanted != n {
         let found = after.shape.map_or("no image".to_owned(), words);
-        bail!("--teacher {name}: takes {wanted} numbers an example, φ gives {n} ({found})");
+        bail!("--teacher {name}: takes {wanted} numbers, φ gives {n} ({found})");
     }
     let (labels, data) = (source.classes()?, &source.name);
     if let Some(&most) = labels.iter().max().filter(|&&most| most as usize >= n_outputs) {
