@@ -219,8 +219,15 @@ fn what_a_file_leaves_open_is_an_error_and_an_option() -> TestResult {
     refused(&[&convert[..], &["--dim", "features=3"]].concat(), "(MatMul)")?;
     // Words of one kind of file beside the other.
     refused(&[&convert[..], &["--layers", "a,b"]].concat(), "--layers: expected a state dict")?;
+    refused(&["inspect", word(&model), "--layers", "a,b"], "--layers: expected a state dict")?;
+    refused(&["inspect", word(&model), "--output", "nobody"], "the file has no tensor `nobody`")?;
     let dict = ["inspect", word(&out)];
     assert!(success(&dict)?.contains("layers.0"));
+    refused(&[&dict[..], &["--output", "y"]].concat(), "--output: expected an ONNX file")?;
+    let copy = folder.path().join("copy.onnx");
+    let convert = ["convert", word(&model), "--out", word(&copy), "--dim", "features=2"];
+    let (status, line) = failure(&convert)?;
+    assert!(status == 2 && line.contains("keeps its outputs and sizes"), "{line}");
     let convert = ["convert", word(&out), "--out", word(&model), "--output", "y"];
     refused(&convert, "--output: expected an ONNX file")?;
     let (status, line) =
@@ -273,6 +280,10 @@ fn numbers_in_other_files_come_from_the_folder_alone() -> TestResult {
     let written = std::fs::read(&out)?;
     let tensors = safetensors::SafeTensors::deserialize(&written)?;
     let weight = tensors.tensor("layers.1.weight")?;
+    // A copy elsewhere holds the numbers itself.
+    let copy = folder.path().join("copy.onnx");
+    success(&["convert", word(&path), "--out", word(&copy)])?;
+    assert!(success(&["inspect", word(&copy)])?.contains("17"));
     // (out, in)
     assert_eq!(weight.data(), [1.0f32, 0.5, -0.5, -1.0, 2.0, 0.25].map(f32::to_le_bytes).concat());
     Ok(())

@@ -21,7 +21,7 @@ use crate::model_file::{Format, Network};
 MODEL is what the other commands take: an ONNX file, a state dict (safetensors, .pt, .pth, .npz), or a posterior. What is
 written opens again in every command. A state dict has the names layers.0.weight (out, in), layers.0.bias, and so on; its
 metadata keep the activation and the SHA-256 of MODEL, as the metadata of an ONNX file keep the latter. An ONNX file that
-becomes an ONNX file stays as it is, but for that line.")]
+becomes an ONNX file stays as it is, but for that line, and for numbers in other files, which come into it.")]
 pub(super) struct Arguments {
     /// The network.
     #[arg(value_name = "MODEL")]
@@ -49,7 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
     let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
     let (n_parameters, sha256) = (network.graph.layout().n_parameters(), network.sha256.clone());
-    let written = network.into_bytes(format);
+    let is_copy = network.is_onnx() && format == Format::Onnx;
+    if let (true, Some(word)) = (is_copy, arguments.network.of_a_graph()) {
+        let message =
+            format!("{word}: an ONNX file that becomes an ONNX file keeps its outputs and sizes");
+        return Err(UsageError(message).into());
+    }
+    let written = network.into_bytes(&arguments.model, format);
     let (bytes, notes) = written.with_context(|| arguments.model.display().to_string())?;
     notes.iter().for_each(|line| note(line));
     write_whole(&arguments.out, &bytes)?;

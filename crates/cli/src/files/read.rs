@@ -36,11 +36,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// `n` bytes of a file below a folder, from `start` on.
 ///
-/// A link that leaves the folder is refused, and nothing is reserved before the file is known to be long enough.
-pub(crate) fn read_part(folder: &Path, name: &str, start: u64, n: usize) -> Result<Vec<u8>> {
+/// A link that leaves the folder is refused, and nothing is reserved before the file is known to be long enough. With them
+/// comes the size of the file.
+pub(crate) fn read_part(folder: &Path, name: &str, start: u64, n: usize) -> Result<(Vec<u8>, u64)> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let path = folder.join(name);
-    let take = || -> Result<Vec<u8>> {
+    let take = || -> Result<(Vec<u8>, u64)> {
         if !path.canonicalize()?.starts_with(folder.canonicalize()?) {
             bail!("it leads out of the folder {}", folder.display());
         }
@@ -53,7 +54,7 @@ pub(crate) fn read_part(folder: &Path, name: &str, start: u64, n: usize) -> Resu
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(n)?;
         file.take(n as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok((bytes, about.len()))
     };
     take().with_context(|| format!("reading {}", path.display()))
 }

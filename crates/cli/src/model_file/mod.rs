@@ -5,7 +5,6 @@ mod posterior;
 mod state_dict;
 mod tensors;
 
-use anyhow::{Result, bail};
 use bayes_posterior::format::METADATA;
 use core_tensors::Params;
 use core_tensors::kernels::Activation;
@@ -48,20 +47,26 @@ pub(crate) struct Expected<'a> {
     pub(crate) dimensions: &'a [(String, usize)],
 }
 
+/// Options of the command line that say something about another kind of file.
+#[derive(Debug, thiserror::Error)]
+#[error("{option}: expected {expected}, found {found}")]
+pub(crate) struct Misplaced {
+    option: &'static str,
+    expected: &'static str,
+    found: &'static str,
+}
+
 impl Expected<'_> {
     /// Refuses words that only an ONNX file understands.
-    fn refuse_words_of_a_graph(&self) -> Result<()> {
+    pub(crate) fn refuse_words_of_a_graph(&self) -> Result<(), Misplaced> {
         let given = [("--output", self.output.is_some()), ("--dim", !self.dimensions.is_empty())];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => bail!(
-                "{name}: expected an ONNX file, found a file of dense layers, which has no names for it"
-            ),
-            None => Ok(()),
-        }
+        let (expected, found) =
+            ("an ONNX file", "a file of dense layers, which has no names for it");
+        refuse(&given, expected, found)
     }
 
     /// Refuses words about what an ONNX file says itself.
-    fn refuse_words_of_a_state_dict(&self) -> Result<()> {
+    fn refuse_words_of_a_state_dict(&self) -> Result<(), Misplaced> {
         let given = [
             ("--activation", self.activation.is_some()),
             ("--layers", !self.layers.is_empty()),
@@ -69,12 +74,18 @@ impl Expected<'_> {
             ("--batch-norm", self.batch_norm.is_some()),
             ("--batch-norm-epsilon", self.batch_norm_epsilon.is_some()),
         ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => {
-                bail!("{name}: expected a state dict, found an ONNX file, which says this itself")
-            }
-            None => Ok(()),
-        }
+        refuse(&given, "a state dict", "an ONNX file, which says this itself")
+    }
+}
+
+fn refuse(
+    given: &[(&'static str, bool)],
+    expected: &'static str,
+    found: &'static str,
+) -> Result<(), Misplaced> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some(&(option, _)) => Err(Misplaced { option, expected, found }),
+        None => Ok(()),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What `distill inspect` says of a graph: its layers, with shapes, parameters and multiply-adds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::Result;
+use core_tensors::Block;
 use models::graph::{Graph, Node, Source, ValueId, shape_text};
-use models::onnx::{Model, unsupported};
+use models::onnx::{ImportError, Model, unsupported};
 
 use crate::files::{cells, printable, text_list, text_table};
-use crate::model_file::{Expected, import_beside};
+use crate::model_file::{Expected, Misplaced, import_beside};
 
 /// An ONNX file: what it says of itself, and the network in it, or why there is none that we read.
 pub(super) fn onnx(path: &Path, bytes: Vec<u8>, expected: &Expected) -> Result<String> {
@@ -20,6 +21,8 @@ pub(super) fn onnx(path: &Path, bytes: Vec<u8>, expected: &Expected) -> Result<S
             let said = std::iter::once(format!("logits: {}", read.logits)).chain(read.notes);
             said.for_each(|line| text += &format!("{}\n", printable(&line)));
         }
+        // What was asked for is not there: no property of the file.
+        Err(error) if is_about_words(&error) => return Err(error),
         Err(error) => {
             text += &format!(
                 "no network that this program reads: {}\n",
@@ -31,40 +34,44 @@ pub(super) fn onnx(path: &Path, bytes: Vec<u8>, expected: &Expected) -> Result<S
     Ok(text)
 }
 
+/// Whether an error concerns words of the command line.
+fn is_about_words(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ImportError::NoSuchTensor { .. }))
+        || error.is::<Misplaced>()
+}
+
 /// Layers of a graph, and their sums.
 pub(super) fn layers(graph: &Graph) -> String {
     let mut rows: Vec<Row> = Vec::new();
     for &id in graph.inputs() {
-        let value = graph.value(id);
-        rows.push(Row {
-            layer: value.name.clone(),
-            operators: vec!["input"],
-            last: id,
-            n_parameters: 0,
-            n_products: 0,
-        });
+        let (layer, operators) = (graph.value(id).name.clone(), vec!["input"]);
+        rows.push(Row { layer, operators, last: id, n_parameters: 0, n_products: 0 });
     }
-    let mut counted = vec![false; graph.parameters().len()];
+    let blocks = graph.layout().blocks;
+    let mut counted = vec![false; blocks.len()];
+    // The row whose last value each is; an input has a row of its own, which nothing joins.
+    let mut row_of: HashMap<ValueId, usize> = HashMap::new();
     for node in graph.nodes() {
         let Some(&result) = node.results.first() else { continue };
-        let n_parameters = parameters(graph, node, &mut counted);
+        let n_parameters = parameters(graph, &blocks, node, &mut counted);
         let n_products = graph.n_products(node);
-        let follows = rows.iter_mut().rev().find(|row| node.operands.contains(&row.last));
         let is_layer = n_products > 0 || (n_parameters > 0 && !is_bias(graph, node));
-        match follows {
-            Some(row) if !is_layer => {
-                row.operators.push(node.op.name());
-                row.last = result;
-                row.n_parameters += n_parameters;
+        let follows = node.operands.iter().filter_map(|id| row_of.get(id).copied()).max();
+        let at = match follows {
+            Some(at) if !is_layer => {
+                rows[at].operators.push(node.op.name());
+                rows[at].n_parameters += n_parameters;
+                row_of.remove(&rows[at].last);
+                rows[at].last = result;
+                at
             }
-            _ => rows.push(Row {
-                layer: node.name.clone(),
-                operators: vec![node.op.name()],
-                last: result,
-                n_parameters,
-                n_products,
-            }),
-        }
+            _ => {
+                let (layer, operators) = (node.name.clone(), vec![node.op.name()]);
+                rows.push(Row { layer, operators, last: result, n_parameters, n_products });
+                rows.len() - 1
+            }
+        };
+        row_of.insert(result, at);
     }
     let widest = rows.iter().map(|row| printable(&row.layer).chars().count()).max();
     let width = widest.unwrap_or(0);
@@ -91,8 +98,7 @@ struct Row {
 }
 
 /// Parameters that a node is the first to read.
-fn parameters(graph: &Graph, node: &Node, counted: &mut [bool]) -> usize {
-    let blocks = graph.layout().blocks;
+fn parameters(graph: &Graph, blocks: &[Block], node: &Node, counted: &mut [bool]) -> usize {
     let mut n = 0;
     for &id in &node.operands {
         if let Source::Parameter(t) = graph.value(id).source

@@ -59,6 +59,7 @@ fn told(arguments: &Arguments, bytes: Vec<u8>) -> Result<String> {
         return graph::onnx(path, bytes, &expected);
     }
     if !is_posterior(&bytes) {
+        expected.refuse_words_of_a_graph()?;
         let text = model(path, &Dict::read(&bytes)?, &expected)?;
         return Ok(match Network::from_bytes(path, bytes, &expected) {
             Ok((network, _)) => format!("{text}\n{}", graph::layers(&network.graph)),

@@ -67,6 +67,15 @@ impl NetworkOptions {
         Ok(())
     }
 
+    /// The first option that is given and concerns ONNX files alone.
+    pub(super) fn of_a_graph(&self) -> Option<&'static str> {
+        match (&self.output, self.dimensions.is_empty()) {
+            (Some(_), _) => Some("--output"),
+            (None, false) => Some("--dim"),
+            (None, true) => None,
+        }
+    }
+
     /// Refuses options of a file that is not there.
     pub(super) fn check_used(&self, with: &str) -> Result<(), UsageError> {
         let given = [

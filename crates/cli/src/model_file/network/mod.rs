@@ -4,7 +4,7 @@ mod onnx;
 mod open;
 mod save;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use candle_core::DType;
 use core_tensors::Params;
 use models::graph::{Dimension, Graph};
@@ -49,6 +49,11 @@ impl Network {
         match self.origin {
             Origin::Perceptron(trained) => Ok(*trained),
             Origin::Onnx(_) => {
+                if let Some((name, n)) = shared(&self.graph) {
+                    bail!(
+                        "the weights `{name}` serve {n} layers; posteriors and state dicts take each layer's weights as its own"
+                    );
+                }
                 let (network, weights) =
                     self.graph.as_perceptron(&self.params).map_err(|error| {
                         anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")
@@ -59,10 +64,15 @@ impl Network {
         }
     }
 
+    /// Whether its file is an ONNX file.
+    pub(crate) fn is_onnx(&self) -> bool {
+        matches!(self.origin, Origin::Onnx(_))
+    }
+
     /// Numbers of one example, over all inputs.
     pub(crate) fn n_inputs(&self) -> usize {
         let inputs = self.graph.inputs().iter();
-        inputs.map(|&id| n_numbers(&self.graph.value(id).shape)).sum()
+        inputs.map(|&id| n_numbers(&self.graph.value(id).shape)).fold(0, usize::saturating_add)
     }
 
     /// Numbers that come out for one example.
@@ -74,5 +84,14 @@ impl Network {
 /// Numbers of a tensor that belong to one example: all extents but the batch.
 fn n_numbers(shape: &[Dimension]) -> usize {
     let extents = shape.iter().skip(1).map(|extent| extent.as_known());
-    extents.map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)).product()
+    let extents = extents.map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(0));
+    extents.fold(1, usize::saturating_mul)
+}
+
+/// A parameter that several nodes read, and how many they are.
+fn shared(graph: &Graph) -> Option<(&str, usize)> {
+    graph.parameters().iter().find_map(|id| {
+        let n = graph.nodes().iter().filter(|node| node.operands.contains(id)).count();
+        (n > 1).then(|| (graph.value(*id).name.as_str(), n))
+    })
 }

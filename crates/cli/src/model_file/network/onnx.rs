@@ -1,8 +1,9 @@
 //! Networks of ONNX files, and the files beside them that hold their numbers.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use models::onnx::{ExternalError, ImportOptions, Imported, Model, import};
 
 use super::{Network, Origin};
@@ -31,9 +32,47 @@ pub(crate) fn import_beside(path: &Path, model: &Model, expected: &Expected) -> 
         output: expected.output.map(str::to_owned),
         dimensions: expected.dimensions.iter().cloned().collect(),
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut beside = Beside::new(path);
     let mut external = |location: &str, offset: u64, n: usize| -> Result<Vec<u8>, ExternalError> {
-        Ok(read_part(folder, location, offset, n)?)
+        Ok(beside.read(location, offset, n)?)
     };
     Ok(import(model, &mut external, &options)?)
+}
+
+/// Files beside an ONNX file: each of their bytes belongs to one tensor.
+pub(super) struct Beside {
+    folder: PathBuf,
+    /// How often each part was read.
+    parts: HashMap<(String, u64, usize), u32>,
+    /// Bytes of the different parts of each file.
+    n_bytes: HashMap<String, u64>,
+}
+
+impl Beside {
+    /// The files in the folder of an ONNX file.
+    pub(super) fn new(path: &Path) -> Self {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { folder, parts: HashMap::new(), n_bytes: HashMap::new() }
+    }
+
+    /// Bytes of one of them. A file of a few tensors may name the same bytes for thousands, which would fill the memory.
+    pub(super) fn read(&mut self, location: &str, offset: u64, n: usize) -> Result<Vec<u8>> {
+        /// A graph may be read twice: with the batch of the file, and with any.
+        const MOST_READS: u32 = 2;
+        let times = self.parts.entry((location.to_owned(), offset, n)).or_default();
+        *times += 1;
+        let is_first = *times == 1;
+        if *times > MOST_READS {
+            bail!(
+                "several tensors have the same bytes of `{location}`; expected each byte in one tensor"
+            );
+        }
+        let (bytes, size) = read_part(&self.folder, location, offset, n)?;
+        let in_all = self.n_bytes.entry(location.to_owned()).or_default();
+        *in_all += if is_first { n as u64 } else { 0 };
+        if *in_all > size {
+            bail!("tensors overlap in `{location}`: they have {in_all} bytes of its {size}");
+        }
+        Ok(bytes)
+    }
 }

@@ -1,9 +1,13 @@
 //! Networks as files of other programs.
 
+use std::path::Path;
+
 use anyhow::Result;
 use candle_core::DType;
-use models::onnx::{Edit, ExportOptions, export};
+use models::graph::{Binary, Graph, Op, Source, ValueId};
+use models::onnx::{Edit, ExportOptions, ExternalError, Values, export};
 
+use super::onnx::Beside;
 use super::{Network, Origin};
 use crate::model_file::state_dict;
 
@@ -20,34 +24,64 @@ pub(crate) enum Format {
 const PARENT: &str = "distill.parent";
 
 impl Network {
-    /// The bytes of a file in a format, and what is to be said of it.
-    pub(crate) fn into_bytes(self, format: Format) -> Result<(Vec<u8>, Vec<String>)> {
+    /// The bytes of a file in a format, and what is to be said of it; `path` is the network's own file.
+    pub(crate) fn into_bytes(self, path: &Path, format: Format) -> Result<(Vec<u8>, Vec<String>)> {
         match format {
-            Format::Onnx => self.onnx().map(|bytes| (bytes, Vec::new())),
+            Format::Onnx => self.onnx(path),
             Format::StateDict => self.state_dict(),
         }
     }
 
-    /// An ONNX file stays as it is but for its parent; another network becomes one.
-    fn onnx(&self) -> Result<Vec<u8>> {
+    /// An ONNX file stays as it is but for its parent, and for numbers in other files, which come into it; another network
+    /// becomes one.
+    fn onnx(&self, path: &Path) -> Result<(Vec<u8>, Vec<String>)> {
         let (key, value) = (PARENT.to_owned(), self.sha256.clone());
-        match &self.origin {
-            Origin::Onnx(model) => Ok(model.patch(&[Edit::SetMetadata { key, value }])?),
+        let model = match &self.origin {
+            Origin::Onnx(model) => model,
             Origin::Perceptron(_) => {
                 let options =
                     ExportOptions { metadata: vec![(key, value)], ..ExportOptions::default() };
-                Ok(export(&self.graph, &self.params, &options)?)
+                return Ok((export(&self.graph, &self.params, &options)?, Vec::new()));
             }
+        };
+        let mut edits = vec![Edit::SetMetadata { key, value }];
+        let mut beside = Beside::new(path);
+        let mut external = |location: &str, offset: u64, n: usize| -> Result<_, ExternalError> {
+            Ok(beside.read(location, offset, n)?)
+        };
+        for tensor in model.initializers().iter().filter(|tensor| tensor.external.is_some()) {
+            let values = match tensor.data_type.is_float() {
+                true => Values::F32(model.f32_values(tensor, &mut external)?),
+                false => Values::I64(model.i64_values(tensor, &mut external)?),
+            };
+            let (name, dims) = (tensor.name.clone(), tensor.dims.clone());
+            edits.push(Edit::SetTensor { name, dims, values });
         }
+        let n = edits.len() - 1;
+        let moved = (n > 0)
+            .then(|| format!("the numbers of {n} tensors in other files are in this one now"));
+        Ok((model.patch(&edits)?, moved.into_iter().collect()))
     }
 
     fn state_dict(self) -> Result<(Vec<u8>, Vec<String>)> {
         let parent = self.sha256.clone();
-        let folded = matches!(self.origin, Origin::Onnx(_)).then(|| {
+        let folded = folds(&self.graph).then(|| {
             "scales and shifts of columns, such as a scaler before the first layer, are folded into the layers".to_owned()
         });
         let trained = self.into_perceptron()?;
         let bytes = state_dict::state_dict(&trained, DType::F32, Some(&parent))?;
         Ok((bytes, folded.into_iter().collect()))
     }
+}
+
+/// Whether a graph scales or shifts columns apart from its layers.
+fn folds(graph: &Graph) -> bool {
+    let is_given = |id: &ValueId| {
+        matches!(graph.value(*id).source, Source::Parameter(_) | Source::Constant(_))
+    };
+    graph.nodes().iter().any(|node| match &node.op {
+        Op::Scaler { .. } | Op::BatchNormalization { .. } => true,
+        Op::Binary(Binary::Mul | Binary::Sub | Binary::Div) => node.operands.iter().any(is_given),
+        _ => false,
+    })
 }
