@@ -88,7 +88,7 @@ pub enum Op {
     Reduce {
         /// What is made of the numbers.
         reduction: Reduction,
-        /// Over which axes, ascending; none changes nothing.
+        /// Over which axes, ascending; with none, each number is reduced alone: |x| for L1 and L2, x² for SumSquare, else x.
         axes: Vec<usize>,
         /// Whether they stay, with extent 1.
         keep: bool,

@@ -146,7 +146,19 @@ fn reduce(
     const AXES_AS_INPUT: i64 = 18;
     let mut operands = export.operands(at);
     if axes.is_empty() {
-        export.node(at, "Identity", operands, vec![]);
+        // Older files reduce over all axes where they name none, so each number alone is spelled out.
+        match reduction {
+            Reduction::L1 | Reduction::L2 => export.node(at, "Abs", operands, vec![]),
+            Reduction::SumSquare => {
+                let twice = [operands.clone(), operands].concat();
+                export.node(at, "Mul", twice, vec![]);
+            }
+            Reduction::Mean
+            | Reduction::Sum
+            | Reduction::Max
+            | Reduction::Min
+            | Reduction::Prod => export.node(at, "Identity", operands, vec![]),
+        }
         return Ok(());
     }
     let rank = export.shape(at, 0).len();

@@ -2,7 +2,7 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError};
-use crate::graph::{Binary, Entries, Kind, Numbers, Op, Unary, ValueId};
+use crate::graph::{Binary, Dimension, Entries, Kind, Numbers, Op, Unary, ValueId};
 
 pub(super) const OPERATORS: &[&str] = &[
     "Relu",
@@ -61,6 +61,9 @@ pub(super) const OPERATORS: &[&str] = &[
 
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
     let name = at.node.op_type.as_str();
+    if name == "Clip" && whole_clip(import, at)? {
+        return Ok(true);
+    }
     if let Some(unary) = unary(import, at, name)? {
         let x = import.operand(at, 0)?;
         import.node(at, Op::Unary(unary), &[x])?;
@@ -193,7 +196,10 @@ fn many(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str) -> Result<(), 
     import.node(at, Op::Binary(Binary::Div), &[sum, n])
 }
 
-/// a − b · trunc(a / b), with the sign of a.
+/// a − b · trunc(a / b), with the sign of a and below |b|.
+///
+/// A rounded quotient may be one too large, and a rounded product hides that. The product is therefore taken with its error,
+/// of halves of its factors (Dekker 1971), and the rest corrected by b.
 fn remainder(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
     let (a, b) = (import.operand(at, 0)?, import.operand(at, 1)?);
     if import.builder.get(a).kind != Kind::Float {
@@ -202,8 +208,77 @@ fn remainder(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportE
     let quotient = import.part(at, Op::Binary(Binary::Div), &[a, b], "quotient")?;
     let whole = import.part(at, Op::Cast { to: Kind::Int }, &[quotient], "whole")?;
     let whole = import.part(at, Op::Cast { to: Kind::Float }, &[whole], "factor")?;
-    let product = import.part(at, Op::Binary(Binary::Mul), &[b, whole], "product")?;
-    import.node(at, Op::Binary(Binary::Sub), &[a, product])
+    let two = |import: &mut Import<'_, '_, '_>, of: Binary, left, right, suffix: &str| {
+        import.part(at, Op::Binary(of), &[left, right], suffix)
+    };
+    let product = two(import, Binary::Mul, b, whole, "product")?;
+    /// 2¹² + 1 cuts the 24 bits of a float into halves.
+    const CUT: f64 = 4097.0;
+    let cut = one_number(import, at, CUT, "cut");
+    let mut halves = Vec::new();
+    for (x, name) in [(b, "divisor"), (whole, "count")] {
+        let wide = two(import, Binary::Mul, x, cut, &format!("{name}/wide"))?;
+        let rest = two(import, Binary::Sub, wide, x, &format!("{name}/rest"))?;
+        let high = two(import, Binary::Sub, wide, rest, &format!("{name}/high"))?;
+        let low = two(import, Binary::Sub, x, high, &format!("{name}/low"))?;
+        halves.push((high, low));
+    }
+    let mut error = product;
+    for (i, (x, y)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+        let of = |(high, low): (ValueId, ValueId), part: i32| if part == 0 { high } else { low };
+        let (x, y) = (of(halves[0], x), of(halves[1], y));
+        let part = two(import, Binary::Mul, x, y, &format!("part{i}"))?;
+        // What the product has more than its parts.
+        error = two(import, Binary::Sub, error, part, &format!("error{i}"))?;
+    }
+    let near = two(import, Binary::Sub, a, product, "near")?;
+    let near = two(import, Binary::Add, near, error, "nearer")?;
+    // With the sign of a, a rest below 0 needs one |b| more, and one from |b| on one less.
+    let part = |import: &mut Import<'_, '_, '_>, of: Unary, x, suffix: &str| {
+        import.part(at, Op::Unary(of), &[x], suffix)
+    };
+    let sign = part(import, Unary::Sign, a, "sign")?;
+    let step = part(import, Unary::Abs, b, "step")?;
+    let rest = two(import, Binary::Mul, near, sign, "size")?;
+    let zero = one_number(import, at, 0.0, "zero");
+    let is_below = two(import, Binary::Less, rest, zero, "below")?;
+    let more = two(import, Binary::Add, rest, step, "more")?;
+    let rest = import.part(at, Op::Where, &[is_below, more, rest], "raised")?;
+    let is_above = two(import, Binary::GreaterOrEqual, rest, step, "above")?;
+    let less = two(import, Binary::Sub, rest, step, "less")?;
+    let rest = import.part(at, Op::Where, &[is_above, less, rest], "lowered")?;
+    import.node(at, Op::Binary(Binary::Mul), &[rest, sign])
+}
+
+/// The bounds of a Clip of whole numbers, where floats do not hold them: as the larger and the smaller of two numbers.
+fn whole_clip(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    /// Floats of 24 bits hold all whole numbers up to here.
+    const EXACT: i64 = 1 << 24;
+    let x = import.operand(at, 0)?;
+    if import.builder.get(x).kind != Kind::Int {
+        return Ok(false);
+    }
+    let bounds = [import.known_fixed(at, 1, "min")?, import.known_fixed(at, 2, "max")?];
+    let bounds = bounds.map(|bound| bound.and_then(|values| values.first().copied()));
+    if bounds.iter().flatten().all(|n| (-EXACT..=EXACT).contains(n)) {
+        return Ok(false);
+    }
+    let mut known = |n: i64, suffix: &str| {
+        let name = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
+        let entries = Entries::Integers(vec![Dimension::known(n)]);
+        import.builder.constant(&name, Kind::Int, Numbers { shape: vec![], entries })
+    };
+    let bounds = [bounds[0].map(|n| known(n, "least")), bounds[1].map(|n| known(n, "most"))];
+    match bounds {
+        [Some(least), Some(most)] => {
+            let x = import.part(at, Op::Binary(Binary::Max), &[x, least], "raised")?;
+            import.node(at, Op::Binary(Binary::Min), &[x, most])?;
+        }
+        [Some(least), None] => import.node(at, Op::Binary(Binary::Max), &[x, least])?,
+        [None, Some(most)] => import.node(at, Op::Binary(Binary::Min), &[x, most])?,
+        [None, None] => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// x · σ(α x).
