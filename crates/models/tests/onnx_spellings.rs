@@ -151,7 +151,7 @@ fn a_query_without_keys_gives_zeros() -> Outcome<()> {
     let never = f32::NEG_INFINITY;
     let mask = floats("m", &[2, 2], &[0.0, never, never, never])?;
     let inputs = ["x", "x", "x", "m"];
-    assert_eq!(run(attention(&inputs, &[], mask)?, &[x.clone()])?, [1.0, 0.0]);
+    assert_eq!(run(attention(&inputs, &[], mask)?, std::slice::from_ref(&x))?, [1.0, 0.0]);
     let truth = |values: &[bool]| -> Outcome<TensorInfo> {
         let values = Values::I64(values.iter().map(|&v| i64::from(v)).collect());
         Ok(TensorInfo::new("m", vec![2, 2], DataType::Bool, &values)?)
@@ -173,7 +173,7 @@ fn attention_without_its_settings_is_refused() -> Outcome<()> {
         "node `y` (Attention): attribute left_window_size: expected -1: all keys, found 1"
     );
     let x = tensor(&[1, 1, 2, 1], &[1.0, 3.0])?;
-    let plain = run(with(&[])?, &[x.clone()])?;
+    let plain = run(with(&[])?, std::slice::from_ref(&x))?;
     assert_eq!(run(with(&[("softcap", Attribute::Float(-2.0))])?, &[x])?, plain);
     let lengths = ["x", "x", "x", "", "", "", "m"];
     let found = message(attention(&lengths, &[], mask()?)?)?;
@@ -195,7 +195,7 @@ fn attributes_that_no_operator_has_are_named() -> Outcome<()> {
 #[test]
 fn the_rest_of_a_division_is_exact() -> Outcome<()> {
     let fmod = [("fmod", Attribute::Int(1))];
-    let x = [1.0f32, -1.0, 0.3, 5.5, 1e6, -7.0, 0.05, 123.456, 0.0];
+    let x = [1.0f32, -1.0, 0.3, 5.5, 1e6, -7.0, 0.05, 123.456, 0.0, 1e9];
     for divisor in [0.1f32, -0.1, 0.3, 2.5, 7.0, 1.1] {
         let inputs: &[(&str, DataType, &[usize])] = &[("x", DataType::F32, &[])];
         let nodes = vec![node("Mod", &["x", "d"], "y", &fmod)];
@@ -301,14 +301,17 @@ fn large_triangles_and_parts_are_not_built() -> Outcome<()> {
         file(x, vec![trilu], vec![integers("k", &[], &[k])?])
     };
     let six = tensor(&[1, 2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
-    assert_eq!(run(bytes(1, 1)?, &[six.clone()])?, [0.0, 2.0, 3.0, 0.0, 0.0, 6.0]);
-    assert_eq!(run(bytes(-1, 0)?, &[six.clone()])?, [0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
-    assert_eq!(run(bytes(i64::MIN, 1)?, &[six.clone()])?, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(run(bytes(1, 1)?, std::slice::from_ref(&six))?, [0.0, 2.0, 3.0, 0.0, 0.0, 6.0]);
+    assert_eq!(run(bytes(-1, 0)?, std::slice::from_ref(&six))?, [0.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+    assert_eq!(
+        run(bytes(i64::MIN, 1)?, std::slice::from_ref(&six))?,
+        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    );
     assert_eq!(run(bytes(i64::MAX, 1)?, &[six])?, [0.0; 6]);
     let most: &[(&str, DataType, &[usize])] = &[("x", DataType::F32, &[i64::MAX as usize])];
     let mut split = node("Split", &["x"], "y", &[("axis", Attribute::Int(1))]);
     split.outputs.push("z".to_owned());
-    read_output(file(most, vec![split], vec![])?, Some("y"))?;
+    assert!(message(file(most, vec![split], vec![])?)?.contains("beyond what a computer holds"));
     Ok(())
 }
 

@@ -349,7 +349,7 @@ pub enum Binary {
     Or,
     /// One and not both.
     Xor,
-    /// a mod b with the sign of b, for whole numbers.
+    /// a mod b: of whole numbers with the sign of b, of floats a − b · trunc(a/b) with the sign of a, exactly.
     Mod,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{At, Export, ExportError, ML, WRITTEN_OPSETS, tensor};
 use super::{functions, normalization, shapes, windows};
-use crate::graph::{Dimension, Entries, Graph, Kind, Norm, Numbers, Op, Reduction};
+use crate::graph::{Binary, Dimension, Entries, Graph, Kind, Norm, Numbers, Op, Reduction};
 use crate::onnx::{Attribute, Node as FileNode};
 
 /// The operator set to write: the one that was asked for, or the first that has all operators.
@@ -58,6 +58,9 @@ pub(super) fn add(export: &mut Export<'_>, at: &At<'_>) -> Result<(), ExportErro
         }
         Op::Softmax { axis, to_end, .. } => normalization::softmax(export, at, *axis, *to_end)?,
         Op::Unary(unary) => functions::unary(export, at, *unary)?,
+        Op::Binary(Binary::Mod) if export.kind(at, 0) == Kind::Float => {
+            export.node(at, name, operands, vec![("fmod", Attribute::Int(1))]);
+        }
         Op::Binary(_) => export.node(at, name, operands, vec![]),
         Op::Reduce { reduction, axes, keep } => reduce(export, at, *reduction, axes, *keep)?,
         Op::Flatten { axis } => export.node(at, name, operands, vec![("axis", int(*axis))]),

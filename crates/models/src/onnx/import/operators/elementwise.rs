@@ -81,11 +81,13 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             import.node(at, op, &operands)?;
         }
         "Mod" => {
-            if at.flag("fmod", false)? {
-                remainder(import, at)?;
-                return Ok(true);
-            }
             let operands = import.operands(at)?;
+            // ONNX wants the sign of the first operand for floats, and leaves the choice for whole numbers.
+            let is_float = operands.iter().all(|&id| import.builder.get(id).kind == Kind::Float);
+            if at.flag("fmod", false)? != is_float {
+                let found = i64::from(!is_float).to_string();
+                return Err(at.wrong("fmod", "1 for floats, 0 for whole numbers", found));
+            }
             import.node(at, Op::Binary(Binary::Mod), &operands)?;
         }
         "Min" | "Max" | "Sum" | "Mean" => many(import, at, name)?,
@@ -194,60 +196,6 @@ fn many(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str) -> Result<(), 
     let sum = import.part(at, Op::Binary(binary), &[so_far, last], "sum")?;
     let n = one_number(import, at, n as f64, "n");
     import.node(at, Op::Binary(Binary::Div), &[sum, n])
-}
-
-/// a − b · trunc(a / b), with the sign of a and below |b|.
-///
-/// A rounded quotient may be one too large, and a rounded product hides that. The product is therefore taken with its error,
-/// of halves of its factors (Dekker 1971), and the rest corrected by b.
-fn remainder(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
-    let (a, b) = (import.operand(at, 0)?, import.operand(at, 1)?);
-    if import.builder.get(a).kind != Kind::Float {
-        return Err(at.wrong("fmod", "0 for whole numbers", "1"));
-    }
-    let quotient = import.part(at, Op::Binary(Binary::Div), &[a, b], "quotient")?;
-    let whole = import.part(at, Op::Cast { to: Kind::Int }, &[quotient], "whole")?;
-    let whole = import.part(at, Op::Cast { to: Kind::Float }, &[whole], "factor")?;
-    let two = |import: &mut Import<'_, '_, '_>, of: Binary, left, right, suffix: &str| {
-        import.part(at, Op::Binary(of), &[left, right], suffix)
-    };
-    let product = two(import, Binary::Mul, b, whole, "product")?;
-    /// 2¹² + 1 cuts the 24 bits of a float into halves.
-    const CUT: f64 = 4097.0;
-    let cut = one_number(import, at, CUT, "cut");
-    let mut halves = Vec::new();
-    for (x, name) in [(b, "divisor"), (whole, "count")] {
-        let wide = two(import, Binary::Mul, x, cut, &format!("{name}/wide"))?;
-        let rest = two(import, Binary::Sub, wide, x, &format!("{name}/rest"))?;
-        let high = two(import, Binary::Sub, wide, rest, &format!("{name}/high"))?;
-        let low = two(import, Binary::Sub, x, high, &format!("{name}/low"))?;
-        halves.push((high, low));
-    }
-    let mut error = product;
-    for (i, (x, y)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
-        let of = |(high, low): (ValueId, ValueId), part: i32| if part == 0 { high } else { low };
-        let (x, y) = (of(halves[0], x), of(halves[1], y));
-        let part = two(import, Binary::Mul, x, y, &format!("part{i}"))?;
-        // What the product has more than its parts.
-        error = two(import, Binary::Sub, error, part, &format!("error{i}"))?;
-    }
-    let near = two(import, Binary::Sub, a, product, "near")?;
-    let near = two(import, Binary::Add, near, error, "nearer")?;
-    // With the sign of a, a rest below 0 needs one |b| more, and one from |b| on one less.
-    let part = |import: &mut Import<'_, '_, '_>, of: Unary, x, suffix: &str| {
-        import.part(at, Op::Unary(of), &[x], suffix)
-    };
-    let sign = part(import, Unary::Sign, a, "sign")?;
-    let step = part(import, Unary::Abs, b, "step")?;
-    let rest = two(import, Binary::Mul, near, sign, "size")?;
-    let zero = one_number(import, at, 0.0, "zero");
-    let is_below = two(import, Binary::Less, rest, zero, "below")?;
-    let more = two(import, Binary::Add, rest, step, "more")?;
-    let rest = import.part(at, Op::Where, &[is_below, more, rest], "raised")?;
-    let is_above = two(import, Binary::GreaterOrEqual, rest, step, "above")?;
-    let less = two(import, Binary::Sub, rest, step, "less")?;
-    let rest = import.part(at, Op::Where, &[is_above, less, rest], "lowered")?;
-    import.node(at, Op::Binary(Binary::Mul), &[rest, sign])
 }
 
 /// The bounds of a Clip of whole numbers, where floats do not hold them: as the larger and the smaller of two numbers.
