@@ -206,8 +206,12 @@ fn whole_clip(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Impo
     if import.builder.get(x).kind != Kind::Int {
         return Ok(false);
     }
-    let bounds = [import.known_fixed(at, 1, "min")?, import.known_fixed(at, 2, "max")?];
-    let bounds = bounds.map(|bound| bound.and_then(|values| values.first().copied()));
+    // Some exporters leave float bounds at whole numbers.
+    let whole = |numbers: Option<Numbers>| match numbers?.entries {
+        Entries::Integers(values) => values.first()?.as_known(),
+        Entries::Floats(_) => None,
+    };
+    let bounds = [whole(import.known(at, 1, "min")?), whole(import.known(at, 2, "max")?)];
     if bounds.iter().flatten().all(|n| (-EXACT..=EXACT).contains(n)) {
         return Ok(false);
     }
