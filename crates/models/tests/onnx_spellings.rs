@@ -257,6 +257,7 @@ fn transposed_convolutions_are_no_larger_than_their_filters_reach() -> Outcome<(
     );
     assert!(with(&[("kernel_shape", one(5))])?.contains("[5] beside filters of [3]"));
     assert!(with(&[("auto_pad", text("SOME"))])?.contains("auto_pad"));
+    assert!(with(&[("group", Attribute::Int(-1))])?.contains("a number from 1, found -1"));
     let most = [("output_padding", one(i64::MAX)), ("output_shape", one(4)), ("strides", one(2))];
     with(&most)?;
     Ok(())
@@ -333,6 +334,25 @@ fn sums_of_named_axes() -> Outcome<()> {
     assert_eq!(run(einsum("...i,...i", &[2, 3], &[2, 3])?, &[c.clone(), c])?, [1.0, 2.0]);
     let found = message(einsum("bij,bji->b", &[2, 3], &[2, 3])?)?;
     assert!(found.contains("`i` of extents 2 and 3 in bij,bji->b"), "{found}");
+    Ok(())
+}
+
+#[test]
+fn pixels_go_into_channels_and_back() -> Outcome<()> {
+    let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
+    let x = tensor(&[1, 2, 4, 4], &values)?;
+    let image: &[(&str, DataType, &[usize])] = &[("x", DataType::F32, &[2, 4, 4])];
+    for mode in ["DCR", "CRD"] {
+        let settings = [("blocksize", Attribute::Int(2)), ("mode", text(mode))];
+        let deep = || node("SpaceToDepth", &["x"], "deep", &settings);
+        let back = node("DepthToSpace", &["deep"], "y", &settings);
+        let bytes = file(image, vec![deep(), back], vec![])?;
+        assert_eq!(run(bytes, std::slice::from_ref(&x))?, values, "{mode}");
+        let bytes = file(image, vec![deep(), node("Identity", &["deep"], "y", &[])], vec![])?;
+        // The second channel is the same place of the second image, or the next place of the first.
+        let first = if mode == "DCR" { 16.0 } else { 1.0 };
+        assert_eq!(run(bytes, std::slice::from_ref(&x))?[4], first, "{mode}");
+    }
     Ok(())
 }
 

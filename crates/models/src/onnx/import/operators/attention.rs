@@ -78,7 +78,11 @@ fn split(
     name: &'static str,
     place: usize,
 ) -> Result<ValueId, ImportError> {
-    let n_heads = Dimension::known(at.int(name, 0)?);
+    let found = at.int(name, 0)?;
+    if found < 1 {
+        return Err(at.wrong(name, "a number from 1", found.to_string()));
+    }
+    let n_heads = Dimension::known(found);
     let shape = import.shape(x).to_vec();
     let width = shape[2].checked_div(n_heads).filter(|&d| d.checked_mul(n_heads) == Some(shape[2]));
     let wrong = || at.wrong(name, "a number that divides the last axis", n_heads.to_string());

@@ -34,6 +34,9 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     let dilations = numbers(at, "dilations", rank, 1, 1)?;
     let more = numbers(at, "output_padding", rank, 0, 0)?;
     let groups = at.int("group", 1)?;
+    if groups < 1 {
+        return Err(at.wrong("group", "a number from 1", groups.to_string()));
+    }
     let whole: Vec<i64> = (0..rank).map(|i| dilations[i].saturating_mul(kernel[i] - 1)).collect();
     let pads = pads(import, at, x, [&strides, &whole, &more])?;
 
