@@ -237,8 +237,17 @@ fn whole_numbers_keep_their_bits() -> Outcome<()> {
     assert_eq!(run(bytes, &[tensor(&[1], &[33554432.0])?])?, [0.0]);
     // The nearest f16 of 0.1.
     let half = TensorInfo::new("like", vec![], DataType::F16, &Values::F32(vec![1.0]))?;
-    let bytes = file(inputs, vec![node("CastLike", &["x", "like"], "y", &[])], vec![half])?;
-    assert_eq!(run(bytes, &[tensor(&[1], &[0.1])?])?, [0.099_975_586]);
+    let like = |of: &str| vec![node("CastLike", &["x", of], "y", &[])];
+    let constant = node("Constant", &[], "like", &[("value", Attribute::Tensor(half.clone()))]);
+    for bytes in [
+        file(inputs, like("like"), vec![half.clone()])?,
+        file(inputs, [vec![constant], like("like")].concat(), vec![])?,
+    ] {
+        assert_eq!(run(bytes, &[tensor(&[1], &[0.1])?])?, [0.099_975_586]);
+    }
+    let sum = vec![node("Add", &["x", "like"], "sum", &[]), like("sum").remove(0)];
+    let found = message(file(inputs, sum, vec![half])?)?;
+    assert!(found.contains("beside numbers of 16 bits"), "{found}");
     Ok(())
 }
 

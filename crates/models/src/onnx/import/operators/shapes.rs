@@ -6,7 +6,7 @@ use crate::graph::{
     Binary, Dimension, Entries, Kind, Numbers, Op, PadMode, Problem, Reduction, SliceRange, Unary,
     ValueId, rules,
 };
-use crate::onnx::{DataType, ValueInfo, ValueType};
+use crate::onnx::{Attribute, DataType, Node, ValueInfo, ValueType};
 
 pub(super) const OPERATORS: &[&str] = &[
     "Flatten",
@@ -255,7 +255,7 @@ fn wrapped(
     import.node(at, Op::Binary(Binary::Sub), &[rest, half])
 }
 
-/// The data type of an input: that of an initializer or an input of the file, else the widest of its kind.
+/// The data type of an input: that of an initializer, an input or a constant of the file, else the widest of its kind.
 fn type_of(
     import: &mut Import<'_, '_, '_>,
     at: &At<'_>,
@@ -273,10 +273,25 @@ fn type_of(
     if let Some(data_type) = import.model.inputs().iter().find_map(|info| declared(&info)) {
         return Ok(data_type);
     }
+    let constant = |node: &Node| match node.attributes.first() {
+        Some((_, Attribute::Tensor(tensor))) if node.op_type == "Constant" => {
+            node.outputs.iter().any(|output| output == name).then_some(tensor.data_type)
+        }
+        _ => None,
+    };
+    if let Some(data_type) = import.model.nodes().iter().find_map(constant) {
+        return Ok(data_type);
+    }
     let is_half = |data_type: DataType| matches!(data_type, DataType::F16 | DataType::BF16);
+    let is_half_input = |info: &ValueInfo| match info.value_type {
+        ValueType::Tensor { data_type, .. } => is_half(data_type),
+        _ => false,
+    };
+    let has_half = import.model.initializers().iter().any(|tensor| is_half(tensor.data_type))
+        || import.model.inputs().iter().any(is_half_input);
     Ok(match import.builder.get(id).kind {
-        Kind::Float if import.model.initializers().iter().any(|t| is_half(t.data_type)) => {
-            let expected = "an initializer or an input, in a file with numbers of 16 bits";
+        Kind::Float if has_half => {
+            let expected = "an initializer, a constant or an input, beside numbers of 16 bits";
             return Err(at.wrong("target_type", expected, "a result of another node"));
         }
         Kind::Float => DataType::F32,
