@@ -15,21 +15,23 @@ impl Graph {
                 shape(0).and_then(|shape| shape.get(axis)).map(|&extent| one(extent))
             }
             Op::MatMul => shape(0).and_then(<[Dimension]>::last).map(|&extent| one(extent)),
-            Op::Conv { .. } => {
-                shape(1).map(|shape| shape.iter().skip(1).map(|&extent| one(extent)).product())
-            }
+            Op::Conv { .. } => shape(1).map(|shape| product(shape.get(1..).unwrap_or_default())),
             _ => None,
         };
         let Some(each) = each else { return 0 };
         let results = node.results.first().map(|&id| &self.value(id).shape[..]);
-        let n: u64 = results.unwrap_or_default().iter().map(|&extent| one(extent)).product();
-        n.saturating_mul(each)
+        product(results.unwrap_or_default()).saturating_mul(each)
     }
 
     /// Multiply-adds of a forward pass for one example.
     pub fn n_products_in_all(&self) -> u64 {
         self.nodes().iter().fold(0, |sum, node| sum.saturating_add(self.n_products(node)))
     }
+}
+
+/// How many numbers there are in a batch of one example.
+fn product(shape: &[Dimension]) -> u64 {
+    shape.iter().fold(1, |n: u64, &extent| n.saturating_mul(one(extent)))
 }
 
 /// An extent in a batch of one example.

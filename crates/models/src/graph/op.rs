@@ -88,7 +88,7 @@ pub enum Op {
     Reduce {
         /// What is made of the numbers.
         reduction: Reduction,
-        /// Over which axes, ascending; none changes nothing.
+        /// Over which axes, ascending; with none, each number is reduced alone: |x| for L1 and L2, x² for SumSquare, else x.
         axes: Vec<usize>,
         /// Whether they stay, with extent 1.
         keep: bool,
@@ -349,7 +349,7 @@ pub enum Binary {
     Or,
     /// One and not both.
     Xor,
-    /// a mod b with the sign of b, for whole numbers.
+    /// a mod b: of whole numbers with the sign of b, of floats a − b · trunc(a/b) with the sign of a, exactly.
     Mod,
 }
 

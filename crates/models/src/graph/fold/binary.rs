@@ -98,7 +98,8 @@ fn floats(binary: Binary, a: &[f64], b: &[f64]) -> Option<Entries> {
         Binary::GreaterOrEqual => truths(|a, b| a >= b),
         Binary::Less => truths(|a, b| a < b),
         Binary::LessOrEqual => truths(|a, b| a <= b),
-        Binary::And | Binary::Or | Binary::Xor | Binary::Mod => None,
+        Binary::Mod => numbers(|a, b| a % b),
+        Binary::And | Binary::Or | Binary::Xor => None,
     }
 }
 

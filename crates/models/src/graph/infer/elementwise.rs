@@ -63,7 +63,13 @@ pub(super) fn binary(operands: &[&Value], binary: Binary) -> Result<Inferred, Pr
     let [a, b] = exactly(operands)?;
     let shape = broadcast(&[&a.shape, &b.shape])?;
     let kind = match binary {
-        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => {
+        Binary::Add
+        | Binary::Sub
+        | Binary::Mul
+        | Binary::Div
+        | Binary::Min
+        | Binary::Max
+        | Binary::Mod => {
             check_number(operands, 0)?;
             check_kind(operands, 1, a.kind)?;
             a.kind
@@ -72,10 +78,6 @@ pub(super) fn binary(operands: &[&Value], binary: Binary) -> Result<Inferred, Pr
             check_number(operands, 0)?;
             check_number(operands, 1)?;
             a.kind
-        }
-        Binary::Mod => {
-            check_kinds(operands, Kind::Int)?;
-            Kind::Int
         }
         Binary::Equal => {
             check_kind(operands, 1, a.kind)?;

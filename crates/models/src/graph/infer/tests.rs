@@ -201,7 +201,8 @@ fn kinds_are_kept_apart() {
     refuse(two(Binary::Equal, &i, &f));
     refuse(two(Binary::Less, &b, &b));
     refuse(two(Binary::And, &b, &i));
-    refuse(two(Binary::Mod, &f, &f));
+    check(two(Binary::Mod, &f, &f), Kind::Float);
+    refuse(two(Binary::Mod, &f, &i));
     let one = |unary, x: &(Kind, Vec<Dimension>)| (Op::Unary(unary), [x.clone()]);
     let (op, x) = one(Unary::Neg, &i);
     gives(&op, &x, i.clone());

@@ -121,6 +121,12 @@ impl<'a> Walk<'a> {
             Op::Unary(Unary::LeakyRelu { slope }) if *slope > 0.0 && *slope < 1.0 => {
                 activation(Activation::LeakyRelu { slope: f64::from(*slope) })
             }
+            Op::Unary(Unary::LeakyRelu { .. }) => {
+                Err(Obstacle::Of("its alpha is not between 0 and 1"))
+            }
+            Op::Unary(Unary::GeluTanh) => Err(Obstacle::Of(
+                "its attribute approximate is tanh; expected none, the exact function",
+            )),
             Op::Unary(Unary::Tanh) => activation(Activation::Tanh),
             Op::Unary(Unary::Sigmoid) => activation(Activation::Sigmoid),
             Op::Unary(Unary::Silu) => activation(Activation::Silu),

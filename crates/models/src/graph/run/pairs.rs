@@ -37,9 +37,7 @@ pub(super) fn binary(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Probl
         Binary::Pow => power(a, b)?,
         Binary::Min => a.broadcast_minimum(b)?,
         Binary::Max => a.broadcast_maximum(b)?,
-        Binary::Mod => {
-            return Err(Problem::Kind { operand: 0, expected: Kind::Int, found: kind_of(a) });
-        }
+        Binary::Mod => remainder(a, b)?,
     };
     Ok(y)
 }
@@ -119,6 +117,28 @@ fn whole(of: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor, Problem> {
     };
     let values = x.into_iter().zip(y).map(|(x, y)| f(x, y));
     Ok(Tensor::from_iter(values, a.device())?.reshape(shape)?)
+}
+
+/// a − b · trunc(a/b), which is exact; the gradients are 1 and −trunc(a/b).
+fn remainder(a: &Tensor, b: &Tensor) -> Result<Tensor, Problem> {
+    let shape = broadcast_shape(&[a.dims(), b.dims()])?;
+    let numbers = |x: &Tensor| -> candle_core::Result<Vec<f64>> {
+        let x = x.detach().to_dtype(DType::F64)?;
+        x.broadcast_as(shape.as_slice())?.flatten_all()?.to_vec1::<f64>()
+    };
+    let pairs: Vec<(f64, f64)> = numbers(a)?.into_iter().zip(numbers(b)?).collect();
+    let made = |f: fn(f64, f64) -> f64| -> candle_core::Result<Tensor> {
+        let values = pairs.iter().map(|&(a, b)| f(a, b));
+        Tensor::from_iter(values, a.device())?.reshape(shape.as_slice())?.to_dtype(a.dtype())
+    };
+    let rest = made(|a, b| a % b)?;
+    if !a.track_op() && !b.track_op() {
+        return Ok(rest);
+    }
+    // Zeros that carry the gradients.
+    let count = made(|a, b| (a / b).trunc())?;
+    let (of_a, of_b) = ((a - a.detach())?, (b - b.detach())?.broadcast_mul(&count)?);
+    Ok(rest.broadcast_add(&of_a)?.broadcast_sub(&of_b)?)
 }
 
 /// A float to a whole exponent, or a whole number to a float one, which becomes whole again.

@@ -2,7 +2,7 @@
 
 use super::{At, Export, ExportError, ML, WRITTEN_OPSETS, tensor};
 use super::{functions, normalization, shapes, windows};
-use crate::graph::{Dimension, Entries, Graph, Kind, Norm, Numbers, Op, Reduction};
+use crate::graph::{Binary, Dimension, Entries, Graph, Kind, Norm, Numbers, Op, Reduction};
 use crate::onnx::{Attribute, Node as FileNode};
 
 /// The operator set to write: the one that was asked for, or the first that has all operators.
@@ -58,6 +58,9 @@ pub(super) fn add(export: &mut Export<'_>, at: &At<'_>) -> Result<(), ExportErro
         }
         Op::Softmax { axis, to_end, .. } => normalization::softmax(export, at, *axis, *to_end)?,
         Op::Unary(unary) => functions::unary(export, at, *unary)?,
+        Op::Binary(Binary::Mod) if export.kind(at, 0) == Kind::Float => {
+            export.node(at, name, operands, vec![("fmod", Attribute::Int(1))]);
+        }
         Op::Binary(_) => export.node(at, name, operands, vec![]),
         Op::Reduce { reduction, axes, keep } => reduce(export, at, *reduction, axes, *keep)?,
         Op::Flatten { axis } => export.node(at, name, operands, vec![("axis", int(*axis))]),
@@ -146,7 +149,19 @@ fn reduce(
     const AXES_AS_INPUT: i64 = 18;
     let mut operands = export.operands(at);
     if axes.is_empty() {
-        export.node(at, "Identity", operands, vec![]);
+        // Older files reduce over all axes where they name none, so each number alone is spelled out.
+        match reduction {
+            Reduction::L1 | Reduction::L2 => export.node(at, "Abs", operands, vec![]),
+            Reduction::SumSquare => {
+                let twice = [operands.clone(), operands].concat();
+                export.node(at, "Mul", twice, vec![]);
+            }
+            Reduction::Mean
+            | Reduction::Sum
+            | Reduction::Max
+            | Reduction::Min
+            | Reduction::Prod => export.node(at, "Identity", operands, vec![]),
+        }
         return Ok(());
     }
     let rank = export.shape(at, 0).len();

@@ -50,6 +50,16 @@ pub enum ImportError {
         /// What there is.
         found: String,
     },
+    /// A node has an attribute that its operator does not take.
+    #[error("node {}: attribute `{attribute}` is none of this operator", node_text(.node, .op, ""))]
+    UnknownAttribute {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// The attribute.
+        attribute: String,
+    },
     /// A node reads a tensor that nothing writes.
     #[error("node {}: reads `{tensor}`, which is no input, no initializer and no result of a node", node_text(.node, .op, ""))]
     Missing {

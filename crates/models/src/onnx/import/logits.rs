@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::ImportError;
-use crate::onnx::{Model, Node};
+use crate::onnx::{Attribute, Model, Node};
 
 /// The tensor that is taken as f(x, w), and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,9 @@ impl fmt::Display for Logits {
 /// The logits of a file, or the tensor that was asked for.
 ///
 /// An output holds probabilities only if a Softmax, LogSoftmax or Sigmoid reaches it through operators that keep its numbers
-/// apart (Identity, Cast, Reshape, Concat, Slice, 1 − x), and labels if one reaches it through those of labels; then the input of
-/// that function is the candidate. Else the output itself is one. Two candidates are an error that lists them.
+/// apart (Identity, Cast, Reshape, Concat, Slice, 1 − x, a Clip within [0, 1]), and labels if one reaches it through those of
+/// labels; then the input of that function is the candidate. Else the output itself is one. Two candidates are an error that
+/// lists them. A Softmax over the first axis compares examples, so it makes no probabilities of classes.
 pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportError> {
     let producers = producers(model.nodes())?;
     if let Some(name) = asked {
@@ -76,7 +77,8 @@ pub(super) fn find(model: &Model, asked: Option<&str>) -> Result<Logits, ImportE
     let walk = Walk { nodes: model.nodes(), producers, constants: one_number_constants(model) };
     let mut candidates: BTreeMap<String, Candidate> = BTreeMap::new();
     for output in model.outputs() {
-        for (tensor, step) in walk.back(&output.name) {
+        let rank = output.dims().map(<[_]>::len);
+        for (tensor, step) in walk.back(&output.name, rank) {
             let candidate = candidates.entry(tensor).or_default();
             candidate.outputs.insert(output.name.clone());
             match step {
@@ -151,28 +153,31 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// The candidates behind an output.
-    fn back(&self, output: &str) -> Vec<(String, Step)> {
+    /// The candidates behind an output, which has so many axes, where the file tells.
+    fn back(&self, output: &str, rank: Option<usize>) -> Vec<(String, Step)> {
         let mut found = Vec::new();
-        let mut is_probability = true;
+        let (mut is_probability, mut reaches_input) = (true, false);
         let (mut open, mut seen) = (vec![(output, false)], BTreeSet::new());
         while let Some((tensor, is_label)) = open.pop() {
             if !seen.insert(tensor) || self.constants.contains_key(tensor) {
                 continue;
             }
             let Some(node) = self.producers.get(tensor).map(|&i| &self.nodes[i]) else {
-                // An input, or an initializer that labels are taken from.
                 is_probability &= is_label;
+                reaches_input = true;
                 continue;
             };
-            match self.role(node) {
+            match self.role(node, rank) {
                 Role::Function => {
                     if let Some(input) = node.inputs.first() {
                         found.push((input.clone(), Step::Function(node.op_type.clone())));
                     }
                 }
-                Role::Keeps => {
-                    let inputs = node.inputs.iter().map(|name| (name.as_str(), is_label));
+                Role::Keeps | Role::Joins => {
+                    // Other inputs than the first are shapes, axes and bounds, except where numbers are joined.
+                    let n =
+                        if matches!(self.role(node, rank), Role::Joins) { usize::MAX } else { 1 };
+                    let inputs = node.inputs.iter().take(n).map(|name| (name.as_str(), is_label));
                     open.extend(inputs.filter(|(name, _)| !name.is_empty()));
                 }
                 Role::Label => {
@@ -183,20 +188,23 @@ impl<'a> Walk<'a> {
                 Role::Other => is_probability = false,
             }
         }
-        // Nothing at all is behind a constant, such as a list of classes.
-        if is_probability {
+        // Nothing at all is behind a constant, such as a list of classes; a look-up by an input is a network.
+        if is_probability && !(found.is_empty() && reaches_input) {
             return found;
         }
         vec![(output.to_owned(), Step::Itself)]
     }
 
-    fn role(&self, node: &Node) -> Role {
+    fn role(&self, node: &Node, rank: Option<usize>) -> Role {
         let is_main = matches!(node.domain.as_str(), "" | "ai.onnx");
         match node.op_type.as_str() {
+            "Softmax" | "LogSoftmax" if is_main && is_over_examples(node, rank) => Role::Other,
             "Softmax" | "LogSoftmax" | "Sigmoid" if is_main => Role::Function,
-            "Identity" | "Cast" | "Reshape" | "Concat" | "Slice" if is_main => Role::Keeps,
+            "Identity" | "Cast" | "Reshape" | "Slice" if is_main => Role::Keeps,
             "Squeeze" | "Unsqueeze" | "Flatten" | "Exp" if is_main => self.inner(node),
-            "Sub" if is_main && self.is_one(node.inputs.first()) => Role::Keeps,
+            "Clip" if is_main && self.keeps_probabilities(node) => Role::Keeps,
+            "Concat" if is_main => Role::Joins,
+            "Sub" if is_main && self.is_one(node.inputs.first()) => Role::Joins,
             "ArgMax" | "TopK" if is_main => Role::Label,
             // A threshold, as of a classifier of two classes.
             "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Not" | "Where" | "Gather"
@@ -234,6 +242,14 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether the bounds of a Clip lie in [0, 1], as of one that keeps logarithms of probabilities finite.
+    fn keeps_probabilities(&self, node: &Node) -> bool {
+        node.inputs.iter().skip(1).filter(|name| !name.is_empty()).all(|name| {
+            let bound = self.constants.get(name.as_str()).copied().flatten();
+            bound.is_some_and(|bound| (0.0..=1.0).contains(&bound))
+        })
+    }
+
     fn is_one(&self, name: Option<&String>) -> bool {
         name.and_then(|name| self.constants.get(name.as_str())) == Some(&Some(1.0))
     }
@@ -243,12 +259,27 @@ impl<'a> Walk<'a> {
 enum Role {
     /// Makes probabilities of logits.
     Function,
-    /// Keeps its numbers, or 1 less them.
+    /// Keeps the numbers of its first input.
     Keeps,
+    /// Keeps those of all, or 1 less them.
+    Joins,
     /// Makes labels.
     Label,
     /// Computes something else.
     Other,
+}
+
+/// Whether a softmax runs over the first axis of so many.
+fn is_over_examples(node: &Node, rank: Option<usize>) -> bool {
+    let axis = node.attributes.iter().find_map(|(name, value)| match value {
+        Attribute::Int(axis) if name == "axis" => Some(*axis),
+        _ => None,
+    });
+    let from_front = |axis: i64| match rank {
+        Some(rank) if axis < -1 => axis.saturating_add(rank as i64),
+        _ => axis,
+    };
+    axis.map(from_front) == Some(0)
 }
 
 /// Initializers and constants: their number where it is one.

@@ -348,6 +348,11 @@ fn pairs(rng: &mut Rng) -> Vec<Case> {
             let other = (distinct(rng, b) + 0.013).unwrap();
             cases.push((Op::Binary(of), vec![distinct(rng, a), other]));
         }
+        // No quotient within a step of a whole number.
+        let quotient = ((random(rng, b).tanh().unwrap() * 0.4).unwrap() + 1.5).unwrap();
+        let divisor = (positive(rng, &[]) + 1.0).unwrap();
+        let dividend = quotient.broadcast_mul(&divisor).unwrap();
+        cases.push((Op::Binary(Binary::Mod), vec![dividend, divisor]));
         cases.push((Op::Binary(Binary::Pow), vec![positive(rng, a), random(rng, b)]));
         let condition = random(rng, b).gt(0.0).unwrap();
         cases.push((Op::Where, vec![condition, random(rng, a), random(rng, &[1])]));

@@ -2,7 +2,9 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError};
-use crate::graph::{Binary, Dimension, Entries, Kind, Numbers, Op, Unary, ValueId, rules};
+use crate::graph::{
+    Binary, Dimension, Entries, Kind, Numbers, Op, Reduction, Source, Unary, ValueId, rules,
+};
 
 pub(super) const OPERATORS: &[&str] = &["Attention"];
 
@@ -13,6 +15,15 @@ pub(super) const OPERATORS: &[&str] = &["Attention"];
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
     if at.node.op_type != "Attention" {
         return Ok(false);
+    }
+    if at.input(6).is_some() {
+        return Err(at.wrong("nonpad_kv_seqlen", "none: a mask instead", "an input"));
+    }
+    for window in ["left_window_size", "right_window_size"] {
+        let size = at.int(window, -1)?;
+        if size >= 0 {
+            return Err(at.wrong(window, "-1: all keys", size.to_string()));
+        }
     }
     if at.n_inputs() > 4 {
         return Err(at.wrong(
@@ -46,8 +57,7 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     }
     let logits = logits(import, at, q, k)?;
     let logits = masked(import, at, logits)?;
-    let softmax = Op::Softmax { axis: 3, to_end: false, is_log: false };
-    let weights = import.part(at, softmax, &[logits], "weights")?;
+    let weights = weights(import, at, logits)?;
     if !is_flat {
         import.node(at, Op::MatMul, &[weights, v])?;
         return Ok(true);
@@ -68,7 +78,11 @@ fn split(
     name: &'static str,
     place: usize,
 ) -> Result<ValueId, ImportError> {
-    let n_heads = Dimension::known(at.int(name, 0)?);
+    let found = at.int(name, 0)?;
+    if found < 1 {
+        return Err(at.wrong(name, "a number from 1", found.to_string()));
+    }
+    let n_heads = Dimension::known(found);
     let shape = import.shape(x).to_vec();
     let width = shape[2].checked_div(n_heads).filter(|&d| d.checked_mul(n_heads) == Some(shape[2]));
     let wrong = || at.wrong(name, "a number that divides the last axis", n_heads.to_string());
@@ -108,7 +122,7 @@ fn logits(
     let scale = number(import, scale);
     let scaled = import.part(at, Op::Binary(Binary::Mul), &[products, scale], "scaled")?;
     let cap = at.float("softcap", 0.0)?;
-    if cap == 0.0 {
+    if cap.is_nan() || cap <= 0.0 {
         return Ok(scaled);
     }
     let cap = number(import, cap);
@@ -130,13 +144,20 @@ fn masked(
         let [Some(n_queries), Some(n_keys)] = extents else {
             return Err(at.wrong("is_causal", "a fixed number of tokens", "an open one"));
         };
-        let mask = triangle(import, n_queries, n_keys, |row, column| column <= row);
+        let mask = triangle(import, at, [n_queries, n_keys], 0, false)?;
         logits = import.part(at, Op::Where, &[mask, logits, never], "causal")?;
     }
     if at.input(3).is_none() {
         return Ok(logits);
     }
     let mask = import.operand(at, 3)?;
+    let one = Dimension::known(1);
+    let n_columns = import.shape(mask).last().copied().unwrap_or(one);
+    let n_keys = import.shape(logits)[3];
+    if n_columns != n_keys && n_columns != one {
+        let found = format!("{n_columns} for {n_keys} keys");
+        return Err(at.wrong("attn_mask", "as many columns as keys", found));
+    }
     match import.builder.get(mask).kind {
         Kind::Bool => import.part(at, Op::Where, &[mask, logits, never], "masked"),
         Kind::Float | Kind::Int => {
@@ -145,19 +166,69 @@ fn masked(
     }
 }
 
-/// A known matrix of truth values.
+/// softmax of each row, and zeros in rows whose keys are all masked.
+fn weights(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    logits: ValueId,
+) -> Result<ValueId, ImportError> {
+    let softmax = Op::Softmax { axis: 3, to_end: false, is_log: false };
+    if !may_mask_all(import, at)? {
+        return import.part(at, softmax, &[logits], "weights");
+    }
+    let (never, zero) = (number(import, f32::NEG_INFINITY), number(import, 0.0));
+    let most = Op::Reduce { reduction: Reduction::Max, axes: vec![3], keep: true };
+    let most = import.part(at, most, &[logits], "most")?;
+    let is_empty = import.part(at, Op::Binary(Binary::Equal), &[most, never], "empty")?;
+    // A softmax of −∞ alone would be NaN, and its gradient too.
+    let finite = import.part(at, Op::Where, &[is_empty, zero, logits], "finite")?;
+    let shares = import.part(at, softmax, &[finite], "shares")?;
+    import.part(at, Op::Where, &[is_empty, zero, shares], "weights")
+}
+
+/// Whether the mask may leave a query without keys: a learned one may not, the causal one leaves the first key.
+fn may_mask_all(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    if at.input(3).is_none() {
+        return Ok(false);
+    }
+    let mask = import.operand(at, 3)?;
+    let mask = import.builder.get(mask);
+    Ok(match &mask.source {
+        Source::Parameter(_) => false,
+        Source::Constant(Numbers { entries: Entries::Floats(values), .. }) => {
+            values.contains(&f64::NEG_INFINITY)
+        }
+        _ => mask.kind != Kind::Int,
+    })
+}
+
+/// Where column − row ≤ diagonal, or ≥ for the upper triangle: a matrix of truth values.
+///
+/// It is made by operators of the graph, so that a large one is not built while a file is read.
 pub(super) fn triangle(
     import: &mut Import<'_, '_, '_>,
-    n_rows: i64,
-    n_columns: i64,
-    is_true: impl Fn(i64, i64) -> bool,
-) -> ValueId {
-    let places = (0..n_rows).flat_map(|row| (0..n_columns).map(move |column| (row, column)));
-    let entries =
-        places.map(|(row, column)| Dimension::known(i64::from(is_true(row, column)))).collect();
-    let shape = [n_rows, n_columns].map(|n| usize::try_from(n).unwrap_or(0)).to_vec();
-    let numbers = Numbers { shape, entries: Entries::Integers(entries) };
-    import.builder.constant("triangle", Kind::Bool, numbers)
+    at: &At<'_>,
+    [n_rows, n_columns]: [i64; 2],
+    diagonal: i64,
+    is_upper: bool,
+) -> Result<ValueId, ImportError> {
+    // Diagonals outside the matrix are all alike.
+    let diagonal = diagonal.clamp(n_rows.saturating_neg(), n_columns);
+    let limit = n_rows.checked_add(diagonal);
+    let wrong = || at.wrong("k", "a diagonal of the matrix", diagonal.to_string());
+    let limit = limit.ok_or_else(wrong)?;
+    let mut range = |start, limit, name: &str| {
+        let operands = [start, limit, 1].map(|n| {
+            let entries = Entries::Integers(vec![Dimension::known(n)]);
+            import.builder.constant("bound", Kind::Int, Numbers { shape: vec![], entries })
+        });
+        import.part(at, Op::Range, &operands, name)
+    };
+    let rows = range(diagonal, limit, "rows")?;
+    let columns = range(0, n_columns, "columns")?;
+    let rows = import.part(at, Op::Unsqueeze { axes: vec![1] }, &[rows], "below")?;
+    let compare = if is_upper { Binary::LessOrEqual } else { Binary::GreaterOrEqual };
+    import.part(at, Op::Binary(compare), &[rows, columns], "triangle")
 }
 
 fn number(import: &mut Import<'_, '_, '_>, value: f32) -> ValueId {

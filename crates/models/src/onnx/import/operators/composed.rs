@@ -31,10 +31,7 @@ fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
     else {
         return Err(at.wrong("input", "a matrix of a fixed size in its last two axes", "another"));
     };
-    let mask = attention::triangle(import, n_rows, n_columns, |row, column| {
-        let gap = (column - row).saturating_sub(diagonal);
-        if is_upper { gap >= 0 } else { gap <= 0 }
-    });
+    let mask = attention::triangle(import, at, [n_rows, n_columns], diagonal, is_upper)?;
     let kind = import.builder.get(x).kind;
     let entries = match kind {
         Kind::Float => Entries::Floats(vec![0.0]),
@@ -44,14 +41,15 @@ fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
     import.node(at, Op::Where, &[mask, x, zero])
 }
 
-/// A sum of products over named axes, such as `bihd,bjhd->bhij`: one or two operands, each name once in an operand.
+/// A sum of products over named axes, such as `bihd,bjhd->bhij`: one or two operands, each name once in an operand. Dots
+/// stand for axes that the operands share from the right; an axis of extent 1 fits any other of its name.
 fn einsum(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
     let equation: String =
         at.word("equation", "")?.chars().filter(|c| !c.is_whitespace()).collect();
     let wrong = || {
         at.wrong(
             "equation",
-            "one or two operands, each name once in each, no dots",
+            "one or two operands, each name once in each, dots on both sides or none",
             equation.as_str(),
         )
     };
@@ -59,24 +57,19 @@ fn einsum(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportErro
         Some((left, right)) => (left, right.chars().collect::<Vec<_>>()),
         None => {
             // Without a right side: the names that occur once, in the order of the alphabet.
-            let mut names: Vec<char> = equation.chars().filter(|&c| c != ',').collect();
+            let mut names: Vec<char> =
+                equation.chars().filter(|&c| !matches!(c, ',' | '.')).collect();
             names.sort_unstable();
             let once = |c: &char| equation.matches(*c).count() == 1;
-            (equation.as_str(), names.into_iter().filter(once).collect())
+            let dots = if equation.contains('.') { "..." } else { "" };
+            (equation.as_str(), dots.chars().chain(names.into_iter().filter(once)).collect())
         }
     };
-    let names: Vec<Vec<char>> = left.split(',').map(|part| part.chars().collect()).collect();
     let operands = import.operands(at)?;
-    let is_plain = |names: &Vec<char>| {
-        let set: BTreeSet<&char> = names.iter().collect();
-        set.len() == names.len() && names.iter().all(char::is_ascii_alphabetic)
-    };
-    let ranks = operands.iter().map(|&id| import.shape(id).len());
-    let fits = ranks.eq(names.iter().map(Vec::len));
-    if !names.iter().chain([&right]).all(is_plain) || !fits || names.len() > 2 {
-        return Err(wrong());
-    }
+    let ranks: Vec<usize> = operands.iter().map(|&id| import.shape(id).len()).collect();
+    let (names, right) = without_dots(left, right, &ranks).ok_or_else(wrong)?;
     let mut parts: Vec<(ValueId, Vec<char>)> = operands.into_iter().zip(names).collect();
+    fit_extents(import, at, &mut parts, &equation)?;
     // What one operand alone has and nobody asks for is summed at once.
     for i in 0..parts.len() {
         let others: BTreeSet<char> = parts
@@ -103,6 +96,82 @@ fn einsum(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportErro
         right.iter().map(|name| names.iter().position(|other| other == name)).collect();
     let order = order.filter(|order| order.len() == names.len()).ok_or_else(wrong)?;
     import.node(at, Op::Transpose { order }, &[id])
+}
+
+/// The names of each operand's axes and of the result's, those behind dots as digits; none where they do not fit.
+fn without_dots(
+    left: &str,
+    right: Vec<char>,
+    ranks: &[usize],
+) -> Option<(Vec<Vec<char>>, Vec<char>)> {
+    const DOTS: &str = "...";
+    let parts: Vec<&str> = left.split(',').collect();
+    let n_behind = |part: &str, rank: usize| {
+        let n_dots = if part.contains(DOTS) { DOTS.len() } else { 0 };
+        rank.checked_sub(part.len().checked_sub(n_dots)?)
+    };
+    if parts.len() != ranks.len() || parts.len() > 2 {
+        return None;
+    }
+    let counts: Vec<usize> =
+        parts.iter().zip(ranks).map(|(part, &rank)| n_behind(part, rank)).collect::<Option<_>>()?;
+    let most = counts.iter().copied().max().filter(|&most| most < 10)?;
+    let digits = |n: usize| ('0'..='9').take(most).skip(most - n).collect::<String>();
+    let mut names: Vec<Vec<char>> = Vec::new();
+    for (part, &n) in parts.iter().zip(&counts) {
+        if part.contains(|c: char| c.is_ascii_digit()) || (n > 0 && !part.contains(DOTS)) {
+            return None;
+        }
+        names.push(part.replacen(DOTS, &digits(n), 1).chars().collect());
+    }
+    let right: String = right.into_iter().collect();
+    if right.contains(|c: char| c.is_ascii_digit()) || right.contains(DOTS) != left.contains(DOTS) {
+        return None;
+    }
+    let right: Vec<char> = right.replacen(DOTS, &digits(most), 1).chars().collect();
+    let is_plain = |names: &Vec<char>| {
+        let set: BTreeSet<&char> = names.iter().collect();
+        set.len() == names.len() && names.iter().all(char::is_ascii_alphanumeric)
+    };
+    let is_plain = names.iter().chain([&right]).all(is_plain);
+    is_plain.then_some((names, right))
+}
+
+/// Drops axes of extent 1 where the other operand has more of that name; refuses other extents that differ.
+fn fit_extents(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    parts: &mut [(ValueId, Vec<char>)],
+    equation: &str,
+) -> Result<(), ImportError> {
+    let [(a, a_names), (b, b_names)] = parts else { return Ok(()) };
+    let (shapes, one) = ([*a, *b].map(|id| import.shape(id).to_vec()), Dimension::known(1));
+    let mut dropped = [Vec::new(), Vec::new()];
+    for (i, name) in a_names.iter().enumerate() {
+        let Some(k) = b_names.iter().position(|other| other == name) else { continue };
+        let (left, right) = (shapes[0][i], shapes[1][k]);
+        match (left == right, left == one, right == one) {
+            (true, ..) => {}
+            (_, true, _) => dropped[0].push(i),
+            (_, _, true) => dropped[1].push(k),
+            _ => {
+                let found = format!("`{name}` of extents {left} and {right} in {equation}");
+                return Err(at.wrong("equation", "one extent for each name", found));
+            }
+        }
+    }
+    for ((id, names), (mut axes, side)) in
+        [(a, a_names), (b, b_names)].into_iter().zip(dropped.into_iter().zip(["left1", "right1"]))
+    {
+        if axes.is_empty() {
+            continue;
+        }
+        axes.sort_unstable();
+        *id = import.part(at, Op::Squeeze { axes: axes.clone() }, &[*id], side)?;
+        let mut place = 0..;
+        names.retain(|_| place.next().is_none_or(|place| !axes.contains(&place)));
+    }
+    Ok(())
 }
 
 /// The product of two operands with named axes, as one matrix product: batch axes, then rows, then columns.
@@ -184,7 +253,12 @@ fn to_depth(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
     let (h, w) = (part(h)?, part(w)?);
     let parts = Op::Reshape { shape: vec![n, c, h, block, w, block] };
     let parts = import.part(at, parts, &[x], "parts")?;
-    let turned = Op::Transpose { order: vec![0, 3, 5, 1, 2, 4] };
+    let order = match at.word("mode", "DCR")? {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" => vec![0, 1, 3, 5, 2, 4],
+        word => return Err(at.wrong("mode", "DCR or CRD", word)),
+    };
+    let turned = Op::Transpose { order };
     let turned = import.part(at, turned, &[parts], "turned")?;
     let more = rules::product(c, Dimension::known(b * b)).map_err(|problem| at.problem(problem))?;
     import.node(at, Op::Reshape { shape: vec![n, more, h, w] }, &[turned])

@@ -2,7 +2,7 @@
 
 use super::super::node::At;
 use super::super::{Import, ImportError};
-use crate::graph::{Binary, Entries, Kind, Numbers, Op, Unary, ValueId};
+use crate::graph::{Binary, Dimension, Entries, Kind, Numbers, Op, Unary, ValueId};
 
 pub(super) const OPERATORS: &[&str] = &[
     "Relu",
@@ -61,6 +61,9 @@ pub(super) const OPERATORS: &[&str] = &[
 
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
     let name = at.node.op_type.as_str();
+    if name == "Clip" && whole_clip(import, at)? {
+        return Ok(true);
+    }
     if let Some(unary) = unary(import, at, name)? {
         let x = import.operand(at, 0)?;
         import.node(at, Op::Unary(unary), &[x])?;
@@ -78,11 +81,13 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
             import.node(at, op, &operands)?;
         }
         "Mod" => {
-            if at.flag("fmod", false)? {
-                remainder(import, at)?;
-                return Ok(true);
-            }
             let operands = import.operands(at)?;
+            // ONNX wants the sign of the first operand for floats, and leaves the choice for whole numbers.
+            let is_float = operands.iter().all(|&id| import.builder.get(id).kind == Kind::Float);
+            if at.flag("fmod", false)? != is_float {
+                let found = i64::from(!is_float).to_string();
+                return Err(at.wrong("fmod", "1 for floats, 0 for whole numbers", found));
+            }
             import.node(at, Op::Binary(Binary::Mod), &operands)?;
         }
         "Min" | "Max" | "Sum" | "Mean" => many(import, at, name)?,
@@ -193,17 +198,39 @@ fn many(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str) -> Result<(), 
     import.node(at, Op::Binary(Binary::Div), &[sum, n])
 }
 
-/// a − b · trunc(a / b), with the sign of a.
-fn remainder(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
-    let (a, b) = (import.operand(at, 0)?, import.operand(at, 1)?);
-    if import.builder.get(a).kind != Kind::Float {
-        return Err(at.wrong("fmod", "0 for whole numbers", "1"));
+/// The bounds of a Clip of whole numbers, where floats do not hold them: as the larger and the smaller of two numbers.
+fn whole_clip(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, ImportError> {
+    /// Floats of 24 bits hold all whole numbers up to here.
+    const EXACT: i64 = 1 << 24;
+    let x = import.operand(at, 0)?;
+    if import.builder.get(x).kind != Kind::Int {
+        return Ok(false);
     }
-    let quotient = import.part(at, Op::Binary(Binary::Div), &[a, b], "quotient")?;
-    let whole = import.part(at, Op::Cast { to: Kind::Int }, &[quotient], "whole")?;
-    let whole = import.part(at, Op::Cast { to: Kind::Float }, &[whole], "factor")?;
-    let product = import.part(at, Op::Binary(Binary::Mul), &[b, whole], "product")?;
-    import.node(at, Op::Binary(Binary::Sub), &[a, product])
+    // Some exporters leave float bounds at whole numbers.
+    let whole = |numbers: Option<Numbers>| match numbers?.entries {
+        Entries::Integers(values) => values.first()?.as_known(),
+        Entries::Floats(_) => None,
+    };
+    let bounds = [whole(import.known(at, 1, "min")?), whole(import.known(at, 2, "max")?)];
+    if bounds.iter().flatten().all(|n| (-EXACT..=EXACT).contains(n)) {
+        return Ok(false);
+    }
+    let mut known = |n: i64, suffix: &str| {
+        let name = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
+        let entries = Entries::Integers(vec![Dimension::known(n)]);
+        import.builder.constant(&name, Kind::Int, Numbers { shape: vec![], entries })
+    };
+    let bounds = [bounds[0].map(|n| known(n, "least")), bounds[1].map(|n| known(n, "most"))];
+    match bounds {
+        [Some(least), Some(most)] => {
+            let x = import.part(at, Op::Binary(Binary::Max), &[x, least], "raised")?;
+            import.node(at, Op::Binary(Binary::Min), &[x, most])?;
+        }
+        [Some(least), None] => import.node(at, Op::Binary(Binary::Max), &[x, least])?,
+        [None, Some(most)] => import.node(at, Op::Binary(Binary::Min), &[x, most])?,
+        [None, None] => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// x · σ(α x).

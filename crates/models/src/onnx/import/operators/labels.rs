@@ -13,6 +13,8 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
         "Scaler" => {
             let list = |values: Option<&[f32]>| values.map(<[f32]>::to_vec).unwrap_or_default();
             let (offset, scale) = (list(at.floats("offset")?), list(at.floats("scale")?));
+            finite(at, "offset", offset.iter().map(|&v| f64::from(v)))?;
+            finite(at, "scale", scale.iter().map(|&v| f64::from(v)))?;
             Op::Scaler {
                 offset: if offset.is_empty() { vec![0.0] } else { offset },
                 scale: if scale.is_empty() { vec![1.0] } else { scale },
@@ -54,11 +56,25 @@ fn encoder(at: &At<'_>) -> Result<Op, ImportError> {
     };
     match (keys, values) {
         (Some(keys), Some(values)) if keys.len() == values.len() => {
+            finite(at, "keys", keys.iter().copied())?;
+            finite(at, "values", values.iter().copied().chain([default]))?;
             Ok(Op::LabelEncoder { keys, values, default, kind })
         }
         _ => {
             let found = "strings, or lists of different lengths";
             Err(at.wrong("keys and values", "two lists of numbers of one length", found))
         }
+    }
+}
+
+/// Refuses NaN and infinities.
+fn finite(
+    at: &At<'_>,
+    name: &'static str,
+    mut values: impl Iterator<Item = f64>,
+) -> Result<(), ImportError> {
+    match values.find(|value| !value.is_finite()) {
+        Some(value) => Err(at.wrong(name, "finite numbers", value.to_string())),
+        None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Nodes of a file as operators of a graph, every spelling of opsets 11 and newer.
 
 mod attention;
+mod attributes;
 mod composed;
 mod elementwise;
 mod labels;
@@ -76,6 +77,7 @@ pub(crate) fn is_read(op: &str) -> bool {
 
 /// Adds the operators of a node to the graph.
 pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
+    attributes::check(at)?;
     for reader in READERS {
         if reader(import, at)? {
             return Ok(());

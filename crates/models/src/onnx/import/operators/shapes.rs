@@ -3,9 +3,10 @@
 use super::super::node::At;
 use super::super::{Import, ImportError, constant, kind};
 use crate::graph::{
-    Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, Unary, ValueId, rules,
+    Binary, Dimension, Entries, Kind, Numbers, Op, PadMode, Problem, Reduction, SliceRange, Unary,
+    ValueId, rules,
 };
-use crate::onnx::DataType;
+use crate::onnx::{Attribute, DataType, Node, ValueInfo, ValueType};
 
 pub(super) const OPERATORS: &[&str] = &[
     "Flatten",
@@ -79,7 +80,7 @@ fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Imp
             Op::Flatten { axis }
         }
         "Reshape" => {
-            let target = import.known_integers(at, 1, "the shape")?.unwrap_or_default();
+            let target = needed(import, at, 1, "the shape")?;
             let allow_zero = at.flag("allowzero", false)?;
             let target = rules::reshape_target(&shape, &target, allow_zero);
             Op::Reshape { shape: target.map_err(|problem| at.problem(problem))? }
@@ -104,17 +105,12 @@ fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Imp
                 Some(axes) => axes.len(),
                 None => import.known_fixed(at, 1, "axes")?.map_or(0, |axes| axes.len()),
             };
-            Op::Unsqueeze { axes: import.axes(at, 1, rank + n)?.unwrap_or_default() }
+            let axes = import.axes(at, 1, rank.saturating_add(n))?;
+            Op::Unsqueeze { axes: axes.ok_or_else(|| at.left_out(1))? }
         }
         "Slice" => Op::Slice { ranges: ranges(import, at, &shape)? },
-        "Expand" => {
-            let target = import.known_integers(at, 1, "the shape")?.unwrap_or_default();
-            Op::Expand { shape: target }
-        }
-        "Tile" => {
-            let repeats = import.known_integers(at, 1, "repeats")?.unwrap_or_default();
-            Op::Tile { repeats }
-        }
+        "Expand" => Op::Expand { shape: needed(import, at, 1, "the shape")? },
+        "Tile" => Op::Tile { repeats: needed(import, at, 1, "repeats")? },
         "Pad" if at.word("mode", "constant")? == "wrap" => {
             wrap(import, at, x)?;
             return Ok(true);
@@ -128,6 +124,16 @@ fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Imp
     };
     import.node(at, op, &[x])?;
     Ok(true)
+}
+
+/// Whole numbers that an input must hold when the graph is built, and that must be there.
+fn needed(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    place: usize,
+    what: &'static str,
+) -> Result<Vec<Dimension>, ImportError> {
+    import.known_integers(at, place, what)?.ok_or_else(|| at.left_out(place))
 }
 
 /// An axis from the front or the back, inside [0, rank].
@@ -188,9 +194,9 @@ fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension
     let parts = Dimension::known(n as i64);
     if let (Some(extent), Some(n_before)) = (extent.as_known(), n.checked_sub(1)) {
         let (n, n_before_last) = (n as i64, n_before as i64);
-        let each = (extent + n - 1) / n;
+        let each = extent / n + i64::from(extent % n != 0);
         let mut sizes = vec![Dimension::known(each); n_before];
-        sizes.push(Dimension::known(extent - each * n_before_last));
+        sizes.push(Dimension::known(extent.saturating_sub(each.saturating_mul(n_before_last))));
         return Ok(sizes);
     }
     let each = extent.checked_div(parts).ok_or_else(|| at.problem(Problem::NotLinear))?;
@@ -199,25 +205,26 @@ fn equal_parts(at: &At<'_>, extent: Dimension, n: usize) -> Result<Vec<Dimension
 
 fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
     let x = import.operand(at, 0)?;
-    let mut narrow = None;
-    let to = match at.node.op_type.as_str() {
-        "CastLike" => {
-            let like = import.operand(at, 1)?;
-            import.builder.get(like).kind
-        }
-        _ => {
-            let data_type = DataType::from_number(i32::try_from(at.int("to", 0)?).unwrap_or(0));
-            narrow = match data_type {
-                DataType::F16 => Some(Unary::ToF16),
-                DataType::BF16 => Some(Unary::ToBf16),
-                _ => None,
-            };
-            let wrong = || at.wrong("to", "a type of numbers", format!("{data_type:?}"));
-            kind(data_type).ok_or_else(wrong)?
-        }
+    let data_type = match at.node.op_type.as_str() {
+        "CastLike" => type_of(import, at, 1)?,
+        _ => DataType::from_number(i32::try_from(at.int("to", 0)?).unwrap_or(0)),
     };
-    if let (Some(narrow), Kind::Float) = (narrow, import.builder.get(x).kind) {
-        return import.node(at, Op::Unary(narrow), &[x]);
+    let wrong = || at.wrong("to", "a type of numbers", format!("{data_type:?}"));
+    let to = kind(data_type).ok_or_else(wrong)?;
+    let from = import.builder.get(x).kind;
+    match (data_type, from) {
+        (DataType::F16, Kind::Float) => return import.node(at, Op::Unary(Unary::ToF16), &[x]),
+        (DataType::BF16, Kind::Float) => return import.node(at, Op::Unary(Unary::ToBf16), &[x]),
+        (DataType::F16 | DataType::BF16, _) => {
+            let whole = import.part(at, Op::Cast { to }, &[x], "float")?;
+            let narrow = if data_type == DataType::F16 { Unary::ToF16 } else { Unary::ToBf16 };
+            return import.node(at, Op::Unary(narrow), &[whole]);
+        }
+        (DataType::I8, Kind::Int) => return wrapped(import, at, x, 8, true),
+        (DataType::I16, Kind::Int) => return wrapped(import, at, x, 16, true),
+        (DataType::U8, Kind::Int) => return wrapped(import, at, x, 8, false),
+        (DataType::U16, Kind::Int) => return wrapped(import, at, x, 16, false),
+        _ => {}
     }
     // All floats are computed in one type, and all whole numbers in another.
     if import.builder.get(x).kind == to && to != Kind::Bool {
@@ -226,8 +233,75 @@ fn cast(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError>
     import.node(at, Op::Cast { to }, &[x])
 }
 
+/// Whole numbers of so many bits: the lowest ones of x.
+fn wrapped(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    x: ValueId,
+    bits: u32,
+    is_signed: bool,
+) -> Result<(), ImportError> {
+    let number = |import: &mut Import<'_, '_, '_>, n: i64| {
+        let entries = Entries::Integers(vec![Dimension::known(n)]);
+        import.builder.constant("bits", Kind::Int, Numbers { shape: vec![], entries })
+    };
+    let whole = number(import, 1 << bits);
+    if !is_signed {
+        return import.node(at, Op::Binary(Binary::Mod), &[x, whole]);
+    }
+    let half = number(import, 1 << (bits - 1));
+    let moved = import.part(at, Op::Binary(Binary::Add), &[x, half], "moved")?;
+    let rest = import.part(at, Op::Binary(Binary::Mod), &[moved, whole], "rest")?;
+    import.node(at, Op::Binary(Binary::Sub), &[rest, half])
+}
+
+/// The data type of an input: that of an initializer, an input or a constant of the file, else the widest of its kind.
+fn type_of(
+    import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
+    place: usize,
+) -> Result<DataType, ImportError> {
+    let id = import.operand(at, place)?;
+    let name = at.input(place).unwrap_or_default();
+    if let Some(tensor) = import.tensors.get(name) {
+        return Ok(tensor.data_type);
+    }
+    let declared = |info: &&ValueInfo| match info.value_type {
+        ValueType::Tensor { data_type, .. } if info.name == name => Some(data_type),
+        _ => None,
+    };
+    if let Some(data_type) = import.model.inputs().iter().find_map(|info| declared(&info)) {
+        return Ok(data_type);
+    }
+    let constant = |node: &Node| match node.attributes.first() {
+        Some((_, Attribute::Tensor(tensor))) if node.op_type == "Constant" => {
+            node.outputs.iter().any(|output| output == name).then_some(tensor.data_type)
+        }
+        _ => None,
+    };
+    if let Some(data_type) = import.model.nodes().iter().find_map(constant) {
+        return Ok(data_type);
+    }
+    let is_half = |data_type: DataType| matches!(data_type, DataType::F16 | DataType::BF16);
+    let is_half_input = |info: &ValueInfo| match info.value_type {
+        ValueType::Tensor { data_type, .. } => is_half(data_type),
+        _ => false,
+    };
+    let has_half = import.model.initializers().iter().any(|tensor| is_half(tensor.data_type))
+        || import.model.inputs().iter().any(is_half_input);
+    Ok(match import.builder.get(id).kind {
+        Kind::Float if has_half => {
+            let expected = "an initializer, a constant or an input, beside numbers of 16 bits";
+            return Err(at.wrong("target_type", expected, "a result of another node"));
+        }
+        Kind::Float => DataType::F32,
+        Kind::Int => DataType::I64,
+        Kind::Bool => DataType::Bool,
+    })
+}
+
 fn fill(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError> {
-    let shape = import.known_integers(at, 0, "the shape")?.unwrap_or_default();
+    let shape = needed(import, at, 0, "the shape")?;
     let (kind, value) = match at.tensor("value")? {
         None => (Kind::Float, 0.0),
         Some(tensor) => {
@@ -244,8 +318,8 @@ fn ranges(
     at: &At<'_>,
     shape: &[Dimension],
 ) -> Result<Vec<SliceRange>, ImportError> {
-    let starts = import.known_integers(at, 1, "starts")?.unwrap_or_default();
-    let ends = import.known_integers(at, 2, "ends")?.unwrap_or_default();
+    let starts = needed(import, at, 1, "starts")?;
+    let ends = needed(import, at, 2, "ends")?;
     let axes = match import.known_fixed(at, 3, "axes")? {
         Some(axes) => axes
             .into_iter()
@@ -277,7 +351,8 @@ fn wrap(import: &mut Import<'_, '_, '_>, at: &At<'_>, x: ValueId) -> Result<(), 
         let known =
             extent.as_known().filter(|&n| (0..=n).contains(&before) && (0..=n).contains(&behind));
         let wrong = || {
-            at.wrong("pads", "at most the extent of a fixed axis", format!("{before}, {behind}"))
+            let expected = "with mode wrap, numbers from 0 to the extent of a fixed axis";
+            at.wrong("pads", expected, format!("{before} and {behind} for an extent of {extent}"))
         };
         let last = known.ok_or_else(wrong)? - before;
         let part = |start: i64, len: i64| Op::Slice {
@@ -316,7 +391,7 @@ fn pads(
     at: &At<'_>,
     rank: usize,
 ) -> Result<Vec<(i64, i64)>, ImportError> {
-    let values = import.known_fixed(at, 1, "pads")?.unwrap_or_default();
+    let values = import.known_fixed(at, 1, "pads")?.ok_or_else(|| at.left_out(1))?;
     let axes = match import.known_fixed(at, 3, "axes")? {
         Some(axes) => axes
             .into_iter()

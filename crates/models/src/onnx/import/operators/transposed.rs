@@ -19,6 +19,13 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     let kernel = kernel.filter(|kernel| (1..=2).contains(&kernel.len()));
     let wrong = || at.wrong("filters", "one or two extents behind the channels", "others");
     let kernel = kernel.ok_or_else(wrong)?;
+    if let Some(&least) = kernel.iter().find(|&&extent| extent < 1) {
+        return Err(at.wrong("filters", "extents from 1", least.to_string()));
+    }
+    if let Some(named) = at.ints("kernel_shape")?.filter(|&named| named != kernel) {
+        let found = format!("{named:?} beside filters of {kernel:?}");
+        return Err(at.wrong("kernel_shape", "the extents of the filters", found));
+    }
     let rank = kernel.len();
     if import.shape(x).len() != rank + 2 {
         return Err(wrong());
@@ -27,6 +34,9 @@ pub(super) fn add(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, 
     let dilations = numbers(at, "dilations", rank, 1, 1)?;
     let more = numbers(at, "output_padding", rank, 0, 0)?;
     let groups = at.int("group", 1)?;
+    if groups < 1 {
+        return Err(at.wrong("group", "a number from 1", groups.to_string()));
+    }
     let whole: Vec<i64> = (0..rank).map(|i| dilations[i].saturating_mul(kernel[i] - 1)).collect();
     let pads = pads(import, at, x, [&strides, &whole, &more])?;
 
@@ -139,7 +149,8 @@ fn pads(
     let word = at.word("auto_pad", "NOTSET")?;
     let extents: Vec<i64> =
         import.shape(x).iter().skip(2).filter_map(|extent| extent.as_known()).collect();
-    let wanted: Vec<i64> = match (at.ints("output_shape")?, word) {
+    let asked = at.ints("output_shape")?;
+    let wanted: Vec<i64> = match (asked, word) {
         (Some(shape), _) if shape.len() == rank => shape.to_vec(),
         (Some(shape), _) => {
             return Err(at.wrong("output_shape", "one number an axis", format!("{shape:?}")));
@@ -148,7 +159,10 @@ fn pads(
             extents.iter().zip(strides).map(|(&n, &stride)| n.saturating_mul(stride)).collect()
         }
         (None, "VALID") => return Ok(vec![0; 2 * rank]),
-        (None, _) => return numbers(at, "pads", 2 * rank, 0, 0),
+        (None, "NOTSET" | "") => return numbers(at, "pads", 2 * rank, 0, 0),
+        (None, word) => {
+            return Err(at.wrong("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", word));
+        }
     };
     if extents.len() != rank {
         return Err(at.wrong("output_shape", "an image of a fixed size", "an open one"));
@@ -156,8 +170,16 @@ fn pads(
     let mut pads = vec![0; 2 * rank];
     for axis in 0..rank {
         let natural = (extents[axis] - 1).saturating_mul(strides[axis]);
-        let natural = natural.saturating_add(reach[axis]).saturating_add(1 + more[axis]);
-        let total = natural.saturating_sub(wanted[axis]).max(0);
+        let natural =
+            natural.saturating_add(reach[axis]).saturating_add(more[axis].saturating_add(1));
+        let total = natural.saturating_sub(wanted[axis]);
+        if total < 0 && asked.is_some() {
+            let expected = "no more places than the filters reach";
+            let found = format!("{} of {natural}", wanted[axis]);
+            return Err(at.wrong("output_shape", expected, found));
+        }
+        // A stride that is longer than a filter leaves gaps, which SAME does not fill.
+        let total = total.max(0);
         let half = total.div_euclid(2);
         let (before, behind) =
             if word == "SAME_UPPER" { (half, total - half) } else { (total - half, half) };
