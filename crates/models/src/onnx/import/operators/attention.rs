@@ -105,13 +105,13 @@ fn logits(
     let scale = at.float("scale", 1.0 / width.sqrt())?;
     let keys = import.part(at, Op::Transpose { order: vec![0, 1, 3, 2] }, &[k], "turned")?;
     let products = import.part(at, Op::MatMul, &[q, keys], "products")?;
-    let scale = number(import, scale);
+    let scale = number(import, at, "scale", scale);
     let scaled = import.part(at, Op::Binary(Binary::Mul), &[products, scale], "scaled")?;
     let cap = at.float("softcap", 0.0)?;
     if cap == 0.0 {
         return Ok(scaled);
     }
-    let cap = number(import, cap);
+    let cap = number(import, at, "cap", cap);
     let small = import.part(at, Op::Binary(Binary::Div), &[scaled, cap], "small")?;
     let bounded = import.part(at, Op::Unary(Unary::Tanh), &[small], "bounded")?;
     import.part(at, Op::Binary(Binary::Mul), &[bounded, cap], "capped")
@@ -123,14 +123,14 @@ fn masked(
     at: &At<'_>,
     mut logits: ValueId,
 ) -> Result<ValueId, ImportError> {
-    let never = number(import, f32::NEG_INFINITY);
+    let never = number(import, at, "never", f32::NEG_INFINITY);
     if at.flag("is_causal", false)? {
         let shape = import.shape(logits);
         let extents = [shape[2], shape[3]].map(Dimension::as_known);
         let [Some(n_queries), Some(n_keys)] = extents else {
             return Err(at.wrong("is_causal", "a fixed number of tokens", "an open one"));
         };
-        let mask = triangle(import, n_queries, n_keys, |row, column| column <= row);
+        let mask = triangle(import, at, n_queries, n_keys, |row, column| column <= row);
         logits = import.part(at, Op::Where, &[mask, logits, never], "causal")?;
     }
     if at.input(3).is_none() {
@@ -148,6 +148,7 @@ fn masked(
 /// A known matrix of truth values.
 pub(super) fn triangle(
     import: &mut Import<'_, '_, '_>,
+    at: &At<'_>,
     n_rows: i64,
     n_columns: i64,
     is_true: impl Fn(i64, i64) -> bool,
@@ -157,10 +158,10 @@ pub(super) fn triangle(
         places.map(|(row, column)| Dimension::known(i64::from(is_true(row, column)))).collect();
     let shape = [n_rows, n_columns].map(|n| usize::try_from(n).unwrap_or(0)).to_vec();
     let numbers = Numbers { shape, entries: Entries::Integers(entries) };
-    import.builder.constant("triangle", Kind::Bool, numbers)
+    import.own_constant(at, "triangle", Kind::Bool, numbers)
 }
 
-fn number(import: &mut Import<'_, '_, '_>, value: f32) -> ValueId {
+fn number(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str, value: f32) -> ValueId {
     let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(value)]) };
-    import.builder.constant("number", Kind::Float, numbers)
+    import.own_constant(at, name, Kind::Float, numbers)
 }

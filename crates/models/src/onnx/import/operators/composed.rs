@@ -31,7 +31,7 @@ fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
     else {
         return Err(at.wrong("input", "a matrix of a fixed size in its last two axes", "another"));
     };
-    let mask = attention::triangle(import, n_rows, n_columns, |row, column| {
+    let mask = attention::triangle(import, at, n_rows, n_columns, |row, column| {
         let gap = (column - row).saturating_sub(diagonal);
         if is_upper { gap >= 0 } else { gap <= 0 }
     });
@@ -40,7 +40,7 @@ fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
         Kind::Float => Entries::Floats(vec![0.0]),
         Kind::Int | Kind::Bool => Entries::Integers(vec![Dimension::known(0)]),
     };
-    let zero = import.builder.constant("zero", kind, Numbers { shape: vec![], entries });
+    let zero = import.own_constant(at, "zero", kind, Numbers { shape: vec![], entries });
     import.node(at, Op::Where, &[mask, x, zero])
 }
 

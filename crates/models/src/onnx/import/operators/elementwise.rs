@@ -221,7 +221,6 @@ fn swish(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError
 
 /// A scalar that the file does not have.
 fn one_number(import: &mut Import<'_, '_, '_>, at: &At<'_>, value: f64, suffix: &str) -> ValueId {
-    let name = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
     let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![value]) };
-    import.builder.constant(&name, Kind::Float, numbers)
+    import.own_constant(at, suffix, Kind::Float, numbers)
 }

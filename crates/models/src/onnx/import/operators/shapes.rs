@@ -3,7 +3,7 @@
 use super::super::node::At;
 use super::super::{Import, ImportError, constant, kind};
 use crate::graph::{
-    Dimension, Kind, Op, PadMode, Problem, Reduction, SliceRange, Unary, ValueId, rules,
+    Dimension, Entries, Kind, Op, PadMode, Problem, Reduction, SliceRange, Unary, ValueId, rules,
 };
 use crate::onnx::DataType;
 
@@ -147,8 +147,16 @@ fn constant(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
         at.node.attributes.iter().find_map(|(name, value)| constant::of_attribute(name, value));
     let wrong = || at.wrong("value", "a tensor, numbers or one number", "none of these");
     let (kind, numbers) = numbers.ok_or_else(wrong)?;
-    let id = import.builder.constant(result, kind, numbers);
-    import.set(result, id);
+    match numbers.entries {
+        // Floats are weights wherever they stand.
+        Entries::Floats(values) => {
+            let values = values.into_iter().map(|v| v as f32).collect();
+            import.floats(result, &numbers.shape, values)?;
+        }
+        Entries::Integers(_) => {
+            import.known_tensor(result, kind, numbers);
+        }
+    }
     Ok(())
 }
 
