@@ -8,7 +8,7 @@ use std::error::Error;
 use candle_core::{DType, Device, Tensor};
 use models::onnx::{
     Attribute, DataType, Dimension, ImportOptions, Imported, Model, NewModel, Node, TensorInfo,
-    ValueInfo, Values, import, no_external, rewrite,
+    ValueInfo, ValueType, Values, import, no_external, rewrite,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -37,7 +37,10 @@ impl File {
             name: "g".to_owned(),
             opsets: vec![(String::new(), 17)],
             inputs: inputs.iter().map(input).collect(),
-            outputs: vec![ValueInfo::tensor("y", DataType::F32, vec![Dimension::Unknown])],
+            outputs: vec![ValueInfo {
+                name: "y".to_owned(),
+                value_type: ValueType::Tensor { data_type: DataType::F32, dims: None },
+            }],
             nodes: vec![],
             initializers: vec![],
             metadata: vec![],
@@ -239,20 +242,20 @@ fn a_batch_is_opened_where_each_example_is_computed_alone() -> Outcome<()> {
     let tokens = tokens.floats("w", &[3, 3])?.read()?;
     assert_eq!(tokens.graph.fixed_batch(), Some(5));
     let x = Tensor::ones((3, 3), DType::F32, &Device::Cpu)?;
-    let message = tokens.graph.forward(&tokens.params, &x).map(|_| ()).unwrap_err().to_string();
+    let message = tokens.graph.forward(&tokens.params, &x).err().ok_or("it was taken")?.to_string();
     assert!(message.contains("takes exactly 5 examples, found 3"), "{message}");
     let rows = File::fixed(&[4, 6]).node("Reshape", &["x", "s"], "r");
     let rows = rows.node("MatMul", &["r", "w"], "y").integers("s", &[8, 3])?;
     let rows = rows.floats("w", &[3, 2])?.read()?;
     let x = Tensor::ones((3, 6), DType::F32, &Device::Cpu)?;
-    let message = rows.graph.forward(&rows.params, &x).map(|_| ()).unwrap_err().to_string();
+    let message = rows.graph.forward(&rows.params, &x).err().ok_or("it was taken")?.to_string();
     assert!(message.contains("takes exactly 4 examples, found 3"), "{message}");
     // A shape that names the batch, but leaves the examples apart.
     let flat = File::fixed(&[4, 2, 3]).node("Reshape", &["x", "s"], "r");
     let flat = flat.node("MatMul", &["r", "w"], "y").integers("s", &[4, 6])?;
     let flat = flat.floats("w", &[6, 2])?.read()?;
     assert_eq!(flat.graph.fixed_batch(), Some(4));
-    let x = Tensor::ones((6, 6), DType::F32, &Device::Cpu)?;
+    let x = Tensor::ones((6, 2, 3), DType::F32, &Device::Cpu)?;
     assert_eq!(flat.graph.forward(&flat.params, &x)?.dims(), [6, 2]);
     Ok(())
 }
