@@ -47,7 +47,8 @@ pub struct ImportOptions {
 pub struct Imported {
     /// Its nodes, as far as f(x, w) needs them; parameters have the names of the file's tensors.
     pub graph: Graph,
-    /// Its parameters, in f32.
+    /// Its parameters, in f32: the weights, also the means and variances of batch normalizations; not masks, bounds,
+    /// settings and the constants that normalize an input.
     pub params: Params,
     /// Which tensor is f(x, w).
     pub logits: Logits,
@@ -58,7 +59,7 @@ pub struct Imported {
 /// The network in a file.
 ///
 /// What stands behind the logits is not read, only carried along by [`Model::patch`]. The batch is the first axis of each
-/// input.
+/// input; one that the file fixes is opened where f(x, w) of an example depends on that example alone.
 ///
 /// # Errors
 /// Where the file uses what is not read, contradicts itself, or leaves open what is needed; see [`ImportError`].
