@@ -28,6 +28,14 @@ pub enum Error {
         /// How many came.
         found: usize,
     },
+    /// The graph takes batches of one size, and others cannot go through it in pieces.
+    #[error("the graph takes exactly {expected} examples, found {found}")]
+    Batch {
+        /// How many.
+        expected: usize,
+        /// How many came.
+        found: usize,
+    },
     /// An input has a shape that the graph does not take.
     #[error("input `{name}`: expected shape {}, found {found:?}", shape_text(.expected))]
     InputShape {

@@ -27,6 +27,8 @@ mod window;
 
 use core_tensors::{Block, Layout};
 
+pub(crate) use infer::check_size;
+
 pub use build::Builder;
 pub use dimension::{Dimension, shape_text};
 pub use error::{Error, NodeName, Problem};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::data_type::DataType;
 use super::error::{Error, Quoted, Result};
 use super::model::{Model, fields, graph_fields};
 use super::node::{Attribute, Node};
@@ -281,6 +282,12 @@ impl<'e> Plan<'e> {
             let is_it = node.op_type == "Constant" && node.outputs.iter().any(|out| out == name);
             if let Some(Attribute::Tensor(tensor)) = node.attribute("value").filter(|_| is_it) {
                 let raw = numbers::to_raw(name, dims, tensor.data_type, values)?;
+                return self.edit_node(index, NodeEdit::Constant { dims, raw });
+            }
+            let is_list = node.attribute("value_floats").is_some() && dims.len() == 1;
+            let is_number = node.attribute("value_float").is_some() && dims.is_empty();
+            if is_it && (is_list || is_number) {
+                let raw = numbers::to_raw(name, dims, DataType::F32, values)?;
                 return self.edit_node(index, NodeEdit::Constant { dims, raw });
             }
         }

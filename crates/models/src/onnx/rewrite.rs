@@ -124,8 +124,19 @@ pub(super) fn constant(
             return Ok(false);
         }
         index += 1;
-        if old.attributes.get(index - 1).is_none_or(|(name, _)| name != "value") {
-            return Ok(false);
+        let name = old.attributes.get(index - 1).map_or("", |(name, _)| name.as_str());
+        let floats = || raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+        let listed = match name {
+            "value" => None,
+            "value_floats" => Some(Attribute::Floats(floats().collect())),
+            "value_float" => floats().next().map(Attribute::Float),
+            _ => return Ok(false),
+        };
+        if let Some(new) = listed {
+            let (content, mut put) = (field.bytes()?, Vec::new());
+            new.put(&mut put, reader.bytes, || node::not_writable(name, old.label()))?;
+            rope.nest(field.span, field.key, content, attribute(reader, content, put)?);
+            return Ok(true);
         }
         let (content, mut inner) = (field.bytes()?, Rope::default());
         rewrite(reader, content, "AttributeProto", &mut inner, |inner, field| {

@@ -83,7 +83,7 @@ fn result(op: &Op, operands: &[&Value]) -> Result<Inferred, Problem> {
 }
 
 /// Refuses extents below 0 and tensors that no computer holds.
-fn check_size(shape: &[Dimension]) -> Result<(), Problem> {
+pub(crate) fn check_size(shape: &[Dimension]) -> Result<(), Problem> {
     let mut entries = 1i64;
     for &extent in shape {
         if !extent.is_at_least(Dimension::known(0)) {

@@ -42,10 +42,11 @@ impl Graph {
         self.evaluate(w, inputs, self.outputs())
     }
 
-    /// f(x, w): the first output for one input. A graph of a fixed batch ([`Graph::fixed_batch`]) computes others in pieces.
+    /// f(x, w): the first output for one input. A graph of a fixed batch ([`Graph::fixed_batch`]) computes others in pieces,
+    /// where each row of its output is made of one example.
     ///
     /// # Errors
-    /// Where the graph has several inputs, or x or w does not fit.
+    /// Where the graph has several inputs, or x or w does not fit; [`Error::Batch`] where a fixed batch takes no pieces.
     pub fn forward(&self, w: &Params, x: &Tensor) -> Result<Tensor, Error> {
         if let Some(n) = self.fixed_batch()
             && x.dims().first().is_some_and(|&found| found != n)

@@ -3,14 +3,37 @@
 use candle_core::Tensor;
 use core_tensors::{Error as TensorsError, Params, Result};
 
-use crate::graph::{Error, Graph};
+use super::spread::{Spread, spreads, spreads_of_fixed};
+use crate::graph::{Dimension, Error, Graph, ValueId};
 
 impl Graph {
     /// The batch that the graph takes, where it takes but one: as a file says that was exported without an open batch.
     pub fn fixed_batch(&self) -> Option<usize> {
+        let is_open = |&id: &ValueId| self.value(id).shape.iter().any(|d| d.is_per_batch());
+        if self.inputs().iter().any(is_open) {
+            return None;
+        }
         let first = self.inputs().first()?;
         let extent = self.value(*first).shape.first()?.as_known()?;
         usize::try_from(extent).ok().filter(|&n| n > 0)
+    }
+
+    /// Whether f(x, w) has a row an example, made of that example alone, for every batch.
+    pub(crate) fn is_by_example(&self) -> bool {
+        self.outputs().first().is_some_and(|&id| {
+            let is_row = self.value(id).shape.first() == Some(&Dimension::BATCH);
+            is_row && spreads(self, |_| true)[id.0] == Spread::Rows
+        })
+    }
+
+    /// Whether batches of another size than the fixed one may be computed n examples at a time.
+    pub(crate) fn takes_pieces(&self, n: usize) -> bool {
+        let size = Dimension::known(n as i64);
+        self.outputs().first().is_some_and(|&id| {
+            let is_row = self.value(id).shape.first() == Some(&size);
+            // One example alone mixes with no other.
+            is_row && (n == 1 || spreads_of_fixed(self, n as i64)[id.0] == Spread::Rows)
+        })
     }
 
     /// f(x, w) of x in pieces of `n`; the last is filled up with its own last example, whose further outputs are left out.
@@ -21,6 +44,9 @@ impl Graph {
         n: usize,
     ) -> std::result::Result<Tensor, Error> {
         let n_examples = x.dim(0).map_err(TensorsError::from)?;
+        if !self.takes_pieces(n) {
+            return Err(Error::Batch { expected: n, found: n_examples });
+        }
         let mut outputs = Vec::with_capacity(n_examples.div_ceil(n));
         for start in (0..n_examples).step_by(n) {
             let n_here = n.min(n_examples - start);
@@ -38,9 +64,11 @@ fn piece(x: &Tensor, start: usize, n_here: usize, n: usize) -> Result<Tensor> {
         return Ok(part);
     }
     let last = part.narrow(0, n_here - 1, 1)?;
-    let parts: Vec<&Tensor> =
-        std::iter::once(&part).chain(std::iter::repeat_n(&last, n - n_here)).collect();
-    Ok(Tensor::cat(&parts, 0)?)
+    let mut shape = last.dims().to_vec();
+    if let Some(rows) = shape.first_mut() {
+        *rows = n - n_here;
+    }
+    Ok(Tensor::cat(&[&part, &last.broadcast_as(shape)?], 0)?)
 }
 
 #[cfg(test)]

@@ -15,6 +15,15 @@ pub(super) enum Spread {
 
 /// The spread of each value; nodes that `is_needed` refuses are left out.
 pub(super) fn spreads(graph: &Graph, is_needed: impl Fn(&Node) -> bool) -> Vec<Spread> {
+    traced(graph, None, is_needed)
+}
+
+/// The same for a graph that takes n examples and no other batch.
+pub(super) fn spreads_of_fixed(graph: &Graph, n: i64) -> Vec<Spread> {
+    traced(graph, Some(n), |_| true)
+}
+
+fn traced(graph: &Graph, n: Option<i64>, is_needed: impl Fn(&Node) -> bool) -> Vec<Spread> {
     let mut of: Vec<Spread> = graph
         .values()
         .iter()
@@ -26,19 +35,24 @@ pub(super) fn spreads(graph: &Graph, is_needed: impl Fn(&Node) -> bool) -> Vec<S
                 }
                 Entries::Integers(_) | Entries::Floats(_) => Spread::Fixed,
             },
-            Source::Input => by_shape(value),
+            Source::Input => by_shape(value, n),
             Source::Node { .. } => Spread::Other,
         })
         .collect();
     for node in graph.nodes().iter().filter(|node| is_needed(node)) {
-        let spread = of_results(graph, node, &of);
+        let spread = of_results(graph, node, n, &of);
         node.results.iter().for_each(|id| of[id.0] = spread);
     }
     of
 }
 
 /// What the shape of a value allows at best.
-fn by_shape(value: &Value) -> Spread {
+fn by_shape(value: &Value, n: Option<i64>) -> Spread {
+    if let Some(n) = n {
+        let first = value.shape.first().and_then(|first| first.as_known());
+        let is_rows = first.is_some_and(|rows| rows > 0 && rows.checked_rem(n) == Some(0));
+        return if is_rows { Spread::Rows } else { Spread::Other };
+    }
     let is_known = |d: &Dimension| !d.is_per_batch();
     match value.shape.split_first() {
         Some((first, rest)) if first.is_per_batch() => {
@@ -50,8 +64,8 @@ fn by_shape(value: &Value) -> Spread {
     }
 }
 
-fn of_results(graph: &Graph, node: &Node, of: &[Spread]) -> Spread {
-    let shapes: Vec<Spread> = node.results.iter().map(|&id| by_shape(graph.value(id))).collect();
+fn of_results(graph: &Graph, node: &Node, n: Option<i64>, of: &[Spread]) -> Spread {
+    let shapes: Vec<Spread> = node.results.iter().map(|&id| by_shape(graph.value(id), n)).collect();
     let operands: Vec<Operand<'_>> = node
         .operands
         .iter()
@@ -61,7 +75,8 @@ fn of_results(graph: &Graph, node: &Node, of: &[Spread]) -> Spread {
         return Spread::Other;
     }
     let is_fixed = operands.iter().all(|x| x.spread == Spread::Fixed);
-    if is_fixed && shapes.iter().all(|&shape| shape == Spread::Fixed) {
+    let repeats = n.is_some() && matches!(node.op, Op::Expand { .. } | Op::Fill { .. });
+    if is_fixed && !repeats && (n.is_some() || shapes.iter().all(|&shape| shape == Spread::Fixed)) {
         return Spread::Fixed;
     }
     let result: &[Dimension] = match node.results.first() {
@@ -73,7 +88,7 @@ fn of_results(graph: &Graph, node: &Node, of: &[Spread]) -> Spread {
     {
         return Spread::Rows;
     }
-    Spread::Other
+    if is_fixed && n.is_some() { Spread::Fixed } else { Spread::Other }
 }
 
 struct Operand<'a> {

@@ -135,6 +135,23 @@ pub enum ImportError {
         /// What is wrong.
         problem: InputProblem,
     },
+    /// Inputs whose first axes have different names: one of them alone can be the batch.
+    #[error(
+        "the first axes of the inputs have the names {}, of which one is the batch; say the sizes of the others with --dim NAME=SIZE",
+        list_text(.names)
+    )]
+    SeveralBatches {
+        /// The names.
+        names: Vec<String>,
+    },
+    /// A size for an axis that the inputs do not have.
+    #[error("--dim: the inputs have no axis `{name}`; the open ones are {}", list_text(.open))]
+    NoSuchDimension {
+        /// The name.
+        name: String,
+        /// Axes without a size in the file.
+        open: Vec<String>,
+    },
     /// A weight that is no number.
     #[error("tensor `{tensor}` holds {value} at place {place} (from 0); expected finite numbers")]
     NotFinite {
@@ -173,6 +190,9 @@ pub enum InputProblem {
     /// The file does not tell its shape.
     #[error("the file does not tell its shape")]
     NoShape,
+    /// It has more numbers than can be computed.
+    #[error("its size is beyond what a computer holds")]
+    TooLarge,
     /// It is no tensor of numbers.
     #[error("expected a tensor of floats, whole numbers or truth values, found {0}")]
     NoNumbers(String),
@@ -202,6 +222,9 @@ fn others_text(others: usize) -> String {
 }
 
 fn list_text(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
 }

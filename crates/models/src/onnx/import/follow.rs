@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::At;
-use super::{Import, ImportError, ImportOptions, operators, order, tensors, uses};
-use crate::graph::{Builder, Dimension, Graph, Node, Source, Value, ValueId};
+use super::{Import, ImportError, ImportOptions, operators, order};
+use crate::graph::{Dimension, Graph, Node, Source, Value, ValueId};
 use crate::onnx::{Model, ReadExternal};
 
 /// What a file says otherwise than a graph.
@@ -48,17 +48,7 @@ pub(in crate::onnx) fn follow(
     let needed = order::needed(model, logits)?;
     operators::check(&needed)?;
     let options = ImportOptions::default();
-    let mut import = Import {
-        model,
-        external,
-        options: &options,
-        is_fixed: false,
-        builder: Builder::new(),
-        env: HashMap::new(),
-        uses: uses(&needed),
-        tensors: tensors(model),
-        blocks: Vec::new(),
-    };
+    let mut import = Import::new(model, external, &options, &needed, false);
     for &id in graph.inputs() {
         let Value { name, kind, shape, .. } = graph.value(id);
         let id = import.builder.input(name, *kind, shape.clone());

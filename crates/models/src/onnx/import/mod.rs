@@ -1,22 +1,27 @@
 //! Files as graphs: the nodes that the logits need, with their parameters.
 
+mod batch;
 mod constant;
 mod error;
 mod follow;
+mod learned;
 mod logits;
 mod node;
 mod operators;
 mod order;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use candle_core::{Device, Tensor};
 use core_tensors::Params;
 
+use self::learned::Uses;
 use self::node::At;
 use super::ReadExternal;
 use super::{DataType, Dimension as FileDimension, Model, Node, TensorInfo, ValueInfo, ValueType};
-use crate::graph::{Builder, Dimension, Graph, Kind, ValueId, shape_text};
+use crate::graph::{
+    Builder, Dimension, Entries, Graph, Kind, Numbers, ValueId, check_size, shape_text,
+};
 
 pub(super) use self::follow::{Difference, follow};
 pub(super) use self::logits::producers;
@@ -42,7 +47,8 @@ pub struct ImportOptions {
 pub struct Imported {
     /// Its nodes, as far as f(x, w) needs them; parameters have the names of the file's tensors.
     pub graph: Graph,
-    /// Its parameters, in f32.
+    /// Its parameters, in f32: the weights, also the means and variances of batch normalizations; not masks, bounds,
+    /// settings and the constants that normalize an input.
     pub params: Params,
     /// Which tensor is f(x, w).
     pub logits: Logits,
@@ -53,7 +59,7 @@ pub struct Imported {
 /// The network in a file.
 ///
 /// What stands behind the logits is not read, only carried along by [`Model::patch`]. The batch is the first axis of each
-/// input.
+/// input; one that the file fixes is opened where f(x, w) of an example depends on that example alone.
 ///
 /// # Errors
 /// Where the file uses what is not read, contradicts itself, or leaves open what is needed; see [`ImportError`].
@@ -69,31 +75,22 @@ pub fn import(
     let logits = logits::find(model, options.output.as_deref())?;
     let needed = order::needed(model, &logits.tensor)?;
     operators::check(&needed)?;
-    let fixed = model.inputs().iter().find_map(|input| match input.dims()?.first()? {
-        FileDimension::Known(n) => Some((input.name.as_str(), *n)),
-        FileDimension::Named(_) | FileDimension::Unknown => None,
-    });
+    let inputs = batch::read(model, &Uses::new(model, &needed), &logits);
+    let notes = batch::check(model, &inputs, options)?;
     let mut read = |is_fixed| attempt(model, external, options, &needed, &logits, is_fixed);
-    let Some((input, n)) = fixed else { return read(false) };
     // Many a network was exported with a batch of one that is written in its inputs alone.
-    let any = read(false);
-    if let Ok(mut read) = any
-        && read
-            .graph
-            .outputs()
-            .iter()
-            .all(|&id| read.graph.value(id).shape.first() == Some(&Dimension::BATCH))
-    {
-        read.notes.push(format!(
-            "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch is taken \
-             (--dim {input}:0={n} overrules)"
-        ));
-        return Ok(read);
-    }
-    let mut read = read(true)?;
-    read.notes.push(format!(
-        "the network takes batches of exactly {n}, which is built into it; examples are computed {n} at a time"
-    ));
+    let opened = batch::fixed(&inputs, options).zip(read(false).ok());
+    let mut read = match opened {
+        Some(((input, n), mut read)) if read.graph.is_by_example() => {
+            read.notes.push(format!(
+                "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch is \
+                 taken (--dim {input}:0={n} overrules)"
+            ));
+            read
+        }
+        _ => batch::said(read(true)?),
+    };
+    read.notes.splice(0..0, notes);
     Ok(read)
 }
 
@@ -106,23 +103,9 @@ fn attempt(
     logits: &Logits,
     is_fixed: bool,
 ) -> Result<Imported, ImportError> {
-    let mut import = Import {
-        model,
-        external,
-        options,
-        is_fixed,
-        builder: Builder::new(),
-        env: HashMap::new(),
-        uses: uses(needed),
-        tensors: tensors(model),
-        blocks: Vec::new(),
-    };
-    for input in model.inputs() {
-        let name = input.name.as_str();
-        let is_read = import.uses.contains_key(name) || name == logits.tensor;
-        if is_read && !import.tensors.contains_key(name) {
-            import.input(input)?;
-        }
+    let mut import = Import::new(model, external, options, needed, is_fixed);
+    for input in batch::read(model, &import.uses, logits) {
+        import.input(input)?;
     }
     for &node in needed {
         operators::add(&mut import, &At { node, opset: model.opset() })?;
@@ -147,9 +130,10 @@ struct Import<'a, 'e, 'x> {
     builder: Builder,
     /// Tensors of the file that have become values.
     env: HashMap<String, ValueId>,
-    /// Who reads each tensor.
-    uses: HashMap<&'a str, Vec<Use<'a>>>,
-    tensors: HashMap<&'a str, &'a TensorInfo>,
+    /// Who makes and reads each tensor.
+    uses: Uses<'a>,
+    /// Names that values have got and the file does not know.
+    own_names: HashSet<String>,
     blocks: Vec<Tensor>,
 }
 
@@ -158,36 +142,35 @@ pub(super) fn node_name(node: &Node) -> String {
     node::name(node)
 }
 
-/// Tensors of a file by their names.
-fn tensors(model: &Model) -> HashMap<&str, &TensorInfo> {
-    model.initializers().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect()
-}
-
-/// A node reads a tensor as its input at a place.
-#[derive(Clone, Copy)]
-struct Use<'a> {
-    op: &'a str,
-    place: usize,
-}
-
-fn uses<'a>(nodes: &[&'a Node]) -> HashMap<&'a str, Vec<Use<'a>>> {
-    let mut uses: HashMap<&str, Vec<Use>> = HashMap::new();
-    for node in nodes {
-        for (place, input) in node.inputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            uses.entry(input).or_default().push(Use { op: &node.op_type, place });
+impl<'a, 'e, 'x> Import<'a, 'e, 'x> {
+    /// Nothing yet.
+    fn new(
+        model: &'a Model,
+        external: &'e mut ReadExternal<'x>,
+        options: &'e ImportOptions,
+        needed: &[&'a Node],
+        is_fixed: bool,
+    ) -> Self {
+        Self {
+            model,
+            external,
+            options,
+            is_fixed,
+            builder: Builder::new(),
+            env: HashMap::new(),
+            uses: Uses::new(model, needed),
+            own_names: HashSet::new(),
+            blocks: Vec::new(),
         }
     }
-    uses
-}
 
-impl<'a> Import<'a, '_, '_> {
     /// The value of a tensor of the file; an initializer becomes one when it is first read.
     fn resolve(&mut self, name: &str, at: &At<'_>) -> Result<ValueId, ImportError> {
         if let Some(id) = self.value(name) {
             return Ok(id);
         }
-        match self.tensors.get(name) {
-            Some(&tensor) => self.tensor(name, tensor),
+        match self.uses.tensor(name) {
+            Some(tensor) => self.tensor(name, tensor),
             None => Err(at.missing(name)),
         }
     }
@@ -202,60 +185,66 @@ impl<'a> Import<'a, '_, '_> {
 
     /// An initializer, or the tensor of a Constant: a parameter where it is learned, else a constant.
     fn tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
-        if !self.is_parameter(name, tensor) {
-            return self.known_tensor(name, tensor);
+        if tensor.data_type.is_float() {
+            let values = self.model.f32_values(tensor, self.external)?;
+            return self.floats(name, &tensor.dims, values);
         }
-        let values = self.model.f32_values(tensor, self.external)?;
-        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            if self.is_mask(name) && !values.iter().any(|value| value.is_nan()) {
-                return self.known_tensor(name, tensor);
-            }
+        let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+        Ok(self.known_tensor(name, kind, numbers))
+    }
+
+    /// Floats that stand in the file.
+    fn floats(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        values: Vec<f32>,
+    ) -> Result<ValueId, ImportError> {
+        let place = values.iter().position(|value| !value.is_finite());
+        let is_hiding = place.is_some()
+            && self.uses.is_only_added(name)
+            && !values.iter().any(|value| value.is_nan());
+        if is_hiding || !self.uses.is_parameter(name, dims, &values) {
+            let entries = Entries::Floats(values.into_iter().map(f64::from).collect());
+            let numbers = Numbers { shape: dims.to_vec(), entries };
+            return Ok(self.known_tensor(name, Kind::Float, numbers));
+        }
+        if let Some(place) = place {
             let (tensor, value) = (name.to_owned(), values[place]);
             return Err(ImportError::NotFinite { tensor, place, value });
         }
-        let rows = tensor.dims.first().copied().unwrap_or(1);
+        let rows = dims.first().copied().unwrap_or(1);
         let cols = values.len() / rows.max(1);
         let block = Tensor::from_vec(values, (rows, cols), &Device::Cpu);
         self.blocks.push(block.map_err(core_tensors::Error::from)?);
-        let id = self.builder.parameter(name, &tensor.dims);
+        let id = self.builder.parameter(name, dims);
         self.set(name, id);
         Ok(id)
     }
 
     /// A constant.
-    fn known_tensor(&mut self, name: &str, tensor: &TensorInfo) -> Result<ValueId, ImportError> {
-        let (kind, numbers) = constant::numbers(self.model, tensor, self.external)?;
+    fn known_tensor(&mut self, name: &str, kind: Kind, numbers: Numbers) -> ValueId {
         let id = self.builder.constant(name, kind, numbers);
         self.set(name, id);
-        Ok(id)
+        id
     }
 
-    /// Whether a tensor is only added to something, as a mask of infinities is, which nobody has learned.
-    fn is_mask(&self, name: &str) -> bool {
-        let uses = self.uses.get(name);
-        uses.is_some_and(|uses| uses.iter().all(|Use { op, .. }| matches!(*op, "Add" | "Where")))
-    }
-
-    /// Whether a tensor is learned: floats that enter where weights do, not a bound, an exponent or one lone factor.
-    fn is_parameter(&self, name: &str, tensor: &TensorInfo) -> bool {
-        let n: usize = tensor.dims.iter().product();
-        if !tensor.data_type.is_float() || n == 0 || tensor.dims.is_empty() {
-            return false;
+    /// A name for a value that has none in the file: of a node's first result, and one that no other value has.
+    fn own_name(&mut self, at: &At<'_>, suffix: &str) -> String {
+        let wanted = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
+        let (mut name, mut n) = (wanted.clone(), 0usize);
+        while self.uses.is_name(&name) || self.own_names.contains(&name) {
+            n += 1;
+            name = format!("{wanted}_{n}");
         }
-        let Some(uses) = self.uses.get(name) else { return false };
-        uses.iter().any(|Use { op, place }| match *op {
-            "Gemm" | "MatMul" | "PRelu" | "Add" => true,
-            "Conv"
-            | "BatchNormalization"
-            | "LayerNormalization"
-            | "GroupNormalization"
-            | "InstanceNormalization"
-            | "RMSNormalization" => *place > 0,
-            "Sub" | "Mul" | "Div" | "Concat" => n > 1,
-            "Gather" | "Expand" | "Identity" | "Cast" | "Reshape" | "Transpose" | "Unsqueeze"
-            | "Squeeze" | "Slice" | "Split" | "Tile" | "Flatten" => n > 1 && *place == 0,
-            _ => false,
-        })
+        self.own_names.insert(name.clone());
+        name
+    }
+
+    /// A constant of a composed operator.
+    fn own_constant(&mut self, at: &At<'_>, suffix: &str, kind: Kind, numbers: Numbers) -> ValueId {
+        let name = self.own_name(at, suffix);
+        self.builder.constant(&name, kind, numbers)
     }
 
     /// Refuses probabilities over an axis that the logits do not have.
@@ -320,12 +309,7 @@ impl<'a> Import<'a, '_, '_> {
         let Some(dims) = info.dims() else { return Err(wrong(InputProblem::NoShape)) };
         let mut shape = Vec::with_capacity(dims.len());
         for (axis, dim) in dims.iter().enumerate() {
-            let name = match dim {
-                FileDimension::Named(name) => name.clone(),
-                FileDimension::Known(_) | FileDimension::Unknown => {
-                    format!("{}:{axis}", info.name)
-                }
-            };
+            let name = batch::axis_name(info, axis, dim);
             let said = self.options.dimensions.get(&name).copied();
             let extent = match (axis, dim, said) {
                 (_, _, Some(n)) => Dimension::known(i64::try_from(n).unwrap_or(i64::MAX)),
@@ -338,6 +322,7 @@ impl<'a> Import<'a, '_, '_> {
             };
             shape.push(extent);
         }
+        check_size(&shape).map_err(|_| wrong(InputProblem::TooLarge))?;
         let id = self.builder.input(&info.name, kind, shape);
         self.set(&info.name, id);
         Ok(())

@@ -1,5 +1,7 @@
 //! The nodes that a tensor needs, each behind those it reads.
 
+use std::collections::HashSet;
+
 use super::ImportError;
 use super::logits::producers;
 use crate::onnx::{Model, Node};
@@ -13,6 +15,10 @@ pub(super) fn needed<'a>(model: &'a Model, tensor: &str) -> Result<Vec<&'a Node>
     let mut given = tensors.chain(model.inputs().iter().map(|input| &input.name));
     if let Some(tensor) = given.find(|name| producers.contains_key(name.as_str())) {
         return Err(ImportError::WrittenTwice { tensor: tensor.clone() });
+    }
+    let mut inputs = HashSet::new();
+    if let Some(input) = model.inputs().iter().find(|input| !inputs.insert(&input.name)) {
+        return Err(ImportError::WrittenTwice { tensor: input.name.clone() });
     }
     let Some(&last) = producers.get(tensor) else { return Ok(Vec::new()) };
     let mut state = vec![State::New; nodes.len()];

@@ -119,13 +119,13 @@ fn logits(
     let scale = at.float("scale", 1.0 / width.sqrt())?;
     let keys = import.part(at, Op::Transpose { order: vec![0, 1, 3, 2] }, &[k], "turned")?;
     let products = import.part(at, Op::MatMul, &[q, keys], "products")?;
-    let scale = number(import, scale);
+    let scale = number(import, at, "scale", scale);
     let scaled = import.part(at, Op::Binary(Binary::Mul), &[products, scale], "scaled")?;
     let cap = at.float("softcap", 0.0)?;
     if cap.is_nan() || cap <= 0.0 {
         return Ok(scaled);
     }
-    let cap = number(import, cap);
+    let cap = number(import, at, "cap", cap);
     let small = import.part(at, Op::Binary(Binary::Div), &[scaled, cap], "small")?;
     let bounded = import.part(at, Op::Unary(Unary::Tanh), &[small], "bounded")?;
     import.part(at, Op::Binary(Binary::Mul), &[bounded, cap], "capped")
@@ -137,7 +137,7 @@ fn masked(
     at: &At<'_>,
     mut logits: ValueId,
 ) -> Result<ValueId, ImportError> {
-    let never = number(import, f32::NEG_INFINITY);
+    let never = number(import, at, "never", f32::NEG_INFINITY);
     if at.flag("is_causal", false)? {
         let shape = import.shape(logits);
         let extents = [shape[2], shape[3]].map(Dimension::as_known);
@@ -176,7 +176,8 @@ fn weights(
     if !may_mask_all(import, at)? {
         return import.part(at, softmax, &[logits], "weights");
     }
-    let (never, zero) = (number(import, f32::NEG_INFINITY), number(import, 0.0));
+    let never = number(import, at, "never", f32::NEG_INFINITY);
+    let zero = number(import, at, "zero", 0.0);
     let most = Op::Reduce { reduction: Reduction::Max, axes: vec![3], keep: true };
     let most = import.part(at, most, &[logits], "most")?;
     let is_empty = import.part(at, Op::Binary(Binary::Equal), &[most, never], "empty")?;
@@ -220,7 +221,7 @@ pub(super) fn triangle(
     let mut range = |start, limit, name: &str| {
         let operands = [start, limit, 1].map(|n| {
             let entries = Entries::Integers(vec![Dimension::known(n)]);
-            import.builder.constant("bound", Kind::Int, Numbers { shape: vec![], entries })
+            import.own_constant(at, "bound", Kind::Int, Numbers { shape: vec![], entries })
         });
         import.part(at, Op::Range, &operands, name)
     };
@@ -231,7 +232,7 @@ pub(super) fn triangle(
     import.part(at, Op::Binary(compare), &[rows, columns], "triangle")
 }
 
-fn number(import: &mut Import<'_, '_, '_>, value: f32) -> ValueId {
+fn number(import: &mut Import<'_, '_, '_>, at: &At<'_>, name: &str, value: f32) -> ValueId {
     let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![f64::from(value)]) };
-    import.builder.constant("number", Kind::Float, numbers)
+    import.own_constant(at, name, Kind::Float, numbers)
 }

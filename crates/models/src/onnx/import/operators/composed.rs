@@ -37,7 +37,7 @@ fn triangle(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
         Kind::Float => Entries::Floats(vec![0.0]),
         Kind::Int | Kind::Bool => Entries::Integers(vec![Dimension::known(0)]),
     };
-    let zero = import.builder.constant("zero", kind, Numbers { shape: vec![], entries });
+    let zero = import.own_constant(at, "zero", kind, Numbers { shape: vec![], entries });
     import.node(at, Op::Where, &[mask, x, zero])
 }
 

@@ -216,9 +216,8 @@ fn whole_clip(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Impo
         return Ok(false);
     }
     let mut known = |n: i64, suffix: &str| {
-        let name = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
         let entries = Entries::Integers(vec![Dimension::known(n)]);
-        import.builder.constant(&name, Kind::Int, Numbers { shape: vec![], entries })
+        import.own_constant(at, suffix, Kind::Int, Numbers { shape: vec![], entries })
     };
     let bounds = [bounds[0].map(|n| known(n, "least")), bounds[1].map(|n| known(n, "most"))];
     match bounds {
@@ -248,7 +247,6 @@ fn swish(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportError
 
 /// A scalar that the file does not have.
 fn one_number(import: &mut Import<'_, '_, '_>, at: &At<'_>, value: f64, suffix: &str) -> ValueId {
-    let name = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
     let numbers = Numbers { shape: vec![], entries: Entries::Floats(vec![value]) };
-    import.builder.constant(&name, Kind::Float, numbers)
+    import.own_constant(at, suffix, Kind::Float, numbers)
 }

@@ -12,7 +12,7 @@ mod shapes;
 mod transposed;
 
 use super::node::At;
-use super::{Import, ImportError, Unsupported};
+use super::{Import, ImportError, Unsupported, constant};
 use crate::graph::{Dimension, Entries, Numbers, Op, Source, ValueId, rules};
 use crate::onnx::Node;
 
@@ -119,7 +119,7 @@ impl Import<'_, '_, '_> {
         operands: &[ValueId],
         suffix: &str,
     ) -> Result<ValueId, ImportError> {
-        let result = format!("{}/{suffix}", at.node.outputs.first().map_or("", String::as_str));
+        let result = self.own_name(at, suffix);
         let name = super::node::name(at.node);
         let ids = self.builder.add(&name, op, operands, &[&result])?;
         // One name makes one result, or an error.
@@ -139,10 +139,7 @@ impl Import<'_, '_, '_> {
     /// Refuses a node of which somebody reads more than the first results.
     fn refuse_other_results(&self, at: &At<'_>, n: usize) -> Result<(), ImportError> {
         let others = at.node.outputs.iter().skip(n);
-        match others
-            .filter(|name| !name.is_empty())
-            .any(|name| self.uses.contains_key(name.as_str()))
-        {
+        match others.filter(|name| !name.is_empty()).any(|name| self.uses.contains(name)) {
             true => Err(at.unsupported(Unsupported::Result, 0)),
             false => Ok(()),
         }
@@ -213,6 +210,10 @@ impl Import<'_, '_, '_> {
         what: &'static str,
     ) -> Result<Option<Numbers>, ImportError> {
         let Some(name) = at.input(place) else { return Ok(None) };
+        // A number may be a setting here and a weight elsewhere.
+        if let Some(tensor) = self.uses.tensor(name).filter(|tensor| tensor.data_type.is_float()) {
+            return Ok(Some(constant::numbers(self.model, tensor, self.external)?.1));
+        }
         let id = self.resolve(name, at)?;
         match &self.builder.get(id).source {
             Source::Constant(numbers) => Ok(Some(numbers.clone())),

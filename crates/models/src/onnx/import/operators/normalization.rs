@@ -86,7 +86,7 @@ fn root_mean_square(
     let axis = import.axis(at, at.int("axis", -1)?, rank)?;
     let entries = Entries::Floats(vec![f64::from(at.float("epsilon", EPSILON)?)]);
     let epsilon =
-        import.builder.constant("epsilon", Kind::Float, Numbers { shape: vec![], entries });
+        import.own_constant(at, "epsilon", Kind::Float, Numbers { shape: vec![], entries });
     let squares = import.part(at, Op::Binary(Binary::Mul), &[x, x], "squares")?;
     let mean = Op::Reduce { reduction: Reduction::Mean, axes: (axis..rank).collect(), keep: true };
     let mean = import.part(at, mean, &[squares], "mean")?;

@@ -6,7 +6,7 @@ use crate::graph::{
     Binary, Dimension, Entries, Kind, Numbers, Op, PadMode, Problem, Reduction, SliceRange, Unary,
     ValueId, rules,
 };
-use crate::onnx::{Attribute, DataType, Node, ValueInfo, ValueType};
+use crate::onnx::{DataType, ValueInfo, ValueType};
 
 pub(super) const OPERATORS: &[&str] = &[
     "Flatten",
@@ -153,8 +153,16 @@ fn constant(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<(), ImportEr
         at.node.attributes.iter().find_map(|(name, value)| constant::of_attribute(name, value));
     let wrong = || at.wrong("value", "a tensor, numbers or one number", "none of these");
     let (kind, numbers) = numbers.ok_or_else(wrong)?;
-    let id = import.builder.constant(result, kind, numbers);
-    import.set(result, id);
+    match numbers.entries {
+        // Floats are weights wherever they stand.
+        Entries::Floats(values) => {
+            let values = values.into_iter().map(|v| v as f32).collect();
+            import.floats(result, &numbers.shape, values)?;
+        }
+        Entries::Integers(_) => {
+            import.known_tensor(result, kind, numbers);
+        }
+    }
     Ok(())
 }
 
@@ -243,7 +251,7 @@ fn wrapped(
 ) -> Result<(), ImportError> {
     let number = |import: &mut Import<'_, '_, '_>, n: i64| {
         let entries = Entries::Integers(vec![Dimension::known(n)]);
-        import.builder.constant("bits", Kind::Int, Numbers { shape: vec![], entries })
+        import.own_constant(at, "bits", Kind::Int, Numbers { shape: vec![], entries })
     };
     let whole = number(import, 1 << bits);
     if !is_signed {
@@ -263,7 +271,7 @@ fn type_of(
 ) -> Result<DataType, ImportError> {
     let id = import.operand(at, place)?;
     let name = at.input(place).unwrap_or_default();
-    if let Some(tensor) = import.tensors.get(name) {
+    if let Some(tensor) = import.uses.tensor(name) {
         return Ok(tensor.data_type);
     }
     let declared = |info: &&ValueInfo| match info.value_type {
@@ -271,15 +279,6 @@ fn type_of(
         _ => None,
     };
     if let Some(data_type) = import.model.inputs().iter().find_map(|info| declared(&info)) {
-        return Ok(data_type);
-    }
-    let constant = |node: &Node| match node.attributes.first() {
-        Some((_, Attribute::Tensor(tensor))) if node.op_type == "Constant" => {
-            node.outputs.iter().any(|output| output == name).then_some(tensor.data_type)
-        }
-        _ => None,
-    };
-    if let Some(data_type) = import.model.nodes().iter().find_map(constant) {
         return Ok(data_type);
     }
     let is_half = |data_type: DataType| matches!(data_type, DataType::F16 | DataType::BF16);
