@@ -53,6 +53,20 @@ fn streamed_moments_are_dense_ones_in_any_pieces() -> TestResult {
     }
     // Rows wait for whole blocks: the pieces leave no trace.
     assert_eq!(pieces.finish()?.covariance, whole.covariance);
+    // Merged moments with large means, of other origins.
+    for offset in [0.0, 1e6] {
+        let far: Vec<f64> = rows.iter().map(|v| v + offset).collect();
+        let back: Vec<f64> = far.iter().map(|v| v - offset).collect();
+        let (mut first, mut second) = (Moments::new(n), Moments::new(n));
+        first.add_rows(&far[..401 * n])?;
+        second.add_rows(&far[401 * n..])?;
+        first.merge(&second)?;
+        let mut none = Moments::new(n);
+        none.merge(&first)?;
+        assert_eq!(none.finish()?.covariance, first.finish()?.covariance);
+        let wanted = dense(&back, n).1;
+        assert!(gap(&first.finish()?, &wanted) < 1e-13);
+    }
     let (mut first, mut second) = (Moments::new(n), Moments::new(n));
     first.add_rows(&rows[..401 * n])?;
     second.add_rows(&rows[401 * n..])?;

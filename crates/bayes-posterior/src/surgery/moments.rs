@@ -30,7 +30,9 @@ const PARALLEL: usize = 256;
 pub struct Moments {
     n_columns: usize,
     n_targets: Option<usize>,
-    /// Rows h, then t, of the block that is not full yet.
+    /// The first row, (n + d,): what is taken from every row, so that means are small and keep their digits as well.
+    origin: Vec<f64>,
+    /// Rows h, then t, less the origin, of the block that is not full yet.
     waiting: Vec<f64>,
     recent: Sums,
     n_recent: usize,
@@ -85,8 +87,16 @@ impl Moments {
 
     fn with(n_columns: usize, n_targets: Option<usize>) -> Self {
         let empty = Sums::empty(n_columns, n_targets.unwrap_or(0));
-        let waiting = Vec::new();
-        Self { n_columns, n_targets, waiting, recent: empty.clone(), n_recent: 0, total: empty }
+        let (origin, waiting) = (Vec::new(), Vec::new());
+        Self {
+            n_columns,
+            n_targets,
+            origin,
+            waiting,
+            recent: empty.clone(),
+            n_recent: 0,
+            total: empty,
+        }
     }
 
     /// Adds rows h, (m, n) in f32 or f64.
@@ -142,6 +152,12 @@ impl Moments {
         let mut other = other.clone();
         other.flush();
         other.fold();
+        if self.origin.is_empty() {
+            self.origin.clone_from(&other.origin);
+        }
+        let means = other.total.mean.iter_mut().chain(&mut other.total.target_mean);
+        let apart = other.origin.iter().zip(&self.origin);
+        means.zip(apart).for_each(|(mean, (other, own))| *mean += other - own);
         self.total.join(&other.total);
         Ok(())
     }
@@ -151,7 +167,9 @@ impl Moments {
         let mut all = self.clone();
         all.flush();
         all.fold();
-        let Sums { n, mean, target_mean, scatter, cross, power } = all.total;
+        let Sums { n, mut mean, mut target_mean, scatter, cross, power } = all.total;
+        let means = mean.iter_mut().chain(&mut target_mean);
+        means.zip(&all.origin).for_each(|(mean, origin)| *mean += origin);
         if n == 0.0 {
             checks::at_least("rows of activations", 1, 0)?;
         }
@@ -200,8 +218,11 @@ impl Moments {
                 checks::finite(&format!("{what} of column {j}"), row[j])?;
             }
         }
-        self.waiting.extend_from_slice(h);
-        self.waiting.extend_from_slice(t);
+        let row = h.iter().chain(t);
+        if self.origin.is_empty() {
+            self.origin = row.clone().copied().collect();
+        }
+        self.waiting.extend(row.zip(&self.origin).map(|(v, origin)| v - origin));
         if self.waiting.len() >= self.rows_of_block() * (self.n_columns + self.d()) {
             self.flush();
         }

@@ -209,8 +209,8 @@ impl Side {
     /// Whether the digits of a unit's Σ_JJ are lost.
     pub(super) fn is_worn(&self, unit: usize) -> bool {
         let (block, k) = (&self.blocks[unit], self.places[unit].len());
-        let is_bad = |(i, fresh): (usize, &f64)| !(block[i * k + i] > WORN * fresh);
-        self.fresh[unit].iter().enumerate().any(is_bad) || !self.costs[unit].is_finite()
+        let is_good = |(i, fresh): (usize, &f64)| block[i * k + i] > WORN * fresh;
+        !self.fresh[unit].iter().enumerate().all(is_good) || !self.costs[unit].is_finite()
     }
 
     /// Columns that are gone without an update of Σ, as something else has taken their place.
