@@ -183,7 +183,7 @@ fn the_first_removals_are_the_best_by_brute_force() -> TestResult {
         let (m, _) = moments(6, 50.0, &mut rng);
         let w = random(3, 7, &mut rng);
         let c = consumer(&m, &w, units(6, 1));
-        let mut removal = Removal::new(&[c.clone()], ColumnDamping::relative(0.0))?;
+        let mut removal = Removal::new(std::slice::from_ref(&c), ColumnDamping::relative(0.0))?;
         let mut left: Vec<usize> = (0..6).collect();
         let mut costs = vec![];
         while left.len() > 1 {
@@ -191,7 +191,7 @@ fn the_first_removals_are_the_best_by_brute_force() -> TestResult {
             let mut best = (0, f64::INFINITY);
             for &unit in &left {
                 let kept: Vec<usize> = left.iter().copied().filter(|&u| u != unit).collect();
-                let snapshot = compensate(&[c.clone()], &kept, least_squares)?;
+                let snapshot = compensate(std::slice::from_ref(&c), &kept, least_squares)?;
                 let cost = increase(&m, &w, &snapshot.consumers[0], None, 0.0);
                 if cost < best.1 {
                     best = (unit, cost);
@@ -243,10 +243,10 @@ fn exact_dependencies_cost_nothing_and_leave_no_trace() -> TestResult {
         let w = random(4, n + 1, &mut rng);
         let c = consumer(&m, &w, units(n, 1));
         let all: Vec<usize> = (0..n).collect();
-        let whole = compensate(&[c.clone()], &all, Compensation::Off)?;
+        let whole = compensate(std::slice::from_ref(&c), &all, Compensation::Off)?;
         let before = outputs(&rows, &whole.consumers[0]);
         for n_gone in [2, 5] {
-            let removal = Removal::new(&[c.clone()], ColumnDamping::relative(1e-4))?;
+            let removal = Removal::new(std::slice::from_ref(&c), ColumnDamping::relative(1e-4))?;
             let options =
                 Greedy { widths: vec![n - n_gone], n_examples: 400.0, dependencies: true };
             let path = greedy(removal, &options)?;
@@ -257,11 +257,11 @@ fn exact_dependencies_cost_nothing_and_leave_no_trace() -> TestResult {
             assert!(gap < rounding, "{n_gone} {gap:e}");
         }
         // No more than the five, and the sixth costs something.
-        let mut removal = Removal::new(&[c.clone()], ColumnDamping::relative(1e-4))?;
+        let mut removal = Removal::new(std::slice::from_ref(&c), ColumnDamping::relative(1e-4))?;
         assert_eq!(removal.remove_dependencies(n)?.len(), 5);
         assert!(removal.cheapest()?.ok_or("a unit")?.1 > 1e-3);
         // Without damping A is singular, and that is said.
-        assert!(Removal::new(&[c.clone()], ColumnDamping::relative(0.0)).is_err());
+        assert!(Removal::new(std::slice::from_ref(&c), ColumnDamping::relative(0.0)).is_err());
         // A consumer that gets no bias keeps the constant.
         let only = w.as_ref().subcols(0, n).to_owned();
         let mut absent = consumer(&m, &only, units(n, 1));
@@ -291,7 +291,7 @@ fn groups_depend_only_as_a_whole() -> TestResult {
     let m = of_rows(&rows)?;
     let w = random(3, 9, &mut rng);
     let c = consumer(&m, &w, units(4, 2));
-    let mut removal = Removal::new(&[c.clone()], ColumnDamping::relative(1e-6))?;
+    let mut removal = Removal::new(std::slice::from_ref(&c), ColumnDamping::relative(1e-6))?;
     let gone = removal.remove_dependencies(4)?;
     assert!(gone == [0] || gone == [1], "{gone:?}");
     let whole = compensate(&[c], &[0, 1, 2, 3], Compensation::Off)?;

@@ -290,10 +290,10 @@ fn what_does_not_fit_is_refused() -> TestResult {
         Consumer { output: Some(Mat::zeros(3, 3)), ..good.clone() },
     ];
     for consumer in bad {
-        assert!(Removal::new(&[consumer.clone()], damping).is_err(), "{consumer:?}");
+        assert!(Removal::new(std::slice::from_ref(&consumer), damping).is_err(), "{consumer:?}");
     }
     assert!(Removal::new(&[], damping).is_err());
-    assert!(Removal::new(&[good.clone()], ColumnDamping::relative(-1.0)).is_err());
+    assert!(Removal::new(std::slice::from_ref(&good), ColumnDamping::relative(-1.0)).is_err());
     let mut removal = Removal::new(&[good], damping)?;
     removal.remove(1)?;
     assert!(removal.remove(1).is_err() && removal.remove(4).is_err() && removal.cost(1).is_err());

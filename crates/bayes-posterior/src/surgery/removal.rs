@@ -161,13 +161,15 @@ impl Removal {
             let mut best = None;
             for unit in (0..self.n_units()).filter(|&unit| self.is_left[unit]) {
                 let cost = self.sides.iter().map(|side| side.cost(unit)).sum::<f64>();
-                if best.is_none_or(|(_, least)| cost < least) {
+                if best.is_none_or(|(_, least)| cost < least) || !cost.is_finite() {
                     best = Some((unit, cost));
                 }
+                if !cost.is_finite() {
+                    break;
+                }
             }
-            let Some((unit, cost)) = best else { return Ok(None) };
+            let Some((unit, _)) = best else { return Ok(None) };
             if !self.refresh(unit)? {
-                checks::computed("the cost of a unit", cost)?;
                 return Ok(best);
             }
         }
@@ -225,6 +227,9 @@ impl Removal {
         let mut had_to = false;
         for side in self.sides.iter_mut().filter(|side| side.is_worn(unit)) {
             side.refresh()?;
+            if side.is_worn(unit) {
+                checks::computed("the cost of a unit", f64::NAN)?;
+            }
             had_to = true;
         }
         Ok(had_to)
