@@ -318,6 +318,43 @@ fn groups_depend_only_as_a_whole() -> TestResult {
 }
 
 #[test]
+fn few_rows_make_no_dependencies() -> TestResult {
+    let mut rng = Rng::new(7);
+    let mut rows = random(20, 30, &mut rng);
+    (0..20).for_each(|i| rows[(i, 3)] = 2.0);
+    let (m, w) = (of_rows(&rows)?, random(2, 31, &mut rng));
+    let mut removal =
+        Removal::new(&[consumer(&m, &w, units(30, 1))], ColumnDamping::relative(0.1))?;
+    assert_eq!(removal.remove_dependencies(30)?, [3]);
+    Ok(())
+}
+
+#[test]
+fn units_of_different_sizes_and_columns_that_stay() -> TestResult {
+    let mut rng = Rng::new(8);
+    let n = 420;
+    let (m, root) = moments(n, 1e4, &mut rng);
+    let w = random(3, n + 1, &mut rng);
+    // One unit larger than what waits for a product, and twenty columns of none.
+    let mut all: Vec<Vec<usize>> = vec![(0..150).rev().collect(), (150..220).collect()];
+    all.extend((220..400).step_by(6).map(|start| (start..start + 6).collect()));
+    let mut removal = Removal::new(&[consumer(&m, &w, all)], ColumnDamping::relative(0.0))?;
+    let mut total = 0.0;
+    for unit in [5, 0, 31, 1, 20, 7] {
+        total += removal.remove(unit)?;
+    }
+    let found = removal.consumers()?.remove(0);
+    let wanted = increase(&m, &w, &found, None, 0.0);
+    assert!((total - wanted).abs() < 1e-9 * wanted, "{total} {wanted}");
+    assert!((400..n).all(|column| found.columns.contains(&column)));
+    let design = Mat::from_fn(n, found.columns.len(), |i, j| root[(found.columns[j], i)]);
+    let z = product(root.transpose(), w.as_ref().subcols(0, n).transpose());
+    let wanted = least_squares(design.as_ref(), z.as_ref(), 0.0, RankPolicy::Full)?;
+    assert!(distance(found.weights.as_ref(), wanted.transpose()) < 1e-9);
+    Ok(())
+}
+
+#[test]
 fn near_duplicates_do_not_cost_digits() -> TestResult {
     // Pairs that differ by 1e-6: removal of one takes Σ of the other down by twelve orders of magnitude.
     let mut rng = Rng::new(6);

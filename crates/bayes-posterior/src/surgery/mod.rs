@@ -55,6 +55,7 @@
 //! # }
 //! ```
 
+mod algebra;
 mod dependencies;
 mod moments;
 mod order;

@@ -5,6 +5,7 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
+use super::algebra::mirrored;
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -173,8 +174,8 @@ impl Moments {
         if n == 0.0 {
             checks::at_least("rows of activations", 1, 0)?;
         }
-        let size = mean.len();
-        let covariance = Mat::from_fn(size, size, |i, j| scatter[(i.max(j), i.min(j))] / n);
+        let all_columns: Vec<usize> = (0..mean.len()).collect();
+        let covariance = mirrored(scatter.as_ref(), &all_columns) * faer::Scale(1.0 / n);
         let targets = all.n_targets.map(|_| TargetMoments {
             mean: target_mean,
             cross: &cross * faer::Scale(1.0 / n),

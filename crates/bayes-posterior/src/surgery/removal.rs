@@ -2,9 +2,10 @@
 
 use faer::{Mat, MatRef};
 
+use super::algebra::symmetric_root;
 use super::dependencies;
 use super::moments::SecondMoments;
-use super::side::{Given, Side, symmetric_root};
+use super::side::{Given, Side};
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -188,7 +189,9 @@ impl Removal {
     /// Removes at most `most` of the units that every consumer can rebuild exactly from those that stay: constants before a
     /// bias, duplicates, linear combinations. They cost 0 and go without damping; the function of the network stays.
     ///
-    /// Which units of a dependent set go is decided by pivoting: those of the largest remaining variance stay.
+    /// Which units of a dependent set go is decided by pivoting: those of the largest remaining variance stay. Where some
+    /// consumer has no more rows than columns any column is a combination of the others on these rows, which says nothing
+    /// about other rows: then only constants go.
     pub fn remove_dependencies(&mut self, most: usize) -> Result<Vec<usize>> {
         let mut gone = dependencies::find(&self.sides, &self.left())?;
         gone.truncate(most);
@@ -297,6 +300,7 @@ fn given(consumer: &Consumer, damping: ColumnDamping) -> Result<Given> {
         kernel,
         damping: epsilon,
         damped_means,
+        n_rows: moments.n_rows,
         root,
         units: units.clone(),
     })

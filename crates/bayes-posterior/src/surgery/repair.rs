@@ -3,10 +3,10 @@
 use core_tensors::linalg::{Cholesky, product};
 use faer::{Mat, MatRef};
 
+use super::algebra::symmetric_root;
 use super::moments::{SecondMoments, TargetMoments};
 use super::order::{Greedy, Path, greedy};
 use super::removal::{Bias, ColumnDamping, Consumer, ConsumerWeights, Removal};
-use super::side::symmetric_root;
 use crate::checks;
 use crate::error::{Error, Result};
 

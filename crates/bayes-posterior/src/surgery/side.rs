@@ -3,12 +3,13 @@
 use core_tensors::linalg::{Cholesky, product};
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, Mat, MatRef, Par, Side as Triangle};
+use faer::{Accum, Mat, MatRef, Par};
 
+use super::algebra::{half_solved, mirrored, slice, slice_mut, small_cholesky, squares, subtract};
 use crate::error::{Error, Result};
 
 /// Columns of removed units that wait before Σ itself is updated: so one product does what many passes over Σ would.
-const LAZY: usize = 64;
+const LAZY: usize = 128;
 /// A variance Σ_jj that has fallen below this share of what the last factorization gave has lost digits: with cancellation of
 /// d the relative error is about ε_machine/d², as Σ_jj itself was known to ε_machine/d only. It is computed anew from A
 /// before the unit is removed.
@@ -29,6 +30,8 @@ pub(super) struct Given {
     /// ε, and the share of μ μᵀ that a damped bias leaves.
     pub(super) damping: f64,
     pub(super) damped_means: f64,
+    /// Rows that the moments are of.
+    pub(super) n_rows: f64,
     /// Lᵀ with G = L Lᵀ.
     pub(super) root: Option<Mat<f64>>,
     /// Columns of each unit.
@@ -49,6 +52,7 @@ pub(super) struct Side {
     pub(super) kernel: Mat<f64>,
     pub(super) damping: f64,
     pub(super) damped_means: f64,
+    pub(super) n_rows: f64,
     /// Lᵀ with G = L Lᵀ.
     pub(super) root: Option<Mat<f64>>,
     /// Columns of each unit as they came.
@@ -75,7 +79,8 @@ pub(super) struct Side {
 impl Side {
     /// All columns in place, without Σ: enough for [`Side::solved`].
     pub(super) fn placed(given: Given) -> Self {
-        let Given { original, bias, mean, kernel, damping, damped_means, root, units } = given;
+        let Given { original, bias, mean, kernel, damping, damped_means, n_rows, root, units } =
+            given;
         let (n, n_units) = (kernel.nrows(), units.len());
         Self {
             base: original.clone(),
@@ -85,6 +90,7 @@ impl Side {
             kernel,
             damping,
             damped_means,
+            n_rows,
             root,
             live: (0..n).collect(),
             is_live: vec![true; n],
@@ -229,11 +235,9 @@ impl Side {
             return self.refresh();
         };
         if self.n_lazy + k > self.lazy.ncols() {
-            let more = Mat::zeros(m, self.n_lazy + k - self.lazy.ncols());
-            let old = std::mem::replace(&mut self.lazy, Mat::new());
-            self.lazy = Mat::from_fn(m, self.n_lazy + k, |i, j| {
-                if j < old.ncols() { old[(i, j)] } else { more[(i, j - old.ncols())] }
-            });
+            // Units of different numbers of columns, or of more than are meant to wait.
+            let old = std::mem::replace(&mut self.lazy, Mat::zeros(m, self.n_lazy + k));
+            self.lazy.as_mut().subcols_mut(0, old.ncols()).copy_from(&old);
         }
         self.new_directions(&places, &lower);
         self.update_blocks(unit, k);
@@ -241,7 +245,8 @@ impl Side {
         self.n_lazy += k;
         self.forget(unit);
         self.update_costs();
-        if self.n_lazy >= LAZY {
+        // Another one as large would not fit.
+        if self.n_lazy + k > LAZY {
             self.flush();
         }
         Ok(())
@@ -350,7 +355,7 @@ impl Side {
         let mut place = vec![0; self.live.len()];
         kept.iter().enumerate().for_each(|(at, &was)| place[was] = at);
         let (n, sigma) = (kept.len(), std::mem::replace(&mut self.sigma, Mat::new()));
-        self.sigma = Mat::from_fn(n, n, |i, j| sigma[(kept[i.max(j)], kept[i.min(j)])]);
+        self.sigma = mirrored(sigma.as_ref(), &kept);
         let weighted = std::mem::replace(&mut self.weighted, Mat::new());
         self.weighted = Mat::from_fn(weighted.nrows(), n, |i, j| weighted[(i, kept[j])]);
         self.live = kept.iter().map(|&i| self.live[i]).collect();
@@ -363,71 +368,4 @@ impl Side {
         self.lazy = Mat::zeros(self.live.len(), LAZY);
         self.n_lazy = 0;
     }
-}
-
-/// Lᵀ with G = L Lᵀ, (r, o), for a G that may be singular: rows √λ qᵀ of its positive eigenvalues.
-pub(super) fn symmetric_root(g: MatRef<f64>) -> Result<Mat<f64>> {
-    let eigen = g
-        .self_adjoint_eigen(Triangle::Lower)
-        .map_err(|_| Error::Eigenvalues { of: "an output weight" })?;
-    let (values, vectors) = (eigen.S(), eigen.U());
-    let kept: Vec<usize> = (0..g.nrows()).filter(|&i| values[i] > 0.0).collect();
-    Ok(Mat::from_fn(kept.len(), g.nrows(), |i, j| values[kept[i]].sqrt() * vectors[(j, kept[i])]))
-}
-
-/// B_J L⁻ᵀ, (r, k): its squares are tr(B_J (L Lᵀ)⁻¹ B_Jᵀ).
-fn half_solved(b: MatRef<f64>, places: &[usize], lower: &[f64]) -> Mat<f64> {
-    let k = places.len();
-    let mut half = Mat::from_fn(b.nrows(), k, |i, j| b[(i, places[j])]);
-    for j in 0..k {
-        let (done, mut rest) = half.as_mut().split_at_col_mut(j);
-        let now = slice_mut(rest.as_mut().subcols_mut(0, 1));
-        for i in 0..j {
-            subtract(now, slice(done.as_ref().subcols(i, 1)), lower[i * k + j]);
-        }
-        let scale = 1.0 / lower[j * k + j];
-        now.iter_mut().for_each(|v| *v *= scale);
-    }
-    half
-}
-
-/// L of a symmetric (k, k) matrix, column by column (entry (i, j) at j·k + i); `None` if a pivot is not positive.
-fn small_cholesky(mut a: Vec<f64>, k: usize) -> Option<Vec<f64>> {
-    for j in 0..k {
-        for p in 0..j {
-            let factor = a[p * k + j];
-            for i in j..k {
-                a[j * k + i] -= factor * a[p * k + i];
-            }
-        }
-        let pivot = a[j * k + j];
-        if !(pivot > 0.0 && pivot.is_finite()) {
-            return None;
-        }
-        let root = pivot.sqrt();
-        (j..k).for_each(|i| a[j * k + i] /= root);
-    }
-    Some(a)
-}
-
-fn slice(column: MatRef<'_, f64>) -> &[f64] {
-    column.col(0).try_as_col_major().map_or(&[], |column| column.as_slice())
-}
-
-fn slice_mut(column: faer::MatMut<'_, f64>) -> &mut [f64] {
-    column.col_mut(0).try_as_col_major_mut().map_or(&mut [], |column| column.as_slice_mut())
-}
-
-fn subtract(to: &mut [f64], from: &[f64], factor: f64) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to -= factor * from);
-}
-
-/// Σ w² in four sums, which the machine adds side by side.
-fn squares(w: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (chunks, rest) = (w.chunks_exact(4), w.chunks_exact(4).remainder());
-    for chunk in chunks {
-        sums.iter_mut().zip(chunk).for_each(|(s, w)| *s += w * w);
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|w| w * w).sum::<f64>()
 }
