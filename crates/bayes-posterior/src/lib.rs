@@ -24,6 +24,7 @@ mod matching;
 mod mean_field;
 mod predictive;
 mod structure;
+pub mod surgery;
 mod variational;
 
 pub use align::align;
