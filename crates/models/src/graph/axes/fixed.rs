@@ -13,7 +13,8 @@ impl Walk<'_> {
         }
         let shape = self.shape(id);
         let fits = labels.axes.iter().zip(&labels.extents);
-        let mut fits = fits.map(|(&axis, &n)| shape.get(axis).and_then(|&own| extent(own)) == Some(n));
+        let mut fits =
+            fits.map(|(&axis, &n)| shape.get(axis).and_then(|&own| extent(own)) == Some(n));
         if !fits.all(|fits| fits) {
             let reason = format!("the shape of `{}`", self.graph.value(id).name);
             return self.pin(&labels, &reason);
@@ -55,7 +56,9 @@ impl Walk<'_> {
                 None => self.pin_back(node, labels),
             },
             (Op::Expand { .. } | Op::PRelu | Op::Binary(_) | Op::Where, _) => {
-                node.operands.iter().for_each(|&x| self.back_broadcast(node, x, shape.len(), labels));
+                node.operands
+                    .iter()
+                    .for_each(|&x| self.back_broadcast(node, x, shape.len(), labels));
             }
             (Op::Fill { .. }, _) => {}
             _ => self.pin_back(node, labels),

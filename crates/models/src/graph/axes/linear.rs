@@ -69,7 +69,9 @@ impl Walk<'_> {
         let (axis, result_axis, operand) = match node.op {
             Op::Gemm { transpose_a: false, transpose_b: true, .. } => (1, 1, [0, 1]),
             Op::Gemm { transpose_a: false, transpose_b: false, .. } => (1, 1, [1, 0]),
-            Op::MatMul if rank >= 2 && self.shape(second).len() == 2 => (rank - 1, rank - 1, [1, 0]),
+            Op::MatMul if rank >= 2 && self.shape(second).len() == 2 => {
+                (rank - 1, rank - 1, [1, 0])
+            }
             Op::Conv { groups: 1, .. } => (1, 1, [0, 1]),
             _ => return None,
         };
@@ -88,7 +90,14 @@ impl Walk<'_> {
         let is_parameter = matches!(self.graph.value(weight).source, Source::Parameter(_));
         let kernel = self.shape(weight).get(2..)?;
         let n_columns = kernel.iter().map(|&n| extent(n)).product::<Option<usize>>()?;
-        is_parameter.then_some(Parts { axis, result_axis, operand, is_transposed, weight, n_columns })
+        is_parameter.then_some(Parts {
+            axis,
+            result_axis,
+            operand,
+            is_transposed,
+            weight,
+            n_columns,
+        })
     }
 
     fn linear(&mut self, i: usize, node: &Node, parts: &Parts) -> Option<Labels> {
@@ -112,7 +121,8 @@ impl Walk<'_> {
         };
         let n_outputs = self.shape(second).get(rows).and_then(|&n| extent(n))?;
         let outputs = if n_outputs > 1 { self.units.fresh(n_outputs) } else { Vec::new() };
-        let labels = (!outputs.is_empty()).then(|| Labels::along(parts.result_axis, outputs.clone()));
+        let labels =
+            (!outputs.is_empty()).then(|| Labels::along(parts.result_axis, outputs.clone()));
         match &labels {
             Some(labels) => self.require(second, labels.moved(|_| rows)),
             None => {
@@ -148,7 +158,7 @@ impl Walk<'_> {
             *shift = 1;
         }
         let extents = self.shape(result).iter().map(|&n| extent(n)).collect();
-        self.join(i, node, vec![Operand { extents, labels, fixed: None }, bias])
+        self.join(i, node, vec![Operand { extents, labels, pinned: None, fixed: None }, bias])
     }
 
     /// The parameter that the only reader of a product adds to it, one number an output.

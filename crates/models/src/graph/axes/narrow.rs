@@ -156,8 +156,7 @@ impl Narrowing<'_> {
         value: &Value,
         block: &Tensor,
     ) -> Result<(Tensor, Vec<usize>), TensorsError> {
-        let mut shape: Vec<usize> =
-            value.shape.iter().map(|&n| extent(n).unwrap_or(0)).collect();
+        let mut shape: Vec<usize> = value.shape.iter().map(|&n| extent(n).unwrap_or(0)).collect();
         if self.cuts(id).is_empty() {
             return Ok((block.clone(), shape));
         }
@@ -202,7 +201,11 @@ impl Narrowing<'_> {
         let first = node.operands.first().copied();
         let result = node.results.first().copied();
         match (&mut op, first, result) {
-            (Op::Reshape { shape } | Op::Expand { shape } | Op::Fill { shape, .. }, _, Some(id)) => {
+            (
+                Op::Reshape { shape } | Op::Expand { shape } | Op::Fill { shape, .. },
+                _,
+                Some(id),
+            ) => {
                 let own = self.graph.value(id).shape.len();
                 let shift = own.saturating_sub(shape.len());
                 for (place, target) in shape.iter_mut().enumerate() {
@@ -257,8 +260,11 @@ impl Narrowing<'_> {
     fn range(&self, range: SliceRange, cut: &Cut) -> SliceRange {
         let known = |n: Dimension| n.as_known().and_then(|n| usize::try_from(n).ok());
         let (Some(start), Some(len)) = (known(range.start), known(range.len)) else { return range };
-        let (low, high) =
-            if range.step < 0 { ((start + 1).saturating_sub(len), start + 1) } else { (start, start + len) };
+        let (low, high) = if range.step < 0 {
+            ((start + 1).saturating_sub(len), start + 1)
+        } else {
+            (start, start + len)
+        };
         let n_kept = |units: &[Option<(usize, usize)>]| {
             units.iter().filter(|unit| self.is_kept(unit)).count()
         };
@@ -275,9 +281,5 @@ impl Narrowing<'_> {
 /// An extent with n entries for each example, where it grows with the batch, or n.
 fn resized(extent: Dimension, n: usize) -> Dimension {
     let n = i64::try_from(n).unwrap_or(i64::MAX);
-    if extent.is_per_batch() {
-        Dimension { fixed: 0, per_example: n }
-    } else {
-        Dimension::known(n)
-    }
+    if extent.is_per_batch() { Dimension { fixed: 0, per_example: n } } else { Dimension::known(n) }
 }

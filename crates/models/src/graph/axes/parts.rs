@@ -15,7 +15,6 @@ impl Walk<'_> {
             // The operands stand behind one another, but their other axes are common.
             return self.join(i, node, operands);
         }
-        let is_plain = labelled().all(|labels| labels.axes == [axis]);
         let extents: Option<Vec<usize>> = node
             .operands
             .iter()
@@ -24,24 +23,44 @@ impl Walk<'_> {
                 extent(along).filter(|_| !along.is_per_batch())
             })
             .collect();
-        let Some(extents) = extents.filter(|_| is_plain) else {
+        let Some(extents) = extents else {
             self.pin_operands(node);
             return None;
         };
+        // All axes along which any operand has units; only the joined one differs in extent.
+        let mut others: Vec<(usize, usize)> = labelled()
+            .flat_map(|labels| labels.axes.iter().copied().zip(labels.extents.iter().copied()))
+            .filter(|&(other, _)| other != axis)
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        let place = others.iter().filter(|&&(other, _)| other < axis).count();
+        let (mut axes, mut sizes): (Vec<usize>, Vec<usize>) = others.into_iter().unzip();
+        axes.insert(place, axis);
+        sizes.insert(place, 0);
         let reason = self.reason(node);
-        let mut atoms = Vec::new();
+        let outer: usize = sizes[..place].iter().product();
+        let inner: usize = sizes[place + 1..].iter().product();
+        let mut rows = vec![Vec::new(); outer];
         for ((operand, n), &value) in operands.iter().zip(extents).zip(&node.operands) {
-            match &operand.labels {
-                Some(labels) => atoms.extend_from_slice(&labels.atoms),
+            sizes[place] = n;
+            let atoms = match &operand.labels {
+                Some(labels) => labels.spread(&axes, &sizes).atoms,
                 None => {
                     self.late.push(Late { value, axis: None, reason: reason.clone() });
-                    let stays = self.units.fresh(n);
-                    stays.iter().for_each(|&atom| self.units.pin(atom, &reason));
-                    atoms.extend(stays);
+                    let stays = self.units.fresh(outer * n * inner);
+                    let pinned = operand.pinned.as_ref().unwrap_or(&reason);
+                    stays.iter().for_each(|&atom| self.units.pin(atom, pinned));
+                    stays
                 }
+            };
+            for (row, atoms) in rows.iter_mut().zip(atoms.chunks((n * inner).max(1))) {
+                row.extend_from_slice(atoms);
             }
         }
-        Some(Labels::along(axis, atoms))
+        let atoms = rows.concat();
+        sizes[place] = atoms.len() / (outer * inner).max(1);
+        Some(Labels { axes, extents: sizes, atoms })
     }
 
     /// Parts along an axis, one a result.
@@ -80,7 +99,8 @@ impl Walk<'_> {
             };
             let is_batch =
                 self.shape(id).get(range.axis).is_none_or(|extent| extent.is_per_batch());
-            let walk = |j: usize| start.checked_add_signed(isize::try_from(range.step).ok()? * j as isize);
+            let walk =
+                |j: usize| start.checked_add_signed(isize::try_from(range.step).ok()? * j as isize);
             let entries: Option<Vec<usize>> = (0..len).map(walk).collect();
             let Some(entries) = entries.filter(|entries| !entries.is_empty() && !is_batch) else {
                 self.pin_operands(node);

@@ -46,6 +46,8 @@ pub(super) struct Operand {
     /// N taken as 1; `None` for extents such as N + 1.
     pub(super) extents: Vec<Option<usize>>,
     pub(super) labels: Option<Labels>,
+    /// Why its units stay, if it had some.
+    pub(super) pinned: Option<String>,
     /// Where it is computed without the data: the value, and how many axes it lacks.
     pub(super) fixed: Option<(ValueId, usize)>,
 }
@@ -106,6 +108,12 @@ impl<'a> Walk<'a> {
         let labels = labels.compressed(&self.units);
         let is_pinned = labels.atoms.iter().all(|&atom| self.units.free(atom).is_none());
         (!is_pinned).then_some(labels)
+    }
+
+    /// Why the units of an activation stay, if they do.
+    fn reason_of(&self, id: ValueId) -> Option<String> {
+        let atom = *self.labels[id.0].first()?.atoms.first()?;
+        self.units.pinned(atom).map(str::to_owned)
     }
 
     fn set(&mut self, id: Option<&ValueId>, labels: Labels) {
@@ -175,14 +183,11 @@ impl<'a> Walk<'a> {
             }
             Op::MaxPool { .. } | Op::AveragePool { .. } => self.passes(node, |axis| axis < 2),
             Op::Reduce { axes, keep, .. } => {
-                let labels = self.passes(node, |axis| !axes.contains(&axis))?;
+                let labels = self.summed(node, axes)?;
                 let before = |axis: usize| axes.iter().filter(|&&gone| gone < axis).count();
                 Some(labels.moved(|axis| if *keep { axis } else { axis - before(axis) }))
             }
-            Op::Flatten { .. }
-            | Op::Reshape { .. }
-            | Op::Squeeze { .. }
-            | Op::Unsqueeze { .. } => {
+            Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze { .. } | Op::Unsqueeze { .. } => {
                 let labels = self.passes(node, |_| true)?;
                 let [from, to] = [node.operands.first()?, node.results.first()?];
                 let reshaped = labels.reshaped(self.shape(*from), self.shape(*to));
@@ -226,6 +231,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// What a reduction goes over is one unit, as long as that is not all.
+    fn summed(&mut self, node: &Node, axes: &[usize]) -> Option<Labels> {
+        let labels = self.of(*node.operands.first()?)?;
+        if labels.axes.iter().all(|axis| axes.contains(axis)) && !labels.axes.is_empty() {
+            self.pin_operands(node);
+            return None;
+        }
+        axes.iter().for_each(|&axis| labels.unite_along(axis, &mut self.units));
+        let labels = labels.compressed(&self.units);
+        let is_left = labels.axes.iter().all(|axis| !axes.contains(axis));
+        is_left.then_some(labels)
+    }
+
     /// One number a channel of each other operand goes with the channel, axis 1.
     fn follows(&mut self, node: &Node) -> Option<Labels> {
         let labels = node.operands.first().and_then(|&id| self.of(id));
@@ -252,6 +270,7 @@ impl<'a> Walk<'a> {
         Operand {
             extents: std::iter::repeat_n(Some(1), shift).chain(own).collect(),
             labels: if is_fixed { None } else { self.of(id) },
+            pinned: self.reason_of(id),
             fixed: is_fixed.then_some((id, shift)),
         }
         .shifted(shift)
@@ -286,7 +305,9 @@ impl<'a> Walk<'a> {
                 (None, Some((value, _))) => {
                     self.late.push(Late { value, axis: None, reason: reason.clone() });
                 }
-                (Some(labels), None) if !along.is_empty() => self.pin(&labels.clone(), &reason),
+                (Some(labels), None) if !along.is_empty() => {
+                    self.pin(labels, operand.pinned.as_ref().unwrap_or(&reason));
+                }
                 (Some(labels), Some((value, shift))) => {
                     let reason = reason.clone();
                     if along.is_empty() {
