@@ -15,8 +15,8 @@ use std::error::Error;
 use std::path::Path;
 
 use candle_core::Tensor;
-use models::graph::axes::Axes;
-use models::onnx::{ImportOptions, Model, import};
+use models::graph::axes::{Axes, AxesError};
+use models::onnx::{ImportOptions, Imported, Model, ReadExternal, import, rewrite};
 
 type TestResult = Result<(), Box<dyn Error>>;
 
@@ -32,6 +32,7 @@ fn units_without_columns_leave_without_a_trace() -> TestResult {
         match tried(folder) {
             Ok(None) => {}
             Ok(Some(found)) => {
+                println!("{}\n{}\n", folder.display(), found.groups);
                 read += 1;
                 units += found.n;
                 worst = worst.max(found.worst);
@@ -54,6 +55,7 @@ struct Tried {
     worst: f64,
     n_groups: usize,
     n_free: usize,
+    groups: String,
 }
 
 fn tried(folder: &Path) -> Result<Option<Tried>, Box<dyn Error>> {
@@ -71,16 +73,41 @@ fn tried(folder: &Path) -> Result<Option<Tried>, Box<dyn Error>> {
     let Ok(read) = read else { return Ok(None) };
     let probe = probes::probe(folder)?;
     let axes = Axes::of(&read.graph);
-    if std::env::var_os("AXES_SHOW").is_some() {
-        println!("== {}\n{axes}", folder.display());
-    }
     let inputs = read.graph.inputs().iter().map(|&id| {
         let name = &read.graph.value(id).name;
         probe.get(name).cloned().ok_or_else(|| format!("the probe has no `{name}`"))
     });
     let inputs: Vec<Tensor> = inputs.collect::<Result<_, _>>()?;
     let (n, worst) = narrowing::laws(&axes, &read.graph, &read.params, &inputs, MOST)?;
+    written(&model, &read, &axes, &inputs, &mut external)?;
     let n_groups = axes.groups().len();
     let n_free = axes.groups().iter().filter(|group| group.pinned.is_none()).count();
-    Ok(Some(Tried { n, worst, n_groups, n_free }))
+    Ok(Some(Tried { n, worst, n_groups, n_free, groups: axes.to_string() }))
+}
+
+/// The network with half of all units, written as a file and read again, is what it was.
+fn written(
+    model: &Model,
+    read: &Imported,
+    axes: &Axes,
+    inputs: &[Tensor],
+    external: &mut ReadExternal<'_>,
+) -> TestResult {
+    let free = axes.groups().iter().enumerate().filter(|(_, group)| group.pinned.is_none());
+    let kept: Vec<(usize, Vec<usize>)> =
+        free.map(|(g, group)| (g, (0..group.n_units).step_by(2).collect())).collect();
+    let (graph, w) = match axes.narrow(&read.graph, &read.params, &kept) {
+        Err(AxesError::NothingLeft { .. }) => return Ok(()),
+        narrow => narrow?,
+    };
+    let bytes = rewrite(model, read, &graph, &w, external)
+        .map_err(|error| format!("rewriting: {error}"))?;
+    let output = Some(graph.value(graph.outputs()[0]).name.clone());
+    let options = ImportOptions { output, ..ImportOptions::default() };
+    let again = import(&Model::parse(bytes)?, external, &options)
+        .map_err(|error| format!("what was written: {error}"))?;
+    let [expected, found] = [graph.run(&w, inputs)?, again.graph.run(&again.params, inputs)?];
+    let gap = narrowing::distance(&found[0], &expected[0])?;
+    // Weights may be halves or bytes in the file.
+    if gap > 1e-6 { Err(format!("what was written differs by {gap:e}").into()) } else { Ok(()) }
 }

@@ -43,7 +43,11 @@ impl Growing {
     pub(crate) fn node(&mut self, op: Op, operands: &[ValueId]) -> Outcome<ValueId> {
         self.n += 1;
         let name = format!("{}{}", op.name().to_lowercase(), self.n);
-        let results = self.builder.add(&name, op, operands, &[&format!("{name}.y")])?;
+        self.named(&name, op, operands)
+    }
+
+    fn named(&mut self, name: &str, op: Op, operands: &[ValueId]) -> Outcome<ValueId> {
+        let results = self.builder.add(name, op, operands, &[&format!("{name}.y")])?;
         Ok(results[0])
     }
 
@@ -75,7 +79,7 @@ impl Growing {
         let w = self.parameter(&format!("{name}.weight"), &shape, 0.0)?;
         let b = self.parameter(&format!("{name}.bias"), &[o], 0.0)?;
         let op = Op::Gemm { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b };
-        self.node(op, &[x, w, b])
+        self.named(name, op, &[x, w, b])
     }
 
     /// x W + b with W (in, out).
@@ -101,7 +105,7 @@ impl Growing {
     ) -> Outcome<ValueId> {
         let w = self.parameter(&format!("{name}.weight"), &[o, c, k, k], 0.0)?;
         let b = self.parameter(&format!("{name}.bias"), &[o], 0.0)?;
-        self.node(Op::Conv { window: window(k, 1, k / 2), groups }, &[x, w, b])
+        self.named(name, Op::Conv { window: window(k, 1, k / 2), groups }, &[x, w, b])
     }
 
     pub(crate) fn batch_norm(&mut self, name: &str, x: ValueId, c: usize) -> Outcome<ValueId> {
@@ -116,7 +120,7 @@ impl Growing {
         let scale = self.parameter(&format!("{name}.weight"), &[d], 1.0)?;
         let shift = self.parameter(&format!("{name}.bias"), &[d], 0.0)?;
         let axis = self.builder.get(x).shape.len() - 1;
-        self.node(Op::LayerNormalization { axis, epsilon: 1e-5 }, &[x, scale, shift])
+        self.named(name, Op::LayerNormalization { axis, epsilon: 1e-5 }, &[x, scale, shift])
     }
 
     pub(crate) fn reshape(&mut self, x: ValueId, shape: &[Dimension]) -> Outcome<ValueId> {

@@ -95,7 +95,7 @@ impl Walk<'_> {
             }
             for cut in self.cuts(id, units) {
                 for (g, entries) in per_group(&cut.units, groups, |place| vec![place]) {
-                    let (name, axis) = (value.name.clone(), cut.axis);
+                    let (name, axis) = (self.follower_name(id), cut.axis);
                     groups[g].followers.push(Follower { name, value: id, axis, entries });
                 }
             }
@@ -133,6 +133,16 @@ impl Walk<'_> {
             Some(Cut { axis, units })
         };
         self.kinds(id).into_iter().filter_map(cut).collect()
+    }
+
+    /// The value's name; that of its first reader where an exporter has numbered it.
+    fn follower_name(&self, id: ValueId) -> String {
+        let name = &self.graph.value(id).name;
+        let is_numbered = name.starts_with("onnx::") || name.parse::<u64>().is_ok();
+        match self.uses[id.0].first() {
+            Some(&node) if is_numbered => self.graph.name_of(&self.graph.nodes()[node]).name,
+            _ => name.clone(),
+        }
     }
 
     /// The weight's name without its last part, where that says "weight", else the node's.

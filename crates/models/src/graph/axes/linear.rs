@@ -158,7 +158,7 @@ impl Walk<'_> {
             *shift = 1;
         }
         let extents = self.shape(result).iter().map(|&n| extent(n)).collect();
-        self.join(i, node, vec![Operand { extents, labels, pinned: None, fixed: None }, bias])
+        self.join(i, node, &[Operand { extents, labels, pinned: None, fixed: None }, bias])
     }
 
     /// The parameter that the only reader of a product adds to it, one number an output.
@@ -222,6 +222,6 @@ impl Walk<'_> {
             }
             operand
         });
-        self.join(i, node, operands.into())
+        self.join(i, node, &operands)
     }
 }

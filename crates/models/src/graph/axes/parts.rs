@@ -13,7 +13,7 @@ impl Walk<'_> {
         let labelled = || operands.iter().filter_map(|operand| operand.labels.as_ref());
         if !labelled().any(is_across) {
             // The operands stand behind one another, but their other axes are common.
-            return self.join(i, node, operands);
+            return self.join(i, node, &operands);
         }
         let extents: Option<Vec<usize>> = node
             .operands

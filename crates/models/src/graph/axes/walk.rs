@@ -163,8 +163,9 @@ impl<'a> Walk<'a> {
             Op::Gemm { .. } | Op::MatMul | Op::Conv { .. } => self.product(i, node),
             Op::PRelu | Op::Binary(_) | Op::Where => {
                 let rank = node.results.first().map_or(0, |&id| self.shape(id).len());
-                let operands = node.operands.iter().map(|&id| self.operand(id, rank)).collect();
-                self.join(i, node, operands)
+                let operands: Vec<Operand> =
+                    node.operands.iter().map(|&id| self.operand(id, rank)).collect();
+                self.join(i, node, &operands)
             }
             Op::BatchNormalization { .. } => self.follows(node),
             Op::GroupNormalization { groups, .. } => {
@@ -277,7 +278,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The labels of a function of several numbers, with broadcasting: units of all operands become one.
-    pub(super) fn join(&mut self, i: usize, node: &Node, all: Vec<Operand>) -> Option<Labels> {
+    pub(super) fn join(&mut self, i: usize, node: &Node, all: &[Operand]) -> Option<Labels> {
         let reason = self.reason(node);
         let mut axes: Vec<(usize, usize)> = Vec::new();
         for labels in all.iter().filter_map(|operand| operand.labels.as_ref()) {
