@@ -214,3 +214,84 @@ fn size(of: Dimension) -> Option<(usize, usize)> {
     let n = extent(of).filter(|&n| n > 0)?;
     Some((n, usize::from(of.is_per_batch())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(shape: &[i64]) -> Vec<Dimension> {
+        shape
+            .iter()
+            .map(
+                |&n| {
+                    if n < 0 {
+                        Dimension { fixed: 0, per_example: -n }
+                    } else {
+                        Dimension::known(n)
+                    }
+                },
+            )
+            .collect()
+    }
+
+    /// Labels of a tensor by the definition: the atom of each entry, row by row, for a batch of one.
+    fn flat(labels: &Labels, shape: &[Dimension]) -> Vec<usize> {
+        let axes: Vec<usize> = (0..shape.len()).collect();
+        let extents: Vec<usize> = shape.iter().map(|&n| extent(n).unwrap()).collect();
+        labels.spread(&axes, &extents).atoms
+    }
+
+    #[test]
+    fn reshapes_leave_each_entry_its_atom() {
+        let cases: [(&[i64], usize, &[i64]); 8] = [
+            (&[-1, 4, 3, 2], 1, &[-1, 24]),
+            (&[-1, 24], 1, &[-1, 4, 3, 2]),
+            (&[-1, 5, 6], 2, &[-5, 6]),
+            (&[-1, 6], 1, &[-3, 2]),
+            (&[-6, 2], 0, &[-1, 2, 3, 2]),
+            (&[5, -1, 6], 2, &[5, -3, 2]),
+            (&[-1, 6], 1, &[-1, 1, 6, 1]),
+            (&[-1, 2, 6, 1], 2, &[-1, 12]),
+        ];
+        for (from, axis, to) in cases {
+            let [from, to] = [from, to].map(known);
+            let n = extent(from[axis]).unwrap();
+            let labels = Labels::along(axis, (0..n).collect());
+            let reshaped = labels.reshaped(&from, &to).unwrap();
+            assert_eq!(flat(&reshaped, &to), flat(&labels, &from), "{from:?} {to:?}");
+            let back = reshaped.reshaped(&to, &from).unwrap();
+            assert_eq!(flat(&back, &from), flat(&labels, &from));
+        }
+    }
+
+    #[test]
+    fn a_batch_between_entries_is_refused() {
+        // Entry i of N · 6 is no function of i mod 6 where the batch is the inner factor.
+        let labels = Labels::along(0, (0..6).collect());
+        assert!(labels.reshaped(&known(&[6, -1]), &known(&[-6])).is_none());
+        assert!(labels.reshaped(&known(&[6, 2]), &known(&[5, 3])).is_none());
+    }
+
+    #[test]
+    fn axes_along_which_nothing_differs_go() {
+        let mut units = Units::default();
+        let labels = Labels { axes: vec![1, 3], extents: vec![2, 3], atoms: units.fresh(6) };
+        assert_eq!(labels.compressed(&units).axes, [1, 3]);
+        labels.unite_along(3, &mut units);
+        let left = labels.compressed(&units);
+        assert_eq!((left.axes, left.atoms.len()), (vec![1], 2));
+        // What stays is all alike.
+        labels.atoms.iter().for_each(|&atom| units.pin(atom, "a test"));
+        assert!(labels.compressed(&units).axes.is_empty());
+        assert_eq!(units.pinned(4), Some("a test"));
+    }
+
+    #[test]
+    fn moved_axes_take_their_entries_along() {
+        let labels = Labels { axes: vec![0, 1], extents: vec![2, 3], atoms: (0..6).collect() };
+        let moved = labels.moved(|axis| 2 - axis);
+        assert_eq!((moved.axes, moved.extents), (vec![1, 2], vec![3, 2]));
+        assert_eq!(moved.atoms, [0, 3, 1, 4, 2, 5]);
+        assert_eq!(labels.part(1, &[2, 0]).atoms, [2, 0, 5, 3]);
+    }
+}
