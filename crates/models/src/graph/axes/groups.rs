@@ -86,11 +86,13 @@ impl Walk<'_> {
 
     /// Followers, consumers and joins.
     fn fill(&self, groups: &mut [Group], units: &HashMap<usize, (usize, usize)>) {
+        let linear = self.linear.iter();
+        let linear: HashSet<ValueId> =
+            linear.flat_map(|linear| std::iter::once(linear.weight).chain(linear.bias)).collect();
         for (i, value) in self.graph.values().iter().enumerate() {
             let id = ValueId(i);
             let is_known = matches!(value.source, Source::Parameter(_) | Source::Constant(_));
-            let is_linear = |linear: &Linear| linear.weight == id || linear.bias == Some(id);
-            if !is_known || self.linear.iter().any(is_linear) {
+            if !is_known || linear.contains(&id) {
                 continue;
             }
             for cut in self.cuts(id, units) {

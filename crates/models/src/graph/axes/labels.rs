@@ -1,5 +1,7 @@
 //! Which atom each entry of a tensor belongs to.
 
+use std::collections::BTreeMap;
+
 use super::units::Units;
 use crate::graph::Dimension;
 
@@ -113,7 +115,7 @@ impl Labels {
         Self { axes: order.iter().map(|&place| to(self.axes[place])).collect(), extents, atoms }
     }
 
-    /// The same numbers in another shape; `None` where the batch comes between.
+    /// The same numbers in another shape; `None` where the batch comes between, or there are too many.
     pub(super) fn reshaped(&self, from: &[Dimension], to: &[Dimension]) -> Option<Self> {
         let (mut axes, mut extents) = (Vec::new(), Vec::new());
         let (mut new_axes, mut new_extents) = (Vec::new(), Vec::new());
@@ -136,7 +138,7 @@ impl Labels {
                 new_extents.push(extent(to[axis])?);
             }
         }
-        if seen != self.axes.len() {
+        if seen != self.axes.len() || is_too_large(&extents) {
             return None;
         }
         let atoms = self.spread(&axes, &extents).atoms;
@@ -148,6 +150,20 @@ impl Labels {
         let (front, behind) = (&self.extents[..place], &self.extents[place + 1..]);
         (front.iter().product(), self.extents[place], behind.iter().product())
     }
+}
+
+/// All axes of some labels, with their extents.
+pub(super) fn union(all: &[&Labels]) -> (Vec<usize>, Vec<usize>) {
+    let pairs =
+        all.iter().flat_map(|each| each.axes.iter().copied().zip(each.extents.iter().copied()));
+    let axes: BTreeMap<usize, usize> = pairs.collect();
+    axes.into_iter().unzip()
+}
+
+/// Whether labels of these extents are more than are kept: a file of a few nodes could otherwise ask for any number.
+pub(super) fn is_too_large(extents: &[usize]) -> bool {
+    const MOST: usize = 1 << 23;
+    extents.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent)).is_none_or(|n| n > MOST)
 }
 
 /// The extent of an axis, N taken as 1; `None` for extents such as N + 1.

@@ -185,10 +185,8 @@ impl Narrowing<'_> {
                 .flat_map(|row| row * inner..(row + 1) * inner)
                 .collect();
             numbers.entries = match &numbers.entries {
-                Entries::Floats(all) => Entries::Floats(places.iter().map(|&i| all[i]).collect()),
-                Entries::Integers(all) => {
-                    Entries::Integers(places.iter().map(|&i| all[i]).collect())
-                }
+                Entries::Floats(all) => Entries::Floats(picked(all, &places)),
+                Entries::Integers(all) => Entries::Integers(picked(all, &places)),
             };
             numbers.shape[cut.axis] = entries.len();
         }
@@ -276,6 +274,11 @@ impl Narrowing<'_> {
         let known = |n: usize| Dimension::known(i64::try_from(n).unwrap_or(i64::MAX));
         SliceRange { start: known(start), len: known(inside), ..range }
     }
+}
+
+/// The entries at these places.
+fn picked<T: Copy>(all: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().filter_map(|&place| all.get(place).copied()).collect()
 }
 
 /// An extent with n entries for each example, where it grows with the batch, or n.

@@ -1,6 +1,6 @@
 //! Atoms through operators that cut tensors and put them together.
 
-use super::labels::{Labels, extent};
+use super::labels::{Labels, extent, is_too_large, union};
 use super::walk::{Late, Walk};
 use crate::graph::{Entries, Node, SliceRange, Source, ValueId};
 
@@ -28,16 +28,13 @@ impl Walk<'_> {
             return None;
         };
         // All axes along which any operand has units; only the joined one differs in extent.
-        let mut others: Vec<(usize, usize)> = labelled()
-            .flat_map(|labels| labels.axes.iter().copied().zip(labels.extents.iter().copied()))
-            .filter(|&(other, _)| other != axis)
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        let place = others.iter().filter(|&&(other, _)| other < axis).count();
-        let (mut axes, mut sizes): (Vec<usize>, Vec<usize>) = others.into_iter().unzip();
-        axes.insert(place, axis);
-        sizes.insert(place, 0);
+        let (axes, mut sizes) = union(&labelled().collect::<Vec<_>>());
+        let place = axes.iter().position(|&other| other == axis)?;
+        sizes[place] = extents.iter().sum();
+        if is_too_large(&sizes) {
+            self.pin_operands(node);
+            return None;
+        }
         let reason = self.reason(node);
         let outer: usize = sizes[..place].iter().product();
         let inner: usize = sizes[place + 1..].iter().product();

@@ -1,9 +1,12 @@
 //! The way of the atoms through a graph, node by node.
 
-use super::labels::{Labels, extent};
+use super::labels::{Labels, extent, is_too_large, union};
 use super::linear::Linear;
 use super::units::Units;
 use crate::graph::{Dimension, Graph, Node, Op, Source, ValueId};
+
+/// Labels of all activations together beyond which units stay.
+const MOST_IN_ALL: usize = 1 << 25;
 
 /// What is known of a graph on the way through it.
 pub(super) struct Walk<'a> {
@@ -84,10 +87,19 @@ impl<'a> Walk<'a> {
 
     /// Follows all nodes.
     pub(super) fn run(&mut self) {
+        let mut n_labels = 0usize;
         for (i, node) in self.graph.nodes().iter().enumerate() {
             let is_fixed = node.results.iter().all(|id| self.is_fixed[id.0]);
-            if !is_fixed && let Some(labels) = self.node(i, node) {
+            if is_fixed {
+                continue;
+            }
+            if let Some(labels) = self.node(i, node) {
                 self.set(node.results.first(), labels);
+            }
+            let results = node.results.iter().flat_map(|id| &self.labels[id.0]);
+            n_labels += results.map(|labels| labels.atoms.len()).sum::<usize>();
+            if n_labels > MOST_IN_ALL {
+                node.results.iter().for_each(|id| self.forget(*id));
             }
         }
         for &id in self.graph.outputs() {
@@ -114,6 +126,14 @@ impl<'a> Walk<'a> {
     fn reason_of(&self, id: ValueId) -> Option<String> {
         let atom = *self.labels[id.0].first()?.atoms.first()?;
         self.units.pinned(atom).map(str::to_owned)
+    }
+
+    /// Units of a value stay, for want of space.
+    fn forget(&mut self, id: ValueId) {
+        let reason = format!("the size of `{}`", self.graph.value(id).name);
+        for labels in std::mem::take(&mut self.labels[id.0]) {
+            self.pin(&labels, &reason);
+        }
     }
 
     fn set(&mut self, id: Option<&ValueId>, labels: Labels) {
@@ -280,15 +300,15 @@ impl<'a> Walk<'a> {
     /// The labels of a function of several numbers, with broadcasting: units of all operands become one.
     pub(super) fn join(&mut self, i: usize, node: &Node, all: &[Operand]) -> Option<Labels> {
         let reason = self.reason(node);
-        let mut axes: Vec<(usize, usize)> = Vec::new();
-        for labels in all.iter().filter_map(|operand| operand.labels.as_ref()) {
-            axes.extend(labels.axes.iter().copied().zip(labels.extents.iter().copied()));
+        let labelled: Vec<&Labels> =
+            all.iter().filter_map(|operand| operand.labels.as_ref()).collect();
+        let (axes, extents) = union(&labelled);
+        if is_too_large(&extents) {
+            self.pin_operands(node);
+            return None;
         }
-        axes.sort_unstable();
-        axes.dedup();
-        let (axes, extents): (Vec<usize>, Vec<usize>) = axes.into_iter().unzip();
-        let labelled = all.iter().filter_map(|operand| operand.labels.as_ref());
-        let spread: Vec<Labels> = labelled.map(|labels| labels.spread(&axes, &extents)).collect();
+        let spread: Vec<Labels> =
+            labelled.iter().map(|labels| labels.spread(&axes, &extents)).collect();
         let mut spread = spread.into_iter();
         let joined = spread.next();
         for other in spread {
