@@ -10,6 +10,7 @@
 //! [`Params`]: core_tensors::Params
 
 mod architecture;
+pub mod axes;
 mod build;
 mod cost;
 mod dimension;

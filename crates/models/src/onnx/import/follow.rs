@@ -3,8 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::At;
+<<<<<<< HEAD
 use super::{Import, ImportError, ImportOptions, operators, order};
 use crate::graph::{Dimension, Graph, Node, Source, Value, ValueId};
+=======
+use super::{Import, ImportError, ImportOptions, operators, order, tensors, uses};
+use crate::graph::{Builder, Dimension, Graph, Node, Op, Source, Value, ValueId};
+>>>>>>> issue17-s1
 use crate::onnx::{Model, ReadExternal};
 
 /// What a file says otherwise than a graph.
@@ -110,7 +115,8 @@ pub(in crate::onnx) fn follow(
                 };
                 let places = operand_differences(&import, graph, &operands, expected);
                 // An operator that does not fit wrong operands may fit the right ones.
-                let is_op = places.is_empty() && made.is_none_or(|made| made.op != expected.op);
+                let is_op = places.is_empty()
+                    && made.is_none_or(|made| is_other(&import.builder, graph, &made, expected));
                 followed.differences.extend(is_op.then_some(Difference::Op(index)));
                 let constant = |&place| Difference::Constant { node: index, place };
                 followed.differences.extend(places.iter().map(constant));
@@ -133,6 +139,18 @@ pub(in crate::onnx) fn follow(
     let shape = |id: ValueId| import.builder.get(id).shape.clone();
     followed.shapes = import.env.iter().map(|(name, &id)| (name.clone(), shape(id))).collect();
     Ok(followed)
+}
+
+/// Whether two nodes with the same operands compute something else.
+fn is_other(builder: &Builder, graph: &Graph, made: &Node, expected: &Node) -> bool {
+    match (&made.op, &expected.op) {
+        // A target may have 1 where the operand has the extent already.
+        (Op::Expand { .. }, Op::Expand { .. }) => {
+            let made = made.results.iter().map(|&id| &builder.get(id).shape);
+            !made.eq(expected.results.iter().map(|&id| &graph.value(id).shape))
+        }
+        (made, expected) => made != expected,
+    }
 }
 
 /// Operands that are other values than those of the graph's node.
