@@ -3,13 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::At;
-<<<<<<< HEAD
 use super::{Import, ImportError, ImportOptions, operators, order};
-use crate::graph::{Dimension, Graph, Node, Source, Value, ValueId};
-=======
-use super::{Import, ImportError, ImportOptions, operators, order, tensors, uses};
 use crate::graph::{Builder, Dimension, Graph, Node, Op, Source, Value, ValueId};
->>>>>>> issue17-s1
 use crate::onnx::{Model, ReadExternal};
 
 /// What a file says otherwise than a graph.
