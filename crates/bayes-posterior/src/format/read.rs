@@ -79,23 +79,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Provenance)> {
 impl Header {
     /// The network, once its widths, activation and slope are known to be some.
     pub(super) fn network(&self) -> Result<Mlp> {
-        let activation = match (self.activation.as_str(), self.slope) {
-            ("relu", _) => Activation::Relu,
-            ("identity", _) => Activation::Identity,
-            ("tanh", _) => Activation::Tanh,
-            ("sigmoid", _) => Activation::Sigmoid,
-            ("silu", _) => Activation::Silu,
-            ("gelu", _) => Activation::Gelu,
-            ("leaky_relu", Some(slope)) if slope > 0.0 && slope < 1.0 => {
-                Activation::LeakyRelu { slope }
-            }
-            ("leaky_relu", slope) => {
-                let found = slope.map_or_else(|| "none".into(), |slope| slope.to_string());
+        let named = Activation::from_name(&self.activation, self.slope);
+        let activation = match (named, self.activation.as_str()) {
+            (Some(activation), _) => activation,
+            (None, "leaky_relu") => {
+                let found = self.slope.map_or_else(|| "none".into(), |slope| slope.to_string());
                 return Err(Error::Format(format!(
                     "leaky_relu with slope {found}, wanted one in (0, 1)"
                 )));
             }
-            (other, _) => {
+            (None, other) => {
                 let other = shown(other);
                 return Err(Error::Format(format!(
                     "activation `{other}`, wanted relu, leaky_relu, tanh, sigmoid, silu, gelu or identity"

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use core_tensors::kernels::Activation;
 use faer::MatRef;
 
 use super::{Header, METADATA, Provenance, VERSION, check_header, names_of};
@@ -27,21 +26,12 @@ pub(super) fn write<S: Tensors>(
     posterior.check()?;
     provenance.check()?;
     let network = posterior.network();
-    let (activation, slope) = match network.activation {
-        Activation::Identity => ("identity", None),
-        Activation::Relu => ("relu", None),
-        Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
-        Activation::Tanh => ("tanh", None),
-        Activation::Sigmoid => ("sigmoid", None),
-        Activation::Silu => ("silu", None),
-        Activation::Gelu => ("gelu", None),
-    };
     let header = Header {
         format: VERSION,
         widths: network.widths.clone(),
         bias: network.bias,
-        activation: activation.into(),
-        slope,
+        activation: network.activation.name().into(),
+        slope: network.activation.slope(),
         structure: S::NAME.into(),
         blocks,
         kept: Some(posterior.kept().to_vec()),

@@ -19,17 +19,17 @@ const JITTER: f64 = 1e-14;
 /// Columns scaled to unit variance; 0 for constants.
 fn scales(side: &Side) -> Vec<f64> {
     let of = |j: usize| {
-        let (variance, mean) = (side.kernel[(j, j)], side.mean[j]);
+        let (variance, mean) = (side.given.kernel[(j, j)], side.given.mean[j]);
         let is_constant = variance <= CONSTANT * (variance + mean * mean);
         if is_constant { 0.0 } else { 1.0 / variance.sqrt() }
     };
-    (0..side.mean.len()).map(of).collect()
+    (0..side.given.mean.len()).map(of).collect()
 }
 
 fn scaled(side: &Side, scales: &[f64], rows: &[usize], columns: &[usize]) -> Mat<f64> {
     Mat::from_fn(rows.len(), columns.len(), |i, j| {
         let (i, j) = (rows[i], columns[j]);
-        side.kernel[(i, j)] * scales[i] * scales[j]
+        side.given.kernel[(i, j)] * scales[i] * scales[j]
     })
 }
 
@@ -47,7 +47,7 @@ struct Elimination {
 impl Elimination {
     fn new(side: &Side) -> Self {
         let (columns, scales) = (side.live_columns(), scales(side));
-        let mut place = vec![0; side.mean.len()];
+        let mut place = vec![0; side.given.mean.len()];
         columns.iter().enumerate().for_each(|(at, &column)| place[column] = at);
         let matrix = scaled(side, &scales, &columns, &columns);
         let n = columns.len();
@@ -106,25 +106,26 @@ impl Elimination {
 pub(super) fn find(sides: &[Side], left: &[usize]) -> Result<Vec<usize>> {
     let mut all: Vec<Elimination> = sides.iter().map(Elimination::new).collect();
     let has_constant = |unit: &&usize| {
-        let is_constant = |(e, side): (&Elimination, &Side)| e.largest(&side.units[**unit]) == 0.0;
+        let is_constant =
+            |(e, side): (&Elimination, &Side)| e.largest(&side.given.units[**unit]) == 0.0;
         all.iter().zip(sides).all(is_constant)
     };
     let constants: Vec<usize> = left.iter().filter(has_constant).copied().collect();
     // So few rows make any column a combination of others, on these rows only.
-    let has_few_rows = sides.iter().any(|side| side.n_rows <= side.mean.len() as f64);
+    let has_few_rows = sides.iter().any(|side| side.given.n_rows <= side.given.mean.len() as f64);
     if has_few_rows || !all.iter().any(Elimination::is_suspect) {
         return Ok(constants);
     }
     for (elimination, side) in all.iter_mut().zip(sides) {
-        let mut is_free = vec![false; side.mean.len()];
-        left.iter().for_each(|&u| side.units[u].iter().for_each(|&c| is_free[c] = true));
+        let mut is_free = vec![false; side.given.mean.len()];
+        left.iter().for_each(|&u| side.given.units[u].iter().for_each(|&c| is_free[c] = true));
         let stay: Vec<usize> = side.live_columns().into_iter().filter(|&c| !is_free[c]).collect();
         elimination.eliminate(&stay);
     }
     let mut rest: Vec<usize> = left.to_vec();
     loop {
         let size = |unit: usize| {
-            let of = |(e, side): (&Elimination, &Side)| e.largest(&side.units[unit]);
+            let of = |(e, side): (&Elimination, &Side)| e.largest(&side.given.units[unit]);
             all.iter().zip(sides).map(of).fold(0.0, f64::max)
         };
         let mut best: Option<(usize, f64)> = None;
@@ -136,7 +137,7 @@ pub(super) fn find(sides: &[Side], left: &[usize]) -> Result<Vec<usize>> {
         }
         let Some((at, _)) = best else { break };
         let unit = rest.remove(at);
-        all.iter_mut().zip(sides).for_each(|(e, side)| e.eliminate(&side.units[unit]));
+        all.iter_mut().zip(sides).for_each(|(e, side)| e.eliminate(&side.given.units[unit]));
     }
     // Constants first: they need nothing of the others.
     let others = rest.into_iter().filter(|unit| !constants.contains(unit));
@@ -148,7 +149,7 @@ pub(super) fn absorb(side: &mut Side, gone: &[usize]) -> Result<()> {
     let scales = scales(side);
     let is_some = |column: &usize| scales[*column] > 0.0;
     let lost: Vec<usize> =
-        gone.iter().flat_map(|&unit| side.units[unit].clone()).filter(is_some).collect();
+        gone.iter().flat_map(|&unit| side.given.units[unit].clone()).filter(is_some).collect();
     let before = side.live_columns();
     gone.iter().for_each(|&unit| side.forget(unit));
     if !lost.is_empty() {
@@ -171,7 +172,7 @@ pub(super) fn absorb(side: &mut Side, gone: &[usize]) -> Result<()> {
         }
     }
     for &unit in gone {
-        for column in side.units[unit].clone() {
+        for column in side.given.units[unit].clone() {
             side.base.col_mut(column).fill(0.0);
         }
     }
@@ -183,7 +184,7 @@ fn independent(side: &Side, columns: Vec<usize>, scales: &[f64]) -> Vec<usize> {
     let n = columns.len();
     let matrix = scaled(side, scales, &columns, &columns);
     let left = (0..n).map(|i| matrix[(i, i)]).collect();
-    let mut place = vec![0; side.mean.len()];
+    let mut place = vec![0; side.given.mean.len()];
     columns.iter().enumerate().for_each(|(at, &column)| place[column] = at);
     let mut elimination = Elimination {
         columns: columns.clone(),

@@ -216,10 +216,10 @@ impl Removal {
         let each = self.sides.iter().zip(&self.bias);
         each.map(|(side, &bias)| {
             let columns = side.live_columns();
-            let kept = |i: usize, j: usize| side.original[(i, columns[j])];
-            let weights = Mat::from_fn(side.original.nrows(), columns.len(), kept);
+            let kept = |i: usize, j: usize| side.given.original[(i, columns[j])];
+            let weights = Mat::from_fn(side.given.original.nrows(), columns.len(), kept);
             let offset = side.mean_change(&columns, weights.as_ref());
-            let bias = (bias != Bias::Absent).then(|| side.bias.clone());
+            let bias = (bias != Bias::Absent).then(|| side.given.bias.clone());
             ConsumerWeights { columns, weights, bias, offset }
         })
         .collect()
@@ -259,10 +259,10 @@ fn finished(side: &Side, bias: Bias, weights: Mat<f64>, on_bias: bool) -> Result
     let mut offset = side.mean_change(&columns, weights.as_ref());
     let bias = (bias != Bias::Absent).then(|| {
         // With a damped column of ones a part of the mean stays.
-        let share = if on_bias { 1.0 / (1.0 + side.damping) } else { 1.0 };
+        let share = if on_bias { 1.0 / (1.0 + side.given.damping) } else { 1.0 };
         let moved: Vec<f64> = offset.iter().map(|o| o * share).collect();
         offset.iter_mut().zip(&moved).for_each(|(o, m)| *o -= m);
-        side.bias.iter().zip(&moved).map(|(b, m)| b + m).collect()
+        side.given.bias.iter().zip(&moved).map(|(b, m)| b + m).collect()
     });
     Ok(ConsumerWeights { columns, weights, bias, offset })
 }

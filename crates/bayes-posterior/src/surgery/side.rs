@@ -42,21 +42,9 @@ pub(super) struct Given {
 /// covariance and a small share of the means (damped bias); then Σ = (K + ε)⁻¹ over the columns alone.
 #[derive(Clone, Debug)]
 pub(super) struct Side {
-    /// W as it came, (o, n), and its bias, (o,).
-    pub(super) original: Mat<f64>,
-    pub(super) bias: Vec<f64>,
+    pub(super) given: Given,
     /// W after dependencies were removed: what damped removals reconstruct.
     pub(super) base: Mat<f64>,
-    pub(super) mean: Vec<f64>,
-    /// K, (n, n).
-    pub(super) kernel: Mat<f64>,
-    pub(super) damping: f64,
-    pub(super) damped_means: f64,
-    pub(super) n_rows: f64,
-    /// Lᵀ with G = L Lᵀ.
-    pub(super) root: Option<Mat<f64>>,
-    /// Columns of each unit as they came.
-    pub(super) units: Vec<Vec<usize>>,
     /// Columns of Σ, by where they came from, and which of them are left.
     live: Vec<usize>,
     is_live: Vec<bool>,
@@ -79,23 +67,13 @@ pub(super) struct Side {
 impl Side {
     /// All columns in place, without Σ: enough for [`Side::solved`].
     pub(super) fn placed(given: Given) -> Self {
-        let Given { original, bias, mean, kernel, damping, damped_means, n_rows, root, units } =
-            given;
-        let (n, n_units) = (kernel.nrows(), units.len());
+        let (n, n_units) = (given.kernel.nrows(), given.units.len());
         Self {
-            base: original.clone(),
-            original,
-            bias,
-            mean,
-            kernel,
-            damping,
-            damped_means,
-            n_rows,
-            root,
+            base: given.original.clone(),
             live: (0..n).collect(),
             is_live: vec![true; n],
-            places: units.clone(),
-            units,
+            places: given.units.clone(),
+            given,
             sigma: Mat::new(),
             lazy: Mat::new(),
             n_lazy: 0,
@@ -125,13 +103,13 @@ impl Side {
 
     /// (W − W̃) μ, (o,), for W̃ over some columns.
     pub(super) fn mean_change(&self, columns: &[usize], weights: MatRef<f64>) -> Vec<f64> {
-        let mut moved = vec![0.0; self.original.nrows()];
+        let mut moved = vec![0.0; self.given.original.nrows()];
         for (i, moved) in moved.iter_mut().enumerate() {
             let mut now = columns.iter().enumerate().peekable();
-            for (column, mean) in self.mean.iter().enumerate() {
+            for (column, mean) in self.given.mean.iter().enumerate() {
                 let kept = now.next_if(|&(_, &c)| c == column);
                 let weight = kept.map_or(0.0, |(j, _)| weights[(i, j)]);
-                *moved += (self.original[(i, column)] - weight) * mean;
+                *moved += (self.given.original[(i, column)] - weight) * mean;
             }
         }
         moved
@@ -139,10 +117,11 @@ impl Side {
 
     /// K + ε of some columns (rows) against others; ε stands where they are the same.
     fn damped(&self, rows: &[usize], columns: &[usize]) -> Mat<f64> {
-        let (k, mu, share) = (self.kernel.as_ref(), &self.mean, self.damped_means);
+        let (k, mu, share) =
+            (self.given.kernel.as_ref(), &self.given.mean, self.given.damped_means);
         Mat::from_fn(rows.len(), columns.len(), |i, j| {
             let (i, j) = (rows[i], columns[j]);
-            let damping = if i == j { self.damping } else { 0.0 };
+            let damping = if i == j { self.given.damping } else { 0.0 };
             k[(i, j)] + share * mu[i] * mu[j] + damping
         })
     }
@@ -153,7 +132,7 @@ impl Side {
             reason: format!(
                 "the moments of {} columns are singular at damping {:e}: use a larger one",
                 columns.len(),
-                self.damping
+                self.given.damping
             ),
         })
     }
@@ -165,7 +144,7 @@ impl Side {
     }
 
     fn solved_with(&self, columns: &[usize], factor: &Cholesky) -> Result<Mat<f64>> {
-        let mut is_left = vec![false; self.kernel.nrows()];
+        let mut is_left = vec![false; self.given.kernel.nrows()];
         columns.iter().for_each(|&column| is_left[column] = true);
         let gone: Vec<usize> = (0..is_left.len()).filter(|&column| !is_left[column]).collect();
         let n_out = self.base.nrows();
@@ -185,23 +164,24 @@ impl Side {
         let columns = self.live_columns();
         let factor = self.factor(&columns)?;
         let weights = self.solved_with(&columns, &factor)?;
-        self.weighted = match &self.root {
+        self.weighted = match &self.given.root {
             Some(root) => product(root.as_ref(), weights.as_ref()),
             None => weights,
         };
         self.sigma = factor.inverse();
-        let mut place = vec![usize::MAX; self.kernel.nrows()];
+        let mut place = vec![usize::MAX; self.given.kernel.nrows()];
         columns.iter().enumerate().for_each(|(at, &column)| place[column] = at);
         for (unit, places) in self.places.iter_mut().enumerate() {
-            let is_left = self.units[unit].iter().all(|&column| place[column] < columns.len());
+            let is_left =
+                self.given.units[unit].iter().all(|&column| place[column] < columns.len());
             places.clear();
             if is_left {
-                places.extend(self.units[unit].iter().map(|&column| place[column]));
+                places.extend(self.given.units[unit].iter().map(|&column| place[column]));
             }
         }
         (self.is_live, self.live) = (vec![true; columns.len()], columns);
         self.restart_lazy();
-        for unit in 0..self.units.len() {
+        for unit in 0..self.given.units.len() {
             let places = &self.places[unit];
             let k = places.len();
             let block = (0..k * k).map(|at| self.sigma[(places[at % k], places[at / k])]);

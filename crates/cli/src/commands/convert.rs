@@ -47,10 +47,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let format = format(arguments)?;
     let inputs = [Input::new("MODEL", &arguments.model)];
     check_out(&arguments.out, &inputs).map_err(UsageError)?;
-    let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
+    let expected = arguments.network.expected(None);
+    let network = Network::open(&arguments.model, &expected)?;
     let (n_parameters, sha256) = (network.graph.layout().n_parameters(), network.sha256.clone());
     let is_copy = network.is_onnx() && format == Format::Onnx;
-    if let (true, Some(word)) = (is_copy, arguments.network.of_a_graph()) {
+    if let (true, Some(word)) = (is_copy, expected.of_a_graph()) {
         let message =
             format!("{word}: an ONNX file that becomes an ONNX file keeps its outputs and sizes");
         return Err(UsageError(message).into());

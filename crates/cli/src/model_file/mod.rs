@@ -57,16 +57,19 @@ pub(crate) struct Misplaced {
 }
 
 impl Expected<'_> {
-    /// Refuses words that only an ONNX file understands.
-    pub(crate) fn refuse_words_of_a_graph(&self) -> Result<(), Misplaced> {
-        let given = [("--output", self.output.is_some()), ("--dim", !self.dimensions.is_empty())];
-        let (expected, found) =
-            ("an ONNX file", "a file of dense layers, which has no names for it");
-        refuse(&given, expected, found)
+    /// Names of options that were given, at most one about state dicts and one about ONNX files.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        self.of_a_state_dict().into_iter().chain(self.of_a_graph())
     }
 
-    /// Refuses words about what an ONNX file says itself.
-    fn refuse_words_of_a_state_dict(&self) -> Result<(), Misplaced> {
+    /// The first option that concerns ONNX files alone.
+    pub(crate) fn of_a_graph(&self) -> Option<&'static str> {
+        let given = [("--output", self.output.is_some()), ("--dim", !self.dimensions.is_empty())];
+        first(&given)
+    }
+
+    /// The first option about what an ONNX file says itself.
+    fn of_a_state_dict(&self) -> Option<&'static str> {
         let given = [
             ("--activation", self.activation.is_some()),
             ("--layers", !self.layers.is_empty()),
@@ -74,19 +77,25 @@ impl Expected<'_> {
             ("--batch-norm", self.batch_norm.is_some()),
             ("--batch-norm-epsilon", self.batch_norm_epsilon.is_some()),
         ];
-        refuse(&given, "a state dict", "an ONNX file, which says this itself")
+        first(&given)
+    }
+
+    /// Refuses words that only an ONNX file understands.
+    pub(crate) fn refuse_words_of_a_graph(&self) -> Result<(), Misplaced> {
+        let (expected, found) =
+            ("an ONNX file", "a file of dense layers, which has no names for it");
+        self.of_a_graph().map_or(Ok(()), |option| Err(Misplaced { option, expected, found }))
+    }
+
+    /// Refuses words about what an ONNX file says itself.
+    fn refuse_words_of_a_state_dict(&self) -> Result<(), Misplaced> {
+        let (expected, found) = ("a state dict", "an ONNX file, which says this itself");
+        self.of_a_state_dict().map_or(Ok(()), |option| Err(Misplaced { option, expected, found }))
     }
 }
 
-fn refuse(
-    given: &[(&'static str, bool)],
-    expected: &'static str,
-    found: &'static str,
-) -> Result<(), Misplaced> {
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some(&(option, _)) => Err(Misplaced { option, expected, found }),
-        None => Ok(()),
-    }
+fn first(given: &[(&'static str, bool)]) -> Option<&'static str> {
+    given.iter().find(|(_, is_given)| *is_given).map(|(name, _)| *name)
 }
 
 /// Whether a file says that it is a posterior of this program.

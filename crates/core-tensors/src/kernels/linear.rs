@@ -29,6 +29,44 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Its name in files: identity, relu, leaky_relu, tanh, sigmoid, silu or gelu.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::LeakyRelu { .. } => "leaky_relu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+            Self::Silu => "silu",
+            Self::Gelu => "gelu",
+        }
+    }
+
+    /// The slope of a leaky ReLU; others have none.
+    pub fn slope(self) -> Option<f64> {
+        match self {
+            Self::LeakyRelu { slope } => Some(slope),
+            _ => None,
+        }
+    }
+
+    /// The activation of a name and a slope; `None` for other names, and for a leaky ReLU without a slope in (0, 1).
+    pub fn from_name(name: &str, slope: Option<f64>) -> Option<Self> {
+        Some(match name {
+            "identity" => Self::Identity,
+            "relu" => Self::Relu,
+            "leaky_relu" => {
+                let slope = slope.filter(|&slope| slope > 0.0 && slope < 1.0)?;
+                Self::LeakyRelu { slope }
+            }
+            "tanh" => Self::Tanh,
+            "sigmoid" => Self::Sigmoid,
+            "silu" => Self::Silu,
+            "gelu" => Self::Gelu,
+            _ => return None,
+        })
+    }
+
     /// act(z) in tensor operations, of any shape.
     pub fn apply(self, z: &Tensor) -> Result<Tensor> {
         match self {

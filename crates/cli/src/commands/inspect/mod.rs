@@ -114,13 +114,8 @@ fn summary(
 ) -> Result<String> {
     let network = posterior.network();
     let activation = match network.activation {
-        Activation::Identity => "identity".to_owned(),
-        Activation::Relu => "relu".to_owned(),
         Activation::LeakyRelu { slope } => format!("leaky relu, slope {}", setting(slope)),
-        Activation::Tanh => "tanh".to_owned(),
-        Activation::Sigmoid => "sigmoid".to_owned(),
-        Activation::Silu => "silu".to_owned(),
-        Activation::Gelu => "gelu".to_owned(),
+        other => other.name().to_owned(),
     };
     let structure = match posterior {
         AnyPosterior::BlockDiagonal(p) => {

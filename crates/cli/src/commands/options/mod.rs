@@ -67,28 +67,10 @@ impl NetworkOptions {
         Ok(())
     }
 
-    /// The first option that is given and concerns ONNX files alone.
-    pub(super) fn of_a_graph(&self) -> Option<&'static str> {
-        match (&self.output, self.dimensions.is_empty()) {
-            (Some(_), _) => Some("--output"),
-            (None, false) => Some("--dim"),
-            (None, true) => None,
-        }
-    }
-
     /// Refuses options of a file that is not there.
     pub(super) fn check_used(&self, with: &str) -> Result<(), UsageError> {
-        let given = [
-            ("--activation", self.activation.is_some()),
-            ("--layers", !self.layers.is_empty()),
-            ("--prefix", self.prefix.is_some()),
-            ("--batch-norm", self.batch_norm.is_some()),
-            ("--batch-norm-epsilon", self.batch_norm_epsilon.is_some()),
-            ("--output", self.output.is_some()),
-            ("--dim", !self.dimensions.is_empty()),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => Err(UsageError(format!("{name}: wanted {with} beside it"))),
+        match self.expected(None).given().next() {
+            Some(name) => Err(UsageError(format!("{name}: wanted {with} beside it"))),
             None => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use super::names::{Role, is_counter, is_training_state, key, role, what, without
 use super::natural;
 use super::tensor::NamedTensor;
 
-/// Added to a variance where nobody said otherwise: PyTorch and Flax, and Keras.
+/// Default epsilon of batch normalization: in PyTorch and Flax, and in Keras.
 const EPSILON: (f64, f64) = (1e-5, 1e-3);
 /// Names in a list before it says how many there are.
 const MOST_NAMED: usize = 6;

@@ -1,4 +1,4 @@
-//! Files that nobody's program wrote: sizes that no memory holds, endless nesting, bombs.
+//! Hostile files: sizes beyond any memory, endless nesting, archives that unpack without bound.
 
 use std::io::{Cursor, Write};
 

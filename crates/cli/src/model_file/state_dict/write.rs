@@ -46,18 +46,9 @@ pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) 
             tensors.push((format!("layers.{t}.bias"), bias));
         }
     }
-    let (activation, slope) = match network.activation {
-        Activation::Identity => ("identity", None),
-        Activation::Relu => ("relu", None),
-        Activation::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
-        Activation::Tanh => ("tanh", None),
-        Activation::Sigmoid => ("sigmoid", None),
-        Activation::Silu => ("silu", None),
-        Activation::Gelu => ("gelu", None),
-    };
     let said = Said {
-        activation: activation.into(),
-        slope,
+        activation: network.activation.name().into(),
+        slope: network.activation.slope(),
         layers: trained.names.clone(),
         parent: parent.map(str::to_owned),
     };
@@ -72,19 +63,13 @@ pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) 
 pub(super) fn activation(about: &HashMap<String, String>) -> Result<Option<Activation>> {
     let Some(text) = about.get(KEY) else { return Ok(None) };
     let said: Said = serde_json::from_str(text).with_context(|| format!("its metadata `{KEY}`"))?;
-    Ok(Some(match (said.activation.as_str(), said.slope) {
-        ("identity", _) => Activation::Identity,
-        ("relu", _) => Activation::Relu,
-        ("leaky_relu", Some(slope)) if slope > 0.0 && slope < 1.0 => {
-            Activation::LeakyRelu { slope }
-        }
-        ("tanh", _) => Activation::Tanh,
-        ("sigmoid", _) => Activation::Sigmoid,
-        ("silu", _) => Activation::Silu,
-        ("gelu", _) => Activation::Gelu,
-        (other, slope) => bail!(
-            "its metadata `{KEY}` say the activation `{other}` of slope {slope:?}, wanted relu, leaky_relu with a \
-             slope in (0, 1), tanh, sigmoid, silu, gelu or identity"
+    match Activation::from_name(&said.activation, said.slope) {
+        Some(activation) => Ok(Some(activation)),
+        None => bail!(
+            "its metadata `{KEY}` say the activation `{}` of slope {:?}, wanted relu, leaky_relu with a slope in (0, 1), \
+             tanh, sigmoid, silu, gelu or identity",
+            said.activation,
+            said.slope
         ),
-    }))
+    }
 }
