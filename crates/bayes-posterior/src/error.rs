@@ -176,6 +176,19 @@ pub enum Error {
         /// What stands against it, and how to mend it.
         reason: String,
     },
+    /// A budget below what must stay.
+    #[error(
+        "a budget of {most}: the smallest reachable is {least}, {:.1} % of {full}; what is left then cannot be removed",
+        100.0 * least / full
+    )]
+    Budget {
+        /// What was asked for.
+        most: f64,
+        /// The smallest that can be reached.
+        least: f64,
+        /// The size of the whole.
+        full: f64,
+    },
     /// A rule was given too little to go by.
     #[error("the criterion `{rule}` needs {needs}")]
     Missing {

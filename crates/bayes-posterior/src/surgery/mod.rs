@@ -58,6 +58,7 @@
 mod algebra;
 mod dependencies;
 mod moments;
+pub mod network;
 mod order;
 mod patches;
 mod removal;
@@ -66,7 +67,7 @@ mod side;
 
 pub use moments::{Moments, SecondMoments, TargetMoments};
 pub use order::{
-    Compensation, Greedy, Path, Score, Snapshot, Step, compensate, greedy, order_by, scores,
+    Compensation, Greedy, Path, Score, Snapshot, Step, compensate, follow, greedy, order_by, scores,
 };
 pub use removal::{Bias, ColumnDamping, Consumer, ConsumerWeights, Removal};
 pub use repair::{

@@ -277,6 +277,29 @@ impl SecondMoments {
         self.mean.len()
     }
 
+    /// Of some of the columns, in this order.
+    ///
+    /// # Errors
+    /// For a column beyond n.
+    pub fn of_columns(&self, columns: &[usize]) -> Result<Self> {
+        let n = self.n_columns();
+        if let Some(&index) = columns.iter().find(|&&column| column >= n) {
+            return Err(core_tensors::Error::Index { what: "column", index, n }.into());
+        }
+        let k = columns.len();
+        let targets = self.targets.as_ref().map(|targets| {
+            let pick = |i: usize, j: usize| targets.cross[(i, columns[j])];
+            let cross = Mat::from_fn(targets.mean.len(), k, pick);
+            TargetMoments { mean: targets.mean.clone(), cross, power: targets.power }
+        });
+        Ok(Self {
+            n_rows: self.n_rows,
+            mean: columns.iter().map(|&column| self.mean[column]).collect(),
+            covariance: Mat::from_fn(k, k, |i, j| self.covariance[(columns[i], columns[j])]),
+            targets,
+        })
+    }
+
     /// A = E\[\[h; 1\]\[h; 1\]ᵀ\], (n + 1, n + 1).
     pub fn second(&self) -> Mat<f64> {
         let n = self.n_columns();

@@ -114,6 +114,13 @@ pub fn greedy(mut removal: Removal, options: &Greedy) -> Result<Path> {
     Ok(path)
 }
 
+/// The consumers after all removals of a path, under this damping and perhaps of other moments: dependent units go without
+/// damping, the others together.
+pub fn follow(consumers: &[Consumer], damping: ColumnDamping, path: &Path) -> Result<Snapshot> {
+    let removal = Removal::after(consumers, damping, &path.steps)?;
+    Ok(Snapshot { kept: removal.left(), consumers: removal.consumers()? })
+}
+
 /// The importance of each unit, consumers together; larger is more important.
 pub fn scores(consumers: &[Consumer], score: Score) -> Result<Vec<f64>> {
     checks::at_least("consumers of the units", 1, consumers.len())?;

@@ -5,6 +5,7 @@ use faer::{Mat, MatRef};
 use super::algebra::symmetric_root;
 use super::dependencies;
 use super::moments::SecondMoments;
+use super::order::Step;
 use super::side::{Given, Side};
 use crate::checks;
 use crate::error::{Error, Result};
@@ -117,6 +118,31 @@ impl Removal {
             removal.sides.iter_mut().for_each(|side| side.forget(unit));
         }
         removal.is_left = is_left;
+        Ok(removal)
+    }
+
+    /// All removals of a path at once, for the weights alone: dependent units first, without damping.
+    pub(super) fn after(
+        consumers: &[Consumer],
+        damping: ColumnDamping,
+        steps: &[Step],
+    ) -> Result<Self> {
+        let mut removal = Self::built(consumers, damping, |given| Ok(Side::placed(given)))?;
+        for step in steps {
+            removal.check_left(step.unit)?;
+            removal.is_left[step.unit] = false;
+        }
+        let units = |dependent: bool| -> Vec<usize> {
+            let of = steps.iter().filter(|step| step.is_dependent == dependent);
+            of.map(|step| step.unit).collect()
+        };
+        let (dependent, others) = (units(true), units(false));
+        for side in &mut removal.sides {
+            if !dependent.is_empty() {
+                dependencies::absorb(side, &dependent)?;
+            }
+            others.iter().for_each(|&unit| side.forget(unit));
+        }
         Ok(removal)
     }
 

@@ -212,7 +212,11 @@ pub fn choose_damping(
 }
 
 /// tr(D A Dᵀ G) for the change D of weights and bias.
-fn change(consumer: &Consumer, moments: &SecondMoments, now: &ConsumerWeights) -> Result<f64> {
+pub(super) fn change(
+    consumer: &Consumer,
+    moments: &SecondMoments,
+    now: &ConsumerWeights,
+) -> Result<f64> {
     let n = consumer.moments.n_columns();
     checks::length("columns of held-out moments", n, moments.n_columns())?;
     moments.check()?;

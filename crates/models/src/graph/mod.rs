@@ -99,7 +99,19 @@ pub struct Node {
     pub results: Vec<ValueId>,
 }
 
+impl ValueId {
+    /// Its place in [`Graph::values`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 impl Graph {
+    /// The ids of all values, in the order of [`Graph::values`].
+    pub fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        (0..self.values.len()).map(ValueId)
+    }
+
     /// All values; [`ValueId`] indexes them through [`Graph::value`].
     pub fn values(&self) -> &[Value] {
         &self.values

@@ -52,7 +52,8 @@ impl Walk<'_> {
         let mut groups: Vec<Group> = groups.into_iter().map(|(group, _)| group).collect();
         self.fill(&mut groups, &units);
         let cuts = (0..self.labels.len()).map(|i| self.cuts(ValueId(i), &units)).collect();
-        Axes { groups, cuts }
+        let maps = self.maps();
+        Axes { groups, maps, cuts }
     }
 
     /// A group with its producers only.
@@ -148,7 +149,7 @@ impl Walk<'_> {
     }
 
     /// The weight's name without its last part, where that says "weight", else the node's.
-    fn name(&self, linear: &Linear) -> String {
+    pub(super) fn name(&self, linear: &Linear) -> String {
         let weight = &self.graph.value(linear.weight).name;
         match weight.strip_suffix(".weight").or_else(|| weight.strip_suffix("/kernel")) {
             Some(name) => name.to_owned(),

@@ -21,9 +21,11 @@ mod fixed;
 mod groups;
 mod labels;
 mod linear;
+mod maps;
 mod narrow;
 mod parts;
 mod settle;
+mod sizes;
 mod text;
 mod units;
 mod walk;
@@ -32,11 +34,14 @@ use super::{Graph, ValueId};
 use walk::Walk;
 
 pub use error::AxesError;
+pub use maps::LinearMap;
+pub use sizes::Sizes;
 
 /// Groups of units of a graph.
 #[derive(Clone, Debug)]
 pub struct Axes {
     groups: Vec<Group>,
+    maps: Vec<LinearMap>,
     /// For each value of the graph, the axes along which it has units.
     cuts: Vec<Vec<Cut>>,
 }
@@ -129,5 +134,10 @@ impl Axes {
     /// The groups.
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// The linear maps with parameters, in the order of the graph.
+    pub fn maps(&self) -> &[LinearMap] {
+        &self.maps
     }
 }

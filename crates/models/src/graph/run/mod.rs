@@ -42,6 +42,44 @@ impl Graph {
         self.evaluate(w, inputs, self.outputs())
     }
 
+    /// These values for the inputs; only nodes that they need are computed.
+    ///
+    /// `known` holds values that are there already, as an earlier run gave them: what stands before them is not computed
+    /// again. With the values at a cut through the graph known, a run goes on from that cut.
+    ///
+    /// # Errors
+    /// Where inputs or parameters do not have the graph's shapes.
+    pub fn values_from(
+        &self,
+        w: &Params,
+        inputs: &[Tensor],
+        known: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+    ) -> Result<Vec<Tensor>, Error> {
+        self.evaluate_with(w, inputs, &Beside { known, probes: &[] }, wanted)
+    }
+
+    /// These values for the inputs, where each probe is added to its value as soon as that is there.
+    ///
+    /// The gradient by a probe of zeros is the gradient by the value.
+    ///
+    /// # Errors
+    /// Where inputs, parameters or probes do not have the graph's shapes.
+    pub fn values_with_probes(
+        &self,
+        w: &Params,
+        inputs: &[Tensor],
+        probes: &[(ValueId, Tensor)],
+        wanted: &[ValueId],
+    ) -> Result<Vec<Tensor>, Error> {
+        let ids = probes.iter().map(|(id, _)| *id);
+        // A wanted value is not hidden inside a kernel that computes several nodes at once.
+        let all: Vec<ValueId> = wanted.iter().copied().chain(ids).collect();
+        let mut values = self.evaluate_with(w, inputs, &Beside { known: &[], probes }, &all)?;
+        values.truncate(wanted.len());
+        Ok(values)
+    }
+
     /// f(x, w): the first output for one input. A graph of a fixed batch ([`Graph::fixed_batch`]) computes others in pieces,
     /// where each row of its output is made of one example.
     ///
@@ -70,20 +108,34 @@ impl Graph {
         inputs: &[Tensor],
         wanted: &[ValueId],
     ) -> Result<Vec<Tensor>, Error> {
+        self.evaluate_with(w, inputs, &Beside { known: &[], probes: &[] }, wanted)
+    }
+
+    fn evaluate_with(
+        &self,
+        w: &Params,
+        inputs: &[Tensor],
+        beside: &Beside<'_>,
+        wanted: &[ValueId],
+    ) -> Result<Vec<Tensor>, Error> {
         self.layout().check_same("parameters of a graph", w.layout())?;
-        let (context, fed) = self.feed(w, inputs)?;
-        let mut known = Values::of_graph(self, wanted);
+        let (context, inputs) = self.feed(w, inputs)?;
+        let inputs = self.inputs().iter().copied().zip(inputs);
+        let fed: Vec<(ValueId, Tensor)> = inputs.chain(beside.known.iter().cloned()).collect();
+        let mut known = Values::of_graph(self, beside, wanted);
         self.put_known(w, &context, &mut known)?;
-        let needed: Vec<&Node> = self
-            .nodes()
-            .iter()
-            .filter(|node| node.results.iter().any(|&id| known.is_needed(id)))
-            .collect();
-        let spreads = spreads(self, |node| node.results.iter().any(|&id| known.is_needed(id)));
+        let is_given = |id: &ValueId| beside.known.iter().any(|(given, _)| given == id);
+        let is_needed = |node: &Node, known: &Values| {
+            node.results.iter().any(|id| known.is_needed(*id) && !is_given(id))
+        };
+        let needed: Vec<&Node> =
+            self.nodes().iter().filter(|node| is_needed(node, &known)).collect();
+        // Known values have the spread of the nodes that gave them.
+        let spreads = spreads(self, |node| !beside.known.is_empty() || is_needed(node, &known));
         // What does not depend on the batch comes once, and weights among it may go into the steps.
         let is_fixed = |id: &ValueId| spreads[id.0] == Spread::Fixed;
-        for (&id, x) in self.inputs().iter().zip(&fed).filter(|(id, _)| is_fixed(id)) {
-            known.put(id, x.clone());
+        for (id, x) in fed.iter().filter(|(id, _)| is_fixed(id)) {
+            known.put(*id, x.clone());
         }
         let (fixed, moving): (Vec<&Node>, Vec<&Node>) =
             needed.into_iter().partition(|node| node.results.iter().all(is_fixed));
@@ -94,8 +146,10 @@ impl Graph {
             .map_err(|(node, problem)| self.at(node, problem))?;
         known.count(&steps, wanted);
         let run = Run { graph: self, steps: &steps, wanted, spreads: &spreads };
-        let is_tracked = w.blocks().iter().chain(&fed).any(Tensor::track_op);
-        match run.part(&moving).filter(|&part| !is_tracked && part < context.m) {
+        let probes = beside.probes.iter().map(|(_, probe)| probe);
+        let tensors = fed.iter().map(|(_, x)| x).chain(w.blocks()).chain(probes);
+        let is_tracked = !beside.probes.is_empty() || tensors.into_iter().any(Tensor::track_op);
+        match run.part(&moving, &fed).filter(|&part| !is_tracked && part < context.m) {
             Some(part) => run.in_parts(&known, &fed, &context, part),
             None => run.whole(known, &fed, &context),
         }
@@ -145,6 +199,14 @@ impl Graph {
     }
 }
 
+/// What a run is handed beside the inputs.
+struct Beside<'a> {
+    /// Values that need not be computed.
+    known: &'a [(ValueId, Tensor)],
+    /// What is added to values.
+    probes: &'a [(ValueId, Tensor)],
+}
+
 /// The part of a run that depends on the batch.
 struct Run<'a> {
     graph: &'a Graph,
@@ -160,11 +222,11 @@ const PART_EXAMPLES: std::ops::RangeInclusive<i64> = 16..=256;
 
 impl Run<'_> {
     /// How many examples at once, where the batch may be computed in parts.
-    fn part(&self, nodes: &[&Node]) -> Option<usize> {
+    fn part(&self, nodes: &[&Node], fed: &[(ValueId, Tensor)]) -> Option<usize> {
         let results = nodes.iter().flat_map(|node| &node.results);
         let is_apart = |id: &ValueId| self.spreads[id.0] != Spread::Other;
-        let inputs = self.graph.inputs().iter();
-        if !inputs.chain(results.clone()).chain(self.wanted).all(is_apart) {
+        let fed = fed.iter().map(|(id, _)| id);
+        if !fed.chain(results.clone()).chain(self.wanted).all(is_apart) {
             return None;
         }
         let size = |id: &ValueId| {
@@ -179,13 +241,11 @@ impl Run<'_> {
     fn whole(
         &self,
         mut known: Values,
-        fed: &[Tensor],
+        fed: &[(ValueId, Tensor)],
         context: &Context,
     ) -> Result<Vec<Tensor>, Error> {
-        for (&id, x) in self.graph.inputs().iter().zip(fed) {
-            if self.spreads[id.0] != Spread::Fixed {
-                known.put(id, x.clone());
-            }
+        for (id, x) in fed.iter().filter(|(id, _)| self.spreads[id.0] != Spread::Fixed) {
+            known.put(*id, x.clone());
         }
         for step in self.steps {
             step.run(&mut known, context).map_err(|problem| self.graph.at(step.node, problem))?;
@@ -199,18 +259,15 @@ impl Run<'_> {
     fn in_parts(
         &self,
         known: &Values,
-        fed: &[Tensor],
+        fed: &[(ValueId, Tensor)],
         context: &Context,
         part: usize,
     ) -> Result<Vec<Tensor>, Error> {
         let one = |first: usize| -> Result<Vec<Tensor>, Error> {
             let m = part.min(context.m - first);
-            let fed: Vec<Tensor> = self
-                .graph
-                .inputs()
+            let fed: Vec<(ValueId, Tensor)> = fed
                 .iter()
-                .zip(fed)
-                .map(|(id, x)| self.rows(*id, x, first, m))
+                .map(|(id, x)| Ok((*id, self.rows(*id, x, first, m)?)))
                 .collect::<candle_core::Result<_>>()
                 .map_err(TensorsError::from)?;
             self.whole(known.clone(), &fed, &Context { m, ..context.clone() })
@@ -248,20 +305,23 @@ struct Values {
     tensors: Vec<Option<Tensor>>,
     /// How often each is still wanted.
     uses: Vec<usize>,
+    probes: Vec<(ValueId, Tensor)>,
 }
 
 impl Values {
     /// Nothing yet; counts who wants what.
-    fn of_graph(graph: &Graph, wanted: &[ValueId]) -> Self {
+    fn of_graph(graph: &Graph, beside: &Beside<'_>, wanted: &[ValueId]) -> Self {
         let n = graph.values().len();
         let mut uses = vec![0; n];
+        let mut is_given = vec![false; n];
+        beside.known.iter().for_each(|(id, _)| is_given[id.0] = true);
         wanted.iter().for_each(|id| uses[id.0] += 1);
         for node in graph.nodes().iter().rev() {
-            if node.results.iter().any(|id| uses[id.0] > 0) {
+            if node.results.iter().any(|id| uses[id.0] > 0 && !is_given[id.0]) {
                 node.operands.iter().for_each(|id| uses[id.0] += 1);
             }
         }
-        Self { tensors: vec![None; n], uses }
+        Self { tensors: vec![None; n], uses, probes: beside.probes.to_vec() }
     }
 
     /// Only what these steps read counts from here on.
@@ -286,6 +346,17 @@ impl Values {
         }
     }
 
+    /// What a node gives.
+    fn put_result(&mut self, id: ValueId, result: Tensor) -> Result<(), Problem> {
+        let probe = self.probes.iter().find(|(probed, _)| *probed == id);
+        let result = match probe {
+            Some((_, probe)) => (result + probe)?,
+            None => result,
+        };
+        self.put(id, result);
+        Ok(())
+    }
+
     /// One of the uses that were counted.
     fn take(&mut self, id: ValueId) -> Result<Tensor, Problem> {
         self.uses[id.0] = self.uses[id.0].saturating_sub(1);
@@ -304,9 +375,7 @@ impl Values {
         let operands: Vec<Tensor> =
             node.operands.iter().map(|&id| self.take(id)).collect::<Result<_, _>>()?;
         let results = apply(&node.op, &operands, context)?;
-        for (&id, result) in node.results.iter().zip(results) {
-            self.put(id, result);
-        }
-        Ok(())
+        let mut results = node.results.iter().zip(results);
+        results.try_for_each(|(&id, result)| self.put_result(id, result))
     }
 }

@@ -80,10 +80,8 @@ impl Step<'_> {
             (Kernel::MaxPool { window }, [x], _) => vec![relu(&max_pool(x, window)?)?],
             _ => apply(&self.node.op, &operands, context)?,
         };
-        for (&id, result) in self.results.iter().zip(results) {
-            known.put(id, result);
-        }
-        Ok(())
+        let mut results = self.results.iter().zip(results);
+        results.try_for_each(|(&id, result)| known.put_result(id, result))
     }
 }
 

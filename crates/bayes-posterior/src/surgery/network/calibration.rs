@@ -1,0 +1,127 @@
+//! The examples that surgery learns from: some to fit, some held out to choose by.
+
+use candle_core::{DType, Tensor};
+use models::graph::Graph;
+
+use crate::checks;
+use crate::error::{Error, Result};
+
+/// Examples without labels, cut into batches.
+///
+/// Every k-th example is held out: dampings, repairs and orders are chosen by it, and then fitted to all examples.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    batches: Vec<Batch>,
+    n_examples: usize,
+    n_held_out: usize,
+}
+
+/// Some examples.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    /// One tensor an input of the graph.
+    pub(super) inputs: Vec<Tensor>,
+    /// Which of (example, position) count, (m, T); all where it is absent.
+    pub(super) mask: Option<Tensor>,
+    pub(super) is_held_out: bool,
+    pub(super) n: usize,
+}
+
+/// How examples are cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutting {
+    /// Examples of a batch.
+    pub batch_size: usize,
+    /// k ≥ 2: every k-th example is held out; 0 holds out none, and what is chosen is chosen by what was fitted.
+    pub held_out_every: usize,
+}
+
+impl Default for Cutting {
+    fn default() -> Self {
+        Self { batch_size: 250, held_out_every: 5 }
+    }
+}
+
+impl Calibration {
+    /// One tensor an input of the graph, all with the same examples along the first axis.
+    ///
+    /// `mask` says which tokens of a text are there, (m, T), 0 for those that only fill it up: they are left out wherever
+    /// activations are (m, T, n).
+    ///
+    /// # Errors
+    /// For no example, and for inputs of different numbers of examples.
+    pub fn new(inputs: &[Tensor], mask: Option<&Tensor>, cutting: Cutting) -> Result<Self> {
+        let first = inputs.first().map(|x| x.dim(0)).transpose()?.unwrap_or(0);
+        checks::some_examples(first)?;
+        checks::at_least("examples of a batch", 1, cutting.batch_size)?;
+        for x in inputs.iter().chain(mask) {
+            checks::length("examples of an input", first, x.dim(0)?)?;
+        }
+        if let Some(mask) = mask {
+            mask.dims2()?;
+        }
+        let every = cutting.held_out_every;
+        if every == 1 {
+            let (name, value) = ("k of every k-th example held out".to_owned(), 1.0);
+            return Err(Error::OutOfRange { name, value, range: "0 or [2, ∞)" });
+        }
+        let is_held_out = |i: usize| every > 0 && i % every == every - 1;
+        let (held_out, fitted): (Vec<u32>, Vec<u32>) =
+            (0..first as u32).partition(|&i| is_held_out(i as usize));
+        let mut batches = Vec::new();
+        for (rows, is_held_out) in [(&fitted, false), (&held_out, true)] {
+            for rows in rows.chunks(cutting.batch_size) {
+                let index = Tensor::new(rows, inputs[0].device())?;
+                let pick = |x: &Tensor| x.to_device(index.device())?.index_select(&index, 0);
+                let inputs = inputs.iter().map(pick).collect::<candle_core::Result<_>>()?;
+                let mask = mask.map(pick).transpose()?;
+                batches.push(Batch { inputs, mask, is_held_out, n: rows.len() });
+            }
+        }
+        Ok(Self { batches, n_examples: first, n_held_out: held_out.len() })
+    }
+
+    /// How many examples there are.
+    pub fn n_examples(&self) -> usize {
+        self.n_examples
+    }
+
+    /// How many of them are held out.
+    pub fn n_held_out(&self) -> usize {
+        self.n_held_out
+    }
+
+    pub(super) fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// Refuses examples that the graph does not take, before anything is computed.
+    pub(super) fn check(&self, graph: &Graph, params: &core_tensors::Params) -> Result<()> {
+        let first = &self.batches[0];
+        graph.values_from(params, &first.inputs, &[], graph.outputs()).map_err(of_graph)?;
+        Ok(())
+    }
+}
+
+/// A failure of a graph in this crate's words.
+pub(super) fn of_graph(error: models::graph::Error) -> Error {
+    Error::Core(error.into())
+}
+
+/// The rows of activations (…, n) that count, (rows, n).
+pub(super) fn counted_rows(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    let n = values.dim(values.rank() - 1)?;
+    let rows = values.reshape(((), n))?;
+    let Some(mask) = mask.filter(|mask| masks(mask, values)) else { return Ok(rows) };
+    let counts = mask.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let kept: Vec<u32> =
+        (0u32..).zip(&counts).filter(|(_, v)| **v != 0.0).map(|(i, _)| i).collect();
+    Ok(rows.index_select(&Tensor::new(kept, rows.device())?, 0)?)
+}
+
+/// Whether a mask (m, T) says which rows of activations count: those of (m, T, n), or of (m·T, n).
+fn masks(mask: &Tensor, values: &Tensor) -> bool {
+    let (of_mask, of_values) = (mask.dims(), values.dims());
+    let rows = of_values.split_last().map_or(&[][..], |(_, rows)| rows);
+    rows == of_mask || rows == [of_mask.iter().product::<usize>()]
+}

@@ -1,0 +1,217 @@
+//! G of every linear map: the second moment of the gradient of −log p by its output, under the network's own predictions.
+
+use candle_core::{DType, Device, Tensor, Var};
+use core_tensors::{Params, Rng};
+use faer::{Mat, MatRef};
+use losses::{Likelihood, Predictions};
+use models::graph::ValueId;
+use models::graph::axes::LinearMap;
+
+use super::calibration::{Calibration, of_graph};
+use super::operate::Network;
+use super::passes::{Passes, Version};
+use super::reading::n_outputs;
+use crate::checks;
+use crate::error::{Error, Result};
+
+/// Directions of the output that are pulled back at most; where there are more outputs, so many random ones stand for all.
+const MOST_DIRECTIONS: usize = 16;
+/// Examples that gradients are taken of at once.
+const CHUNK: usize = 250;
+
+/// G, (o, o), of each linear map of a network, in nats by squared units of its output.
+#[derive(Clone, Debug)]
+pub struct OutputCurvatures {
+    of: Vec<Mat<f64>>,
+}
+
+impl OutputCurvatures {
+    /// From one matrix a map of [`models::graph::axes::Axes::maps`].
+    pub fn new(of: Vec<Mat<f64>>) -> Self {
+        Self { of }
+    }
+
+    /// G of a map.
+    pub fn of_map(&self, m: usize) -> Option<Mat<f64>> {
+        self.of.get(m).cloned()
+    }
+
+    /// G of a map, borrowed.
+    pub fn get(&self, m: usize) -> Option<MatRef<'_, f64>> {
+        self.of.get(m).map(Mat::as_ref)
+    }
+}
+
+/// G = N⁻¹ Σᵢ Σ_c g_ic g_icᵀ with g_ic = (∂f/∂z)ᵀ s_c, summed over the positions of example i, and S Sᵀ = Λ the Hessian of
+/// −log p(y | f): the curvature that the network's own predictions have, without labels.
+///
+/// Of a softmax s_c = √p_c (e_c − p), of a normal likelihood e_c/σ. Where the network has more than 16 outputs, 16 random
+/// combinations S r, r of signs, stand for all columns: the expectation is the same.
+///
+/// # Errors
+/// For examples that the graph does not take.
+pub fn output_curvatures(
+    network: &Network,
+    calibration: &Calibration,
+    likelihood: Likelihood,
+    rng: &mut Rng,
+) -> Result<OutputCurvatures> {
+    let Network { graph, params, axes } = *network;
+    calibration.check(graph, params)?;
+    let maps = axes.maps();
+    let mut sums: Vec<Mat<f64>> = maps
+        .iter()
+        .map(|map| {
+            let o = n_outputs(graph, map);
+            Mat::zeros(o, o)
+        })
+        .collect();
+    let frozen = params.frozen();
+    for batch in calibration.batches() {
+        for start in (0..batch.n).step_by(CHUNK) {
+            let n = CHUNK.min(batch.n - start);
+            let inputs: Vec<Tensor> = batch
+                .inputs
+                .iter()
+                .map(|x| x.narrow(0, start, n))
+                .collect::<candle_core::Result<_>>()?;
+            let at: Vec<ValueId> = maps.iter().map(|map| map.output).collect();
+            let shapes = graph.values_from(&frozen, &inputs, &[], &at).map_err(of_graph)?;
+            let probes: Vec<Var> = shapes
+                .iter()
+                .map(|z| Var::zeros(z.shape(), z.dtype(), z.device()))
+                .collect::<candle_core::Result<_>>()?;
+            let tapped: Vec<(ValueId, Tensor)> = at
+                .iter()
+                .copied()
+                .zip(probes.iter().map(|probe| probe.as_tensor().clone()))
+                .collect();
+            let outputs = &graph.outputs()[..1];
+            let f =
+                graph.values_with_probes(&frozen, &inputs, &tapped, outputs).map_err(of_graph)?;
+            let f = &f[0];
+            for direction in directions(f, likelihood, rng)? {
+                let loss = (f * direction)?.sum_all()?;
+                let gradients = loss.backward()?;
+                for ((map, probe), sum) in maps.iter().zip(&probes).zip(&mut sums) {
+                    if let Some(gradient) = gradients.get(probe) {
+                        add_squares(sum, map, gradient)?;
+                    }
+                }
+            }
+        }
+    }
+    let scale = 1.0 / calibration.n_examples() as f64;
+    for sum in &mut sums {
+        checks::entries("a curvature of outputs", sum.as_ref())?;
+        *sum *= faer::Scale(scale);
+    }
+    Ok(OutputCurvatures { of: sums })
+}
+
+/// Columns of S for a batch of outputs, each in their shape.
+fn directions(f: &Tensor, likelihood: Likelihood, rng: &mut Rng) -> Result<Vec<Tensor>> {
+    let f = f.detach().to_dtype(DType::F64)?;
+    let shape = f.dims().to_vec();
+    let k = shape.last().copied().unwrap_or(1);
+    let rows = f.reshape(((), k))?;
+    let n = rows.dim(0)?;
+    let root = match likelihood {
+        Likelihood::Normal { variance } => Root::Scaled(1.0 / variance.sqrt()),
+        Likelihood::Categorical => Root::Softmax(Predictions::new(&rows)?.into_probabilities()),
+    };
+    // Rows of one example (tokens) are told apart by random signs, whose cross terms vanish in the mean.
+    let is_single = shape.len() <= 2;
+    let n_directions = k.min(MOST_DIRECTIONS);
+    let directions = (0..n_directions).map(|c| {
+        let mut values = Vec::with_capacity(n * k);
+        for i in 0..n {
+            let weights: Vec<f64> = (0..k)
+                .map(|j| match (k <= MOST_DIRECTIONS, is_single) {
+                    (true, true) => f64::from(u8::from(j == c)),
+                    (true, false) if j == c => sign(rng),
+                    (true, false) => 0.0,
+                    (false, _) => sign(rng) / (n_directions as f64).sqrt(),
+                })
+                .collect();
+            root.times(i, &weights, &mut values);
+        }
+        Ok(Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?)
+    });
+    let directions: Vec<Tensor> = directions.collect::<Result<_>>()?;
+    Ok(directions)
+}
+
+fn sign(rng: &mut Rng) -> f64 {
+    if rng.uniform() < 0.5 { -1.0 } else { 1.0 }
+}
+
+/// S with S Sᵀ = Λ of each row of outputs.
+enum Root {
+    Scaled(f64),
+    /// p, (rows, k).
+    Softmax(Vec<f64>),
+}
+
+impl Root {
+    /// Adds S r for row i.
+    fn times(&self, i: usize, r: &[f64], to: &mut Vec<f64>) {
+        match self {
+            Self::Scaled(factor) => to.extend(r.iter().map(|r| r * factor)),
+            Self::Softmax(p) => {
+                let k = r.len();
+                let p = &p[i * k..(i + 1) * k];
+                // Σ_c r_c √p_c (e_c − p) = r √p − (Σ_c r_c √p_c) p
+                let sum: f64 = p.iter().zip(r).map(|(p, r)| r * p.sqrt()).sum();
+                to.extend(p.iter().zip(r).map(|(p, r)| r * p.sqrt() - sum * p));
+            }
+        }
+    }
+}
+
+/// Σᵢ g gᵀ with g the gradient of example i summed over its positions.
+fn add_squares(sum: &mut Mat<f64>, map: &LinearMap, gradient: &Tensor) -> Result<()> {
+    let o = sum.nrows();
+    let n = gradient.dim(0)?;
+    let by_example = match map.window {
+        // (m, o, …)
+        Some(_) => gradient.reshape((n, o, ()))?.sum(2)?,
+        // (m, …, o)
+        None => gradient.reshape((n, (), o))?.sum(1)?,
+    };
+    let g = super::reading::matrix(&by_example)?;
+    *sum += core_tensors::linalg::product(g.transpose(), g.as_ref());
+    Ok(())
+}
+
+/// Mean KL divergence of the changed network's predictions from the original's, in nats an example, held out if some are.
+pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) -> Result<f64> {
+    let calibration = passes.calibration();
+    let outputs = &passes.graph().outputs()[..1];
+    let has_held_out = calibration.n_held_out() > 0;
+    let (mut sum, mut n) = (0.0, 0.0);
+    for (b, batch) in calibration.batches().iter().enumerate() {
+        if has_held_out && !batch.is_held_out {
+            continue;
+        }
+        let at = |version| Ok::<_, Error>(passes.at(version, b, batch, now, outputs)?.remove(0));
+        let [before, after] = [at(Version::Original)?, at(Version::Changed)?].map(|f| {
+            let k = f.dims().last().copied().unwrap_or(1);
+            f.to_dtype(DType::F64).and_then(|f| f.reshape(((), k)))
+        });
+        let (before, after) = (before?, after?);
+        let rows = before.dim(0)? as f64;
+        let of_rows = match likelihood {
+            Likelihood::Categorical => {
+                let (before, after) = (Predictions::new(&before)?, Predictions::new(&after)?);
+                after.divergence_from(&before)? * rows
+            }
+            Likelihood::Normal { variance } => {
+                (after - before)?.sqr()?.sum_all()?.to_scalar::<f64>()? / (2.0 * variance)
+            }
+        };
+        sum += of_rows;
+        n += batch.n as f64;
+    }
+    checks::computed("the divergence of predictions", sum / n)
+}

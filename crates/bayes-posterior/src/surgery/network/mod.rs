@@ -1,0 +1,109 @@
+//! Surgery of whole networks: units of a graph removed group by group, and what is behind fitted anew.
+//!
+//! 1. [`Calibration`] holds examples without labels; some are held out.
+//! 2. [`output_curvatures`] gives G of every linear map, from the network's own predictions.
+//! 3. [`curves`] tells what each group of units costs at each width, and [`allocate`] finds widths for a budget.
+//! 4. [`operate`] goes through the maps from the input on: each that sees a change is repaired, each group is decided at the
+//!    first map that reads it, and the moments of later ones are those of the network as it is by then.
+//! 5. What comes out is a narrower graph of the same operators, and a [`Report`] of what was done and what it cost.
+//!
+//! The parameters change in place, columns of removed units becoming 0, and the graph is cut once at the end: a unit whose
+//! columns are 0 in all consumers leaves without a change.
+
+mod allocate;
+mod calibration;
+mod curvature;
+mod curves;
+mod flow;
+mod group;
+mod operate;
+mod passes;
+mod posterior;
+mod reading;
+mod report;
+
+pub use allocate::{Allocation, Budget, allocate};
+pub use calibration::{Calibration, Cutting};
+pub use curvature::{OutputCurvatures, output_curvatures};
+pub use curves::{Curve, curves};
+pub use operate::{Network, Operated, operate};
+pub use posterior::{MapPosterior, kronecker_posterior};
+pub use report::{GroupReport, MapReport, Report};
+
+use super::Compensation;
+
+/// ε under which the order is found where it is to be chosen: in the middle of what is usually best.
+const ORDER_DAMPING: f64 = 1e-4;
+
+/// How surgery is done.
+#[derive(Clone, Debug)]
+pub struct Surgery {
+    /// Which unit goes first.
+    pub order: Order,
+    /// Whether the columns that stay take over what they can from those that go.
+    pub least_squares: bool,
+    /// ε of removal to choose from by held-out reconstruction, as shares of the mean diagonal of A; one alone is taken.
+    pub dampings: Vec<f64>,
+    /// ε of repair to choose from, beside no repair, by held-out reconstruction; none: no repair at all.
+    pub repairs: Vec<f64>,
+    /// Whether exact functions of other units go first, without damping.
+    pub dependencies: bool,
+}
+
+/// Which unit goes first.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// The cheapest given those that are gone, outputs weighted by G where curvatures are given.
+    Greedy,
+    /// ‖row of the producer‖ · ‖columns of the consumers‖.
+    Magnitude,
+    /// ‖columns‖ · √A_jj.
+    Wanda,
+    /// |E gradient × activation|, one list of saliencies a group, as [`taylor_saliencies`](super::Score::Taylor) says.
+    Taylor(Vec<Vec<f64>>),
+    /// U\[0, 1), from this seed.
+    Random(u64),
+}
+
+impl Surgery {
+    /// The plain reference: greedy with one small damping, without repair.
+    pub fn plain() -> Self {
+        Self {
+            order: Order::Greedy,
+            least_squares: true,
+            dampings: vec![1e-6],
+            repairs: Vec::new(),
+            dependencies: true,
+        }
+    }
+
+    /// Greedy, with dampings and repair chosen by held-out reconstruction.
+    pub fn held_out() -> Self {
+        Self {
+            dampings: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2],
+            repairs: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1],
+            ..Self::plain()
+        }
+    }
+
+    /// A score that looks at each unit alone, with least squares for the choice or without.
+    pub fn baseline(order: Order, least_squares: bool) -> Self {
+        Self { order, least_squares, ..Self::plain() }
+    }
+
+    /// ε under which the order is found.
+    fn order_damping(&self) -> f64 {
+        match self.dampings[..] {
+            [one] => one,
+            _ => ORDER_DAMPING,
+        }
+    }
+
+    fn compensation(&self, relative: f64) -> Compensation {
+        if self.least_squares {
+            Compensation::LeastSquares(super::ColumnDamping::relative(relative))
+        } else {
+            Compensation::Off
+        }
+    }
+}
