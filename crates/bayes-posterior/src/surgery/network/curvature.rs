@@ -91,7 +91,7 @@ pub fn output_curvatures(
                 graph.values_with_probes(&frozen, &inputs, &tapped, outputs).map_err(of_graph)?;
             let f = &f[0];
             for direction in directions(f, likelihood, rng)? {
-                let loss = (f * direction)?.sum_all()?;
+                let loss = (f * direction.to_dtype(f.dtype())?)?.sum_all()?;
                 let gradients = loss.backward()?;
                 for ((map, probe), sum) in maps.iter().zip(&probes).zip(&mut sums) {
                     if let Some(gradient) = gradients.get(probe) {
