@@ -13,6 +13,7 @@ mod growing;
 #[path = "common/small.rs"]
 mod small;
 
+use branching::Case;
 use candle_core::{DType, Device, Tensor};
 use core_tensors::Params;
 use growing::{Growing, Outcome, of};
@@ -22,31 +23,24 @@ use small::tried;
 
 type TestResult = Outcome<()>;
 
-/// Networks that have residual blocks, and how many.
-fn cases_with_blocks() -> Outcome<Vec<(String, Graph, Params, Vec<usize>)>> {
-    let mut found = Vec::new();
-    for case in branching::cases()? {
-        let (graph, w) = case.network;
-        if !graph.residual_blocks().is_empty() {
-            found.push((case.name.to_owned(), graph, w, case.input));
-        }
-    }
-    Ok(found)
+/// Networks that have residual blocks.
+fn cases_with_blocks() -> Outcome<Vec<Case>> {
+    let mut cases = branching::cases()?;
+    cases.retain(|case| !case.network.0.residual_blocks().is_empty());
+    Ok(cases)
 }
 
 #[test]
 fn skipped_blocks_are_blocks_that_give_0() -> TestResult {
-    let cases = cases_with_blocks()?;
-    let names: Vec<&str> = cases.iter().map(|(name, ..)| name.as_str()).collect();
+    let mut cases = cases_with_blocks()?;
+    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names, ["residual", "encoder", "encoder"]);
-    let mut networks: Vec<_> =
-        cases.into_iter().map(|(name, graph, w, input)| (name, (graph, w), input)).collect();
-    networks.push(("nested".to_owned(), nested()?, vec![4]));
-    for (name, network, input) in &networks {
+    cases.push(Case { name: "nested", network: nested()?, input: vec![4], groups: "" });
+    for Case { name, network, input, .. } in &cases {
         let blocks = network.0.residual_blocks();
-        let expected = if name == "residual" {
+        let expected = if *name == "residual" {
             1
-        } else if name == "nested" {
+        } else if *name == "nested" {
             3
         } else {
             2
@@ -96,6 +90,11 @@ fn what_is_no_block_is_not_listed() -> TestResult {
     let sum = net.sum(s, i)?;
     let y = net.node(Op::Binary(Binary::Mul), &[sum, h])?;
     assert_eq!(n(net, y)?, 0);
+    let (mut net, s) = Growing::new(1, &[4]);
+    let h = net.gemm("a", s, [4, 4], true)?;
+    let i = net.gemm("b", h, [4, 4], true)?;
+    let y = net.sum(s, i)?;
+    assert!(net.builder.finish(&[y, h]).residual_blocks().is_empty());
     // No parameter; a scaled identity; x + x; two branches of one value.
     let (mut net, s) = Growing::new(1, &[4]);
     let h = net.relu(s)?;
@@ -133,7 +132,7 @@ fn what_is_no_block_is_not_listed() -> TestResult {
 #[test]
 fn blocks_of_another_graph_and_later_outputs_are_refused() -> TestResult {
     let (graph, w) = nested()?;
-    let other = cases_with_blocks()?.swap_remove(0).1.residual_blocks();
+    let other = cases_with_blocks()?.swap_remove(0).network.0.residual_blocks();
     let found = graph.without_blocks(&w, &other).unwrap_err().to_string();
     assert!(found.starts_with("the graph has no residual block `add"), "{found}");
     let (mut net, x) = Growing::new(12, &[4]);

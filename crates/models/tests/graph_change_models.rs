@@ -11,7 +11,7 @@ mod networks;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use changing::Subject;
@@ -58,7 +58,9 @@ fn whole_networks_change_without_a_trace() -> TestResult {
 }
 
 /// How much was folded, added and skipped, and the differences that it made.
-fn tried(folder: &std::path::Path) -> Result<Option<([usize; 3], [f64; 3])>, Box<dyn Error>> {
+type Found = ([usize; 3], [f64; 3]);
+
+fn tried(folder: &Path) -> Result<Option<Found>, Box<dyn Error>> {
     let model = Model::parse(std::fs::read(folder.join("model.onnx"))?)?;
     let external = &mut networks::external(folder);
     // Networks that are not read are no concern of this test.

@@ -13,9 +13,10 @@ impl Graph {
     /// nothing is 0.
     ///
     /// The nodes are Gemm, MatMul or Conv with a parameter as their weight. Conv and Gemm take the bias as their third operand.
-    /// Behind a MatMul stands an Add, which gives the value that the MatMul gave, under its name; an Add that is there already
-    /// serves. A bias that is a constant, or one number for all outputs, becomes a parameter of one number an output.
-    /// New parameters are called after the weight, `fc.weight` and `fc.bias` or `fc/kernel` and `fc/bias`.
+    /// Behind a MatMul stands an Add, which gives the value that the MatMul gave, under its name; an Add of a bias that is
+    /// there already serves. So it is behind a Gemm or Conv that adds something computed. A bias that is a constant, or one
+    /// number for all outputs, becomes a parameter of one number an output. α and β of a Gemm stay, but for β where C is new.
+    /// New parameters are called after the weight: `fc.weight` and `fc.bias`, `fc/kernel` and `fc/bias`.
     ///
     /// # Errors
     /// For indices that are not those of linear nodes, and where the parameters are those of another graph.
@@ -30,10 +31,10 @@ impl Graph {
         nodes.sort_unstable();
         nodes.dedup();
         for index in nodes {
-            let Some(node) = self.nodes().get(index) else {
-                let n_nodes = self.nodes().len();
+            let n_nodes = self.nodes().len();
+            if index >= n_nodes {
                 return Err(GraphChangeError::NoNode { found: index, n_nodes });
-            };
+            }
             let Some(linear) = Linear::of(self, &draft, &readers, index)? else {
                 let NodeName { op, name } = self.node_name(index);
                 return Err(GraphChangeError::NotLinear { node: name, op });
@@ -43,10 +44,7 @@ impl Graph {
                 Bias::Missing | Bias::Other => vec![0.0; linear.n_outputs],
                 Bias::Known(numbers) => numbers.clone(),
             };
-            let sum = match self.nodes().get(linear.end()) {
-                Some(end) => end.results[0],
-                None => node.results[0],
-            };
+            let sum = self.nodes()[linear.end()].results[0];
             linear.set_bias(&mut draft, numbers, sum)?;
         }
         draft.build()
