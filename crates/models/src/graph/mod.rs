@@ -19,6 +19,7 @@ mod fold;
 mod infer;
 #[cfg(test)]
 mod laws;
+mod named;
 mod op;
 mod own;
 mod perceptron;
