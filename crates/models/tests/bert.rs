@@ -13,6 +13,8 @@ use models::graph::Graph;
 use models::graph::axes::Axes;
 
 type TestResult = Result<(), Box<dyn Error>>;
+/// The numbers of each parameter.
+type Named = BTreeMap<String, Vec<f64>>;
 
 const TINY: BertEncoder = BertEncoder {
     n_layers: 2,
@@ -34,7 +36,7 @@ fn inputs(ids: [[u32; 6]; 3]) -> Result<Vec<Tensor>, candle_core::Error> {
 }
 
 /// Random numbers for the parameters of a graph, by name, and the same as parameters.
-fn drawn(graph: &Graph, seed: u64) -> Result<(BTreeMap<String, Vec<f64>>, Params), Box<dyn Error>> {
+fn drawn(graph: &Graph, seed: u64) -> Result<(Named, Params), Box<dyn Error>> {
     let mut rng = Rng::new(seed);
     let mut numbers = BTreeMap::new();
     let mut tensors = BTreeMap::new();
@@ -51,13 +53,13 @@ fn drawn(graph: &Graph, seed: u64) -> Result<(BTreeMap<String, Vec<f64>>, Params
     Ok((numbers, params))
 }
 
-fn linear(w: &BTreeMap<String, Vec<f64>>, name: &str, x: &[f64]) -> Vec<f64> {
+fn linear(w: &Named, name: &str, x: &[f64]) -> Vec<f64> {
     let (u, b) = (&w[&format!("{name}.weight")], &w[&format!("{name}.bias")]);
     let dot = |row: &[f64]| row.iter().zip(x).map(|(u, x)| u * x).sum::<f64>();
     u.chunks(x.len()).zip(b).map(|(row, b)| dot(row) + b).collect()
 }
 
-fn norm(w: &BTreeMap<String, Vec<f64>>, name: &str, x: &[f64]) -> Vec<f64> {
+fn norm(w: &Named, name: &str, x: &[f64]) -> Vec<f64> {
     let (scale, shift) = (&w[&format!("{name}.weight")], &w[&format!("{name}.bias")]);
     let mean = x.iter().sum::<f64>() / x.len() as f64;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
@@ -81,7 +83,7 @@ fn gelu(x: f64) -> f64 {
 }
 
 /// The vector of one text of these tokens, which alone are computed: no padding and no mask.
-fn reference(w: &BTreeMap<String, Vec<f64>>, tokens: &[u32]) -> Vec<f64> {
+fn reference(w: &Named, tokens: &[u32]) -> Vec<f64> {
     let n = TINY.width;
     let row = |name: &str, i: usize| {
         w[&format!("embeddings.{name}_embeddings.weight")][i * n..(i + 1) * n].to_vec()
