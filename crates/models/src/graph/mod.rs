@@ -20,6 +20,7 @@ mod fold;
 mod infer;
 #[cfg(test)]
 mod laws;
+mod named;
 mod op;
 mod own;
 mod perceptron;
