@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Gradients that G is a mean of, about: as good as exact ones for an order, whose costs differ by more than their noise.
 const GRADIENTS: usize = 4000;
+/// Share of the mean diagonal of G that an order adds to it.
+const FLOOR: f64 = 0.03;
 /// Examples that gradients are taken of at once.
 const CHUNK: usize = 250;
 
@@ -31,12 +33,16 @@ impl OutputCurvatures {
         Self { of }
     }
 
-    /// G of a map.
-    pub fn of_map(&self, m: usize) -> Option<Mat<f64>> {
-        self.of.get(m).cloned()
+    /// G + .03 (tr G / o) I of a map: what an order weighs its outputs with. A sampled G knows nothing of directions that the
+    /// predictions were insensitive to, but removals reach them.
+    pub(super) fn floored(&self, m: usize) -> Option<Mat<f64>> {
+        let g = self.of.get(m)?;
+        let o = g.nrows();
+        let floor = FLOOR * (0..o).map(|i| g[(i, i)]).sum::<f64>() / o.max(1) as f64;
+        Some(Mat::from_fn(o, o, |i, j| g[(i, j)] + if i == j { floor } else { 0.0 }))
     }
 
-    /// G of a map, borrowed.
+    /// G of a map.
     pub fn get(&self, m: usize) -> Option<MatRef<'_, f64>> {
         self.of.get(m).map(Mat::as_ref)
     }

@@ -30,7 +30,9 @@ struct SideOf {
     bias: Bias,
     /// Fitted, held out, all.
     reading: [super::super::SecondMoments; 3],
+    /// G with its floor, and without.
     output: Option<Mat<f64>>,
+    curvature: Option<Mat<f64>>,
 }
 
 /// Which moments.
@@ -77,7 +79,8 @@ impl Choice {
                 weights: state.weights(map, &columns)?,
                 bias: if has_bias { Bias::LastColumn } else { Bias::Absent },
                 reading: [pick(fitted)?, pick(held_out)?, pick(all)?],
-                output: state.curvatures.and_then(|all| all.of_map(map)),
+                output: state.curvatures.and_then(|all| all.floored(map)),
+                curvature: state.curvatures.and_then(|all| all.get(map)).map(|g| g.to_owned()),
                 columns,
             });
         }
@@ -205,13 +208,11 @@ impl Choice {
 
     /// ½ Σ tr(D A Dᵀ G): nats an example.
     fn predicted(&self, snapshot: &Snapshot) -> Result<Option<f64>> {
-        let consumers = self.consumers(Part::All);
-        if consumers.iter().any(|consumer| consumer.output.is_none()) {
-            return Ok(None);
-        }
         let mut sum = 0.0;
-        for (consumer, now) in consumers.iter().zip(&snapshot.consumers) {
-            sum += 0.5 * change(consumer, consumer.moments, now)?;
+        for (side, now) in self.sides.iter().zip(&snapshot.consumers) {
+            let Some(g) = &side.curvature else { return Ok(None) };
+            let consumer = Consumer { output: Some(g.clone()), ..of_side(side, Part::All) };
+            sum += 0.5 * change(&consumer, consumer.moments, now)?;
         }
         Ok(Some(sum))
     }

@@ -21,6 +21,7 @@ mod passes;
 mod posterior;
 mod reading;
 mod report;
+mod softmax_fit;
 
 pub use allocate::{Allocation, Budget, allocate};
 pub use calibration::{Calibration, Cutting};
@@ -28,7 +29,7 @@ pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
 pub use operate::{Network, Operated, operate};
 pub use posterior::{MapPosterior, kronecker_posterior};
-pub use report::{GroupReport, MapReport, Report};
+pub use report::{GroupReport, MapReport, Report, SoftmaxFit};
 
 use super::Compensation;
 
@@ -48,6 +49,8 @@ pub struct Surgery {
     pub repairs: Vec<f64>,
     /// Whether exact functions of other units go first, without damping.
     pub dependencies: bool,
+    /// Whether the last map of a classifier is fitted to the original's softmax in the end.
+    pub softmax_fit: bool,
 }
 
 /// Which unit goes first.
@@ -74,14 +77,17 @@ impl Surgery {
             dampings: vec![1e-6],
             repairs: Vec::new(),
             dependencies: true,
+            softmax_fit: false,
         }
     }
 
-    /// Greedy, with dampings and repair chosen by held-out reconstruction.
+    /// Greedy, with dampings and repair chosen by held-out reconstruction, and the last map of a classifier fitted to the
+    /// original's softmax.
     pub fn held_out() -> Self {
         Self {
             dampings: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2],
             repairs: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1],
+            softmax_fit: true,
             ..Self::plain()
         }
     }

@@ -18,6 +18,7 @@ use super::group::Choice;
 use super::passes::Passes;
 use super::reading::{matrix, n_columns, n_outputs, read};
 use super::report::{MapReport, Report};
+use super::softmax_fit::fit_softmax;
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -66,6 +67,9 @@ pub fn operate(
     let mut state = State::begun(network, calibration, surgery, curvatures, likelihood)?;
     for m in 0..axes.maps().len() {
         state.visit(m, widths)?;
+    }
+    if surgery.softmax_fit && matches!(likelihood, Some(Likelihood::Categorical)) {
+        fit_softmax(&mut state)?;
     }
     let State { now, mut report, passes, .. } = state;
     let predicted = report.groups.iter().map(|group| group.predicted);
@@ -243,6 +247,11 @@ impl<'a> State<'a> {
         }
         let n = n_columns(graph, map);
         self.replace(m, n, &columns, repaired.weights.as_ref(), repaired.bias.as_deref())
+    }
+
+    /// Whether a value is no longer the original's.
+    pub(super) fn is_changed(&self, id: ValueId) -> bool {
+        self.is_changed[id.index()]
     }
 
     /// Columns of a map that no removed unit owns.
