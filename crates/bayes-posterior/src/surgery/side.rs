@@ -116,7 +116,7 @@ impl Side {
     }
 
     /// K + ε of some columns (rows) against others; ε stands where they are the same.
-    fn damped(&self, rows: &[usize], columns: &[usize]) -> Mat<f64> {
+    pub(super) fn damped(&self, rows: &[usize], columns: &[usize]) -> Mat<f64> {
         let (k, mu, share) =
             (self.given.kernel.as_ref(), &self.given.mean, self.given.damped_means);
         Mat::from_fn(rows.len(), columns.len(), |i, j| {
@@ -126,7 +126,7 @@ impl Side {
         })
     }
 
-    fn factor(&self, columns: &[usize]) -> Result<Cholesky> {
+    pub(super) fn factor(&self, columns: &[usize]) -> Result<Cholesky> {
         Cholesky::in_place(self.damped(columns, columns)).map_err(|_| Error::Refused {
             edit: "surgery".into(),
             reason: format!(
