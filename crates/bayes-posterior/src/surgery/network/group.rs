@@ -4,7 +4,7 @@ use faer::Mat;
 
 use super::super::{
     Bias, ColumnDamping, Compensation, Consumer, Greedy, HeldOut, Path, Removal, Score, Snapshot,
-    Step, compensate, follow, greedy, order_by, scores,
+    Step, compensate, exchange, follow, greedy, order_by, scores,
 };
 use super::Order;
 use super::operate::State;
@@ -13,6 +13,9 @@ use super::report::GroupReport;
 use crate::error::Result;
 use crate::surgery::repair::change;
 use core_tensors::Rng;
+
+/// Columns that stay beyond which nothing is exchanged.
+const MOST_EXCHANGED: usize = 128;
 
 /// The consumers of a group, ready for removals.
 pub(super) struct Choice {
@@ -133,10 +136,36 @@ impl Choice {
         Ok(Path { steps: gone.map(step).collect(), snapshots: Vec::new() })
     }
 
+    /// The path with units that went back in the place of others, where that gains, and how many did.
+    fn exchanged(&self, state: &State, path: Path, relative: f64) -> Result<(Path, usize)> {
+        let mut is_left = vec![true; self.sides.first().map_or(0, |side| side.units.len())];
+        path.steps.iter().for_each(|step| is_left[step.unit] = false);
+        let kept: Vec<usize> = (0..is_left.len()).filter(|&unit| is_left[unit]).collect();
+        let most = state.surgery.exchanges;
+        let n_columns =
+            |side: &SideOf| kept.iter().map(|&unit| side.units[unit].len()).sum::<usize>();
+        let is_small = self.sides.iter().all(|side| n_columns(side) <= MOST_EXCHANGED);
+        if most == 0 || !is_small || !matches!(state.surgery.order, Order::Greedy) {
+            return Ok((path, 0));
+        }
+        let damping = ColumnDamping::relative(relative);
+        let exchanged = exchange(&self.consumers(Part::All), damping, &kept, most)?;
+        let mut is_left = vec![false; is_left.len()];
+        exchanged.kept.iter().for_each(|&unit| is_left[unit] = true);
+        let dependent = path.steps.iter().filter(|step| step.is_dependent);
+        let mut steps: Vec<Step> = dependent.filter(|step| !is_left[step.unit]).copied().collect();
+        steps.iter().for_each(|step| is_left[step.unit] = true);
+        let others = (0..is_left.len()).filter(|&unit| !is_left[unit]);
+        // What a unit cost is no longer told apart from the others.
+        steps.extend(others.map(|unit| Step { unit, cost: f64::NAN, is_dependent: false }));
+        Ok((Path { steps, snapshots: Vec::new() }, exchanged.exchanges.len()))
+    }
+
     /// Narrows the group to a width.
     pub(super) fn make(&self, state: &mut State, g: usize, width: usize) -> Result<()> {
         let relative = state.surgery.order_damping();
-        let path = self.path(state, g, width, relative)?;
+        let (path, n_exchanged) =
+            self.exchanged(state, self.path(state, g, width, relative)?, relative)?;
         let (damping, tried) = self.damping(state, &path, relative)?;
         let snapshot = self.snapshot(state, &path, Part::All, damping)?;
         let group = &state.network.axes.groups()[g];
@@ -147,6 +176,7 @@ impl Choice {
             kept: snapshot.kept.clone(),
             before: group.n_units,
             n_dependent: path.steps.iter().filter(|step| step.is_dependent).count(),
+            n_exchanged,
             damping,
             tried,
             predicted,

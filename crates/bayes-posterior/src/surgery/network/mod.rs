@@ -49,6 +49,9 @@ pub struct Surgery {
     pub repairs: Vec<f64>,
     /// Whether exact functions of other units go first, without damping.
     pub dependencies: bool,
+    /// Exchanges of a unit that stays for one that went, after the greedy order, at most; each gains on the quadratic. Left out
+    /// where more than 128 columns stay: there they gain next to nothing.
+    pub exchanges: usize,
     /// Whether the last map of a classifier is fitted to the original's softmax in the end.
     pub softmax_fit: bool,
 }
@@ -77,6 +80,7 @@ impl Surgery {
             dampings: vec![1e-6],
             repairs: Vec::new(),
             dependencies: true,
+            exchanges: 0,
             softmax_fit: false,
         }
     }
@@ -87,6 +91,7 @@ impl Surgery {
         Self {
             dampings: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2],
             repairs: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1],
+            exchanges: 100,
             softmax_fit: true,
             ..Self::plain()
         }

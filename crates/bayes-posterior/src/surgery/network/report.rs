@@ -31,6 +31,8 @@ pub struct GroupReport {
     pub before: usize,
     /// How many of those that went were exact functions of others.
     pub n_dependent: usize,
+    /// How many units came back in the place of others after the greedy order.
+    pub n_exchanged: usize,
     /// ε of the removal as a share of the mean diagonal of A.
     pub damping: f64,
     /// What was tried, if there was a choice.
