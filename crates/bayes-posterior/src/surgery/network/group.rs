@@ -130,6 +130,16 @@ impl Choice {
         Ok(Path { steps: gone.map(step).collect(), snapshots: Vec::new() })
     }
 
+    /// The cost of each removal of a path given those before: known of the greedy one, found by removal for other orders.
+    pub(super) fn costs(&self, path: &Path, relative: f64) -> Result<Vec<f64>> {
+        if path.steps.iter().all(|step| step.cost.is_finite()) {
+            return Ok(path.steps.iter().map(|step| step.cost).collect());
+        }
+        let consumers = self.consumers(Part::All);
+        let mut removal = Removal::new(&consumers, ColumnDamping::relative(relative))?;
+        path.steps.iter().map(|step| removal.remove(step.unit)).collect()
+    }
+
     /// Narrows the group to a width.
     pub(super) fn make(&self, state: &mut State, g: usize, width: usize) -> Result<()> {
         let relative = state.surgery.order_damping();

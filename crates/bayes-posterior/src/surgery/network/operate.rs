@@ -97,6 +97,21 @@ pub(super) fn pinned(axes: &Axes, group: &models::graph::axes::Group) -> Option<
     group.consumers.iter().find_map(tied)
 }
 
+/// The groups that keep all their units, with what they are pinned by, the largest first.
+pub fn pinned_groups(axes: &Axes) -> Vec<String> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for group in axes.groups() {
+        if let Some(why) = pinned(axes, group) {
+            found.push((
+                group.n_units,
+                format!("`{}` ({} units: {why})", group.name, group.n_units),
+            ));
+        }
+    }
+    found.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
 fn check_width(axes: &Axes, group: &models::graph::axes::Group, width: usize) -> Result<()> {
     let n = group.n_units;
     if width == n {
