@@ -50,7 +50,7 @@ impl Net {
     }
 
     pub(crate) fn group(&self, name: &str) -> Outcome<usize> {
-        let place = self.axes.groups().iter().position(|group| group.name.starts_with(name));
+        let place = self.axes.groups().iter().position(|group| group.name == name);
         Ok(place.ok_or_else(|| format!("no group `{name}` in\n{}", self.axes))?)
     }
 
@@ -82,7 +82,11 @@ impl Net {
 pub(crate) fn case(name: &str, nth: usize) -> Outcome<Net> {
     let found = cases()?.into_iter().filter(|case| case.name == name).nth(nth);
     let case = found.ok_or_else(|| format!("no network `{name}`"))?;
-    Net::new(case.network, &case.input)
+    let net = Net::new(case.network, &case.input)?;
+    let output = &net.graph.value(net.graph.outputs()[0]).name;
+    let groups = net.axes.to_string().replace(&format!("output `{output}`"), "output `y`");
+    assert_eq!(groups, case.groups);
+    Ok(net)
 }
 
 /// Gemm layers `a`, `b`, …, with an activation between.

@@ -85,7 +85,7 @@ fn nets() -> Outcome<Vec<(Net, &'static str, usize)>> {
         (stream(4, [7, 6, 9, 4])?, "a1", 5),
         (case("residual", 0)?, "a1", 3),
         (case("convolutional", 0)?, "a", 3),
-        (case("encoder", 1)?, "q + k + v", 2),
+        (case("encoder", 1)?, "q", 2),
     ])
 }
 

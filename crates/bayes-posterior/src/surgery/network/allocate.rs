@@ -30,12 +30,15 @@ pub struct Allocation {
 const JUMPS: [usize; 9] = [1, 2, 3, 4, 8, 16, 32, 64, 128];
 /// After so many jumps all groups are looked at again; between, those whose jump was cheapest when it was last looked at.
 const FRESH: usize = 16;
+/// Rounds of exchanges at most.
+const ROUNDS: usize = 8;
 
 /// Widths whose size is at most the budget's, at a small total cost.
 ///
 /// From the `full` widths on, the jump of a group with the least rise of its curve for what it saves is taken, until the
-/// budget is met; then units are given back where the largest fall of cost for its size still fits. `size` is any function
-/// of all widths that falls with each, perhaps in steps: parameters, multiply-adds, bytes, or a measured time.
+/// budget is met; then units are given back where the largest fall of cost for its size still fits, and exchanged between
+/// two groups as long as that helps. `size` is any function of all widths that falls with each, perhaps in steps:
+/// parameters, multiply-adds, bytes, or a measured time.
 ///
 /// # Errors
 /// Where the smallest widths are still too large ([`Error::Budget`]), and for sizes that are not finite.
@@ -65,6 +68,7 @@ pub fn allocate(
     at.widths = full.to_vec();
     at.narrow(&floors, budget.most)?;
     at.give_back(budget.most)?;
+    at.exchange(budget.most)?;
     let cost = curves.iter().map(|curve| curve.at(at.widths[curve.group])).sum();
     Ok(Allocation { widths: at.widths, size: at.now, cost })
 }
@@ -176,6 +180,53 @@ impl<F: FnMut(&[usize]) -> f64> At<'_, F> {
             self.widths[group] = jump.target;
             self.now = jump.then;
         }
+    }
+}
+
+impl<F: FnMut(&[usize]) -> f64> At<'_, F> {
+    /// Narrows one group for the sake of another where that costs less and fits.
+    fn exchange(&mut self, most: f64) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let mut is_better = false;
+            for from in self.curves {
+                for to in self.curves.iter().filter(|to| to.group != from.group) {
+                    is_better |= self.exchange_between(from, to, most)?;
+                }
+            }
+            if !is_better {
+                break;
+            }
+            self.give_back(most)?;
+        }
+        Ok(())
+    }
+
+    /// The first pair of jumps, down and up, that costs less and fits; whether there was one.
+    fn exchange_between(&mut self, from: &Curve, to: &Curve, most: f64) -> Result<bool> {
+        let (old, narrow) = (self.widths[from.group], self.widths[to.group]);
+        let (full, multiple) = (self.full[to.group], self.multiple);
+        for down in JUMPS {
+            let Some(target) = below(old, down, multiple) else { break };
+            let loss = from.at(target) - from.at(old);
+            for up in JUMPS {
+                let wide = (above(narrow, multiple) + (up - 1) * multiple).min(full);
+                let gain = to.at(narrow) - to.at(wide);
+                // A rounding is no gain: exchanges would go on for ever.
+                if wide == narrow || gain <= loss + 1e-12 * to.at(narrow) {
+                    continue;
+                }
+                self.widths[from.group] = target;
+                let then = self.with(to.group, wide)?;
+                if then <= most {
+                    (self.widths[to.group], self.now) = (wide, then);
+                    return Ok(true);
+                }
+                self.widths[from.group] = old;
+                // Wider ones are larger still.
+                break;
+            }
+        }
+        Ok(false)
     }
 }
 
