@@ -30,6 +30,9 @@ pub struct Allocation {
 const JUMPS: [usize; 9] = [1, 2, 3, 4, 8, 16, 32, 64, 128];
 /// After so many jumps all groups are looked at again; between, those whose jump was cheapest when it was last looked at.
 const FRESH: usize = 16;
+/// Jumps of an exchange: every small one, so that the end of a step of the size is met.
+const EXCHANGES: [usize; 20] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 32, 64, 128];
 /// Rounds of exchanges at most.
 const ROUNDS: usize = 8;
 
@@ -205,10 +208,10 @@ impl<F: FnMut(&[usize]) -> f64> At<'_, F> {
     fn exchange_between(&mut self, from: &Curve, to: &Curve, most: f64) -> Result<bool> {
         let (old, narrow) = (self.widths[from.group], self.widths[to.group]);
         let (full, multiple) = (self.full[to.group], self.multiple);
-        for down in JUMPS {
+        for down in EXCHANGES {
             let Some(target) = below(old, down, multiple) else { break };
             let loss = from.at(target) - from.at(old);
-            for up in JUMPS {
+            for up in EXCHANGES {
                 let wide = (above(narrow, multiple) + (up - 1) * multiple).min(full);
                 let gain = to.at(narrow) - to.at(wide);
                 // A rounding is no gain: exchanges would go on for ever.
