@@ -57,6 +57,9 @@ impl Choice {
             let Some(map) = axes.maps().iter().position(|map| map.node == consumer.node) else {
                 continue;
             };
+            if state.is_skipped[map] {
+                continue;
+            }
             let reading = match known.take_if(|_| map == m) {
                 Some(reading) => reading,
                 None => read(&state.passes, &axes.maps()[map], &state.now, None)?,
@@ -145,7 +148,10 @@ impl Choice {
         let n_columns =
             |side: &SideOf| kept.iter().map(|&unit| side.units[unit].len()).sum::<usize>();
         let is_small = self.sides.iter().all(|side| n_columns(side) <= MOST_EXCHANGED);
-        if most == 0 || !is_small || !matches!(state.surgery.order, Order::Greedy) {
+        // Exact functions of others have cost nothing: nothing can be won back.
+        let has_lost = path.steps.iter().any(|step| !step.is_dependent);
+        let is_greedy = matches!(state.surgery.order, Order::Greedy);
+        if most == 0 || !is_small || !has_lost || !is_greedy {
             return Ok((path, 0));
         }
         let damping = ColumnDamping::relative(relative);
@@ -159,6 +165,16 @@ impl Choice {
         // What a unit cost is no longer told apart from the others.
         steps.extend(others.map(|unit| Step { unit, cost: f64::NAN, is_dependent: false }));
         Ok((Path { steps, snapshots: Vec::new() }, exchanged.exchanges.len()))
+    }
+
+    /// The cost of each removal of a path given those before: known of the greedy one, found by removal for other orders.
+    pub(super) fn costs(&self, path: &Path, relative: f64) -> Result<Vec<f64>> {
+        if path.steps.iter().all(|step| step.cost.is_finite()) {
+            return Ok(path.steps.iter().map(|step| step.cost).collect());
+        }
+        let consumers = self.consumers(Part::All);
+        let mut removal = Removal::new(&consumers, ColumnDamping::relative(relative))?;
+        path.steps.iter().map(|step| removal.remove(step.unit)).collect()
     }
 
     /// Narrows the group to a width.

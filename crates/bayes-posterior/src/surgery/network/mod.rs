@@ -22,14 +22,16 @@ mod posterior;
 mod reading;
 mod report;
 mod softmax_fit;
+mod taylor;
 
 pub use allocate::{Allocation, Budget, allocate};
 pub use calibration::{Calibration, Cutting};
 pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
-pub use operate::{Network, Operated, operate};
+pub use operate::{Network, Operated, block_costs, operate, operate_without, pinned_groups};
 pub use posterior::{MapPosterior, kronecker_posterior};
 pub use report::{GroupReport, MapReport, Report, SoftmaxFit};
+pub use taylor::taylor_saliencies;
 
 use super::Compensation;
 
@@ -65,7 +67,7 @@ pub enum Order {
     Magnitude,
     /// ‖columns‖ · √A_jj.
     Wanda,
-    /// |E gradient × activation|, one list of saliencies a group, as [`taylor_saliencies`](super::Score::Taylor) says.
+    /// |E gradient × activation|, one list of saliencies a group, as [`taylor_saliencies`] gives them.
     Taylor(Vec<Vec<f64>>),
     /// U\[0, 1), from this seed.
     Random(u64),

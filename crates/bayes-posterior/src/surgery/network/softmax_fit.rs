@@ -16,6 +16,8 @@ use crate::error::Result;
 const MOST_WEIGHTS: usize = 2500;
 /// Ridges to choose from, as shares of the mean diagonal of the Hessian.
 const RIDGES: [f64; 3] = [1e-6, 1e-4, 1e-2];
+/// Nats an example that rounding in f32 leaves: nothing to mend.
+const NOTHING_LOST: f64 = 1e-9;
 /// Newton steps; four give no more.
 const STEPS: usize = 2;
 /// Examples that a Hessian is a mean of, about: it only says how far to go, the gradient is of all.
@@ -67,6 +69,9 @@ pub(super) fn fit_softmax(state: &mut State) -> Result<()> {
         (Problem::of(state, m, &columns, |_| true)?, Problem::of(state, m, &columns, |_| true)?)
     };
     let unfitted = judge.divergence(&before);
+    if unfitted <= NOTHING_LOST {
+        return Ok(());
+    }
     let mut best = (None, unfitted);
     let hessian = fitted.hessian(&fitted.predicted(&before).0);
     for ridge in RIDGES {
