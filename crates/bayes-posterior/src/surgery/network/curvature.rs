@@ -118,7 +118,7 @@ pub fn enough_directions(calibration: &Calibration) -> usize {
 }
 
 /// Columns of S, or random combinations of them, for a batch of outputs, each in their shape.
-fn pulled_back(
+pub(super) fn pulled_back(
     f: &Tensor,
     likelihood: Likelihood,
     most: usize,

@@ -18,6 +18,7 @@ mod flow;
 mod group;
 mod operate;
 mod passes;
+mod polish;
 mod posterior;
 mod reading;
 mod report;
@@ -27,6 +28,7 @@ pub use calibration::{Calibration, Cutting};
 pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
 pub use operate::{Network, Operated, operate};
+pub use polish::{Polish, PolishMethod, PolishStep, PolishTrial, Polished, polish};
 pub use posterior::{MapPosterior, kronecker_posterior};
 pub use report::{GroupReport, MapReport, Report};
 
