@@ -96,7 +96,8 @@ impl Equations {
             false => options.directions.min(enough_directions(target.calibration)),
         };
         each(graph, params, map, target, &is_wanted, |at| {
-            let directions = pulled_back(&at.f, at.n, at.mask.as_ref(), target.likelihood, most, rng)?;
+            let directions =
+                pulled_back(&at.f, at.n, at.mask.as_ref(), target.likelihood, most, rng)?;
             let pulled = directions.iter().map(|direction| at.pulled(direction));
             let pulled: Vec<Tensor> = pulled.collect::<Result<_>>()?;
             match &mut sum {

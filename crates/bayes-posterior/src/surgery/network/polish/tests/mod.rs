@@ -47,7 +47,7 @@ impl Case {
     }
 
     fn calibration(&self, held_out_every: usize) -> Calibration {
-        let cutting = Cutting { batch_size: 7, held_out_every };
+        let cutting = Cutting { batch_size: 7, held_out_every, ..Cutting::default() };
         Calibration::new(std::slice::from_ref(&self.x), None, cutting).unwrap()
     }
 

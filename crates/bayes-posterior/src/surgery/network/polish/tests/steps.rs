@@ -125,7 +125,7 @@ fn duplicates_do_no_harm() {
     let axes = Axes::of(&graph);
     let small = Network { graph: &graph, params: &params, axes: &axes };
     let polished = |x: &Tensor, options: &Polish| {
-        let cutting = Cutting { batch_size: 7, held_out_every: 0 };
+        let cutting = Cutting { batch_size: 7, held_out_every: 0, ..Cutting::default() };
         let calibration = Calibration::new(std::slice::from_ref(x), None, cutting).unwrap();
         let rng = &mut Rng::new(1);
         polish(&case.network(), &small, &calibration, SOFTMAX, options, rng).unwrap()
