@@ -129,3 +129,30 @@ fn principal_directions_restrict_the_whole_equations() {
     let second = a.transpose() * &a * faer::Scale(1.0 / 90.0);
     assert!(relative(&second, &Mat::identity(23, 23)) < CLOSE);
 }
+
+#[test]
+fn kronecker_factors_are_those_of_surgery() {
+    let case = perceptron(1, 20);
+    let options = Polish { most_unknowns: 0, ..Polish::one_sweep() };
+    let calibration = case.calibration(0);
+    let rng = &mut Rng::new(1);
+    let of_surgery =
+        super::super::super::output_curvatures(&case.network(), &calibration, SOFTMAX, 10, rng)
+            .unwrap();
+    for (m, map) in case.axes.maps().iter().enumerate() {
+        let small = case.params.clone();
+        let found = equations(&case, &small, map, SOFTMAX, &options);
+        let Curvature::Kronecker { outputs, columns } = &found.curvature else {
+            panic!("{:?}", found.method)
+        };
+        assert!(relative(outputs, &of_surgery.of_map(m).unwrap()) < CLOSE, "{}", map.name);
+        let h = case.graph.values_from(&small, std::slice::from_ref(&case.x), &[], &[map.input]);
+        let h = matrix(&h.unwrap()[0]).unwrap();
+        let n = h.ncols();
+        let a = Mat::from_fn(20, n + 1, |i, j| if j < n { h[(i, j)] } else { 1.0 });
+        let second = a.transpose() * &a * faer::Scale(1.0 / 20.0);
+        assert!(relative(columns, &second) < CLOSE, "{}", map.name);
+        // The original itself: nothing to learn.
+        assert!(found.gradient.norm_max() < CLOSE);
+    }
+}

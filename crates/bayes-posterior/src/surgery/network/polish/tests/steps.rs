@@ -214,3 +214,33 @@ fn outputs_of_another_shape_are_refused() {
     assert!(run(&Polish { dampings: vec![0.0], ..Polish::one_sweep() }).is_err());
     assert!(run(&Polish { directions: 0, ..Polish::one_sweep() }).is_err());
 }
+
+#[test]
+fn tokens_that_fill_up_a_text_do_not_matter() {
+    let (mut net, x) = Growing::new(6, &[4, 5]);
+    let h = net.matmul("a", x, [7, 5]).unwrap();
+    let h = net.node(Op::Unary(Unary::Gelu), &[h]).unwrap();
+    let y = net.matmul("b", h, [3, 7]).unwrap();
+    let case = Case::new("labels of tokens", net, y, &[4, 5], 30);
+    let (graph, params) = case.narrowed(4, 0);
+    let axes = Axes::of(&graph);
+    let small = Network { graph: &graph, params: &params, axes: &axes };
+    let mask: Vec<f32> = (0..120).map(|at| f32::from(u8::from(at % 4 < 2 + at / 60))).collect();
+    let mask = Tensor::from_vec(mask, (30, 4), &Device::Cpu).unwrap();
+    let gap = (mask.to_dtype(DType::F64).unwrap().unsqueeze(2).unwrap() - 1.0).unwrap();
+    let other = case.x.broadcast_add(&(gap * 7.0).unwrap()).unwrap();
+    let run = |x: &Tensor, mask: Option<&Tensor>, options: &Polish| {
+        let cutting = Cutting { batch_size: 7, held_out_every: 3 };
+        let calibration = Calibration::new(std::slice::from_ref(x), mask, cutting).unwrap();
+        let rng = &mut Rng::new(1);
+        polish(&case.network(), &small, &calibration, SOFTMAX, options, rng).unwrap()
+    };
+    for most in [2000, 0] {
+        let options = Polish { most_unknowns: most, ..Polish::one_sweep() };
+        let (found, same) =
+            (run(&case.x, Some(&mask), &options), run(&other, Some(&mask), &options));
+        assert!(found.after < found.before);
+        assert!((found.after - same.after).abs() < CLOSE && found.before == same.before);
+        assert!(run(&case.x, None, &options).before > 1.1 * found.before);
+    }
+}
