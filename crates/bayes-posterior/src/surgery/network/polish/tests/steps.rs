@@ -230,7 +230,7 @@ fn tokens_that_fill_up_a_text_do_not_matter() {
     let gap = (mask.to_dtype(DType::F64).unwrap().unsqueeze(2).unwrap() - 1.0).unwrap();
     let other = case.x.broadcast_add(&(gap * 7.0).unwrap()).unwrap();
     let run = |x: &Tensor, mask: Option<&Tensor>, options: &Polish| {
-        let cutting = Cutting { batch_size: 7, held_out_every: 3 };
+        let cutting = Cutting { batch_size: 7, held_out_every: 3, ..Cutting::default() };
         let calibration = Calibration::new(std::slice::from_ref(x), mask, cutting).unwrap();
         let rng = &mut Rng::new(1);
         polish(&case.network(), &small, &calibration, SOFTMAX, options, rng).unwrap()
