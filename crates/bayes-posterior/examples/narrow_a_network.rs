@@ -1,4 +1,8 @@
 //! A network of any kind made narrower without labels or training, and what that costs.
+//!
+//! Run: `cargo run --release -p bayes-posterior --example narrow_a_network`
+
+#![expect(clippy::print_stdout, reason = "a program says what it found")]
 
 use bayes_posterior::Result;
 use bayes_posterior::candle_core::{DType, Device, Tensor};

@@ -61,6 +61,7 @@ fn a_map_is_its_matrix_times_its_input() -> TestResult {
     let mut n_checked = 0;
     for case in cases()? {
         let (graph, params) = &case.network;
+        assert!(!Axes::of(graph).maps().is_empty(), "{} of {}", case.name, case.groups);
         for map in Axes::of(graph).maps().iter().filter(|map| map.tied.is_none()) {
             let (w, b) = (map.weights(graph, params)?, map.biases(graph, params)?);
             let at = [map.input, map.output];
