@@ -3,6 +3,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bag_of_words;
+mod bert;
 mod bi_lstm;
 mod cnn;
 pub mod graph;
@@ -16,6 +17,7 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Error, Expected, Layout, Params, Result, Rng};
 
 pub use bag_of_words::BagOfWords;
+pub use bert::BertEncoder;
 pub use bi_lstm::BiLstm;
 pub use cnn::{Cnn, Convolution};
 pub use mlp::Mlp;

@@ -46,6 +46,24 @@ pub enum Error {
         /// The shape that came.
         found: Vec<usize>,
     },
+    /// No tensor has the name of a parameter.
+    #[error("parameter `{name}` of shape {expected:?}: found no tensor of this name")]
+    NoParameter {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+    },
+    /// The tensor of a parameter's name has another shape.
+    #[error("parameter `{name}`: expected shape {expected:?}, found {found:?}")]
+    ParameterShape {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// That of the tensor.
+        found: Vec<usize>,
+    },
 }
 
 /// A node as a message names it: its operator, and its own name or that of its first result.

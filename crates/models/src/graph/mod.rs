@@ -12,6 +12,7 @@
 mod architecture;
 pub mod axes;
 mod build;
+pub mod change;
 mod cost;
 mod dimension;
 mod error;
@@ -19,6 +20,7 @@ mod fold;
 mod infer;
 #[cfg(test)]
 mod laws;
+mod named;
 mod op;
 mod own;
 mod perceptron;
@@ -140,6 +142,37 @@ impl Graph {
     /// What comes out; the first is f(x, w): logits, or predictions.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// How messages name a node: by its own name, or that of its first result.
+    pub(crate) fn node_name(&self, index: usize) -> NodeName {
+        let node = &self.nodes[index];
+        let result = || node.results.first().map(|&id| self.value(id).name.clone());
+        let name =
+            if node.name.is_empty() { result().unwrap_or_default() } else { node.name.clone() };
+        NodeName { op: node.op.name().to_owned(), name }
+    }
+
+    /// The parameter that a matrix is, perhaps turned by Transposes, and whether it is the transposed one.
+    pub(crate) fn matrix_parameter(&self, mut id: ValueId) -> Option<(ValueId, bool)> {
+        let mut is_transposed = false;
+        loop {
+            match &self.value(id).source {
+                Source::Parameter(_) => return Some((id, is_transposed)),
+                Source::Input | Source::Constant(_) => return None,
+                Source::Node { node, .. } => {
+                    let Node { op: Op::Transpose { order }, operands, .. } = &self.nodes[*node]
+                    else {
+                        return None;
+                    };
+                    if order.len() != 2 {
+                        return None;
+                    }
+                    is_transposed ^= order == &[1, 0];
+                    id = *operands.first()?;
+                }
+            }
+        }
     }
 
     /// One block a parameter: rows its first axis (1 for a scalar), columns all others.

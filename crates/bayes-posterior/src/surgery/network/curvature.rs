@@ -14,8 +14,8 @@ use super::reading::n_outputs;
 use crate::checks;
 use crate::error::{Error, Result};
 
-/// Directions of the output that are pulled back at most; where there are more outputs, so many random ones stand for all.
-const MOST_DIRECTIONS: usize = 16;
+/// Gradients that G is a mean of, about: as good as exact ones for an order, whose costs differ by more than their noise.
+const GRADIENTS: usize = 4000;
 /// Examples that gradients are taken of at once.
 const CHUNK: usize = 250;
 
@@ -45,8 +45,9 @@ impl OutputCurvatures {
 /// G = N⁻¹ Σᵢ Σ_c g_ic g_icᵀ with g_ic = (∂f/∂z)ᵀ s_c, summed over the positions of example i, and S Sᵀ = Λ the Hessian of
 /// −log p(y | f): the curvature that the network's own predictions have, without labels.
 ///
-/// Of a softmax s_c = √p_c (e_c − p), of a normal likelihood e_c/σ. Where the network has more than 16 outputs, 16 random
-/// combinations S r, r of signs, stand for all columns: the expectation is the same.
+/// Of a softmax s_c = √p_c (e_c − p), of a normal likelihood e_c/σ. With fewer `directions` than the network has outputs, so
+/// many random combinations S r, r of signs, stand for all columns of S: the expectation is the same.
+/// [`enough_directions`] says how many serve.
 ///
 /// # Errors
 /// For examples that the graph does not take.
@@ -54,8 +55,10 @@ pub fn output_curvatures(
     network: &Network,
     calibration: &Calibration,
     likelihood: Likelihood,
+    directions: usize,
     rng: &mut Rng,
 ) -> Result<OutputCurvatures> {
+    checks::at_least("directions of the output", 1, directions)?;
     let Network { graph, params, axes } = *network;
     calibration.check(graph, params)?;
     let maps = axes.maps();
@@ -90,8 +93,8 @@ pub fn output_curvatures(
             let f =
                 graph.values_with_probes(&frozen, &inputs, &tapped, outputs).map_err(of_graph)?;
             let f = &f[0];
-            for direction in directions(f, likelihood, rng)? {
-                let loss = (f * direction)?.sum_all()?;
+            for direction in pulled_back(f, likelihood, directions, rng)? {
+                let loss = (f * direction.to_dtype(f.dtype())?)?.sum_all()?;
                 let gradients = loss.backward()?;
                 for ((map, probe), sum) in maps.iter().zip(&probes).zip(&mut sums) {
                     if let Some(gradient) = gradients.get(probe) {
@@ -109,8 +112,18 @@ pub fn output_curvatures(
     Ok(OutputCurvatures { of: sums })
 }
 
-/// Columns of S for a batch of outputs, each in their shape.
-fn directions(f: &Tensor, likelihood: Likelihood, rng: &mut Rng) -> Result<Vec<Tensor>> {
+/// Random directions an example that make about 4 000 gradients in all, one at least.
+pub fn enough_directions(calibration: &Calibration) -> usize {
+    GRADIENTS.div_ceil(calibration.n_examples().max(1))
+}
+
+/// Columns of S, or random combinations of them, for a batch of outputs, each in their shape.
+fn pulled_back(
+    f: &Tensor,
+    likelihood: Likelihood,
+    most: usize,
+    rng: &mut Rng,
+) -> Result<Vec<Tensor>> {
     let f = f.detach().to_dtype(DType::F64)?;
     let shape = f.dims().to_vec();
     let k = shape.last().copied().unwrap_or(1);
@@ -122,12 +135,13 @@ fn directions(f: &Tensor, likelihood: Likelihood, rng: &mut Rng) -> Result<Vec<T
     };
     // Rows of one example (tokens) are told apart by random signs, whose cross terms vanish in the mean.
     let is_single = shape.len() <= 2;
-    let n_directions = k.min(MOST_DIRECTIONS);
+    let n_directions = k.min(most);
+    let is_exact = n_directions == k;
     let directions = (0..n_directions).map(|c| {
         let mut values = Vec::with_capacity(n * k);
         for i in 0..n {
             let weights: Vec<f64> = (0..k)
-                .map(|j| match (k <= MOST_DIRECTIONS, is_single) {
+                .map(|j| match (is_exact, is_single) {
                     (true, true) => f64::from(u8::from(j == c)),
                     (true, false) if j == c => sign(rng),
                     (true, false) => 0.0,

@@ -24,7 +24,7 @@ mod report;
 
 pub use allocate::{Allocation, Budget, allocate};
 pub use calibration::{Calibration, Cutting};
-pub use curvature::{OutputCurvatures, output_curvatures};
+pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
 pub use operate::{Network, Operated, operate};
 pub use posterior::{MapPosterior, kronecker_posterior};

@@ -1,5 +1,6 @@
 //! Sentence vectors of a frozen BERT: a view of texts that somebody else has learned.
 
+mod graph;
 mod model;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,6 +17,8 @@ use super::manifest::Hub;
 use super::{Places, download, sha256, sha256_of};
 use crate::files::parse;
 use crate::files::{read, write_whole};
+
+pub use graph::Encoder;
 
 /// Settings, tokens and weights of a BERT as the Hugging Face hub names them.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
@@ -37,6 +40,10 @@ pub struct Published {
 /// BERT base, lower case: vectors of 768 numbers, as wide as those of paper 004, which does not name its own.
 pub const BERT_BASE: Published =
     Published { name: "bert-base-uncased", repository: "google-bert/bert-base-uncased" };
+
+/// Six layers of 384 numbers, trained for sentence vectors.
+pub const MINILM: Published =
+    Published { name: "all-MiniLM-L6-v2", repository: "sentence-transformers/all-MiniLM-L6-v2" };
 
 /// What becomes of the last layer's vectors, one a token, with those of \[CLS\] and \[SEP\].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

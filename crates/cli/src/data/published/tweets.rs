@@ -2,6 +2,7 @@
 
 mod csv;
 mod hashed;
+mod listed;
 mod vocabulary;
 mod words;
 
@@ -21,6 +22,7 @@ use crate::ledger::Kind;
 
 pub use csv::read as read_csv;
 pub use hashed::HashedWords;
+pub use listed::LISTS;
 pub use vocabulary::{Numbered, Vocabulary};
 pub use words::words;
 

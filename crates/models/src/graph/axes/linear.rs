@@ -75,29 +75,10 @@ impl Walk<'_> {
             Op::Conv { groups: 1, .. } => (1, 1, [0, 1]),
             _ => return None,
         };
-        let (mut weight, mut is_transposed) = (second, false);
-        while let Source::Node { node, .. } = self.graph.value(weight).source {
-            let Node { op: Op::Transpose { order }, operands, .. } = &self.graph.nodes()[node]
-            else {
-                return None;
-            };
-            if order.len() != 2 {
-                return None;
-            }
-            is_transposed ^= order == &[1, 0];
-            weight = *operands.first()?;
-        }
-        let is_parameter = matches!(self.graph.value(weight).source, Source::Parameter(_));
+        let (weight, is_transposed) = self.graph.matrix_parameter(second)?;
         let kernel = self.shape(weight).get(2..)?;
         let n_columns = kernel.iter().map(|&n| extent(n)).product::<Option<usize>>()?;
-        is_parameter.then_some(Parts {
-            axis,
-            result_axis,
-            operand,
-            is_transposed,
-            weight,
-            n_columns,
-        })
+        Some(Parts { axis, result_axis, operand, is_transposed, weight, n_columns })
     }
 
     fn linear(&mut self, i: usize, node: &Node, parts: &Parts) -> Option<Labels> {

@@ -30,10 +30,10 @@ pub(super) struct Model {
 }
 
 /// One text: its place among the texts, its tokens and their types.
-struct Tokens {
+pub(super) struct Tokens {
     place: usize,
-    ids: Vec<u32>,
-    types: Vec<u32>,
+    pub(super) ids: Vec<u32>,
+    pub(super) types: Vec<u32>,
 }
 
 impl Model {
@@ -42,7 +42,8 @@ impl Model {
         let [config, tokenizer, weights] = files;
         let at = |path: &Path| path.display().to_string();
         let settings = settings(&config.1).with_context(|| at(&config.0))?;
-        let tokens = tokens(&tokenizer.1, &settings).with_context(|| at(&tokenizer.0))?;
+        let longest = settings.max_position_embeddings;
+        let tokens = tokens(&tokenizer.1, &settings, longest).with_context(|| at(&tokenizer.0))?;
         let network = network(&weights.1, &settings, device).with_context(|| at(&weights.0))?;
         Ok(Self { network, tokenizer: tokens, config: settings, device: device.clone() })
     }
@@ -55,7 +56,7 @@ impl Model {
     /// The vectors of texts, one after another; on the CPU on all cores.
     pub(super) fn features(&self, texts: &[String], pooling: Pooling) -> Result<Vec<f32>> {
         let n = self.width();
-        let mut tokens = self.tokens(texts)?;
+        let mut tokens = encode(&self.tokenizer, texts)?;
         // Texts of like length share a batch, so that little of it is padding; the longest go first.
         tokens.sort_by_key(|text| std::cmp::Reverse(text.ids.len()));
         let batches: Vec<&[Tokens]> = tokens.chunks(BATCH).collect();
@@ -90,30 +91,12 @@ impl Model {
         }
     }
 
-    fn tokens(&self, texts: &[String]) -> Result<Vec<Tokens>> {
-        let encode = |(place, text): (usize, &String)| {
-            let found = self.tokenizer.encode(text.as_str(), true).map_err(|e| anyhow!("{e}"))?;
-            let (ids, types) = (found.get_ids().to_vec(), found.get_type_ids().to_vec());
-            if ids.is_empty() {
-                bail!("text {place}: wanted tokens, found none; a BERT adds [CLS] and [SEP]");
-            }
-            Ok(Tokens { place, ids, types })
-        };
-        texts.iter().enumerate().map(encode).collect()
-    }
-
     /// The vector of each text of a batch, which is padded behind the last token.
     fn batch(&self, batch: &[Tokens], pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        let (m, longest) = (batch.len(), batch.iter().map(|t| t.ids.len()).max().unwrap_or(0));
+        let longest = batch.iter().map(|text| text.ids.len()).max().unwrap_or(0);
         let pad = self.config.pad_token_id as u32;
-        let padded = |of: &dyn Fn(&Tokens, usize) -> Option<u32>, pad: u32| {
-            let rows = batch.iter().flat_map(|text| (0..longest).map(move |t| of(text, t)));
-            let numbers: Vec<u32> = rows.map(|number| number.unwrap_or(pad)).collect();
-            Tensor::from_vec(numbers, (m, longest), &self.device)
-        };
-        let ids = padded(&|text, t| text.ids.get(t).copied(), pad)?;
-        let types = padded(&|text, t| text.types.get(t).copied(), 0)?;
-        let mask = padded(&|text, t| text.ids.get(t).map(|_| 1), 0)?;
+        let [ids, mask] = padded(batch, longest, pad, &self.device)?;
+        let types = rows(batch, longest, 0, |text, t| text.types.get(t).copied(), &self.device)?;
         let states = self.network.forward(&ids, &types, Some(&mask)).map_err(|e| one_line(&e))?; // (m, L, n)
         let vectors = match pooling {
             Pooling::Cls => states.narrow(1, 0, 1)?.squeeze(1)?,
@@ -126,7 +109,45 @@ impl Model {
     }
 }
 
-fn settings(bytes: &[u8]) -> Result<Config> {
+/// The tokens of texts.
+pub(super) fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<Vec<Tokens>> {
+    let encode = |(place, text): (usize, &String)| {
+        let found = tokenizer.encode(text.as_str(), true).map_err(|e| anyhow!("{e}"))?;
+        let (ids, types) = (found.get_ids().to_vec(), found.get_type_ids().to_vec());
+        if ids.is_empty() {
+            bail!("text {place}: wanted tokens, found none; a BERT adds [CLS] and [SEP]");
+        }
+        Ok(Tokens { place, ids, types })
+    };
+    texts.iter().enumerate().map(encode).collect()
+}
+
+/// Token numbers (m, `n_tokens`), padded behind the last token of each text, and the mask: 1 for tokens, 0 for padding.
+pub(super) fn padded(
+    texts: &[Tokens],
+    n_tokens: usize,
+    pad: u32,
+    device: &Device,
+) -> Result<[Tensor; 2]> {
+    let ids = rows(texts, n_tokens, pad, |text, t| text.ids.get(t).copied(), device)?;
+    let mask = rows(texts, n_tokens, 0, |text, t| text.ids.get(t).map(|_| 1), device)?;
+    Ok([ids, mask])
+}
+
+/// One number a token of each text, and `pad` behind them.
+fn rows(
+    texts: &[Tokens],
+    n_tokens: usize,
+    pad: u32,
+    of: impl Fn(&Tokens, usize) -> Option<u32>,
+    device: &Device,
+) -> Result<Tensor> {
+    let places = texts.iter().flat_map(|text| (0..n_tokens).map(move |t| (text, t)));
+    let numbers: Vec<u32> = places.map(|(text, t)| of(text, t).unwrap_or(pad)).collect();
+    Ok(Tensor::from_vec(numbers, (texts.len(), n_tokens), device)?)
+}
+
+pub(super) fn settings(bytes: &[u8]) -> Result<Config> {
     let config: Config = serde_json::from_slice(bytes)
         .map_err(|error| anyhow!("wanted the settings of a BERT: {error}"))?;
     let counts = [
@@ -152,7 +173,8 @@ fn settings(bytes: &[u8]) -> Result<Config> {
     Ok(Config { model_type: None, ..config })
 }
 
-fn tokens(bytes: &[u8], config: &Config) -> Result<Tokenizer> {
+/// Makes tokens of texts, at most `longest` of a text.
+pub(super) fn tokens(bytes: &[u8], config: &Config, longest: usize) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| {
         anyhow!("wanted the tokens of a BERT: {}", first_line(&error.to_string()))
     })?;
@@ -164,12 +186,18 @@ fn tokens(bytes: &[u8], config: &Config) -> Result<Tokenizer> {
     if pad >= limit {
         bail!("wanted a token for padding below vocab_size {limit}, found pad_token_id {pad}");
     }
-    let cut = TruncationParams { max_length: config.max_position_embeddings, ..Default::default() };
+    let cut = TruncationParams { max_length: longest, ..Default::default() };
     tokenizer.with_padding(None).with_truncation(Some(cut)).map_err(|error| anyhow!("{error}"))?;
     Ok(tokenizer)
 }
 
 fn network(bytes: &[u8], config: &Config, device: &Device) -> Result<BertModel> {
+    let builder = VarBuilder::from_tensors(tensors(bytes, device)?, DType::F32, device);
+    BertModel::load(builder, config).map_err(|e| one_line(&e))
+}
+
+/// The tensors of the encoder in a file, in the file's types, by their names in a network that is an encoder alone.
+pub(super) fn tensors(bytes: &[u8], device: &Device) -> Result<HashMap<String, Tensor>> {
     let file = parse(bytes)?;
     let has_prefix = file.names().iter().any(|name| name.starts_with(PREFIX));
     let mut tensors = HashMap::new();
@@ -181,8 +209,7 @@ fn network(bytes: &[u8], config: &Config, device: &Device) -> Result<BertModel> 
             tensors.insert(inner.to_owned(), tensor);
         }
     }
-    let builder = VarBuilder::from_tensors(tensors, DType::F32, device);
-    BertModel::load(builder, config).map_err(|e| one_line(&e))
+    Ok(tensors)
 }
 
 /// A failure of candle without the stack it may carry.
