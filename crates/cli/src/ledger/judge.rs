@@ -29,7 +29,7 @@ impl<'a> Rows<'a> {
             };
             if row.data == Kind::Generated {
                 return Some(format!(
-                    "row {id} was run on generated pictures, not on the real data"
+                    "row {id} was run on generated data, not on the published data"
                 ));
             }
             if !row.metrics.contains_key(check.metric().name) {

@@ -138,12 +138,7 @@ fn a_row_whose_number_is_checked_stands_for_printed_segments() {
     let claim = Claim {
         id: "C0",
         text: "",
-        published: &[Published {
-            row: "s",
-            metric: metric::CROSS_ENTROPY,
-            mean: 1.0,
-            std: None,
-        }],
+        published: &[Published { row: "s", metric: metric::CROSS_ENTROPY, mean: 1.0, std: None }],
         min_seeds: 3,
         checks: &CHECKS,
     };
@@ -153,8 +148,7 @@ fn a_row_whose_number_is_checked_stands_for_printed_segments() {
         row("b", &[3.0; 4], Kind::Real, Unit::Seed),
     ];
     for (row, level) in rows.iter_mut().zip([0.0, 7.0, 8.0]) {
-        row.metrics
-            .insert(metric::BRIER.key(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
+        row.metrics.insert(metric::BRIER.key(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
     }
     let found = judge(&claim, &Rows::new(rows.iter(), Scale::Quick));
     let (name, ours) = found.ours.unwrap();
@@ -170,12 +164,7 @@ fn a_claim_is_as_good_as_its_worst_check() {
     let claim = Claim {
         id: "C0",
         text: "",
-        published: &[Published {
-            row: "a",
-            metric: metric::CROSS_ENTROPY,
-            mean: 1.0,
-            std: None,
-        }],
+        published: &[Published { row: "a", metric: metric::CROSS_ENTROPY, mean: 1.0, std: None }],
         min_seeds: 3,
         checks: &CHECKS,
     };
