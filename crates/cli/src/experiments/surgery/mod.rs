@@ -304,6 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn every_way_of_every_size_is_listed_and_no_other() {
+        let mut run: Vec<String> = Vec::new();
+        for family in settings(Scale::Quick).families() {
+            run.push(format!("surgery/{}/whole", family.name));
+            let sizes = family.shapes.iter().map(|shape| name_of(shape));
+            for size in sizes.chain(["by-size".to_owned()]) {
+                let ways =
+                    family.methods.iter().flat_map(|m| [m.name().to_owned(), after(m.name())]);
+                let ways = ways.chain(["scratch".to_owned()]);
+                run.extend(ways.map(|way| format!("surgery/{}/{size}/{way}", family.name)));
+            }
+        }
+        let mut listed: Vec<&str> = SURGERY.rows.iter().map(|row| row.id).collect();
+        run.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(run, listed);
+    }
+
+    #[test]
     fn the_reference_is_found_by_its_widths() {
         let facts = serde_json::json!({"students": [
             {"widths": [64, 32], "test_accuracy": 0.5}, {"widths": [8, 8], "test_accuracy": 0.25},

@@ -97,3 +97,26 @@ fn narrow(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Scale;
+
+    #[test]
+    fn every_way_of_every_share_is_listed_and_no_other() {
+        let mut run: Vec<String> = Vec::new();
+        for name in settings(Scale::Quick).networks {
+            run.push(format!("surgery/{name}/whole"));
+            let ways = METHODS.map(Method::name).into_iter().chain([BY_CURVES]);
+            for way in ways.flat_map(|way| [way.to_owned(), after(way)]) {
+                let sizes = SHARES.map(|(size, _)| size).into_iter().chain(["by-size"]);
+                run.extend(sizes.map(|size| format!("surgery/{name}/{size}/{way}")));
+            }
+        }
+        let mut listed: Vec<&str> = EXPORTED.rows.iter().map(|row| row.id).collect();
+        run.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(run, listed);
+    }
+}
