@@ -64,6 +64,7 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
                 "wanda-least-squares" => "Wanda's choice and least squares";
                 "wanda" => "Wanda";
                 "magnitude" => "magnitude";
+                "taylor" => "Taylor";
                 "random" => "random";
             }
             against "surgery-kd" {
@@ -71,6 +72,7 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
                 "wanda-least-squares-kd" => "Wanda's choice and least squares, one epoch";
                 "wanda-kd" => "Wanda, one epoch";
                 "magnitude-kd" => "magnitude, one epoch";
+                "taylor-kd" => "Taylor, one epoch";
                 "random-kd" => "random, one epoch";
                 "scratch" => "from scratch, equal work";
             }
@@ -96,12 +98,14 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
             "wanda-least-squares" => "Wanda + least squares";
             "wanda" => "Wanda";
             "magnitude" => "magnitude";
+            "taylor" => "Taylor";
             "random" => "random";
             "surgery-kd" => "surgery, one epoch";
             "plain-kd" => "plain reference, one epoch";
             "wanda-least-squares-kd" => "Wanda + least squares, one epoch";
             "wanda-kd" => "Wanda, one epoch";
             "magnitude-kd" => "magnitude, one epoch";
+            "taylor-kd" => "Taylor, one epoch";
             "random-kd" => "random, one epoch";
             "scratch" => "from scratch, equal work";
         }}
@@ -237,13 +241,13 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
         Figure::curves(
             "Perceptron, accuracy by parameters, without training",
             metric::ACCURACY,
-            names!(["surgery/mlp/by-size"] ["surgery" "plain" "wanda-least-squares" "wanda" "magnitude" "random"]),
+            names!(["surgery/mlp/by-size"] ["surgery" "plain" "wanda-least-squares" "wanda" "magnitude" "taylor" "random"]),
         ),
         Figure::curves(
             "Perceptron, accuracy by parameters, after one epoch of distillation",
             metric::ACCURACY,
             names!(["surgery/mlp/by-size"]
-                ["surgery-kd" "plain-kd" "wanda-least-squares-kd" "wanda-kd" "magnitude-kd" "random-kd" "scratch"]),
+                ["surgery-kd" "plain-kd" "wanda-least-squares-kd" "wanda-kd" "magnitude-kd" "taylor-kd" "random-kd" "scratch"]),
         ),
         Figure::curves(
             "Convolutional network, accuracy by parameters, without training",
@@ -296,12 +300,14 @@ const OF_PERCEPTRONS: Lines = lines!(
     "wanda-least-squares" "Wanda's choice and least squares",
     "wanda" "Wanda",
     "magnitude" "magnitude",
+    "taylor" "Taylor",
     "random" "random",
     "surgery-kd" "surgery, one epoch",
     "plain-kd" "plain reference, one epoch",
     "wanda-least-squares-kd" "Wanda's choice and least squares, one epoch",
     "wanda-kd" "Wanda, one epoch",
     "magnitude-kd" "magnitude, one epoch",
+    "taylor-kd" "Taylor, one epoch",
     "random-kd" "random, one epoch",
     "scratch" "from scratch, equal work",
 );

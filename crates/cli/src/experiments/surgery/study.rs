@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use bayes_posterior::surgery::network::{
     Calibration, Curve, Cutting, Network, Operated, OutputCurvatures, curves, enough_directions,
-    operate, output_curvatures,
+    operate, output_curvatures, taylor_saliencies,
 };
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::{Distillation, Likelihood, Predictions};
@@ -16,14 +16,12 @@ use models::graph::axes::{Axes, Group};
 use super::methods::{Method, default_surgery};
 use crate::experiments::Task;
 use crate::ledger::{Curve as Values, metric};
-use crate::training::{Course, Examination, Monitor, train, with_teacher};
+use crate::training::{Course, Examination, Monitor, labels, train, with_teacher};
 
 /// λ and T of distillation, as in the peers' script.
 const LAMBDA: f64 = 0.7;
 const TEMPERATURE: f64 = 3.0;
 const BATCH: usize = 128;
-/// Examples of a batch while moments are taken.
-const READING_BATCH: usize = 250;
 /// Step size of Adam from a random start, and where weights went without compensation.
 pub(super) const LARGE_RATE: f64 = 1e-3;
 /// Step size after least squares: a larger one spoils what was kept.
@@ -73,11 +71,12 @@ impl<'a> Study<'a> {
         let exam = Examination::new(test)?;
         let teacher = exam.predictions(&graph, &params)?;
         let accuracy = teacher.accuracy(exam.labels())?;
+        let usual = Cutting::default();
         let cut = |held_out_every| {
-            let cutting = Cutting { batch_size: READING_BATCH, held_out_every };
+            let cutting = Cutting { held_out_every, ..usual };
             Calibration::new(&[data.x().clone()], None, cutting)
         };
-        let (all, held_out) = (cut(0)?, cut(Cutting::default().held_out_every)?);
+        let (all, held_out) = (cut(0)?, cut(usual.held_out_every)?);
         let soft = data.soft().context("logits of a teacher")?;
         // Where there are as many outputs as directions, each output is one.
         let n_directions = enough_directions(&all).min(soft.logits().dim(1)?);
@@ -150,12 +149,14 @@ impl<'a> Study<'a> {
 
     /// The network at other widths, without training.
     pub(super) fn narrowed(&self, method: Method, widths: &[usize]) -> Result<Trained> {
-        let surgery = method.surgery(self.task.part.seed());
-        let (calibration, curvatures) = match method.is_default() {
-            true => (&self.held_out, Some(&self.curvatures)),
-            false => (&self.all, None),
+        let network = self.network();
+        let saliencies = || Ok(taylor_saliencies(&network, &self.all, &labels(&self.data)?)?);
+        let surgery = method.surgery(self.task.part.seed(), saliencies)?;
+        let (calibration, curvatures, likelihood) = match method.is_default() {
+            true => (&self.held_out, Some(&self.curvatures), Some(Likelihood::Categorical)),
+            false => (&self.all, None, None),
         };
-        let operated = operate(&self.network(), calibration, widths, &surgery, curvatures, None)?;
+        let operated = operate(&network, calibration, widths, &surgery, curvatures, likelihood)?;
         let Operated { graph, params, .. } = operated;
         self.task.point_done()?;
         Ok((graph, params))

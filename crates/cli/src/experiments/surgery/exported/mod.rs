@@ -77,9 +77,9 @@ fn narrow(
     rows: &mut Rows,
 ) -> Result<()> {
     let widths = study.inner_widths(share);
-    let budget = Budget { most: study.n_parameters(&widths), multiple: 1 };
+    let budget = Budget { most: study.n_parameters(&widths), multiple: 1, pinned: Vec::new() };
     let by_curves =
-        allocate(curves, &study.full(), |widths| study.n_parameters(widths), budget)?.widths;
+        allocate(curves, &study.full(), |widths| study.n_parameters(widths), &budget)?.widths;
     let ways = METHODS.map(|method| (method.name(), method, &widths, method.learning_rate()));
     let last = (BY_CURVES, Method::Surgery, &by_curves, SMALL_RATE);
     for (way, method, wanted, learning_rate) in ways.into_iter().chain([last]) {
