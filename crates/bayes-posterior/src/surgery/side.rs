@@ -127,10 +127,6 @@ impl Side {
     }
 
     pub(super) fn factor(&self, columns: &[usize]) -> Result<Cholesky> {
-        if columns.is_empty() {
-            let reason = "a consumer would have no column left: keep more units".into();
-            return Err(Error::Refused { edit: "surgery".into(), reason });
-        }
         Cholesky::in_place(self.damped(columns, columns)).map_err(|_| Error::Refused {
             edit: "surgery".into(),
             reason: format!(

@@ -6,6 +6,7 @@ mod branching;
 mod growing;
 
 mod allocation;
+mod blocks;
 mod curvatures;
 mod limits;
 mod masks;

@@ -127,7 +127,7 @@ pub fn enough_directions(calibration: &Calibration) -> usize {
 
 /// Columns of S, or random combinations of them, for a batch of outputs of n examples, each in their shape; 0 in rows that a
 /// mask leaves out.
-fn pulled_back(
+pub(super) fn pulled_back(
     f: &Tensor,
     n: usize,
     mask: Option<&Tensor>,

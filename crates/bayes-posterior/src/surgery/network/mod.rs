@@ -4,8 +4,10 @@
 //! 2. [`output_curvatures`] gives G of every linear map, from the network's own predictions.
 //! 3. [`curves`] tells what each group of units costs at each width, and [`allocate`] finds widths for a budget.
 //! 4. [`operate`] goes through the maps from the input on: each that sees a change is repaired, each group is decided at the
-//!    first map that reads it, and the moments of later ones are those of the network as it is by then.
+//!    first map that reads it, and the moments of later ones are those of the network as it is by then. In the end the last
+//!    map of a classifier is fitted to the original's softmax.
 //! 5. What comes out is a narrower graph of the same operators, and a [`Report`] of what was done and what it cost.
+//! 6. Residual blocks are units as well: [`block_costs`] and [`operate_without`].
 //!
 //! The parameters change in place, columns of removed units becoming 0, and the graph is cut once at the end: a unit whose
 //! columns are 0 in all consumers leaves without a change.
@@ -18,6 +20,7 @@ mod flow;
 mod group;
 mod operate;
 mod passes;
+mod polish;
 mod posterior;
 mod reading;
 mod report;
@@ -29,6 +32,7 @@ pub use calibration::{Calibration, Cutting};
 pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
 pub use operate::{Network, Operated, block_costs, operate, operate_without, pinned_groups};
+pub use polish::{Polish, PolishMethod, PolishStep, PolishTrial, Polished, polish};
 pub use posterior::{MapPosterior, kronecker_posterior};
 pub use report::{GroupReport, MapReport, Report, SoftmaxFit};
 pub use taylor::taylor_saliencies;

@@ -144,9 +144,13 @@ pub(super) fn pinned(axes: &Axes, group: &models::graph::axes::Group) -> Option<
     if group.consumers.is_empty() {
         return Some("nothing linear reads them".to_owned());
     }
-    let tied = |consumer: &models::graph::axes::Consumer| {
-        let map = axes.maps().iter().find(|map| map.node == consumer.node)?;
-        map.tied.as_ref().map(|reason| format!("`{}`: {reason}", map.name))
+    let tied = |consumer: &models::graph::axes::Consumer| match axes
+        .maps()
+        .iter()
+        .find(|map| map.node == consumer.node)
+    {
+        Some(map) => map.tied.as_ref().map(|reason| format!("`{}`: {reason}", map.name)),
+        None => Some(format!("`{}`: it cannot be fitted", consumer.name)),
     };
     group.consumers.iter().find_map(tied)
 }

@@ -70,13 +70,7 @@ pub(super) fn add(
     t: Option<&Tensor>,
     mask: Option<&Tensor>,
 ) -> Result<()> {
-    if let Some(window) = map.window {
-        let window = SlidingWindow {
-            kernel: window.kernel,
-            strides: window.strides,
-            dilations: window.dilations,
-            pads: window.pads,
-        };
+    if let Some(window) = sliding_window(map) {
         let image = |x: &Tensor| if x.rank() == 3 { x.unsqueeze(2) } else { Ok(x.clone()) };
         return match t {
             Some(t) => moments.add_patches_with_target(&image(h)?, &window, &image(t)?),
@@ -88,6 +82,16 @@ pub(super) fn add(
         Some(t) => moments.add_with_target(&rows, &counted_rows(t, mask)?),
         None => moments.add(&rows),
     }
+}
+
+/// What a convolution sees at once.
+pub(super) fn sliding_window(map: &LinearMap) -> Option<SlidingWindow> {
+    map.window.map(|window| SlidingWindow {
+        kernel: window.kernel,
+        strides: window.strides,
+        dilations: window.dilations,
+        pads: window.pads,
+    })
 }
 
 /// n of W, (o, n).

@@ -12,8 +12,8 @@ use super::report::SoftmaxFit;
 use crate::checks;
 use crate::error::Result;
 
-/// Weights of the last map beyond which the fit is left out: its Hessian is a full matrix of them.
-const MOST_WEIGHTS: usize = 2500;
+/// Weights of the last map beyond which the fit is left out: it gained nothing there, and its Hessian is a full matrix of them.
+const MOST_WEIGHTS: usize = 600;
 /// Ridges to choose from, as shares of the mean diagonal of the Hessian.
 const RIDGES: [f64; 3] = [1e-6, 1e-4, 1e-2];
 /// Nats an example that rounding in f32 leaves: nothing to mend.
