@@ -23,7 +23,7 @@ pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 26] = [
+pub static ALL: [&Experiment; 27] = [
     // The part that its seeds wait for is long, so that it starts first.
     &domains::imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -50,6 +50,7 @@ pub static ALL: [&Experiment; 26] = [
     &bayesian::elbo::FASHION,
     &bayesian::elbo::PRIOR,
     &bayesian::ranking::ORDERS,
+    &surgery::CONVOLUTIONAL,
     &surgery::SURGERY,
     &surgery::EXPORTED,
 ];

@@ -22,6 +22,8 @@ use crate::training::{Course, Examination, Monitor, labels, train, with_teacher}
 const LAMBDA: f64 = 0.7;
 const TEMPERATURE: f64 = 3.0;
 const BATCH: usize = 128;
+/// Images of ways that only look at each unit.
+const FEW: usize = 1000;
 /// Step size of Adam from a random start, and where weights went without compensation.
 pub(super) const LARGE_RATE: f64 = 1e-3;
 /// Step size after least squares: a larger one spoils what was kept.
@@ -47,9 +49,12 @@ pub(super) struct Study<'a> {
     data: Dataset,
     exam: Examination,
     accuracy: f64,
-    /// Every image to fit, and a fifth of them held out to choose by.
+    /// Every image, and the same with a fifth of them held out to choose by.
     all: Calibration,
     held_out: Calibration,
+    /// Images of the plain reference, and of ways that only look at each unit.
+    reference: Calibration,
+    few: Calibration,
     curvatures: OutputCurvatures,
     /// Gradients of each image behind the curvatures.
     n_directions: usize,
@@ -61,7 +66,7 @@ impl<'a> Study<'a> {
     pub(super) fn new(
         task: &'a Task<'a>,
         (graph, params): Trained,
-        data: &Dataset,
+        (data, n_reference): (&Dataset, usize),
         test: &Dataset,
         rng: &Rng,
     ) -> Result<Self> {
@@ -72,11 +77,12 @@ impl<'a> Study<'a> {
         let teacher = exam.predictions(&graph, &params)?;
         let accuracy = teacher.accuracy(exam.labels())?;
         let usual = Cutting::default();
-        let cut = |held_out_every| {
-            let cutting = Cutting { held_out_every, ..usual };
-            Calibration::new(&[data.x().clone()], None, cutting)
+        let cut = |most: usize, held_out_every| {
+            let x = data.x().narrow(0, 0, most.min(data.n_examples()))?;
+            anyhow::Ok(Calibration::new(&[x], None, Cutting { held_out_every, ..usual })?)
         };
-        let (all, held_out) = (cut(0)?, cut(usual.held_out_every)?);
+        let (all, held_out) = (cut(usize::MAX, 0)?, cut(usize::MAX, usual.held_out_every)?);
+        let (reference, few) = (cut(n_reference, 0)?, cut(FEW, 0)?);
         let soft = data.soft().context("logits of a teacher")?;
         // Where there are as many outputs as directions, each output is one.
         let n_directions = enough_directions(&all).min(soft.logits().dim(1)?);
@@ -96,6 +102,8 @@ impl<'a> Study<'a> {
             accuracy,
             all,
             held_out,
+            reference,
+            few,
             curvatures,
             n_directions,
             rng,
@@ -152,9 +160,12 @@ impl<'a> Study<'a> {
         let network = self.network();
         let saliencies = || Ok(taylor_saliencies(&network, &self.all, &labels(&self.data)?)?);
         let surgery = method.surgery(self.task.part.seed(), saliencies)?;
-        let (calibration, curvatures, likelihood) = match method.is_default() {
-            true => (&self.held_out, Some(&self.curvatures), Some(Likelihood::Categorical)),
-            false => (&self.all, None, None),
+        let curvatures = method.is_default().then_some(&self.curvatures);
+        let likelihood = method.is_default().then_some(Likelihood::Categorical);
+        let calibration = match method {
+            Method::Surgery => &self.held_out,
+            Method::Plain | Method::WandaLeastSquares => &self.reference,
+            Method::Wanda | Method::Magnitude | Method::Taylor | Method::Random => &self.few,
         };
         let operated = operate(&network, calibration, widths, &surgery, curvatures, likelihood)?;
         let Operated { graph, params, .. } = operated;

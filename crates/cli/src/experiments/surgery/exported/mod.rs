@@ -55,7 +55,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let Some(files) = networks.get(name) else { continue };
         let epochs = if settings.distilled.contains(&name) { settings.epochs } else { 0 };
         let rng = Rng::new(task.part.seed()).split("surgery").split(name);
-        let study = Study::new(task, opened(files)?, &data, &test, &rng)?;
+        let study = Study::new(task, opened(files)?, (&data, settings.n_images), &test, &rng)?;
         let mut rows = Rows::new(&mut outcome, name);
         rows.whole(study.whole()?);
         let curves = study.curves()?;
