@@ -39,7 +39,7 @@ settings! {
     perceptrons: &'static [&'static [usize]] = &[&[64, 32], &[16, 8]],
         &[&[128, 64], &[64, 32], &[32, 16], &[16, 12], &[16, 8], &[8, 8]];
     /// Channels and dense units of the convolutional network's students.
-    convolutional: &'static [&'static [usize]] = &[&[4, 8, 8, 16]],
+    convolutional: &'static [&'static [usize]] = &[&[16, 32, 32, 64]],
         &[&[16, 32, 32, 64], &[8, 16, 16, 32], &[6, 10, 10, 16], &[4, 8, 8, 16]];
     /// Images that a perceptron is narrowed and trained by; all 10 000 of its own.
     perceptron_images: usize = 300, 10_000;
