@@ -16,13 +16,14 @@ mod privileged;
 mod protocol;
 mod runner;
 mod session;
+mod surgery;
 
 pub use protocol::{Experiment, Outcome, Parts, Task};
 pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 24] = [
+pub static ALL: [&Experiment; 27] = [
     // The part that its seeds wait for is long, so that it starts first.
     &domains::imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -49,6 +50,9 @@ pub static ALL: [&Experiment; 24] = [
     &bayesian::elbo::FASHION,
     &bayesian::elbo::PRIOR,
     &bayesian::ranking::ORDERS,
+    &surgery::CONVOLUTIONAL,
+    &surgery::SURGERY,
+    &surgery::EXPORTED,
 ];
 
 #[cfg(test)]

@@ -92,10 +92,10 @@ impl Parts {
         Self { others, ..self }
     }
 
-    /// Seeds at a scale, unless `--seeds` says otherwise; two at smoke scale.
+    /// Seeds at a scale, unless `--seeds` says otherwise; at most two at smoke scale.
     pub fn n_seeds(self, scale: Scale) -> usize {
         match scale {
-            Scale::Smoke => 2,
+            Scale::Smoke => self.quick.min(2),
             Scale::Quick => self.quick,
             Scale::Paper => self.paper,
         }

@@ -12,6 +12,7 @@ use core_tensors::Dataset;
 
 use crate::data::published::Images;
 use crate::data::published::bert::{Bert, Pooling};
+use crate::data::published::networks::{NETWORKS, Networks};
 use crate::data::published::tweets::Texts;
 use crate::data::published::weights::Weights;
 use crate::ledger::{DataSum, Kind, Scale};
@@ -42,6 +43,7 @@ pub struct Session {
     texts: BTreeMap<String, Texts>,
     weights: BTreeMap<String, Weights>,
     bert: Option<Sentences>,
+    networks: Option<Networks>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
     /// Exit status of the program that was asked to stop; 0 as long as it was not.
@@ -65,6 +67,7 @@ impl Session {
             texts: BTreeMap::new(),
             weights: BTreeMap::new(),
             bert: None,
+            networks: None,
             splits,
             interruption: AtomicU8::new(0),
         }
@@ -86,10 +89,17 @@ impl Session {
         Self { bert, ..self }
     }
 
+    /// The same session with trained networks, or with the knowledge that there are none.
+    pub fn with_networks(self, networks: Option<Networks>) -> Self {
+        Self { networks, ..self }
+    }
+
     /// Names of data sets and of weights.
     pub fn data(&self) -> impl Iterator<Item = &str> {
         let named = self.data.keys().chain(self.texts.keys()).chain(self.weights.keys());
-        named.map(String::as_str).chain(self.bert.iter().map(|sentences| sentences.bert.name))
+        let named = named.map(String::as_str);
+        let named = named.chain(self.bert.iter().map(|sentences| sentences.bert.name));
+        named.chain(self.networks.iter().map(|_| NETWORKS))
     }
 
     /// Real or generated, and the SHA-256 of each file of a data set or of weights.
@@ -102,6 +112,9 @@ impl Session {
         }
         if let Some(sentences) = self.bert.as_ref().filter(|sentences| sentences.bert.name == id) {
             return Ok((Kind::Real, &sentences.bert.sha256));
+        }
+        if let Some(networks) = self.networks.as_ref().filter(|_| id == NETWORKS) {
+            return Ok((networks.kind(), &networks.sha256));
         }
         self.images(id).map(|images| (images.kind, &images.sha256))
     }
@@ -128,6 +141,11 @@ impl Session {
     /// Weights of a published network, such as [`VGG19`](crate::data::published::weights::VGG19).
     pub fn weights(&self, id: &str) -> Result<&Weights> {
         self.weights.get(id).with_context(|| format!("weights {id} were not loaded"))
+    }
+
+    /// Trained networks; none where none were loaded.
+    pub fn networks(&self) -> Option<&Networks> {
+        self.networks.as_ref()
     }
 
     /// Whether there is a BERT.

@@ -4,7 +4,7 @@ use super::metric::Metric;
 use super::stats::{Estimate, Paired};
 use serde::{Serialize, Serializer};
 
-/// Below this many seeds no check but [`Check::Exact`] is better than inconclusive.
+/// Below this many seeds no check but [`Check::Exact`] and [`Check::Reaches`] is better than inconclusive.
 pub const FEWEST_SEEDS: usize = 3;
 
 /// One statement of a paper. A published number lives in exactly one claim.
@@ -16,7 +16,7 @@ pub struct Claim {
     pub text: &'static str,
     /// What the paper printed; the first is the headline.
     pub published: &'static [Published],
-    /// Seeds that the checks want, at least [`FEWEST_SEEDS`].
+    /// Seeds that the checks want, at least [`FEWEST_SEEDS`] but for [`Check::Reaches`].
     pub min_seeds: usize,
     /// The claim is reproduced if all of them are.
     pub checks: &'static [Check],
@@ -93,6 +93,26 @@ pub enum Check {
         over: &'static str,
         /// The smallest gain that counts, > 0.
         margin: f64,
+    },
+    /// The row is better than a number of other people's runs, as far as ours scatter.
+    BetterThan {
+        /// Metric.
+        metric: Metric,
+        /// Row.
+        row: &'static str,
+        /// The number.
+        value: f64,
+    },
+    /// The row is not worse than a number of the same networks by more than a tolerance.
+    Reaches {
+        /// Metric.
+        metric: Metric,
+        /// Row.
+        row: &'static str,
+        /// The number: of the one run, or the mean of as many as the claim wants.
+        value: f64,
+        /// Tolerance, ≥ 0.
+        within: f64,
     },
     /// A number that does not depend on a seed.
     Exact {
@@ -230,6 +250,16 @@ impl Check {
         Self::NoGain { metric, row, over, margin }
     }
 
+    /// The row is better than a number of other people's runs.
+    pub const fn better_than(metric: Metric, row: &'static str, value: f64) -> Self {
+        Self::BetterThan { metric, row, value }
+    }
+
+    /// The row is not worse than a number of the same networks by more than a tolerance.
+    pub const fn reaches(metric: Metric, row: &'static str, value: f64, within: f64) -> Self {
+        Self::Reaches { metric, row, value, within }
+    }
+
     /// A number that no seed moves.
     pub const fn exact(metric: Metric, row: &'static str, value: f64, tolerance: f64) -> Self {
         Self::Exact { metric, row, value, tolerance }
@@ -241,9 +271,11 @@ impl Check {
             Self::Better { row, than: other, .. }
             | Self::Equivalent { row, to: other, .. }
             | Self::NoGain { row, over: other, .. } => vec![row, other],
-            Self::Near { row, .. } | Self::Matches { row, .. } | Self::Exact { row, .. } => {
-                vec![row]
-            }
+            Self::Near { row, .. }
+            | Self::Matches { row, .. }
+            | Self::BetterThan { row, .. }
+            | Self::Reaches { row, .. }
+            | Self::Exact { row, .. } => vec![row],
         }
     }
 
@@ -255,6 +287,8 @@ impl Check {
             | Self::Matches { metric, .. }
             | Self::Equivalent { metric, .. }
             | Self::NoGain { metric, .. }
+            | Self::BetterThan { metric, .. }
+            | Self::Reaches { metric, .. }
             | Self::Exact { metric, .. } => metric,
         }
     }
@@ -270,7 +304,8 @@ impl Check {
     }
 
     fn in_words(&self, metric: &str, row_in_words: &dyn Fn(&str) -> String) -> String {
-        let side = self.metric().better.side();
+        let better = self.metric().better;
+        let (side, side_of_worse) = (better.side(), better.opposite().side());
         let [row, other] = match self.rows()[..] {
             [row, other] => [row, other].map(row_in_words),
             [row] => [row_in_words(row), String::new()],
@@ -295,6 +330,10 @@ impl Check {
             Self::NoGain { margin, .. } => {
                 format!("{metric} of {row} not {margin} or more {side} that of {other}")
             }
+            Self::BetterThan { value, .. } => format!("{metric} of {row} {side} {value}"),
+            Self::Reaches { value, within, .. } => {
+                format!("{metric} of {row} not {side_of_worse} {value} by more than {within}")
+            }
             Self::Exact { value, tolerance, .. } => {
                 format!("{metric} of {row} equal to {value} within {tolerance}")
             }
@@ -317,8 +356,12 @@ pub const RULES: &[&str] = &[
      altogether, else inconclusive.",
     "no gain: reproduced when the paired 95 % interval excludes a gain of the margin or more, not reproduced when every gain in it \
      is larger, else inconclusive.",
+    "better than a number: reproduced when the 95 % Student interval of our mean lies on the source's side of the number, not \
+     reproduced when on the other side, else inconclusive.",
+    "reaches: reproduced when our mean is not worse than the number by more than the named tolerance, else not reproduced. Both \
+     are of the same networks, so that their spread does not count; wants all the seeds that the claim names, if only one.",
     "exact: reproduced when the value lies within its tolerance; needs no seeds.",
-    "With fewer than three seeds (or the number a claim names) every kind but exact is inconclusive, and so is every \
+    "With fewer than three seeds (or the number a claim names) every kind but exact and reaches is inconclusive, and so is every \
      check at smoke scale, which cuts epochs and objects.",
     "A claim is not reproduced if any check is not and is reproduced if all are. Else it is not run if a check could not be put \
      to the test, for want of its rows or on generated data, and inconclusive otherwise.",
@@ -350,6 +393,14 @@ impl Serialize for Check {
             Self::NoGain { metric, row, over, margin } => serde_json::json!({
                 "kind": "no_gain", "row": row, "metric": metric, "over": over, "side": metric.better.side(),
                 "margin": margin,
+            }),
+            Self::BetterThan { metric, row, value } => serde_json::json!({
+                "kind": "better_than", "row": row, "metric": metric, "value": value,
+                "side": metric.better.side(),
+            }),
+            Self::Reaches { metric, row, value, within } => serde_json::json!({
+                "kind": "reaches", "row": row, "metric": metric, "value": value, "within": within,
+                "side": metric.better.side(),
             }),
             Self::Exact { metric, row, value, tolerance } => serde_json::json!({
                 "kind": "exact", "row": row, "metric": metric, "value": value, "tolerance": tolerance,

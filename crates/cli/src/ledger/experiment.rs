@@ -58,6 +58,8 @@ pub enum Point {
     Iterations(usize),
     /// Units that a layer has left: the row's own metric [`N_UNITS`](super::metric::N_UNITS), on a logarithmic axis.
     Units,
+    /// Parameters of the network: the row's own metric [`N_PARAMETERS`](super::metric::N_PARAMETERS), on a logarithmic axis.
+    Parameters,
     /// A value of a setting: the row's own metric of this name.
     Of {
         /// The metric.
@@ -276,6 +278,7 @@ impl Point {
             Self::Epoch => "epoch",
             Self::Iterations(_) => "iteration",
             Self::Units => "units kept",
+            Self::Parameters => "parameters, thousands",
             Self::Of { name, .. } => name,
         }
     }

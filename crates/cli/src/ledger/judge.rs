@@ -29,7 +29,7 @@ impl<'a> Rows<'a> {
             };
             if row.data == Kind::Generated {
                 return Some(format!(
-                    "row {id} was run on generated pictures, not on the real data"
+                    "row {id} was run on generated data, not on the published data"
                 ));
             }
             if !row.metrics.contains_key(check.metric().name) {
@@ -90,7 +90,11 @@ pub fn judge(claim: &Claim, rows: &Rows) -> ClaimResult {
         Check::Better { metric, row, than: other, .. }
         | Check::Equivalent { metric, row, to: other, .. }
         | Check::NoGain { metric, row, over: other, .. } => Some((metric, row, other)),
-        Check::Near { .. } | Check::Matches { .. } | Check::Exact { .. } => None,
+        Check::Near { .. }
+        | Check::Matches { .. }
+        | Check::BetterThan { .. }
+        | Check::Reaches { .. }
+        | Check::Exact { .. } => None,
     };
     // The comparison of the metric that is shown beside it, if there is one.
     let of_headline = claim.checks.iter().filter_map(compared);
@@ -135,6 +139,21 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
             let (verdict, numbers) = no_gain(&a, &b, metric.better, margin);
             (verdict, numbers, Some(a.len()))
         }
+        Check::BetterThan { metric, row, value } => {
+            let finals = rows.finals(row, metric);
+            let (verdict, numbers) = better_than(&finals, value, metric.better);
+            (verdict, numbers, Some(finals.len()))
+        }
+        Check::Reaches { metric, row, value, within } => {
+            let finals = rows.finals(row, metric);
+            if finals.len() < claim.min_seeds {
+                let (n, needed) = (finals.len(), claim.min_seeds);
+                let reason = format!("{}: {n} seeds where {needed} are needed", check.describe());
+                return result(Verdict::Inconclusive, reason);
+            }
+            let (verdict, numbers) = reaches(&finals, value, metric.better, within);
+            (verdict, numbers, None)
+        }
         Check::Exact { metric, row, value, tolerance } => {
             let finals = rows.finals(row, metric);
             let (verdict, numbers) = exact(&finals, value, tolerance);
@@ -157,16 +176,40 @@ fn judge_check(check: &Check, claim: &Claim, rows: &Rows) -> CheckResult {
 
 fn better(a: &[f64], b: &[f64], side: Better) -> (Verdict, String) {
     let Ok(paired) = Paired::new(a, b) else { return not_comparable() };
-    let (low, high) = paired.difference.ci95;
-    let verdict = match side {
+    (on_side(paired.difference.ci95, side), paired_numbers(&paired))
+}
+
+/// Reproduced where an interval of a difference lies on the better side of 0, not where it lies on the other.
+fn on_side((low, high): (f64, f64), side: Better) -> Verdict {
+    match side {
         _ if !(low.is_finite() && high.is_finite()) => Verdict::Inconclusive,
         Better::Lower if high < 0.0 => Verdict::Reproduced,
         Better::Lower if low > 0.0 => Verdict::NotReproduced,
         Better::Higher if low > 0.0 => Verdict::Reproduced,
         Better::Higher if high < 0.0 => Verdict::NotReproduced,
         Better::Lower | Better::Higher | Better::Neither => Verdict::Inconclusive,
+    }
+}
+
+fn better_than(finals: &[f64], value: f64, side: Better) -> (Verdict, String) {
+    let estimate = Estimate::new(finals);
+    let (low, high) = estimate.ci95;
+    let gap = estimate.mean - value;
+    let numbers = format!("ours {:.4} (95 % {low:.4} to {high:.4}), {gap:+.4} off", estimate.mean);
+    (on_side((low - value, high - value), side), numbers)
+}
+
+fn reaches(finals: &[f64], value: f64, side: Better, within: f64) -> (Verdict, String) {
+    let mean = Estimate::new(finals).mean;
+    let gap = mean - value;
+    let verdict = match side {
+        _ if !gap.is_finite() => Verdict::Inconclusive,
+        Better::Higher if gap >= -within => Verdict::Reproduced,
+        Better::Lower if gap <= within => Verdict::Reproduced,
+        Better::Higher | Better::Lower => Verdict::NotReproduced,
+        Better::Neither => Verdict::Inconclusive,
     };
-    (verdict, paired_numbers(&paired))
+    (verdict, format!("ours {mean:.4}, {gap:+.4} off"))
 }
 
 fn equivalent(a: &[f64], b: &[f64], margin: f64) -> (Verdict, String) {
@@ -254,182 +297,4 @@ fn paired_numbers(paired: &Paired) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::FiniteOrNull;
-    use crate::ledger::metric;
-    use crate::ledger::{Published, Reference};
-
-    const NOISE: [f64; 4] = [0.01, -0.01, 0.02, -0.02];
-
-    fn row(id: &str, values: &[f64], data: Kind, unit: Unit) -> Row {
-        let curves = values.iter().map(|v| FiniteOrNull(vec![9.0, *v])).collect();
-        Row {
-            id: id.into(),
-            data,
-            unit,
-            runs: (0..values.len() as u64).collect(),
-            metrics: BTreeMap::from([(metric::CROSS_ENTROPY.key(), curves)]),
-        }
-    }
-
-    fn around(center: f64, spread: f64) -> Vec<f64> {
-        NOISE.iter().map(|e| center + spread * e).collect()
-    }
-
-    fn verdict_of(check: Check, a: &[f64], b: &[f64], scale: Scale) -> Verdict {
-        let rows = [row("a", a, Kind::Real, Unit::Seed), row("b", b, Kind::Real, Unit::Seed)];
-        let claim = Claim { id: "C0", text: "", published: &[], min_seeds: 3, checks: &[] };
-        judge_check(&check, &claim, &Rows::new(rows.iter(), scale)).verdict
-    }
-
-    const BELOW: Check = Check::Better { metric: metric::CROSS_ENTROPY, row: "a", than: "b" };
-    const EQUIVALENT: Check =
-        Check::Equivalent { metric: metric::CROSS_ENTROPY, row: "a", to: "b", margin: 0.5 };
-    const NEAR: Check = Check::Near {
-        metric: metric::CROSS_ENTROPY,
-        row: "a",
-        value: 1.0,
-        of: Reference::Paper,
-        within: 0.5,
-    };
-    const MATCHES: Check =
-        Check::Matches { metric: metric::CROSS_ENTROPY, row: "a", mean: 1.0, std: 0.4, n: 5 };
-    const NO_GAIN: Check =
-        Check::NoGain { metric: metric::CROSS_ENTROPY, row: "a", over: "b", margin: 0.5 };
-    const EXACT: Check =
-        Check::Exact { metric: metric::CROSS_ENTROPY, row: "a", value: 1.0, tolerance: 0.1 };
-
-    #[test]
-    fn every_rule_reaches_every_verdict() {
-        use Verdict::{Inconclusive, NotReproduced, Reproduced};
-        let flat = [0.0; 4];
-        let cases = [
-            (BELOW, around(-1.0, 1.0), Reproduced),
-            (BELOW, around(1.0, 1.0), NotReproduced),
-            (BELOW, around(0.0, 1.0), Inconclusive),
-            (EQUIVALENT, around(0.1, 1.0), Reproduced),
-            (EQUIVALENT, around(2.0, 1.0), NotReproduced),
-            (EQUIVALENT, around(0.5, 1.0), Inconclusive),
-            (NEAR, around(1.2, 1.0), Reproduced),
-            (NEAR, around(2.0, 1.0), NotReproduced),
-            (NEAR, around(1.0, 100.0), Inconclusive),
-            (MATCHES, around(1.5, 1.0), Reproduced),
-            (MATCHES, around(1.7, 1.0), NotReproduced),
-            (MATCHES, around(1.7, 20.0), Reproduced),
-            (NO_GAIN, around(0.0, 1.0), Reproduced),
-            (NO_GAIN, around(5.0, 1.0), Reproduced),
-            (NO_GAIN, around(-2.0, 1.0), NotReproduced),
-            (NO_GAIN, around(-0.5, 1.0), Inconclusive),
-            (EXACT, vec![1.05], Reproduced),
-            (EXACT, vec![1.2], NotReproduced),
-        ];
-        for (check, a, wanted) in cases {
-            let found = verdict_of(check, &a, &flat[..a.len()], Scale::Quick);
-            assert_eq!(found, wanted, "{check:?} on {a:?}");
-        }
-    }
-
-    #[test]
-    fn both_sides_of_a_match_may_scatter() {
-        // 3 √(0.25/3 + 0.16/4): ours are 0, 1, 0, 1 with s² = 1/4 of 4, theirs s′² = 0.16 of 5.
-        let within = 3.0 * (0.25f64 / 3.0 + 0.16 / 4.0).sqrt();
-        for (offset, wanted) in [(-1e-9, Verdict::Reproduced), (1e-9, Verdict::NotReproduced)] {
-            let mean = 0.5 + within + offset;
-            assert_eq!(matches(&[0.0, 1.0, 0.0, 1.0], mean, 0.4, 5).0, wanted);
-        }
-        assert_eq!(matches(&[1.0], 1.0, 0.4, 5).0, Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn few_seeds_smoke_and_nan_decide_nothing() {
-        let (a, b) = (around(-1.0, 1.0), [0.0; 4]);
-        assert_eq!(verdict_of(BELOW, &a[..2], &b[..2], Scale::Quick), Verdict::Inconclusive);
-        assert_eq!(verdict_of(BELOW, &a, &b, Scale::Smoke), Verdict::Inconclusive);
-        let diverged = [f64::NAN, -1.0, -1.0, -1.1];
-        for check in [BELOW, EQUIVALENT, NEAR, MATCHES, NO_GAIN] {
-            assert_eq!(verdict_of(check, &diverged, &b, Scale::Quick), Verdict::Inconclusive);
-        }
-        assert_eq!(verdict_of(EXACT, &[f64::NAN], &b[..1], Scale::Quick), Verdict::NotReproduced);
-    }
-
-    #[test]
-    fn a_row_whose_number_is_checked_stands_for_printed_segments() {
-        static CHECKS: [Check; 3] = [
-            Check::Better { metric: metric::BRIER, row: "b", than: "a" },
-            Check::Better { metric: metric::CROSS_ENTROPY, row: "b", than: "a" },
-            MATCHES,
-        ];
-        let claim = Claim {
-            id: "C0",
-            text: "",
-            published: &[Published {
-                row: "s",
-                metric: metric::CROSS_ENTROPY,
-                mean: 1.0,
-                std: None,
-            }],
-            min_seeds: 3,
-            checks: &CHECKS,
-        };
-        let mut rows = [
-            row("s", &[5.0; 3], Kind::Real, Unit::Segment),
-            row("a", &around(1.0, 1.0), Kind::Real, Unit::Seed),
-            row("b", &[3.0; 4], Kind::Real, Unit::Seed),
-        ];
-        for (row, level) in rows.iter_mut().zip([0.0, 7.0, 8.0]) {
-            row.metrics
-                .insert(metric::BRIER.key(), vec![FiniteOrNull(vec![level]); row.runs.len()]);
-        }
-        let found = judge(&claim, &Rows::new(rows.iter(), Scale::Quick));
-        let (name, ours) = found.ours.unwrap();
-        assert_eq!(name, "a");
-        assert!((ours.mean - 1.0).abs() < 1e-12);
-        // Of the headline's metric, not of the first check's.
-        assert!((found.difference.unwrap().difference.mean - 2.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_claim_is_as_good_as_its_worst_check() {
-        static CHECKS: [Check; 2] = [BELOW, NEAR];
-        let claim = Claim {
-            id: "C0",
-            text: "",
-            published: &[Published {
-                row: "a",
-                metric: metric::CROSS_ENTROPY,
-                mean: 1.0,
-                std: None,
-            }],
-            min_seeds: 3,
-            checks: &CHECKS,
-        };
-        let verdict = |a: &[f64], kind, unit| {
-            let rows = [row("a", a, kind, unit), row("b", &[2.0; 4], Kind::Real, Unit::Seed)];
-            judge(&claim, &Rows::new(rows.iter(), Scale::Quick))
-        };
-        let good = verdict(&around(1.0, 1.0), Kind::Real, Unit::Seed);
-        assert_eq!((good.verdict, good.reason), (Verdict::Reproduced, None));
-        assert!((good.ours.unwrap().1.mean - 1.0).abs() < 1e-12);
-        assert!((good.difference.unwrap().difference.mean + 1.0).abs() < 1e-12);
-        let far = verdict(&around(-3.0, 1.0), Kind::Real, Unit::Seed);
-        assert_eq!(far.verdict, Verdict::NotReproduced);
-        let drawn = verdict(&around(1.0, 1.0), Kind::Generated, Unit::Seed);
-        assert_eq!(drawn.verdict, Verdict::NotRun);
-        assert!(drawn.ours.is_none() && drawn.reason.unwrap().contains("generated"));
-        let segments = verdict(&around(1.0, 1.0), Kind::Real, Unit::Segment);
-        assert_eq!(segments.verdict, Verdict::Inconclusive);
-        let diverged = verdict(&[f64::NAN; 4], Kind::Real, Unit::Seed);
-        assert_eq!(diverged.verdict, Verdict::Inconclusive);
-    }
-
-    #[test]
-    fn runs_are_paired_by_seed() {
-        let mut a = row("a", &[1.0, 2.0, 3.0, 4.0], Kind::Real, Unit::Seed);
-        a.runs = vec![3, 2, 1, 0];
-        let b = row("b", &[4.5, 3.5, 2.5, 1.5, 100.0], Kind::Real, Unit::Seed);
-        let rows = [a, b];
-        let (x, y) = Rows::new(rows.iter(), Scale::Quick).pairs("a", "b", metric::CROSS_ENTROPY);
-        assert_eq!((x, y), (vec![4.0, 3.0, 2.0, 1.0], vec![4.5, 3.5, 2.5, 1.5]));
-    }
-}
+mod tests;

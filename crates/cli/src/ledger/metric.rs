@@ -69,6 +69,8 @@ macro_rules! metrics {
 }
 
 metrics! {
+    N_PARAMETERS: "n_parameters", "parameters", "thousands", Neither, 3, Table, "the numbers of the network's parameters";
+    N_PRODUCTS: "n_products", "multiply-adds", "thousands an example", Neither, 1, Table, "models::graph::Graph::n_products_in_all";
     N_UNITS: "n_units", "units kept", "units", Neither, 1, Table, "the widths of the network";
     LOG_LIKELIHOOD: "log_likelihood", "test log-likelihood", "nats an example", Higher, 4, Table, "minus the mean test loss at the mean weights, no constants";
     AREA: "area", "area under the log-likelihood", "nats an example × iterations", Higher, 4, Compared, "training::area";
@@ -88,6 +90,9 @@ metrics! {
     OBJECTIVE: "objective", "training objective", "nats", Lower, 4, Table, "core_tensors::Epoch";
     BEST_CROSS_ENTROPY: "best_cross_entropy", "least cross-entropy", "nats", Lower, 4, Table, "training::Record";
     BEST_EPOCH: "best_epoch", "at epoch", "epochs", Neither, 1, Table, "training::Record";
+    ACCURACY_LOST: "accuracy_lost", "accuracy below the teacher's", "share", Lower, 4, Table, "accuracy of the teacher of the same seed, minus accuracy";
+    REFERENCE_GAP: "reference_gap", "accuracy above the reference program's", "share", Neither, 4, Table, "accuracy, minus that in the file beside the network";
+    TEACHER_DIVERGENCE: "teacher_divergence", "KL from the teacher", "nats", Lower, 4, Table, "losses::Predictions::divergence_from the teacher's";
     BRIER: "brier", "Brier", "", Lower, 4, Table, "losses::Predictions::brier";
     CALIBRATION_ERROR: "calibration_error", "ECE", "share", Lower, 4, Table, "losses::Predictions::calibration_error";
     AGREEMENT: "agreement", "agreement with teacher", "share", Higher, 4, Table, "losses::Predictions::agreement";
@@ -124,6 +129,15 @@ metrics! {
 }
 
 impl Better {
+    /// The other way round.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Lower => Self::Higher,
+            Self::Higher => Self::Lower,
+            Self::Neither => Self::Neither,
+        }
+    }
+
     /// On which side of another value a better one lies, in a word.
     pub fn side(self) -> &'static str {
         match self {

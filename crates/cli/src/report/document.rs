@@ -83,7 +83,7 @@ fn describe(whole: &Report, report: &ExperimentReport, blocks: &mut Vec<Block>) 
     blocks.push(Block::Paragraph(summary(&experiment)));
     let drawn = report.is_generated();
     if drawn {
-        blocks.push(Block::Warning("Run on generated pictures, not on the real data.".into()));
+        blocks.push(Block::Warning("Run on generated data, not on the published data.".into()));
     }
     blocks.push(Block::Paragraph(format!(
         "Settings: {}; {:.0} s of computing.",

@@ -7,6 +7,7 @@ use candle_core::Device;
 
 use super::{Arguments, DeviceKind};
 use crate::data::published::bert::{BERT_BASE, Bert};
+use crate::data::published::networks::{NETWORKS, Networks};
 use crate::data::published::tweets::{self, Texts};
 use crate::data::published::weights::{VGG19, Weights};
 use crate::data::published::{IMAGENETTE, Images, Places, from_environment};
@@ -39,12 +40,15 @@ pub(super) fn load(
     let mut notice = |line: String| warn(&line);
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
     let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut networks = None;
     let is_optional = |id: &str| id == BERT_BASE.name;
     for &id in ids.iter().filter(|id| !is_optional(id)) {
         let side = arguments.scale.side();
         if id == VGG19 {
             let loaded = Weights::load(&places, &device, &mut notice)?;
             weights.insert(id.to_owned(), loaded);
+        } else if id == NETWORKS {
+            networks = Some(Networks::load(&places, &mut notice)?);
         } else if id == tweets::ID {
             texts.insert(id.to_owned(), Texts::load(&places, &mut notice)?);
         } else if id == IMAGENETTE {
@@ -57,7 +61,8 @@ pub(super) fn load(
     // Last, so that nobody is told of it whose data are missing.
     let bert = if ids.iter().any(|id| is_optional(id)) { bert(arguments, &places)? } else { None };
     let session = Session::new(arguments.scale, device, data);
-    Ok(session.with_texts(texts).with_weights(weights).with_bert(bert, places.cache))
+    let session = session.with_texts(texts).with_weights(weights).with_networks(networks);
+    Ok(session.with_bert(bert, places.cache))
 }
 
 /// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.

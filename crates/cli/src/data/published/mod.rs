@@ -7,6 +7,7 @@ mod folders;
 mod idx;
 mod imagenette;
 mod manifest;
+pub mod networks;
 pub mod tweets;
 pub mod weights;
 

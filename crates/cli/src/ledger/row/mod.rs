@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::experiment::{Description, Part, Point, Unit};
-use super::metric::{Metric, N_UNITS};
+use super::metric::{Metric, N_PARAMETERS, N_UNITS};
 use super::provenance::Kind;
 
 pub use comparison::{Comparison, compare};
@@ -110,6 +110,7 @@ impl Row {
             Point::Epoch => (0..n_points).map(|i| i as f64).collect(),
             Point::Iterations(every) => (1..=n_points).map(|i| (every * i) as f64).collect(),
             Point::Units => self.own_positions(N_UNITS, n_points),
+            Point::Parameters => self.own_positions(N_PARAMETERS, n_points),
             Point::Of { metric, .. } => self.own_positions(metric, n_points),
         }
     }

@@ -134,7 +134,7 @@ fn warnings(
     let is_smoke = report.scale == Scale::Smoke;
     let smoke = is_smoke.then_some("Smoke scale: the numbers below say nothing about the papers.");
     let generated = experiment.is_generated();
-    let generated = generated.then_some("Run on generated pictures, not on the real data.");
+    let generated = generated.then_some("Run on generated data, not on the published data.");
     smoke.into_iter().chain(generated)
 }
 

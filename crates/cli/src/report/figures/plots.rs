@@ -31,7 +31,7 @@ const LEGEND_HEIGHT: f64 = 0.3;
 /// Mean and standard deviation of a metric by point.
 struct Band {
     title: String,
-    /// Places on the axis: logarithms to base 2 of counts of units.
+    /// Places on the axis: logarithms to base 2 of counts of units or parameters.
     at: Vec<f64>,
     mean: Vec<f64>,
     std: Vec<f64>,
@@ -75,7 +75,9 @@ pub(in crate::report) fn curves(
     let point = report.about.point;
     let mut name = match point {
         Point::Epoch => "epoch, from 0".to_owned(),
-        Point::Iterations(_) | Point::Units | Point::Of { .. } => point.name().to_owned(),
+        Point::Iterations(_) | Point::Units | Point::Parameters | Point::Of { .. } => {
+            point.name().to_owned()
+        }
     };
     if report.is_generated() {
         name += "; generated data";
@@ -98,7 +100,7 @@ fn band(row: &Row, metric: Metric, title: &str, point: Point) -> Option<Band> {
     let (mean, std) =
         (0..n_points).map(|index| (mean(&at(index)), population_std(&at(index)))).unzip();
     let mut at = row.positions(point, n_points);
-    if point == Point::Units {
+    if matches!(point, Point::Units | Point::Parameters) {
         at.iter_mut().for_each(|n| *n = n.log2());
     }
     Some(Band { title: title.to_owned(), at, mean, std })
@@ -133,6 +135,7 @@ fn draw(
         .x_label_formatter(&|x| match point {
             Point::Epoch | Point::Iterations(_) => format!("{x:.0}"),
             Point::Units => format!("{:.0}", x.exp2()),
+            Point::Parameters => format!("{:.1}", x.exp2()),
             // Positions of marks are sums of steps: three decimals hide their rounding.
             Point::Of { .. } => format!("{}", (1000.0 * x).round() / 1000.0),
         })
@@ -190,10 +193,23 @@ fn corner(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{FiniteOrNull, metric};
 
     fn band(mean: Vec<f64>) -> Band {
         let at = (0..mean.len()).map(|i| i as f64).collect();
         Band { title: String::new(), at, std: vec![0.0; mean.len()], mean }
+    }
+
+    #[test]
+    fn parameters_lie_on_an_axis_of_octaves() {
+        let row = Row {
+            metrics: [(metric::N_PARAMETERS, [64.0, 16.0]), (metric::ACCURACY, [0.9, 0.8])]
+                .map(|(metric, values)| (metric.key(), vec![FiniteOrNull(values.to_vec())]))
+                .into(),
+            ..Row::of_seeds("a", metric::ACCURACY, &[0.9])
+        };
+        let found = super::band(&row, metric::ACCURACY, "", Point::Parameters).unwrap();
+        assert_eq!((found.at, found.mean), (vec![6.0, 4.0], vec![0.9, 0.8]));
     }
 
     #[test]
