@@ -23,7 +23,7 @@ pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 26] = [
+pub static ALL: [&Experiment; 27] = [
     // The part that its seeds wait for is long, so that it starts first.
     &domains::imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,
@@ -52,6 +52,7 @@ pub static ALL: [&Experiment; 26] = [
     &bayesian::ranking::ORDERS,
     &surgery::SURGERY,
     &surgery::EXPORTED,
+    &surgery::TEXT,
 ];
 
 #[cfg(test)]

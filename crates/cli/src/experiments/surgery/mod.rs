@@ -7,6 +7,7 @@ mod claims;
 mod exported;
 mod methods;
 mod study;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use crate::training::{Monitor, at_most, train};
 
 pub(super) use claims::SURGERY;
 pub(super) use exported::EXPORTED;
+pub(super) use text::TEXT;
 
 /// The perceptron that is trained here where no trained one is at hand.
 const STAND_IN: [usize; 4] = [784, 256, 128, 10];
