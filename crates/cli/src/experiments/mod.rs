@@ -53,6 +53,7 @@ pub static ALL: [&Experiment; 27] = [
     &surgery::CONVOLUTIONAL,
     &surgery::SURGERY,
     &surgery::EXPORTED,
+    &surgery::TEXT,
 ];
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use core_tensors::Dataset;
 
 use crate::data::published::Images;
-use crate::data::published::bert::{Bert, Pooling};
+use crate::data::published::bert::{Bert, OnTweets, Pooling};
 use crate::data::published::networks::{NETWORKS, Networks};
 use crate::data::published::tweets::Texts;
 use crate::data::published::weights::Weights;
@@ -44,6 +44,7 @@ pub struct Session {
     weights: BTreeMap<String, Weights>,
     bert: Option<Sentences>,
     networks: Option<Networks>,
+    on_tweets: Option<OnTweets>,
     /// By the name of the data set, made when it is asked for.
     splits: BTreeMap<String, OnceLock<(Dataset, Dataset)>>,
     /// Exit status of the program that was asked to stop; 0 as long as it was not.
@@ -68,6 +69,7 @@ impl Session {
             weights: BTreeMap::new(),
             bert: None,
             networks: None,
+            on_tweets: None,
             splits,
             interruption: AtomicU8::new(0),
         }
@@ -94,12 +96,18 @@ impl Session {
         Self { networks, ..self }
     }
 
+    /// The same session with a BERT on tweets, or with the knowledge that there is none.
+    pub fn with_bert_on_tweets(self, on_tweets: Option<OnTweets>) -> Self {
+        Self { on_tweets, ..self }
+    }
+
     /// Names of data sets and of weights.
     pub fn data(&self) -> impl Iterator<Item = &str> {
         let named = self.data.keys().chain(self.texts.keys()).chain(self.weights.keys());
         let named = named.map(String::as_str);
         let named = named.chain(self.bert.iter().map(|sentences| sentences.bert.name));
-        named.chain(self.networks.iter().map(|_| NETWORKS))
+        let named = named.chain(self.networks.iter().map(|_| NETWORKS));
+        named.chain(self.on_tweets.iter().map(|on_tweets| on_tweets.bert.name))
     }
 
     /// Real or generated, and the SHA-256 of each file of a data set or of weights.
@@ -112,6 +120,9 @@ impl Session {
         }
         if let Some(sentences) = self.bert.as_ref().filter(|sentences| sentences.bert.name == id) {
             return Ok((Kind::Real, &sentences.bert.sha256));
+        }
+        if let Some(found) = self.on_tweets.as_ref().filter(|found| found.bert.name == id) {
+            return Ok((Kind::Real, &found.sha256));
         }
         if let Some(networks) = self.networks.as_ref().filter(|_| id == NETWORKS) {
             return Ok((networks.kind(), &networks.sha256));
@@ -146,6 +157,11 @@ impl Session {
     /// Trained networks; none where none were loaded.
     pub fn networks(&self) -> Option<&Networks> {
         self.networks.as_ref()
+    }
+
+    /// A BERT and the tweets that it is narrowed by and measured on; none where none were loaded.
+    pub fn bert_on_tweets(&self) -> Option<&OnTweets> {
+        self.on_tweets.as_ref()
     }
 
     /// Whether there is a BERT.

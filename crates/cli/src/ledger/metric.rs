@@ -93,6 +93,7 @@ metrics! {
     ACCURACY_LOST: "accuracy_lost", "accuracy below the teacher's", "share", Lower, 4, Table, "accuracy of the teacher of the same seed, minus accuracy";
     REFERENCE_GAP: "reference_gap", "accuracy above the reference program's", "share", Neither, 4, Table, "accuracy, minus that in the file beside the network";
     TEACHER_DIVERGENCE: "teacher_divergence", "KL from the teacher", "nats", Lower, 4, Table, "losses::Predictions::divergence_from the teacher's";
+    COSINE: "cosine", "cosine to the original's vector", "", Higher, 4, Compared, "mean cosine of a vector of the network and that of the original";
     BRIER: "brier", "Brier", "", Lower, 4, Table, "losses::Predictions::brier";
     CALIBRATION_ERROR: "calibration_error", "ECE", "share", Lower, 4, Table, "losses::Predictions::calibration_error";
     AGREEMENT: "agreement", "agreement with teacher", "share", Higher, 4, Table, "losses::Predictions::agreement";

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
 use super::{Arguments, DeviceKind};
-use crate::data::published::bert::{BERT_BASE, Bert};
+use crate::data::published::bert::{BERT_BASE, Bert, MINILM, OnTweets};
 use crate::data::published::networks::{NETWORKS, Networks};
 use crate::data::published::tweets::{self, Texts};
 use crate::data::published::weights::{VGG19, Weights};
@@ -41,7 +41,7 @@ pub(super) fn load(
     let ids: BTreeSet<&str> = experiments.iter().flat_map(|e| e.data).copied().collect();
     let (mut data, mut texts, mut weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut networks = None;
-    let is_optional = |id: &str| id == BERT_BASE.name;
+    let is_optional = |id: &str| [BERT_BASE.name, MINILM.name].contains(&id);
     for &id in ids.iter().filter(|id| !is_optional(id)) {
         let side = arguments.scale.side();
         if id == VGG19 {
@@ -59,20 +59,22 @@ pub(super) fn load(
         }
     }
     // Last, so that nobody is told of it whose data are missing.
-    let bert = if ids.iter().any(|id| is_optional(id)) { bert(arguments, &places)? } else { None };
+    let bert = if ids.contains(BERT_BASE.name) { bert(arguments, &places)? } else { None };
+    let wanted = texts.get(tweets::ID).filter(|_| ids.contains(MINILM.name));
+    let found = wanted.map(|texts| OnTweets::find(&MINILM, &places, texts)).transpose()?;
+    let on_tweets = found.and_then(present);
     let session = Session::new(arguments.scale, device, data);
     let session = session.with_texts(texts).with_weights(weights).with_networks(networks);
-    Ok(session.with_bert(bert, places.cache))
+    Ok(session.with_bert_on_tweets(on_tweets).with_bert(bert, places.cache))
 }
 
 /// The BERT of the tweets, where it is at hand; at smoke scale nobody waits for 440 MB.
 fn bert(arguments: &Arguments, places: &Places) -> Result<Option<Bert>> {
     let find = if arguments.scale == Scale::Smoke { Bert::on_disk } else { Bert::find };
-    Ok(match find(&BERT_BASE, places)? {
-        Ok(found) => Some(found),
-        Err(reason) => {
-            warn(&format!("{reason}; its rows are not run"));
-            None
-        }
-    })
+    Ok(present(find(&BERT_BASE, places)?))
+}
+
+/// What was found, or a warning of what is missing.
+fn present<T>(found: Result<T, String>) -> Option<T> {
+    found.map_err(|reason| warn(&format!("{reason}; its rows are not run"))).ok()
 }

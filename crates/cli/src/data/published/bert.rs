@@ -2,6 +2,7 @@
 
 mod graph;
 mod model;
+mod on_tweets;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,6 +20,7 @@ use crate::files::parse;
 use crate::files::{read, write_whole};
 
 pub use graph::Encoder;
+pub use on_tweets::OnTweets;
 
 /// Settings, tokens and weights of a BERT as the Hugging Face hub names them.
 const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];

@@ -8,6 +8,7 @@ mod convolutional;
 mod exported;
 mod methods;
 mod study;
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use crate::training::{Monitor, at_most, train};
 pub(super) use claims::SURGERY;
 pub(super) use convolutional::CONVOLUTIONAL;
 pub(super) use exported::EXPORTED;
+pub(super) use text::TEXT;
 
 /// The perceptron that is trained here where no trained one is at hand.
 const STAND_IN: [usize; 4] = [784, 256, 128, 10];

@@ -245,7 +245,7 @@ impl<'a> Study<'a> {
 }
 
 /// Whether units are made in one place and read in one, one row each.
-fn is_inner(group: &Group) -> bool {
+pub(super) fn is_inner(group: &Group) -> bool {
     let is_row = |entries: &Vec<usize>| entries.len() == 1;
     let [producer] = &group.producers[..] else { return false };
     group.pinned.is_none() && group.consumers.len() == 1 && producer.entries.iter().all(is_row)
