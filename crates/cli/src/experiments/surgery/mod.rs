@@ -228,7 +228,7 @@ fn narrow(
     }
     if let Some(graph) = of_shape {
         task.expect_epochs(study.epochs_of_equal_work(&graph, epochs));
-        let (graph, w) = study.from_scratch(&graph, epochs)?;
+        let (graph, w) = study.trained_from_scratch(&graph, epochs)?;
         study.check_size(&graph, &widths)?;
         rows.add(&size, "scratch", study.measure(&graph, &w)?);
     }

@@ -213,7 +213,7 @@ impl<'a> Study<'a> {
     }
 
     /// The same shape from a random start, with as many multiply-adds as surgery and some epochs after it.
-    pub(super) fn from_scratch(&self, graph: &Graph, epochs: usize) -> Result<Trained> {
+    pub(super) fn trained_from_scratch(&self, graph: &Graph, epochs: usize) -> Result<Trained> {
         let mut start = self.rng.split("start");
         let w = graph.init(&mut start, self.data.x().device())?;
         let epochs = self.epochs_of_equal_work(graph, epochs);
