@@ -67,7 +67,8 @@ impl Method {
     ) -> Result<Surgery> {
         Ok(match self {
             Self::Surgery => default_surgery(),
-            Self::Plain => Surgery::plain(),
+            // The other program does not look for exact functions of other units first.
+            Self::Plain => Surgery { dependencies: false, ..Surgery::plain() },
             Self::WandaLeastSquares => Surgery::baseline(Order::Wanda, true),
             Self::Wanda => Surgery::baseline(Order::Wanda, false),
             Self::Magnitude => Surgery::baseline(Order::Magnitude, false),
