@@ -1,7 +1,11 @@
 //! Time of what carries a posterior from one network to another, by structure and number of parameters.
 //!
 //! Sizes: p = 210 is [10, 10, 10, 1], 6050 is [10, 100, 50, 1], 667 700 is [784, 800, 50, 10], all without biases; layers
-//! are removed from [10, 50, 50, 1] (3050). A structure is left out where its numbers would not fit the memory.
+//! are removed from [10, 50, 50, 1] (3050). A structure is left out where its numbers would not fit the memory. Surgery, whose
+//! sizes are columns, stands in its own file.
+
+#[path = "posterior_transforms/surgery.rs"]
+mod surgery;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -94,6 +98,7 @@ fn main() -> BenchResult {
         true,
         Bench { group: &mut group, verb: "remove_layer", edit: Some(&edit) },
     )?;
+    surgery::all(&mut group)?;
     group.finish();
     criterion.final_summary();
     Ok(())

@@ -178,8 +178,9 @@ pub enum Error {
     },
     /// A budget below what must stay.
     #[error(
-        "a budget of {most}: the smallest reachable is {least}, {:.1} % of {full}; what is left then cannot be removed",
-        100.0 * least / full
+        "a budget of {most}: smallest reachable: {least}, {:.1} % of {full}, because {}",
+        100.0 * least / full,
+        because(pinned)
     )]
     Budget {
         /// What was asked for.
@@ -188,6 +189,8 @@ pub enum Error {
         least: f64,
         /// The size of the whole.
         full: f64,
+        /// What must stay, the largest first.
+        pinned: Vec<String>,
     },
     /// A rule was given too little to go by.
     #[error("the criterion `{rule}` needs {needs}")]
@@ -231,6 +234,21 @@ impl Error {
 fn shapes(layout: &Layout) -> String {
     let shapes = layout.blocks.iter().map(|block| format!("({}, {})", block.rows, block.cols));
     cut(&shapes.collect::<Vec<_>>().join(" "))
+}
+
+/// Groups that are named in a message at most.
+const MOST_NAMED: usize = 3;
+
+/// What stands against a smaller size.
+fn because(pinned: &[String]) -> String {
+    let named = pinned.iter().take(MOST_NAMED).map(|name| shown(name)).collect::<Vec<_>>();
+    match pinned.len() {
+        0 => "every group keeps a unit (or a whole multiple), and the rest has no units".to_owned(),
+        n if n > MOST_NAMED => {
+            format!("these must stay: {}, and {} more", named.join(", "), n - MOST_NAMED)
+        }
+        _ => format!("these must stay: {}", named.join(", ")),
+    }
 }
 
 fn list(values: &[usize]) -> String {

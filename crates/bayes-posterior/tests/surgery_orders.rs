@@ -285,7 +285,6 @@ fn what_does_not_fit_is_refused() -> TestResult {
         Consumer { weights: narrow.as_ref(), ..good.clone() },
         Consumer { units: vec![vec![0], vec![0]], ..good.clone() },
         Consumer { units: vec![vec![4]], ..good.clone() },
-        Consumer { units: vec![vec![]], ..good.clone() },
         Consumer { units: vec![], ..good.clone() },
         Consumer { output: Some(Mat::zeros(3, 3)), ..good.clone() },
     ];

@@ -20,6 +20,7 @@
 //! - [`Moments`] gathers A, and the cross moments with targets, from batches of any size.
 //! - [`Removal`] holds Σ and W of all consumers of the same units, the cost of each unit, and removes units one by one.
 //! - [`greedy`] removes the cheapest unit again and again; [`scores`] and [`order_by`] are what users know otherwise.
+//! - [`exchange`] then takes one unit back for another wherever that loses less.
 //! - [`repair`] fits a consumer anew to what it gave before something upstream changed.
 //!
 //! # Related work
@@ -57,6 +58,7 @@
 
 mod algebra;
 mod dependencies;
+mod exchange;
 mod moments;
 pub mod network;
 mod order;
@@ -65,6 +67,7 @@ mod removal;
 mod repair;
 mod side;
 
+pub use exchange::{Exchange, Exchanged, exchange};
 pub use moments::{Moments, SecondMoments, TargetMoments};
 pub use order::{
     Compensation, Greedy, Path, Score, Snapshot, Step, compensate, follow, greedy, order_by, scores,

@@ -60,6 +60,18 @@ impl Moments {
     }
 }
 
+/// What a convolution reads of one image, (1, c, h, w): a row (c·k²,) for each output, one behind the other.
+pub(super) fn patches(image: &Tensor, window: &SlidingWindow) -> Result<Vec<f64>> {
+    let (_, c, h, w) = image.dims4()?;
+    let [rows, columns] = window.output(h, w)?;
+    let n = c * window.kernel[0] * window.kernel[1];
+    let (image, mut all) = (numbers(image)?, vec![0.0; rows * columns * n]);
+    for (output, patch) in all.chunks_exact_mut(n.max(1)).enumerate() {
+        read_patch(patch, &image, (h, w), window, [output / columns, output % columns]);
+    }
+    Ok(all)
+}
+
 /// The patch of one output of one image, (c, h, w).
 fn read_patch(
     patch: &mut [f64],

@@ -17,7 +17,7 @@ pub struct Consumer<'a> {
     pub moments: &'a SecondMoments,
     /// W, (o, n), or (o, n + 1) with the bias last ([`Bias::LastColumn`]).
     pub weights: MatRef<'a, f64>,
-    /// The columns of each unit, none twice; columns that no unit owns stay.
+    /// The columns of each unit, none twice; columns that no unit owns stay, and a unit may have none here.
     pub units: Vec<Vec<usize>>,
     /// G, (o, o), symmetric and positive semi-definite: the second moment of the gradient of −log p by z, or another weight
     /// of the outputs; `None` is the identity, and costs are then half a squared error.
@@ -335,7 +335,6 @@ fn given(consumer: &Consumer, damping: ColumnDamping) -> Result<Given> {
 fn check_units(units: &[Vec<usize>], n: usize) -> Result<()> {
     let mut is_taken = vec![false; n];
     for unit in units {
-        checks::at_least("columns of a unit", 1, unit.len())?;
         for &column in unit {
             match is_taken.get_mut(column) {
                 Some(taken) if !*taken => *taken = true,

@@ -116,7 +116,7 @@ impl Side {
     }
 
     /// K + ε of some columns (rows) against others; ε stands where they are the same.
-    fn damped(&self, rows: &[usize], columns: &[usize]) -> Mat<f64> {
+    pub(super) fn damped(&self, rows: &[usize], columns: &[usize]) -> Mat<f64> {
         let (k, mu, share) =
             (self.given.kernel.as_ref(), &self.given.mean, self.given.damped_means);
         Mat::from_fn(rows.len(), columns.len(), |i, j| {
@@ -126,7 +126,7 @@ impl Side {
         })
     }
 
-    fn factor(&self, columns: &[usize]) -> Result<Cholesky> {
+    pub(super) fn factor(&self, columns: &[usize]) -> Result<Cholesky> {
         Cholesky::in_place(self.damped(columns, columns)).map_err(|_| Error::Refused {
             edit: "surgery".into(),
             reason: format!(
@@ -210,6 +210,10 @@ impl Side {
     pub(super) fn remove(&mut self, unit: usize) -> Result<()> {
         let places = self.places[unit].clone();
         let (m, k) = (self.live.len(), places.len());
+        // Another consumer reads it.
+        if k == 0 {
+            return Ok(());
+        }
         let Some(lower) = small_cholesky(self.blocks[unit].clone(), k) else {
             self.forget(unit);
             return self.refresh();

@@ -50,6 +50,7 @@ pub static ALL: [&Experiment; 27] = [
     &bayesian::elbo::FASHION,
     &bayesian::elbo::PRIOR,
     &bayesian::ranking::ORDERS,
+    &surgery::CONVOLUTIONAL,
     &surgery::SURGERY,
     &surgery::EXPORTED,
     &surgery::TEXT,

@@ -14,6 +14,7 @@ pub struct Calibration {
     batches: Vec<Batch>,
     n_examples: usize,
     n_held_out: usize,
+    memory: usize,
 }
 
 /// Some examples.
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     /// Which of (example, position) count, (m, T); all where it is absent.
     pub(super) mask: Option<Tensor>,
     pub(super) is_held_out: bool,
+    /// Which of the examples, in the order in which they were given.
+    pub(super) rows: Vec<u32>,
     pub(super) n: usize,
 }
 
@@ -34,11 +37,13 @@ pub struct Cutting {
     pub batch_size: usize,
     /// k ≥ 2: every k-th example is held out; 0 holds out none, and what is chosen is chosen by what was fitted.
     pub held_out_every: usize,
+    /// Bytes of activations that are kept between the layers at most; with less, more is computed again, to the same result.
+    pub memory: usize,
 }
 
 impl Default for Cutting {
     fn default() -> Self {
-        Self { batch_size: 250, held_out_every: 5 }
+        Self { batch_size: 250, held_out_every: 5, memory: 1 << 30 }
     }
 }
 
@@ -49,13 +54,18 @@ impl Calibration {
     /// activations are (m, T, n).
     ///
     /// # Errors
-    /// For no example, and for inputs of different numbers of examples.
+    /// For no example, for inputs of different numbers of examples, and for numbers that are not finite.
     pub fn new(inputs: &[Tensor], mask: Option<&Tensor>, cutting: Cutting) -> Result<Self> {
         let first = inputs.first().map(|x| x.dim(0)).transpose()?.unwrap_or(0);
         checks::some_examples(first)?;
         checks::at_least("examples of a batch", 1, cutting.batch_size)?;
         for x in inputs.iter().chain(mask) {
             checks::length("examples of an input", first, x.dim(0)?)?;
+            // A ReLU may make 0 of what is not a number, so that no moment would tell.
+            if matches!(x.dtype(), DType::F32 | DType::F64) {
+                let values = x.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                checks::all_finite("number of the examples", &values)?;
+            }
         }
         if let Some(mask) = mask {
             mask.dims2()?;
@@ -75,10 +85,12 @@ impl Calibration {
                 let pick = |x: &Tensor| x.to_device(index.device())?.index_select(&index, 0);
                 let inputs = inputs.iter().map(pick).collect::<candle_core::Result<_>>()?;
                 let mask = mask.map(pick).transpose()?;
-                batches.push(Batch { inputs, mask, is_held_out, n: rows.len() });
+                let (n, rows) = (rows.len(), rows.to_vec());
+                batches.push(Batch { inputs, mask, is_held_out, rows, n });
             }
         }
-        Ok(Self { batches, n_examples: first, n_held_out: held_out.len() })
+        let (n_held_out, memory) = (held_out.len(), cutting.memory);
+        Ok(Self { batches, n_examples: first, n_held_out, memory })
     }
 
     /// How many examples there are.
@@ -89,6 +101,10 @@ impl Calibration {
     /// How many of them are held out.
     pub fn n_held_out(&self) -> usize {
         self.n_held_out
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     pub(super) fn batches(&self) -> &[Batch] {
@@ -108,9 +124,9 @@ pub(super) fn of_graph(error: models::graph::Error) -> Error {
     Error::Core(error.into())
 }
 
-/// The rows of activations (…, n) that count, (rows, n).
+/// The rows of activations (…, n) that count, (rows, n); of (m,) each number is a row.
 pub(super) fn counted_rows(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let n = values.dim(values.rank() - 1)?;
+    let n = if values.rank() < 2 { 1 } else { values.dim(values.rank() - 1)? };
     let rows = values.reshape(((), n))?;
     let Some(mask) = mask.filter(|mask| masks(mask, values)) else { return Ok(rows) };
     let counts = mask.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
@@ -120,7 +136,7 @@ pub(super) fn counted_rows(values: &Tensor, mask: Option<&Tensor>) -> Result<Ten
 }
 
 /// Whether a mask (m, T) says which rows of activations count: those of (m, T, n), or of (m·T, n).
-fn masks(mask: &Tensor, values: &Tensor) -> bool {
+pub(super) fn masks(mask: &Tensor, values: &Tensor) -> bool {
     let (of_mask, of_values) = (mask.dims(), values.dims());
     let rows = of_values.split_last().map_or(&[][..], |(_, rows)| rows);
     rows == of_mask || rows == [of_mask.iter().product::<usize>()]

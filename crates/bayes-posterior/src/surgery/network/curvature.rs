@@ -7,7 +7,7 @@ use losses::{Likelihood, Predictions};
 use models::graph::ValueId;
 use models::graph::axes::LinearMap;
 
-use super::calibration::{Calibration, of_graph};
+use super::calibration::{Calibration, counted_rows, masks, of_graph};
 use super::operate::Network;
 use super::passes::{Passes, Version};
 use super::reading::n_outputs;
@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Gradients that G is a mean of, about: as good as exact ones for an order, whose costs differ by more than their noise.
 const GRADIENTS: usize = 4000;
+/// Share of the mean diagonal of G that an order adds to it.
+const FLOOR: f64 = 0.03;
 /// Examples that gradients are taken of at once.
 const CHUNK: usize = 250;
 
@@ -31,12 +33,16 @@ impl OutputCurvatures {
         Self { of }
     }
 
-    /// G of a map.
-    pub fn of_map(&self, m: usize) -> Option<Mat<f64>> {
-        self.of.get(m).cloned()
+    /// G + .03 (tr G / o) I of a map: what an order weighs its outputs with. A sampled G knows nothing of directions that the
+    /// predictions were insensitive to, but removals reach them.
+    pub(super) fn floored(&self, m: usize) -> Option<Mat<f64>> {
+        let g = self.of.get(m)?;
+        let o = g.nrows();
+        let floor = FLOOR * (0..o).map(|i| g[(i, i)]).sum::<f64>() / o.max(1) as f64;
+        Some(Mat::from_fn(o, o, |i, j| g[(i, j)] + if i == j { floor } else { 0.0 }))
     }
 
-    /// G of a map, borrowed.
+    /// G of a map.
     pub fn get(&self, m: usize) -> Option<MatRef<'_, f64>> {
         self.of.get(m).map(Mat::as_ref)
     }
@@ -93,12 +99,14 @@ pub fn output_curvatures(
             let f =
                 graph.values_with_probes(&frozen, &inputs, &tapped, outputs).map_err(of_graph)?;
             let f = &f[0];
-            for direction in pulled_back(f, likelihood, directions, rng)? {
+            let mask = batch.mask.as_ref().map(|mask| mask.narrow(0, start, n)).transpose()?;
+            let directions = pulled_back(f, n, mask.as_ref(), likelihood, directions, rng)?;
+            for direction in directions {
                 let loss = (f * direction.to_dtype(f.dtype())?)?.sum_all()?;
                 let gradients = loss.backward()?;
                 for ((map, probe), sum) in maps.iter().zip(&probes).zip(&mut sums) {
                     if let Some(gradient) = gradients.get(probe) {
-                        add_squares(sum, map, gradient)?;
+                        add_squares(sum, n, map, gradient)?;
                     }
                 }
             }
@@ -117,30 +125,36 @@ pub fn enough_directions(calibration: &Calibration) -> usize {
     GRADIENTS.div_ceil(calibration.n_examples().max(1))
 }
 
-/// Columns of S, or random combinations of them, for a batch of outputs, each in their shape.
-fn pulled_back(
+/// Columns of S, or random combinations of them, for a batch of outputs of n examples, each in their shape; 0 in rows that a
+/// mask leaves out.
+pub(super) fn pulled_back(
     f: &Tensor,
+    n: usize,
+    mask: Option<&Tensor>,
     likelihood: Likelihood,
     most: usize,
     rng: &mut Rng,
 ) -> Result<Vec<Tensor>> {
     let f = f.detach().to_dtype(DType::F64)?;
     let shape = f.dims().to_vec();
-    let k = shape.last().copied().unwrap_or(1);
-    let rows = f.reshape(((), k))?;
-    let n = rows.dim(0)?;
+    let rows = counted_rows(&f, None)?;
+    let (n_rows, k) = rows.dims2()?;
+    let counts = match mask.filter(|mask| masks(mask, &f)) {
+        Some(mask) => mask.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?,
+        None => vec![1.0; n_rows],
+    };
     let root = match likelihood {
         Likelihood::Normal { variance } => Root::Scaled(1.0 / variance.sqrt()),
         Likelihood::Categorical => Root::Softmax(Predictions::new(&rows)?.into_probabilities()),
     };
     // Rows of one example (tokens) are told apart by random signs, whose cross terms vanish in the mean.
-    let is_single = shape.len() <= 2;
+    let is_single = n_rows == n;
     let n_directions = k.min(most);
     let is_exact = n_directions == k;
     let directions = (0..n_directions).map(|c| {
-        let mut values = Vec::with_capacity(n * k);
-        for i in 0..n {
-            let weights: Vec<f64> = (0..k)
+        let mut values = Vec::with_capacity(n_rows * k);
+        for i in 0..n_rows {
+            let mut weights: Vec<f64> = (0..k)
                 .map(|j| match (is_exact, is_single) {
                     (true, true) => f64::from(u8::from(j == c)),
                     (true, false) if j == c => sign(rng),
@@ -148,12 +162,14 @@ fn pulled_back(
                     (false, _) => sign(rng) / (n_directions as f64).sqrt(),
                 })
                 .collect();
+            if counts[i] == 0.0 {
+                weights.fill(0.0);
+            }
             root.times(i, &weights, &mut values);
         }
         Ok(Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?)
     });
-    let directions: Vec<Tensor> = directions.collect::<Result<_>>()?;
-    Ok(directions)
+    directions.collect()
 }
 
 fn sign(rng: &mut Rng) -> f64 {
@@ -183,16 +199,17 @@ impl Root {
     }
 }
 
-/// Σᵢ g gᵀ with g the gradient of example i summed over its positions.
-fn add_squares(sum: &mut Mat<f64>, map: &LinearMap, gradient: &Tensor) -> Result<()> {
+/// Σᵢ g gᵀ with g the gradient of example i of n, summed over its positions.
+fn add_squares(sum: &mut Mat<f64>, n: usize, map: &LinearMap, gradient: &Tensor) -> Result<()> {
     let o = sum.nrows();
-    let n = gradient.dim(0)?;
-    let by_example = match map.window {
+    let rows = match map.window {
         // (m, o, …)
-        Some(_) => gradient.reshape((n, o, ()))?.sum(2)?,
+        Some(_) => gradient.reshape((gradient.dim(0)?, o, ()))?.sum(2)?,
         // (m, …, o)
-        None => gradient.reshape((n, (), o))?.sum(1)?,
+        None => gradient.clone(),
     };
+    // An example may have several rows there, as tokens that are counted with the batch.
+    let by_example = rows.reshape((n, (), o))?.sum(1)?;
     let g = super::reading::matrix(&by_example)?;
     *sum += core_tensors::linalg::product(g.transpose(), g.as_ref());
     Ok(())
@@ -209,10 +226,8 @@ pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) 
             continue;
         }
         let at = |version| Ok::<_, Error>(passes.at(version, b, batch, now, outputs)?.remove(0));
-        let [before, after] = [at(Version::Original)?, at(Version::Changed)?].map(|f| {
-            let k = f.dims().last().copied().unwrap_or(1);
-            f.to_dtype(DType::F64).and_then(|f| f.reshape(((), k)))
-        });
+        let [before, after] = [at(Version::Original)?, at(Version::Changed)?]
+            .map(|f| counted_rows(&f.to_dtype(DType::F64)?, batch.mask.as_ref()));
         let (before, after) = (before?, after?);
         let rows = before.dim(0)? as f64;
         let of_rows = match likelihood {

@@ -18,7 +18,7 @@ pub struct Curve {
     pub costs: Vec<f64>,
 }
 
-/// The curves of all groups that can lose units, by greedy removal at one damping.
+/// The curves of all groups that can lose units, in the order of the surgery, at one damping and with least squares.
 ///
 /// # Errors
 /// For examples that the graph does not take.
@@ -48,9 +48,9 @@ pub fn curves(
         let path = choice.path(&state, g, 1, surgery.order_damping())?;
         let mut costs = vec![0.0];
         let mut sum = 0.0;
-        for step in &path.steps {
+        for cost in choice.costs(&path, surgery.order_damping())? {
             // Rounding may leave a cost slightly below 0.
-            sum += step.cost.max(0.0);
+            sum += cost.max(0.0);
             costs.push(sum);
         }
         curves.push(Curve { group: g, name: group.name.clone(), costs });

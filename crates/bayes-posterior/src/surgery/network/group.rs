@@ -4,7 +4,7 @@ use faer::Mat;
 
 use super::super::{
     Bias, ColumnDamping, Compensation, Consumer, Greedy, HeldOut, Path, Removal, Score, Snapshot,
-    Step, compensate, follow, greedy, order_by, scores,
+    Step, compensate, exchange, follow, greedy, order_by, scores,
 };
 use super::Order;
 use super::operate::State;
@@ -13,6 +13,9 @@ use super::report::GroupReport;
 use crate::error::Result;
 use crate::surgery::repair::change;
 use core_tensors::Rng;
+
+/// Columns that stay beyond which nothing is exchanged.
+const MOST_EXCHANGED: usize = 128;
 
 /// The consumers of a group, ready for removals.
 pub(super) struct Choice {
@@ -30,7 +33,9 @@ struct SideOf {
     bias: Bias,
     /// Fitted, held out, all.
     reading: [super::super::SecondMoments; 3],
+    /// G with its floor, and without.
     output: Option<Mat<f64>>,
+    curvature: Option<Mat<f64>>,
 }
 
 /// Which moments.
@@ -52,6 +57,9 @@ impl Choice {
             let Some(map) = axes.maps().iter().position(|map| map.node == consumer.node) else {
                 continue;
             };
+            if state.is_skipped[map] {
+                continue;
+            }
             let reading = match known.take_if(|_| map == m) {
                 Some(reading) => reading,
                 None => read(&state.passes, &axes.maps()[map], &state.now, None)?,
@@ -77,7 +85,8 @@ impl Choice {
                 weights: state.weights(map, &columns)?,
                 bias: if has_bias { Bias::LastColumn } else { Bias::Absent },
                 reading: [pick(fitted)?, pick(held_out)?, pick(all)?],
-                output: state.curvatures.and_then(|all| all.of_map(map)),
+                output: state.curvatures.and_then(|all| all.floored(map)),
+                curvature: state.curvatures.and_then(|all| all.get(map)).map(|g| g.to_owned()),
                 columns,
             });
         }
@@ -130,10 +139,49 @@ impl Choice {
         Ok(Path { steps: gone.map(step).collect(), snapshots: Vec::new() })
     }
 
+    /// The path with units that went back in the place of others, where that gains, and how many did.
+    fn exchanged(&self, state: &State, path: Path, relative: f64) -> Result<(Path, usize)> {
+        let mut is_left = vec![true; self.sides.first().map_or(0, |side| side.units.len())];
+        path.steps.iter().for_each(|step| is_left[step.unit] = false);
+        let kept: Vec<usize> = (0..is_left.len()).filter(|&unit| is_left[unit]).collect();
+        let most = state.surgery.exchanges;
+        let n_columns =
+            |side: &SideOf| kept.iter().map(|&unit| side.units[unit].len()).sum::<usize>();
+        let is_small = self.sides.iter().all(|side| n_columns(side) <= MOST_EXCHANGED);
+        // Exact functions of others have cost nothing: nothing can be won back.
+        let has_lost = path.steps.iter().any(|step| !step.is_dependent);
+        let is_greedy = matches!(state.surgery.order, Order::Greedy);
+        if most == 0 || !is_small || !has_lost || !is_greedy {
+            return Ok((path, 0));
+        }
+        let damping = ColumnDamping::relative(relative);
+        let exchanged = exchange(&self.consumers(Part::All), damping, &kept, most)?;
+        let mut is_left = vec![false; is_left.len()];
+        exchanged.kept.iter().for_each(|&unit| is_left[unit] = true);
+        let dependent = path.steps.iter().filter(|step| step.is_dependent);
+        let mut steps: Vec<Step> = dependent.filter(|step| !is_left[step.unit]).copied().collect();
+        steps.iter().for_each(|step| is_left[step.unit] = true);
+        let others = (0..is_left.len()).filter(|&unit| !is_left[unit]);
+        // What a unit cost is no longer told apart from the others.
+        steps.extend(others.map(|unit| Step { unit, cost: f64::NAN, is_dependent: false }));
+        Ok((Path { steps, snapshots: Vec::new() }, exchanged.exchanges.len()))
+    }
+
+    /// The cost of each removal of a path given those before: known of the greedy one, found by removal for other orders.
+    pub(super) fn costs(&self, path: &Path, relative: f64) -> Result<Vec<f64>> {
+        if path.steps.iter().all(|step| step.cost.is_finite()) {
+            return Ok(path.steps.iter().map(|step| step.cost).collect());
+        }
+        let consumers = self.consumers(Part::All);
+        let mut removal = Removal::new(&consumers, ColumnDamping::relative(relative))?;
+        path.steps.iter().map(|step| removal.remove(step.unit)).collect()
+    }
+
     /// Narrows the group to a width.
     pub(super) fn make(&self, state: &mut State, g: usize, width: usize) -> Result<()> {
         let relative = state.surgery.order_damping();
-        let path = self.path(state, g, width, relative)?;
+        let (path, n_exchanged) =
+            self.exchanged(state, self.path(state, g, width, relative)?, relative)?;
         let (damping, tried) = self.damping(state, &path, relative)?;
         let snapshot = self.snapshot(state, &path, Part::All, damping)?;
         let group = &state.network.axes.groups()[g];
@@ -144,6 +192,7 @@ impl Choice {
             kept: snapshot.kept.clone(),
             before: group.n_units,
             n_dependent: path.steps.iter().filter(|step| step.is_dependent).count(),
+            n_exchanged,
             damping,
             tried,
             predicted,
@@ -205,13 +254,11 @@ impl Choice {
 
     /// ½ Σ tr(D A Dᵀ G): nats an example.
     fn predicted(&self, snapshot: &Snapshot) -> Result<Option<f64>> {
-        let consumers = self.consumers(Part::All);
-        if consumers.iter().any(|consumer| consumer.output.is_none()) {
-            return Ok(None);
-        }
         let mut sum = 0.0;
-        for (consumer, now) in consumers.iter().zip(&snapshot.consumers) {
-            sum += 0.5 * change(consumer, consumer.moments, now)?;
+        for (side, now) in self.sides.iter().zip(&snapshot.consumers) {
+            let Some(g) = &side.curvature else { return Ok(None) };
+            let consumer = Consumer { output: Some(g.clone()), ..of_side(side, Part::All) };
+            sum += 0.5 * change(&consumer, consumer.moments, now)?;
         }
         Ok(Some(sum))
     }

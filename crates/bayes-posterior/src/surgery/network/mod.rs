@@ -4,8 +4,10 @@
 //! 2. [`output_curvatures`] gives G of every linear map, from the network's own predictions.
 //! 3. [`curves`] tells what each group of units costs at each width, and [`allocate`] finds widths for a budget.
 //! 4. [`operate`] goes through the maps from the input on: each that sees a change is repaired, each group is decided at the
-//!    first map that reads it, and the moments of later ones are those of the network as it is by then.
+//!    first map that reads it, and the moments of later ones are those of the network as it is by then. In the end the last
+//!    map of a classifier is fitted to the original's softmax.
 //! 5. What comes out is a narrower graph of the same operators, and a [`Report`] of what was done and what it cost.
+//! 6. Residual blocks are units as well: [`block_costs`] and [`operate_without`].
 //!
 //! The parameters change in place, columns of removed units becoming 0, and the graph is cut once at the end: a unit whose
 //! columns are 0 in all consumers leaves without a change.
@@ -18,17 +20,22 @@ mod flow;
 mod group;
 mod operate;
 mod passes;
+mod polish;
 mod posterior;
 mod reading;
 mod report;
+mod softmax_fit;
+mod taylor;
 
 pub use allocate::{Allocation, Budget, allocate};
 pub use calibration::{Calibration, Cutting};
 pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
-pub use operate::{Network, Operated, operate};
+pub use operate::{Network, Operated, block_costs, operate, operate_without, pinned_groups};
+pub use polish::{Polish, PolishMethod, PolishStep, PolishTrial, Polished, polish};
 pub use posterior::{MapPosterior, kronecker_posterior};
-pub use report::{GroupReport, MapReport, Report};
+pub use report::{GroupReport, MapReport, Report, SoftmaxFit};
+pub use taylor::taylor_saliencies;
 
 use super::Compensation;
 
@@ -48,6 +55,11 @@ pub struct Surgery {
     pub repairs: Vec<f64>,
     /// Whether exact functions of other units go first, without damping.
     pub dependencies: bool,
+    /// Exchanges of a unit that stays for one that went, after the greedy order, at most; each gains on the quadratic. Left out
+    /// where more than 128 columns stay: there they gain next to nothing.
+    pub exchanges: usize,
+    /// Whether the last map of a classifier is fitted to the original's softmax in the end.
+    pub softmax_fit: bool,
 }
 
 /// Which unit goes first.
@@ -59,7 +71,7 @@ pub enum Order {
     Magnitude,
     /// ‖columns‖ · √A_jj.
     Wanda,
-    /// |E gradient × activation|, one list of saliencies a group, as [`taylor_saliencies`](super::Score::Taylor) says.
+    /// |E gradient × activation|, one list of saliencies a group, as [`taylor_saliencies`] gives them.
     Taylor(Vec<Vec<f64>>),
     /// U\[0, 1), from this seed.
     Random(u64),
@@ -74,14 +86,19 @@ impl Surgery {
             dampings: vec![1e-6],
             repairs: Vec::new(),
             dependencies: true,
+            exchanges: 0,
+            softmax_fit: false,
         }
     }
 
-    /// Greedy, with dampings and repair chosen by held-out reconstruction.
+    /// Greedy, with dampings and repair chosen by held-out reconstruction, and the last map of a classifier fitted to the
+    /// original's softmax.
     pub fn held_out() -> Self {
         Self {
             dampings: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2],
             repairs: vec![1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1],
+            exchanges: 100,
+            softmax_fit: true,
             ..Self::plain()
         }
     }

@@ -7,6 +7,7 @@ use core_tensors::Params;
 use faer::{Mat, MatRef};
 use losses::Likelihood;
 use models::graph::axes::{Axes, LinearMap};
+use models::graph::change::ResidualBlock;
 use models::graph::{Graph, ValueId};
 
 use super::super::{Bias, Repair, SecondMoments, repair};
@@ -18,6 +19,7 @@ use super::group::Choice;
 use super::passes::Passes;
 use super::reading::{matrix, n_columns, n_outputs, read};
 use super::report::{MapReport, Report};
+use super::softmax_fit::fit_softmax;
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -58,14 +60,34 @@ pub fn operate(
     curvatures: Option<&OutputCurvatures>,
     likelihood: Option<Likelihood>,
 ) -> Result<Operated> {
+    operate_without(network, &[], calibration, widths, surgery, curvatures, likelihood)
+}
+
+/// [`operate`], with some residual blocks of the graph skipped as well: x + f(x) becomes x, and what is behind is repaired.
+///
+/// # Errors
+/// As [`operate`], and for a block that is not the graph's or does not end in a linear map that can be set to 0.
+pub fn operate_without(
+    network: &Network,
+    blocks: &[ResidualBlock],
+    calibration: &Calibration,
+    widths: &[usize],
+    surgery: &Surgery,
+    curvatures: Option<&OutputCurvatures>,
+    likelihood: Option<Likelihood>,
+) -> Result<Operated> {
     let Network { graph, axes, .. } = *network;
     checks::length("widths of groups", axes.groups().len(), widths.len())?;
     for (group, &width) in axes.groups().iter().zip(widths) {
         check_width(axes, group, width)?;
     }
     let mut state = State::begun(network, calibration, surgery, curvatures, likelihood)?;
+    state.skip(blocks)?;
     for m in 0..axes.maps().len() {
         state.visit(m, widths)?;
+    }
+    if surgery.softmax_fit && matches!(likelihood, Some(Likelihood::Categorical)) {
+        fit_softmax(&mut state)?;
     }
     let State { now, mut report, passes, .. } = state;
     let predicted = report.groups.iter().map(|group| group.predicted);
@@ -75,11 +97,43 @@ pub fn operate(
     }
     let kept: Vec<(usize, Vec<usize>)> =
         report.groups.iter().map(|group| (group.group, group.kept.clone())).collect();
-    let (graph, params) = axes.narrow(graph, &now, &kept).map_err(|error| Error::Refused {
-        edit: "cut of the graph".into(),
-        reason: error.to_string(),
-    })?;
+    let refused = |reason: String| Error::Refused { edit: "cut of the graph".into(), reason };
+    let (mut graph, mut params) =
+        axes.narrow(graph, &now, &kept).map_err(|error| refused(error.to_string()))?;
+    if !blocks.is_empty() {
+        let is_gone = |block: &ResidualBlock| blocks.iter().any(|gone| gone.name == block.name);
+        let found: Vec<ResidualBlock> =
+            graph.residual_blocks().into_iter().filter(is_gone).collect();
+        checks::length("residual blocks of the narrow graph", blocks.len(), found.len())?;
+        (graph, params) =
+            graph.without_blocks(&params, &found).map_err(|error| refused(error.to_string()))?;
+    }
     Ok(Operated { graph, params, report })
+}
+
+/// What skipping each residual block costs, with repair behind it: the measured increase of −log p in nats an example, by the
+/// original's own predictions; `None` for a block that cannot be skipped.
+///
+/// # Errors
+/// For examples that the graph does not take.
+pub fn block_costs(
+    network: &Network,
+    calibration: &Calibration,
+    surgery: &Surgery,
+    likelihood: Likelihood,
+) -> Result<Vec<(ResidualBlock, Option<f64>)>> {
+    let widths: Vec<usize> = network.axes.groups().iter().map(|group| group.n_units).collect();
+    let cost = |block: ResidualBlock| {
+        let one = std::slice::from_ref(&block);
+        let skipped =
+            operate_without(network, one, calibration, &widths, surgery, None, Some(likelihood));
+        match skipped {
+            Ok(operated) => Ok((block, operated.report.measured)),
+            Err(Error::Refused { .. }) => Ok((block, None)),
+            Err(error) => Err(error),
+        }
+    };
+    network.graph.residual_blocks().into_iter().map(cost).collect()
 }
 
 /// Why a group keeps all its units, if it must.
@@ -90,11 +144,30 @@ pub(super) fn pinned(axes: &Axes, group: &models::graph::axes::Group) -> Option<
     if group.consumers.is_empty() {
         return Some("nothing linear reads them".to_owned());
     }
-    let tied = |consumer: &models::graph::axes::Consumer| {
-        let map = axes.maps().iter().find(|map| map.node == consumer.node)?;
-        map.tied.as_ref().map(|reason| format!("`{}`: {reason}", map.name))
+    let tied = |consumer: &models::graph::axes::Consumer| match axes
+        .maps()
+        .iter()
+        .find(|map| map.node == consumer.node)
+    {
+        Some(map) => map.tied.as_ref().map(|reason| format!("`{}`: {reason}", map.name)),
+        None => Some(format!("`{}`: it cannot be fitted", consumer.name)),
     };
     group.consumers.iter().find_map(tied)
+}
+
+/// The groups that keep all their units, with what they are pinned by, the largest first.
+pub fn pinned_groups(axes: &Axes) -> Vec<String> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for group in axes.groups() {
+        if let Some(why) = pinned(axes, group) {
+            found.push((
+                group.n_units,
+                format!("`{}` ({} units: {why})", group.name, group.n_units),
+            ));
+        }
+    }
+    found.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+    found.into_iter().map(|(_, name)| name).collect()
 }
 
 fn check_width(axes: &Axes, group: &models::graph::axes::Group, width: usize) -> Result<()> {
@@ -129,6 +202,9 @@ pub(super) struct State<'a> {
     is_changed: Vec<bool>,
     /// For each map the columns that are gone.
     pub(super) gone: Vec<Vec<bool>>,
+    /// For each map whether it goes as a whole, and the maps whose zeros make blocks nothing.
+    pub(super) is_skipped: Vec<bool>,
+    ends: Vec<usize>,
     pub(super) report: Report,
 }
 
@@ -155,8 +231,35 @@ impl<'a> State<'a> {
             now: params.clone(),
             is_changed: vec![false; graph.values().len()],
             gone,
+            is_skipped: vec![false; axes.maps().len()],
+            ends: Vec::new(),
             report: Report::default(),
         })
+    }
+
+    /// Leaves blocks out.
+    fn skip(&mut self, blocks: &[ResidualBlock]) -> Result<()> {
+        let Network { graph, axes, .. } = *self.network;
+        let listed = if blocks.is_empty() { Vec::new() } else { graph.residual_blocks() };
+        for block in blocks {
+            let refused = |reason: &str| Error::Refused {
+                edit: format!("skipping `{}`", block.name),
+                reason: reason.to_owned(),
+            };
+            if !listed.contains(block) {
+                return Err(refused("it is no residual block of this graph: take those it lists"));
+            }
+            let end = self.flow.map_behind(graph, axes.maps(), block.branch);
+            let end = end.filter(|&m| axes.maps()[m].tied.is_none());
+            let Some(end) = end else {
+                return Err(refused("its branch does not end in a linear map of its own"));
+            };
+            self.ends.push(end);
+            for (map, is_skipped) in axes.maps().iter().zip(&mut self.is_skipped) {
+                *is_skipped |= block.nodes.contains(&map.node);
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the values in front of a node.
@@ -168,19 +271,28 @@ impl<'a> State<'a> {
     fn visit(&mut self, m: usize, widths: &[usize]) -> Result<()> {
         let Network { graph, axes, .. } = *self.network;
         let map = &axes.maps()[m];
+        if self.is_skipped[m] {
+            if self.ends.contains(&m) {
+                self.advance(map.node)?;
+                let (n, o) = (n_columns(graph, map), n_outputs(graph, map));
+                let nothing = Mat::zeros(o, 0);
+                self.replace(m, n, &[], nothing.as_ref(), Some(&vec![0.0; o]))?;
+            }
+            return Ok(());
+        }
         let groups: Vec<usize> = self.first_read_by(map, widths);
         let target = self.flow.target(graph, map);
         let is_changed = |id: ValueId| self.is_changed[id.index()];
         let sees_change = is_changed(map.input)
-            || matches!(target, Target::Sum { other, .. } if is_changed(other));
+            || matches!(&target, Target::Sum { other, .. } if is_changed(*other));
         let is_repaired = sees_change && map.tied.is_none() && !self.surgery.repairs.is_empty();
         if groups.is_empty() && !is_repaired {
             return Ok(());
         }
         self.advance(map.node)?;
-        let mut reading = Some(read(&self.passes, map, &self.now, is_repaired.then_some(target))?);
+        let mut reading = Some(read(&self.passes, map, &self.now, is_repaired.then_some(&target))?);
         if let (true, Some(reading)) = (is_repaired, &reading) {
-            self.repair(m, target, reading)?;
+            self.repair(m, &target, reading)?;
         }
         for g in groups {
             let choice = Choice::of(self, g, m, reading.take())?;
@@ -198,8 +310,12 @@ impl<'a> State<'a> {
     /// Groups that lose units and have this map as their first consumer.
     fn first_read_by(&self, map: &LinearMap, widths: &[usize]) -> Vec<usize> {
         let groups = self.network.axes.groups().iter().enumerate();
+        let stays = |node: &usize| {
+            let maps = self.network.axes.maps().iter().zip(&self.is_skipped);
+            maps.filter(|(map, _)| map.node == *node).all(|(_, is_skipped)| !is_skipped)
+        };
         let is_first = |consumers: &[models::graph::axes::Consumer]| {
-            consumers.iter().map(|consumer| consumer.node).min() == Some(map.node)
+            consumers.iter().map(|consumer| consumer.node).filter(stays).min() == Some(map.node)
         };
         let some =
             groups.filter(|(g, group)| widths[*g] < group.n_units && is_first(&group.consumers));
@@ -210,7 +326,7 @@ impl<'a> State<'a> {
     fn repair(
         &mut self,
         m: usize,
-        target: Target,
+        target: &Target,
         reading: &super::reading::Reading,
     ) -> Result<()> {
         let graph = self.network.graph;
@@ -232,7 +348,7 @@ impl<'a> State<'a> {
         let (relative, old, new) = (repaired.relative, error(None), error(repaired.relative));
         self.report.maps.push(MapReport {
             name: map.name.clone(),
-            is_sum: target != Target::Own,
+            is_sum: *target != Target::Own,
             damping: relative,
             before: old,
             after: new,
@@ -243,6 +359,11 @@ impl<'a> State<'a> {
         }
         let n = n_columns(graph, map);
         self.replace(m, n, &columns, repaired.weights.as_ref(), repaired.bias.as_deref())
+    }
+
+    /// Whether a value is no longer the original's.
+    pub(super) fn is_changed(&self, id: ValueId) -> bool {
+        self.is_changed[id.index()]
     }
 
     /// Columns of a map that no removed unit owns.

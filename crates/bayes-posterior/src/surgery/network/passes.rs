@@ -10,9 +10,6 @@ use super::calibration::{Batch, Calibration, of_graph};
 use super::flow::Flow;
 use crate::error::Result;
 
-/// Bytes of kept values beyond which the cut stays where it is, and what is behind is computed again from there.
-const MOST_BYTES: usize = 1 << 30;
-
 /// The calibration examples on their way through two versions of a network.
 pub(super) struct Passes<'a> {
     graph: &'a Graph,
@@ -52,7 +49,7 @@ impl<'a> Passes<'a> {
         self.calibration
     }
 
-    /// Moves the cut to the front of a node, as far as memory allows. Parameters of nodes behind the cut alone have changed
+    /// Moves the cut to the front of a node, if memory allows: else it stays, and what is behind is computed again. Parameters of nodes behind the cut alone have changed
     /// since the cut was moved last.
     pub(super) fn advance(&mut self, node: usize, changed: &Params) -> Result<()> {
         if node <= self.cut {
@@ -62,7 +59,7 @@ impl<'a> Passes<'a> {
         let n = self.calibration.n_examples();
         let each: usize = live.iter().map(|id| self.bytes(*id)).sum();
         let n_versions = if self.has_diverged { 2 } else { 1 };
-        if each.saturating_mul(n).saturating_mul(n_versions) > MOST_BYTES {
+        if each.saturating_mul(n).saturating_mul(n_versions) > self.calibration.memory() {
             return Ok(());
         }
         let versions: &[Version] = if self.has_diverged {

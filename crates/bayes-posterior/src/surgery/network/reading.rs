@@ -8,7 +8,7 @@ use models::graph::{Graph, ValueId};
 
 use super::super::{Moments, SecondMoments};
 use super::calibration::counted_rows;
-use super::flow::Target;
+use super::flow::{Arrangement, Target};
 use super::passes::{Passes, Version};
 use crate::error::Result;
 
@@ -25,7 +25,7 @@ pub(super) fn read(
     passes: &Passes,
     map: &LinearMap,
     changed: &Params,
-    target: Option<Target>,
+    target: Option<&Target>,
 ) -> Result<Reading> {
     let (graph, calibration) = (passes.graph(), passes.calibration());
     let n = n_columns(graph, map);
@@ -42,10 +42,11 @@ pub(super) fn read(
                 let z = at(Version::Original, &[map.output])?.remove(0);
                 (at(Version::Changed, &[map.input])?.remove(0), Some(z))
             }
-            Some(Target::Sum { sum, other }) => {
-                let sum = at(Version::Original, &[sum])?.remove(0);
-                let mut now = at(Version::Changed, &[map.input, other])?;
+            Some(Target::Sum { sum, other, steps }) => {
+                let sum = at(Version::Original, &[*sum])?.remove(0);
+                let mut now = at(Version::Changed, &[map.input, *other])?;
                 let t = (sum - now.remove(1))?;
+                let t = Arrangement::undone(steps, graph, batch.n, t)?;
                 (now.remove(0), Some(t))
             }
         };
@@ -69,13 +70,7 @@ pub(super) fn add(
     t: Option<&Tensor>,
     mask: Option<&Tensor>,
 ) -> Result<()> {
-    if let Some(window) = map.window {
-        let window = SlidingWindow {
-            kernel: window.kernel,
-            strides: window.strides,
-            dilations: window.dilations,
-            pads: window.pads,
-        };
+    if let Some(window) = sliding_window(map) {
         let image = |x: &Tensor| if x.rank() == 3 { x.unsqueeze(2) } else { Ok(x.clone()) };
         return match t {
             Some(t) => moments.add_patches_with_target(&image(h)?, &window, &image(t)?),
@@ -87,6 +82,16 @@ pub(super) fn add(
         Some(t) => moments.add_with_target(&rows, &counted_rows(t, mask)?),
         None => moments.add(&rows),
     }
+}
+
+/// What a convolution sees at once.
+pub(super) fn sliding_window(map: &LinearMap) -> Option<SlidingWindow> {
+    map.window.map(|window| SlidingWindow {
+        kernel: window.kernel,
+        strides: window.strides,
+        dilations: window.dilations,
+        pads: window.pads,
+    })
 }
 
 /// n of W, (o, n).

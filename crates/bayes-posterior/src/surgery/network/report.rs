@@ -9,6 +9,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// One a map that saw a change and could be repaired.
     pub maps: Vec<MapReport>,
+    /// The last map fitted to the original's softmax, where that was tried.
+    pub softmax_fit: Option<SoftmaxFit>,
     /// Nats an example that all removals together were predicted to cost; `None` without curvatures.
     pub predicted: Option<f64>,
     /// Mean KL divergence of the new network's predictions from the original's on examples held out, in nats; half the squared
@@ -29,6 +31,8 @@ pub struct GroupReport {
     pub before: usize,
     /// How many of those that went were exact functions of others.
     pub n_dependent: usize,
+    /// How many units came back in the place of others after the greedy order.
+    pub n_exchanged: usize,
     /// ε of the removal as a share of the mean diagonal of A.
     pub damping: f64,
     /// What was tried, if there was a choice.
@@ -50,6 +54,17 @@ pub struct MapReport {
     /// ε as a share of the mean diagonal of A, `None` where no repair was better.
     pub damping: Option<f64>,
     /// E ‖t − z‖² on held-out examples before.
+    pub before: f64,
+    /// The same after.
+    pub after: f64,
+}
+
+/// The last map of a classifier, fitted to the original's predictions.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxFit {
+    /// The ridge as a share of the mean diagonal of the Hessian, `None` where no fit was better.
+    pub ridge: Option<f64>,
+    /// KL divergence from the original in nats on held-out examples before.
     pub before: f64,
     /// The same after.
     pub after: f64,

@@ -1,55 +1,36 @@
 //! Rows, claims and figures of surgery; the numbers of other programs are of the same networks.
 
-use super::words::{Lines, SAME, share};
-use super::{run, settings};
+use super::words::{Lines, SAME, lost, share};
+use super::{Settings, run, settings};
 use crate::experiments::{Experiment, Parts};
 use crate::ledger::{Check, Claim, Figure, Point, Published, RowSpec, metric};
 
 /// Test accuracy of the teachers in ten-thousandths, mean of three.
 const PERCEPTRON: u32 = 8565;
-const CONVOLUTIONAL: u32 = 8762;
-/// Accuracy below that of the teacher, both in ten-thousandths.
-const fn lost(teacher: u32, accuracy: u32) -> f64 {
-    (teacher as f64 - accuracy as f64) / 10_000.0
-}
-
-/// A way of ours is better than other programs' accuracies at several sizes, and than our own form of what they do.
-macro_rules! ahead {
-    ($end:literal, $other:literal, $teacher:expr; $($size:literal $accuracy:literal),*) => {
-        &[
-            $(Check::better(metric::ACCURACY, concat!($size, "/", $end), concat!($size, "/", $other)),)*
-            $(Check::better_than(metric::ACCURACY_LOST, concat!($size, "/", $end), lost($teacher, $accuracy)),)*
-        ]
-    };
-}
-
-/// The perceptrons and convolutional networks of three seeds.
+/// The perceptrons of three seeds.
 pub(in crate::experiments) static SURGERY: Experiment = Experiment {
     id: "surgery",
     title: "Trained networks made narrower: surgery beside what users would pick",
     source: "",
-    summary: "Three perceptrons 784-256-128-10 and three convolutional networks (32, 64, 64 channels and 128 dense units, batch \
-        norm) of shared files, each trained on 10 000 images of FashionMNIST by another program; its own images (of the \
-        convolutional networks the first 4000) serve to narrow and to train. All ways of a size have the same widths. Surgery is \
-        what users get: greedy order, outputs weighted by the curvature of the network's own predictions, least \
-        squares, damping and repair chosen on a held-out fifth of these images, no labels. The plain reference has one damping of \
-        1e-6, G = I and no repair. After that each is measured again after one epoch of distillation (λ .7, T 3, \
-        batches of 128, Adam; step size 3e-4 behind least squares, 1e-3 behind the others and from scratch). From scratch means the \
-        same shape from a random start, for as many epochs as make the multiply-adds of surgery and its epoch together: \
-        an image goes three times forward through the whole network and back for each direction of the curvature, and a step \
-        of training is three passes of the narrow one. Batch norm is folded first, so that a convolutional network from \
-        scratch has none. No test image chooses anything. The numbers of other programs are of the same networks: \
-        Torch-Pruning 1.6.1 (best of magnitude, Taylor, Hessian for each seed and size; batch-norm statistics taken anew), \
-        onnxsim 0.8.1, PyTorch 2.15, all by peers/surgery_torch.py with step size 1e-3. They are compared by the \
+    summary: "Three perceptrons 784-256-128-10 of shared files, each trained on 10 000 images of FashionMNIST by another program; its \
+        own images serve to narrow and to train. All ways of a size have the same widths. Surgery is what users get: \
+        outputs weighted by the curvature of the network's own predictions, least squares, damping and repair chosen on a \
+        held-out fifth of these images, no labels. The plain reference has one damping of 1e-6, G = I and no repair. Ways that only \
+        look at each unit see the first 1000 images. After that each is measured again after one epoch of distillation \
+        (λ .7, T 3, batches of 128, Adam; step size 3e-4 behind least squares, 1e-3 behind the others and from scratch). From \
+        scratch means the same shape from a random start, for as many epochs as make the multiply-adds of surgery and its \
+        epoch together: an image goes three times forward through the whole network and back for each direction of the \
+        curvature, and a step of training is three passes of the narrow one. No test image chooses anything. The numbers of \
+        other programs are of the same networks: Torch-Pruning 1.6.1 (best of magnitude, Taylor, Hessian for each seed and \
+        size), onnxsim 0.8.1, PyTorch 2.15, all by peers/surgery_torch.py with step size 1e-3. They are compared by the \
         accuracy below the teacher's, in which what teachers differ by cancels. Where no trained networks are at hand, a \
         perceptron is trained here, and no claim is judged.",
     data: &["fashion-mnist", "models"],
     settings: |scale| Ok(serde_json::to_value(settings(scale))?),
     parts: Parts::seeds(3, 3),
-    run,
+    run: |task| run(task, Settings::perceptrons),
     rows: rows!(
-        RowSpec::seeds("surgery/mlp/whole", "perceptron"),
-        RowSpec::seeds("surgery/cnn/whole", "convolutional network");
+        RowSpec::seeds("surgery/mlp/whole", "perceptron");
         [
             ("surgery/mlp/128-64", "784-128-64-10 (46 %): ")
             ("surgery/mlp/64-32", "784-64-32-10 (22 %): ")
@@ -64,6 +45,7 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
                 "wanda-least-squares" => "Wanda's choice and least squares";
                 "wanda" => "Wanda";
                 "magnitude" => "magnitude";
+                "taylor" => "Taylor";
                 "random" => "random";
             }
             against "surgery-kd" {
@@ -71,22 +53,8 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
                 "wanda-least-squares-kd" => "Wanda's choice and least squares, one epoch";
                 "wanda-kd" => "Wanda, one epoch";
                 "magnitude-kd" => "magnitude, one epoch";
+                "taylor-kd" => "Taylor, one epoch";
                 "random-kd" => "random, one epoch";
-                "scratch" => "from scratch, equal work";
-            }
-        }
-        [
-            ("surgery/cnn/16-32-32-64", "16, 32, 32, dense 64 (25 %): ")
-            ("surgery/cnn/8-16-16-32", "8, 16, 16, dense 32 (6.6 %): ")
-            ("surgery/cnn/6-10-10-16", "6, 10, 10, dense 16 (3.9 %): ")
-            ("surgery/cnn/4-8-8-16", "4, 8, 8, dense 16 (1.8 %): ")
-        ] {
-            { "surgery" => "surgery"; "surgery-kd" => "surgery, one epoch"; }
-            against "surgery" { "plain" => "plain reference"; "wanda" => "Wanda"; "magnitude" => "magnitude"; }
-            against "surgery-kd" {
-                "plain-kd" => "plain reference, one epoch";
-                "wanda-kd" => "Wanda, one epoch";
-                "magnitude-kd" => "magnitude, one epoch";
                 "scratch" => "from scratch, equal work";
             }
         }
@@ -96,24 +64,15 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
             "wanda-least-squares" => "Wanda + least squares";
             "wanda" => "Wanda";
             "magnitude" => "magnitude";
+            "taylor" => "Taylor";
             "random" => "random";
             "surgery-kd" => "surgery, one epoch";
             "plain-kd" => "plain reference, one epoch";
             "wanda-least-squares-kd" => "Wanda + least squares, one epoch";
             "wanda-kd" => "Wanda, one epoch";
             "magnitude-kd" => "magnitude, one epoch";
+            "taylor-kd" => "Taylor, one epoch";
             "random-kd" => "random, one epoch";
-            "scratch" => "from scratch, equal work";
-        }}
-        [("surgery/cnn/by-size", "convolutional network by size, smallest shown: ")] {{
-            "surgery" => "surgery";
-            "plain" => "plain reference";
-            "wanda" => "Wanda";
-            "magnitude" => "magnitude";
-            "surgery-kd" => "surgery, one epoch";
-            "plain-kd" => "plain reference, one epoch";
-            "wanda-kd" => "Wanda, one epoch";
-            "magnitude-kd" => "magnitude, one epoch";
             "scratch" => "from scratch, equal work";
         }}
     ),
@@ -141,8 +100,7 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
             text: "Perceptron, without training: surgery keeps more accuracy than onnxsim's structured Wanda with its ridge recovery, \
                 wherever onnxsim takes the widths. (Published beside ours is its Wanda before the recovery.)",
             published: published!("wanda"; "surgery/mlp/64-32" 4673, "surgery/mlp/128-64" 7283, "surgery/mlp/32-16" 2758,
-                "surgery/mlp/16-8" 1521; "wanda-kd"; "surgery/mlp/128-64" 8497, "surgery/mlp/64-32" 8329,
-                "surgery/mlp/32-16" 7808, "surgery/mlp/16-8" 7069),
+                "surgery/mlp/16-8" 1521),
             min_seeds: 3,
             checks: ahead!("surgery", "wanda", PERCEPTRON; "surgery/mlp/128-64" 7719, "surgery/mlp/64-32" 6688,
                 "surgery/mlp/32-16" 5616, "surgery/mlp/16-8" 2779),
@@ -173,44 +131,13 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
             ],
         },
         Claim {
-            id: "S7",
-            text: "Convolutional network: surgery without training reaches what the repair of the reference reached with 4000 images, \
-                and after one epoch what one epoch made of it.",
-            published: published!("surgery"; "surgery/cnn/8-16-16-32" 8518, "surgery/cnn/16-32-32-64" 8677; "surgery-kd";
-                "surgery/cnn/16-32-32-64" 8750, "surgery/cnn/8-16-16-32" 8589),
+            id: "S12",
+            text: "Perceptron, after one epoch: surgery stays ahead of onnxsim's structured Wanda with its ridge recovery.",
+            published: published!("wanda-kd"; "surgery/mlp/64-32" 8329, "surgery/mlp/128-64" 8497, "surgery/mlp/32-16" 7808,
+                "surgery/mlp/16-8" 7069),
             min_seeds: 3,
-            checks: reached!("surgery/cnn/16-32-32-64/surgery" 8677, "surgery/cnn/8-16-16-32/surgery" 8518,
-                "surgery/cnn/16-32-32-64/surgery-kd" 8750, "surgery/cnn/8-16-16-32/surgery-kd" 8589),
-        },
-        Claim {
-            id: "S8",
-            text: "Convolutional network, without training: surgery keeps more accuracy than the best of Torch-Pruning with \
-                batch-norm statistics taken anew.",
-            published: published!("magnitude"; "surgery/cnn/16-32-32-64" 6379, "surgery/cnn/8-16-16-32" 2823,
-                "surgery/cnn/6-10-10-16" 1814),
-            min_seeds: 3,
-            checks: ahead!("surgery", "magnitude", CONVOLUTIONAL; "surgery/cnn/16-32-32-64" 6379, "surgery/cnn/8-16-16-32" 2823,
-                "surgery/cnn/6-10-10-16" 1814),
-        },
-        Claim {
-            id: "S9",
-            text: "Convolutional network, after one epoch: surgery stays ahead of the better of Torch-Pruning's numbers, statistics \
-                taken anew or not.",
-            published: published!("magnitude-kd"; "surgery/cnn/16-32-32-64" 8588, "surgery/cnn/8-16-16-32" 7798,
-                "surgery/cnn/6-10-10-16" 6576),
-            min_seeds: 3,
-            checks: ahead!("surgery-kd", "magnitude-kd", CONVOLUTIONAL; "surgery/cnn/16-32-32-64" 8588,
-                "surgery/cnn/8-16-16-32" 7798, "surgery/cnn/6-10-10-16" 6576),
-        },
-        Claim {
-            id: "S10",
-            text: "Convolutional network: surgery and one epoch are ahead of distillation from scratch, both of equal work without \
-                batch norm and of 8 epochs with it, the best of which was chosen on the test images.",
-            published: published!("scratch"; "surgery/cnn/16-32-32-64" 8703, "surgery/cnn/8-16-16-32" 8490,
-                "surgery/cnn/6-10-10-16" 8199),
-            min_seeds: 3,
-            checks: ahead!("surgery-kd", "scratch", CONVOLUTIONAL; "surgery/cnn/16-32-32-64" 8703, "surgery/cnn/8-16-16-32" 8490,
-                "surgery/cnn/6-10-10-16" 8199),
+            checks: ahead!("surgery-kd", "wanda-kd", PERCEPTRON; "surgery/mlp/128-64" 8497, "surgery/mlp/64-32" 8329,
+                "surgery/mlp/32-16" 7808, "surgery/mlp/16-8" 7069),
         },
         Claim {
             id: "S11",
@@ -237,23 +164,13 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
         Figure::curves(
             "Perceptron, accuracy by parameters, without training",
             metric::ACCURACY,
-            names!(["surgery/mlp/by-size"] ["surgery" "plain" "wanda-least-squares" "wanda" "magnitude" "random"]),
+            names!(["surgery/mlp/by-size"] ["surgery" "plain" "wanda-least-squares" "wanda" "magnitude" "taylor" "random"]),
         ),
         Figure::curves(
             "Perceptron, accuracy by parameters, after one epoch of distillation",
             metric::ACCURACY,
             names!(["surgery/mlp/by-size"]
-                ["surgery-kd" "plain-kd" "wanda-least-squares-kd" "wanda-kd" "magnitude-kd" "random-kd" "scratch"]),
-        ),
-        Figure::curves(
-            "Convolutional network, accuracy by parameters, without training",
-            metric::ACCURACY,
-            names!(["surgery/cnn/by-size"] ["surgery" "plain" "wanda" "magnitude"]),
-        ),
-        Figure::curves(
-            "Convolutional network, accuracy by parameters, after one epoch of distillation",
-            metric::ACCURACY,
-            names!(["surgery/cnn/by-size"] ["surgery-kd" "plain-kd" "wanda-kd" "magnitude-kd" "scratch"]),
+                ["surgery-kd" "plain-kd" "wanda-least-squares-kd" "wanda-kd" "magnitude-kd" "taylor-kd" "random-kd" "scratch"]),
         ),
         Figure::cross(
             "Perceptron, accuracy by hidden widths",
@@ -273,18 +190,6 @@ pub(in crate::experiments) static SURGERY: Experiment = Experiment {
             PERCEPTRONS,
             OF_PERCEPTRONS,
         ),
-        Figure::cross(
-            "Convolutional network, accuracy by channels and dense units",
-            metric::ACCURACY,
-            CONVOLUTIONS,
-            OF_CONVOLUTIONS,
-        ),
-        Figure::cross(
-            "Convolutional network, KL from the teacher by channels and dense units",
-            metric::TEACHER_DIVERGENCE,
-            CONVOLUTIONS,
-            OF_CONVOLUTIONS,
-        ),
     ],
 };
 
@@ -296,25 +201,14 @@ const OF_PERCEPTRONS: Lines = lines!(
     "wanda-least-squares" "Wanda's choice and least squares",
     "wanda" "Wanda",
     "magnitude" "magnitude",
+    "taylor" "Taylor",
     "random" "random",
     "surgery-kd" "surgery, one epoch",
     "plain-kd" "plain reference, one epoch",
     "wanda-least-squares-kd" "Wanda's choice and least squares, one epoch",
     "wanda-kd" "Wanda, one epoch",
     "magnitude-kd" "magnitude, one epoch",
+    "taylor-kd" "Taylor, one epoch",
     "random-kd" "random, one epoch",
-    "scratch" "from scratch, equal work",
-);
-const CONVOLUTIONS: &[&str] = &["16, 32, 32, 64", "8, 16, 16, 32", "6, 10, 10, 16", "4, 8, 8, 16"];
-const OF_CONVOLUTIONS: Lines = lines!(
-    ["surgery/cnn/16-32-32-64" "surgery/cnn/8-16-16-32" "surgery/cnn/6-10-10-16" "surgery/cnn/4-8-8-16"];
-    "surgery" "surgery",
-    "plain" "plain reference",
-    "wanda" "Wanda",
-    "magnitude" "magnitude",
-    "surgery-kd" "surgery, one epoch",
-    "plain-kd" "plain reference, one epoch",
-    "wanda-kd" "Wanda, one epoch",
-    "magnitude-kd" "magnitude, one epoch",
     "scratch" "from scratch, equal work",
 );

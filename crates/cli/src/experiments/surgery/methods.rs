@@ -1,5 +1,6 @@
 //! The ways in which units are chosen and removed, by their names in rows.
 
+use anyhow::Result;
 use bayes_posterior::surgery::network::{Order, Surgery};
 
 use super::study::{LARGE_RATE, SMALL_RATE};
@@ -17,6 +18,8 @@ pub(super) enum Method {
     Wanda,
     /// By the sizes of weights on both sides.
     Magnitude,
+    /// By what a gate on each unit would do to the cross-entropy of the labels.
+    Taylor,
     /// By chance.
     Random,
 }
@@ -28,12 +31,13 @@ pub(super) fn default_surgery() -> Surgery {
 
 impl Method {
     /// All of them.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Surgery,
         Self::Plain,
         Self::WandaLeastSquares,
         Self::Wanda,
         Self::Magnitude,
+        Self::Taylor,
         Self::Random,
     ];
 
@@ -45,6 +49,7 @@ impl Method {
             Self::WandaLeastSquares => "wanda-least-squares",
             Self::Wanda => "wanda",
             Self::Magnitude => "magnitude",
+            Self::Taylor => "taylor",
             Self::Random => "random",
         }
     }
@@ -54,23 +59,28 @@ impl Method {
         self == Self::Surgery
     }
 
-    /// Its options; the seed is that of a random order.
-    pub(super) fn surgery(self, seed: u64) -> Surgery {
-        match self {
+    /// Its options; the seed is that of a random order, the saliencies are asked for where they count.
+    pub(super) fn surgery(
+        self,
+        seed: u64,
+        saliencies: impl FnOnce() -> Result<Vec<Vec<f64>>>,
+    ) -> Result<Surgery> {
+        Ok(match self {
             Self::Surgery => default_surgery(),
             Self::Plain => Surgery::plain(),
             Self::WandaLeastSquares => Surgery::baseline(Order::Wanda, true),
             Self::Wanda => Surgery::baseline(Order::Wanda, false),
             Self::Magnitude => Surgery::baseline(Order::Magnitude, false),
+            Self::Taylor => Surgery::baseline(Order::Taylor(saliencies()?), false),
             Self::Random => Surgery::baseline(Order::Random(seed), false),
-        }
+        })
     }
 
     /// Step size of Adam afterwards.
     pub(super) fn learning_rate(self) -> f64 {
         match self {
             Self::Surgery | Self::Plain | Self::WandaLeastSquares => SMALL_RATE,
-            Self::Wanda | Self::Magnitude | Self::Random => LARGE_RATE,
+            Self::Wanda | Self::Magnitude | Self::Taylor | Self::Random => LARGE_RATE,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod words;
 
 mod claims;
+mod convolutional;
 mod exported;
 mod methods;
 mod study;
@@ -25,6 +26,7 @@ use crate::ledger::metric;
 use crate::training::{Monitor, at_most, train};
 
 pub(super) use claims::SURGERY;
+pub(super) use convolutional::CONVOLUTIONAL;
 pub(super) use exported::EXPORTED;
 pub(super) use text::TEXT;
 
@@ -39,11 +41,13 @@ settings! {
     perceptrons: &'static [&'static [usize]] = &[&[64, 32], &[16, 8]],
         &[&[128, 64], &[64, 32], &[32, 16], &[16, 12], &[16, 8], &[8, 8]];
     /// Channels and dense units of the convolutional network's students.
-    convolutional: &'static [&'static [usize]] = &[],
+    convolutional: &'static [&'static [usize]] = &[&[16, 32, 32, 64]],
         &[&[16, 32, 32, 64], &[8, 16, 16, 32], &[6, 10, 10, 16], &[4, 8, 8, 16]];
     /// Images that a perceptron is narrowed and trained by; all 10 000 of its own.
     perceptron_images: usize = 300, 10_000;
-    convolutional_images: usize = 300, 4000, 10_000;
+    convolutional_images: usize = 100, 4000, 10_000;
+    /// Of these, those of the plain reference, as in the program that it is compared with.
+    reference_images: usize = 100, 2000;
     /// Epochs of distillation after the surgery.
     epochs: usize = 1;
     /// Epochs of the perceptron that is trained here where no trained one is at hand.
@@ -61,26 +65,31 @@ struct Family {
     shapes: &'static [&'static [usize]],
     methods: &'static [Method],
     n_images: usize,
+    /// Of these, those of the plain reference.
+    n_reference: usize,
 }
 
 impl Settings {
-    fn families(&self) -> [Family; 2] {
-        [
-            Family {
-                name: "mlp",
-                folder: "teachers/mlp",
-                shapes: self.perceptrons,
-                methods: &Method::ALL,
-                n_images: self.perceptron_images,
-            },
-            Family {
-                name: "cnn",
-                folder: "teachers/cnn",
-                shapes: self.convolutional,
-                methods: &[Method::Surgery, Method::Plain, Method::Wanda, Method::Magnitude],
-                n_images: self.convolutional_images,
-            },
-        ]
+    fn perceptrons(&self) -> Family {
+        Family {
+            name: "mlp",
+            folder: "teachers/mlp",
+            shapes: self.perceptrons,
+            methods: &Method::ALL,
+            n_images: self.perceptron_images,
+            n_reference: self.perceptron_images,
+        }
+    }
+
+    fn convolutional(&self) -> Family {
+        Family {
+            name: "cnn",
+            folder: "teachers/cnn",
+            shapes: self.convolutional,
+            methods: &[Method::Surgery, Method::Plain, Method::Wanda, Method::Magnitude],
+            n_images: self.convolutional_images,
+            n_reference: self.reference_images,
+        }
     }
 }
 
@@ -145,46 +154,39 @@ fn reference(facts: &serde_json::Value, shape: &[usize]) -> Option<f64> {
     students.iter().find(is_it)?["test_accuracy"].as_f64()
 }
 
-fn run(task: &Task) -> Result<Outcome> {
+/// The network of a part's seed at every size.
+fn run(task: &Task, of: fn(&Settings) -> Family) -> Result<Outcome> {
     let settings = settings(task.session.scale);
+    let (family, seed) = (of(&settings), task.part.seed());
     let mut outcome = Outcome::default();
     let images = task.session.images("fashion-mnist")?;
     let test = at_most(&images.test, settings.most_test.unwrap_or(usize::MAX))?;
     let networks = task.session.networks();
-    for family in settings.families() {
-        if family.shapes.is_empty() {
-            continue;
+    let rng = Rng::new(seed).split("surgery").split(family.name);
+    let name = format!("{}-{seed}", family.folder);
+    let (trained, data, facts) = match networks.and_then(|all| all.get(&name)) {
+        Some(files) => {
+            let mut rows = files.rows.clone().unwrap_or_default();
+            rows.truncate(family.n_images);
+            ensure!(!rows.is_empty(), "{name}: wanted the rows of its images");
+            (opened(files)?, images.train.rows(&rows)?, Some(&files.facts))
         }
-        let rng = Rng::new(task.part.seed()).split("surgery").split(family.name);
-        let seed = task.part.seed();
-        let files = networks.and_then(|all| all.get(&format!("{}-{seed}", family.folder)));
-        let (trained, data, facts) = match files {
-            Some(files) => {
-                let mut rows = files.rows.clone().unwrap_or_default();
-                rows.truncate(family.n_images);
-                ensure!(!rows.is_empty(), "{}-{seed}: wanted rows of its images", family.folder);
-                (opened(files)?, images.train.rows(&rows)?, Some(&files.facts))
-            }
-            None if family.name == "mlp" && networks.is_none_or(|all| all.sha256.is_empty()) => {
-                let data = at_most(&images.train, family.n_images)?;
-                (stand_in(task, &data, settings.stand_in_epochs, &rng)?, data, None)
-            }
-            None => {
-                task.note(&format!(
-                    "surgery: no network {}-{seed}; its rows are not run",
-                    family.folder
-                ));
-                continue;
-            }
-        };
-        let study = Study::new(task, trained, &data, &test, &rng)?;
-        let mut rows = Rows::new(&mut outcome, family.name);
-        rows.whole(study.whole()?);
-        for shape in family.shapes {
-            narrow(&study, &family, shape, (facts, settings.epochs), task, &mut rows)?;
+        None if family.name == "mlp" && networks.is_none_or(|all| all.sha256.is_empty()) => {
+            let data = at_most(&images.train, family.n_images)?;
+            (stand_in(task, &data, settings.stand_in_epochs, &rng)?, data, None)
         }
-        rows.finish();
+        None => {
+            task.note(&format!("no network {name}; its rows are not run"));
+            return Ok(outcome);
+        }
+    };
+    let study = Study::new(task, trained, (&data, family.n_reference), &test, &rng)?;
+    let mut rows = Rows::new(&mut outcome, family.name);
+    rows.whole(study.whole()?);
+    for shape in family.shapes {
+        narrow(&study, &family, shape, (facts, settings.epochs), task, &mut rows)?;
     }
+    rows.finish();
     Ok(outcome)
 }
 
@@ -226,7 +228,7 @@ fn narrow(
     }
     if let Some(graph) = of_shape {
         task.expect_epochs(study.epochs_of_equal_work(&graph, epochs));
-        let (graph, w) = study.from_scratch(&graph, epochs)?;
+        let (graph, w) = study.trained_from_scratch(&graph, epochs)?;
         study.check_size(&graph, &widths)?;
         rows.add(&size, "scratch", study.measure(&graph, &w)?);
     }
@@ -302,7 +304,29 @@ mod tests {
         let by_size = &found["surgery/mlp/by-size/surgery"][metric::N_PARAMETERS.name][0].0;
         // 784·64 + 64 + 64·32 + 32 + 32·10 + 10, and so on.
         assert_eq!(by_size[..], [52.65, 12.786]);
+        assert!(numbers(&CONVOLUTIONAL, &session, Part::Seed(0)).is_empty());
         assert!(numbers(&EXPORTED, &session, Part::Shared).is_empty());
+    }
+
+    #[test]
+    fn every_way_of_every_size_is_listed_and_no_other() {
+        let mut run: Vec<String> = Vec::new();
+        let settings = settings(Scale::Quick);
+        for family in [settings.perceptrons(), settings.convolutional()] {
+            run.push(format!("surgery/{}/whole", family.name));
+            let sizes = family.shapes.iter().map(|shape| name_of(shape));
+            for size in sizes.chain(["by-size".to_owned()]) {
+                let ways =
+                    family.methods.iter().flat_map(|m| [m.name().to_owned(), after(m.name())]);
+                let ways = ways.chain(["scratch".to_owned()]);
+                run.extend(ways.map(|way| format!("surgery/{}/{size}/{way}", family.name)));
+            }
+        }
+        let listed = SURGERY.rows.iter().chain(CONVOLUTIONAL.rows);
+        let mut listed: Vec<&str> = listed.map(|row| row.id).collect();
+        run.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(run, listed);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use bayes_posterior::surgery::network::{
     Calibration, Curve, Cutting, Network, Operated, OutputCurvatures, curves, enough_directions,
-    operate, output_curvatures,
+    operate, output_curvatures, taylor_saliencies,
 };
 use core_tensors::{Dataset, Fit, Params, Rng};
 use losses::{Distillation, Likelihood, Predictions};
@@ -16,14 +16,14 @@ use models::graph::axes::{Axes, Group};
 use super::methods::{Method, default_surgery};
 use crate::experiments::Task;
 use crate::ledger::{Curve as Values, metric};
-use crate::training::{Course, Examination, Monitor, train, with_teacher};
+use crate::training::{Course, Examination, Monitor, labels, train, with_teacher};
 
 /// λ and T of distillation, as in the peers' script.
 const LAMBDA: f64 = 0.7;
 const TEMPERATURE: f64 = 3.0;
 const BATCH: usize = 128;
-/// Examples of a batch while moments are taken.
-const READING_BATCH: usize = 250;
+/// Images of ways that only look at each unit.
+const FEW: usize = 1000;
 /// Step size of Adam from a random start, and where weights went without compensation.
 pub(super) const LARGE_RATE: f64 = 1e-3;
 /// Step size after least squares: a larger one spoils what was kept.
@@ -49,9 +49,12 @@ pub(super) struct Study<'a> {
     data: Dataset,
     exam: Examination,
     accuracy: f64,
-    /// Every image to fit, and a fifth of them held out to choose by.
+    /// Every image, and the same with a fifth of them held out to choose by.
     all: Calibration,
     held_out: Calibration,
+    /// Images of the plain reference, and of ways that only look at each unit.
+    reference: Calibration,
+    few: Calibration,
     curvatures: OutputCurvatures,
     /// Gradients of each image behind the curvatures.
     n_directions: usize,
@@ -63,7 +66,7 @@ impl<'a> Study<'a> {
     pub(super) fn new(
         task: &'a Task<'a>,
         (graph, params): Trained,
-        data: &Dataset,
+        (data, n_reference): (&Dataset, usize),
         test: &Dataset,
         rng: &Rng,
     ) -> Result<Self> {
@@ -73,11 +76,13 @@ impl<'a> Study<'a> {
         let exam = Examination::new(test)?;
         let teacher = exam.predictions(&graph, &params)?;
         let accuracy = teacher.accuracy(exam.labels())?;
-        let cut = |held_out_every| {
-            let cutting = Cutting { batch_size: READING_BATCH, held_out_every };
-            Calibration::new(&[data.x().clone()], None, cutting)
+        let usual = Cutting::default();
+        let cut = |most: usize, held_out_every| {
+            let x = data.x().narrow(0, 0, most.min(data.n_examples()))?;
+            anyhow::Ok(Calibration::new(&[x], None, Cutting { held_out_every, ..usual })?)
         };
-        let (all, held_out) = (cut(0)?, cut(Cutting::default().held_out_every)?);
+        let (all, held_out) = (cut(usize::MAX, 0)?, cut(usize::MAX, usual.held_out_every)?);
+        let (reference, few) = (cut(n_reference, 0)?, cut(FEW, 0)?);
         let soft = data.soft().context("logits of a teacher")?;
         // Where there are as many outputs as directions, each output is one.
         let n_directions = enough_directions(&all).min(soft.logits().dim(1)?);
@@ -97,6 +102,8 @@ impl<'a> Study<'a> {
             accuracy,
             all,
             held_out,
+            reference,
+            few,
             curvatures,
             n_directions,
             rng,
@@ -150,12 +157,17 @@ impl<'a> Study<'a> {
 
     /// The network at other widths, without training.
     pub(super) fn narrowed(&self, method: Method, widths: &[usize]) -> Result<Trained> {
-        let surgery = method.surgery(self.task.part.seed());
-        let (calibration, curvatures) = match method.is_default() {
-            true => (&self.held_out, Some(&self.curvatures)),
-            false => (&self.all, None),
+        let network = self.network();
+        let saliencies = || Ok(taylor_saliencies(&network, &self.all, &labels(&self.data)?)?);
+        let surgery = method.surgery(self.task.part.seed(), saliencies)?;
+        let curvatures = method.is_default().then_some(&self.curvatures);
+        let likelihood = method.is_default().then_some(Likelihood::Categorical);
+        let calibration = match method {
+            Method::Surgery => &self.held_out,
+            Method::Plain | Method::WandaLeastSquares => &self.reference,
+            Method::Wanda | Method::Magnitude | Method::Taylor | Method::Random => &self.few,
         };
-        let operated = operate(&self.network(), calibration, widths, &surgery, curvatures, None)?;
+        let operated = operate(&network, calibration, widths, &surgery, curvatures, likelihood)?;
         let Operated { graph, params, .. } = operated;
         self.task.point_done()?;
         Ok((graph, params))
@@ -201,7 +213,7 @@ impl<'a> Study<'a> {
     }
 
     /// The same shape from a random start, with as many multiply-adds as surgery and some epochs after it.
-    pub(super) fn from_scratch(&self, graph: &Graph, epochs: usize) -> Result<Trained> {
+    pub(super) fn trained_from_scratch(&self, graph: &Graph, epochs: usize) -> Result<Trained> {
         let mut start = self.rng.split("start");
         let w = graph.init(&mut start, self.data.x().device())?;
         let epochs = self.epochs_of_equal_work(graph, epochs);

@@ -11,12 +11,27 @@ pub(super) const fn share(n: u32) -> f64 {
     n as f64 / 10_000.0
 }
 
+/// Accuracy below that of the teacher, both in ten-thousandths.
+pub(super) const fn lost(teacher: u32, accuracy: u32) -> f64 {
+    (teacher as f64 - accuracy as f64) / 10_000.0
+}
+
 /// Numbers of other programs at several sizes, beside a row of ours.
 macro_rules! published {
     ($end:literal; $($size:literal $accuracy:literal),* $(; $other:literal; $($at:literal $value:literal),*)*) => {
         &[
             $(Published::plain(concat!($size, "/", $end), metric::ACCURACY, share($accuracy)),)*
             $($(Published::plain(concat!($at, "/", $other), metric::ACCURACY, share($value)),)*)*
+        ]
+    };
+}
+
+/// A way of ours is better than other programs' accuracies at several sizes, and than our own form of what they do.
+macro_rules! ahead {
+    ($end:literal, $other:literal, $teacher:expr; $($size:literal $accuracy:literal),*) => {
+        &[
+            $(Check::better(metric::ACCURACY, concat!($size, "/", $end), concat!($size, "/", $other)),)*
+            $(Check::better_than(metric::ACCURACY_LOST, concat!($size, "/", $end), lost($teacher, $accuracy)),)*
         ]
     };
 }

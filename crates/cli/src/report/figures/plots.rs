@@ -193,10 +193,23 @@ fn corner(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{FiniteOrNull, metric};
 
     fn band(mean: Vec<f64>) -> Band {
         let at = (0..mean.len()).map(|i| i as f64).collect();
         Band { title: String::new(), at, std: vec![0.0; mean.len()], mean }
+    }
+
+    #[test]
+    fn parameters_lie_on_an_axis_of_octaves() {
+        let row = Row {
+            metrics: [(metric::N_PARAMETERS, [64.0, 16.0]), (metric::ACCURACY, [0.9, 0.8])]
+                .map(|(metric, values)| (metric.key(), vec![FiniteOrNull(values.to_vec())]))
+                .into(),
+            ..Row::of_seeds("a", metric::ACCURACY, &[0.9])
+        };
+        let found = super::band(&row, metric::ACCURACY, "", Point::Parameters).unwrap();
+        assert_eq!((found.at, found.mean), (vec![6.0, 4.0], vec![0.9, 0.8]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::graph::{Graph, Node, Op, ValueId};
 
 /// Parameters and multiply-adds of a graph as functions of the widths of its groups.
 ///
-/// Each is a sum of products of extents, an extent a fixed part and a share of each width. Exact where all units of a group
+/// Each is a sum of products of extents, an extent a fixed part and a share of each width, to the nearest whole. Exact where all units of a group
 /// have as many entries in a tensor, as they do everywhere but behind an odd Slice or Concat.
 #[derive(Clone, Debug)]
 pub struct Sizes {
@@ -102,11 +102,11 @@ impl Term {
 impl Sizes {
     /// Parameters at a width for each group, in the order of [`Axes::groups`].
     pub fn n_parameters(&self, widths: &[usize]) -> f64 {
-        self.parameters.iter().map(|term| term.at(widths)).sum()
+        self.parameters.iter().map(|term| term.at(widths)).sum::<f64>().round()
     }
 
     /// Multiply-adds of a forward pass for one example at these widths.
     pub fn n_products(&self, widths: &[usize]) -> f64 {
-        self.products.iter().map(|term| term.at(widths)).sum()
+        self.products.iter().map(|term| term.at(widths)).sum::<f64>().round()
     }
 }

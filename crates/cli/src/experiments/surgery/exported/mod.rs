@@ -55,7 +55,7 @@ fn run(task: &Task) -> Result<Outcome> {
         let Some(files) = networks.get(name) else { continue };
         let epochs = if settings.distilled.contains(&name) { settings.epochs } else { 0 };
         let rng = Rng::new(task.part.seed()).split("surgery").split(name);
-        let study = Study::new(task, opened(files)?, &data, &test, &rng)?;
+        let study = Study::new(task, opened(files)?, (&data, settings.n_images), &test, &rng)?;
         let mut rows = Rows::new(&mut outcome, name);
         rows.whole(study.whole()?);
         let curves = study.curves()?;
@@ -77,9 +77,9 @@ fn narrow(
     rows: &mut Rows,
 ) -> Result<()> {
     let widths = study.inner_widths(share);
-    let budget = Budget { most: study.n_parameters(&widths), multiple: 1 };
+    let budget = Budget { most: study.n_parameters(&widths), multiple: 1, pinned: Vec::new() };
     let by_curves =
-        allocate(curves, &study.full(), |widths| study.n_parameters(widths), budget)?.widths;
+        allocate(curves, &study.full(), |widths| study.n_parameters(widths), &budget)?.widths;
     let ways = METHODS.map(|method| (method.name(), method, &widths, method.learning_rate()));
     let last = (BY_CURVES, Method::Surgery, &by_curves, SMALL_RATE);
     for (way, method, wanted, learning_rate) in ways.into_iter().chain([last]) {
@@ -96,4 +96,27 @@ fn narrow(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Scale;
+
+    #[test]
+    fn every_way_of_every_share_is_listed_and_no_other() {
+        let mut run: Vec<String> = Vec::new();
+        for name in settings(Scale::Quick).networks {
+            run.push(format!("surgery/{name}/whole"));
+            let ways = METHODS.map(Method::name).into_iter().chain([BY_CURVES]);
+            for way in ways.flat_map(|way| [way.to_owned(), after(way)]) {
+                let sizes = SHARES.map(|(size, _)| size).into_iter().chain(["by-size"]);
+                run.extend(sizes.map(|size| format!("surgery/{name}/{size}/{way}")));
+            }
+        }
+        let mut listed: Vec<&str> = EXPORTED.rows.iter().map(|row| row.id).collect();
+        run.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(run, listed);
+    }
 }
