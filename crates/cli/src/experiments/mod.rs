@@ -23,7 +23,7 @@ pub use runner::{FAILED, Failure, Finished, Ledger, Plan, Ran, run};
 pub use session::Session;
 
 /// Every experiment, in the order of the report.
-pub static ALL: [&Experiment; 27] = [
+pub static ALL: [&Experiment; 28] = [
     // The part that its seeds wait for is long, so that it starts first.
     &domains::imagenette::IMAGENETTE_STYLE,
     &base::TRAIN,

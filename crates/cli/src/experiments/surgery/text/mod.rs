@@ -3,7 +3,7 @@
 mod claims;
 mod head;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bayes_posterior::surgery::network::{Calibration, Cutting, Network, Operated, operate};
 use candle_core::{DType, Tensor};
 use core_tensors::Params;
@@ -83,14 +83,15 @@ impl Subject {
         let inputs = self.encoder.inputs(&self.train[..n_texts])?;
         let held_out_every =
             if method.is_default() { Cutting::default().held_out_every } else { 0 };
-        let cutting = Cutting { batch_size: READING_BATCH, held_out_every };
+        let cutting = Cutting { batch_size: READING_BATCH, held_out_every, ..Cutting::default() };
         let calibration = Calibration::new(&inputs, Some(&inputs[1]), cutting)?;
         let Encoder { graph, params, .. } = &self.encoder;
         let groups = self.axes.groups().iter();
         let widths: Vec<usize> =
             groups.map(|group| if is_inner(group) { width } else { group.n_units }).collect();
         let network = Network { graph, params, axes: &self.axes };
-        let surgery = method.surgery(0);
+        let surgery =
+            method.surgery(0, || bail!("saliencies take labels, of which there are none"))?;
         let operated = operate(&network, &calibration, &widths, &surgery, None, None)?;
         let Operated { graph, params, .. } = operated;
         Ok((graph, params))
