@@ -3,7 +3,7 @@
 mod claims;
 mod head;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bayes_posterior::surgery::network::{Calibration, Cutting, Network, Operated, operate};
 use candle_core::{DType, Tensor};
 use core_tensors::Params;
@@ -36,6 +36,8 @@ type Size = (&'static str, usize, usize);
 settings! {
     sizes: &'static [Size] = &[("768", 768, 24)], &[("768", 768, 256), ("384", 384, 256)],
         &[("768", 768, 256), ("384", 384, 256), ("768-more", 768, 1024)];
+    /// Ways of the network.
+    methods: &'static [Method] = &[Method::Plain, Method::Magnitude], &METHODS;
     /// Tokens of a text at most.
     n_tokens: usize = 12, 64;
     /// Texts that the classifier is fitted on; the first of them narrow the network.
@@ -90,8 +92,8 @@ impl Subject {
         let widths: Vec<usize> =
             groups.map(|group| if is_inner(group) { width } else { group.n_units }).collect();
         let network = Network { graph, params, axes: &self.axes };
-        let no_labels = || anyhow::bail!("saliencies need labels of classes");
-        let surgery = method.surgery(0, no_labels)?;
+        let surgery =
+            method.surgery(0, || bail!("saliencies take labels, of which there are none"))?;
         let operated = operate(&network, &calibration, &widths, &surgery, None, None)?;
         let Operated { graph, params, .. } = operated;
         Ok((graph, params))
@@ -128,13 +130,13 @@ fn run(task: &Task) -> Result<Outcome> {
         return Ok(outcome);
     };
     let settings = settings(task.session.scale);
-    task.expect_epochs(1 + settings.sizes.len() * METHODS.len());
+    task.expect_epochs(1 + settings.sizes.len() * settings.methods.len());
     let subject = Subject::new(task, found, &settings)?;
     let Encoder { graph, params, .. } = &subject.encoder;
     outcome.add("surgery/minilm/whole", subject.measure(graph, params)?);
     task.point_done()?;
     for &(name, width, n_texts) in settings.sizes {
-        for method in METHODS {
+        for &method in settings.methods {
             let (graph, params) = subject.narrowed(method, width, n_texts)?;
             let row = format!("surgery/minilm/{name}/{}", method.name());
             outcome.add(&row, subject.measure(&graph, &params)?);
