@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// Examples without labels, cut into batches.
 ///
-/// Every k-th example is held out: dampings, repairs and orders are chosen by it, and then fitted to all examples.
+/// Every k-th example is held out: dampings, repairs and ridges are chosen by these, and then fitted to all examples.
 #[derive(Clone, Debug)]
 pub struct Calibration {
     batches: Vec<Batch>,
@@ -122,22 +122,4 @@ impl Calibration {
 /// A failure of a graph in this crate's words.
 pub(super) fn of_graph(error: models::graph::Error) -> Error {
     Error::Core(error.into())
-}
-
-/// The rows of activations (…, n) that count, (rows, n); of (m,) each number is a row.
-pub(super) fn counted_rows(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let n = if values.rank() < 2 { 1 } else { values.dim(values.rank() - 1)? };
-    let rows = values.reshape(((), n))?;
-    let Some(mask) = mask.filter(|mask| masks(mask, values)) else { return Ok(rows) };
-    let counts = mask.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let kept: Vec<u32> =
-        (0u32..).zip(&counts).filter(|(_, v)| **v != 0.0).map(|(i, _)| i).collect();
-    Ok(rows.index_select(&Tensor::new(kept, rows.device())?, 0)?)
-}
-
-/// Whether a mask (m, T) says which rows of activations count: those of (m, T, n), or of (m·T, n).
-pub(super) fn masks(mask: &Tensor, values: &Tensor) -> bool {
-    let (of_mask, of_values) = (mask.dims(), values.dims());
-    let rows = of_values.split_last().map_or(&[][..], |(_, rows)| rows);
-    rows == of_mask || rows == [of_mask.iter().product::<usize>()]
 }

@@ -7,10 +7,11 @@ use losses::{Likelihood, Predictions};
 use models::graph::ValueId;
 use models::graph::axes::LinearMap;
 
-use super::calibration::{Calibration, counted_rows, masks, of_graph};
+use super::calibration::{Calibration, of_graph};
 use super::operate::Network;
 use super::passes::{Passes, Version};
 use super::reading::n_outputs;
+use super::rows::{Examples, counted_rows, counts, examples, summed};
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -42,6 +43,11 @@ impl OutputCurvatures {
         Some(Mat::from_fn(o, o, |i, j| g[(i, j)] + if i == j { floor } else { 0.0 }))
     }
 
+    /// How many maps there are.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// G of a map.
     pub fn get(&self, m: usize) -> Option<MatRef<'_, f64>> {
         self.of.get(m).map(Mat::as_ref)
@@ -66,6 +72,7 @@ pub fn output_curvatures(
 ) -> Result<OutputCurvatures> {
     checks::at_least("directions of the output", 1, directions)?;
     let Network { graph, params, axes } = *network;
+    network.check()?;
     calibration.check(graph, params)?;
     let maps = axes.maps();
     let mut sums: Vec<Mat<f64>> = maps
@@ -99,14 +106,16 @@ pub fn output_curvatures(
             let f =
                 graph.values_with_probes(&frozen, &inputs, &tapped, outputs).map_err(of_graph)?;
             let f = &f[0];
+            let at = (n, examples(graph, outputs[0]));
             let mask = batch.mask.as_ref().map(|mask| mask.narrow(0, start, n)).transpose()?;
-            let directions = pulled_back(f, n, mask.as_ref(), likelihood, directions, rng)?;
+            let directions = pulled_back(f, at, mask.as_ref(), likelihood, directions, rng)?;
             for direction in directions {
-                let loss = (f * direction.to_dtype(f.dtype())?)?.sum_all()?;
+                let direction = direction.to_dtype(f.dtype())?.to_device(f.device())?;
+                let loss = (f * direction)?.sum_all()?;
                 let gradients = loss.backward()?;
                 for ((map, probe), sum) in maps.iter().zip(&probes).zip(&mut sums) {
                     if let Some(gradient) = gradients.get(probe) {
-                        add_squares(sum, n, map, gradient)?;
+                        add_squares(sum, (n, examples(graph, map.output)), map, gradient)?;
                     }
                 }
             }
@@ -129,7 +138,7 @@ pub fn enough_directions(calibration: &Calibration) -> usize {
 /// mask leaves out.
 pub(super) fn pulled_back(
     f: &Tensor,
-    n: usize,
+    (n, at): (usize, Examples),
     mask: Option<&Tensor>,
     likelihood: Likelihood,
     most: usize,
@@ -137,12 +146,21 @@ pub(super) fn pulled_back(
 ) -> Result<Vec<Tensor>> {
     let f = f.detach().to_dtype(DType::F64)?;
     let shape = f.dims().to_vec();
-    let rows = counted_rows(&f, None)?;
+    if shape.len() > 3 && matches!(likelihood, Likelihood::Categorical) {
+        return Err(Error::Refused {
+            edit: "curvatures of outputs".into(),
+            reason: format!(
+                "expected classes along the last axis, found outputs of shape {shape:?}"
+            ),
+        });
+    }
+    let rows = counted_rows(&f, at, None)?;
     let (n_rows, k) = rows.dims2()?;
-    let counts = match mask.filter(|mask| masks(mask, &f)) {
-        Some(mask) => mask.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?,
-        None => vec![1.0; n_rows],
+    let counted = match mask {
+        Some(mask) => counts(&f, at, mask)?,
+        None => None,
     };
+    let counts = counted.unwrap_or_else(|| vec![1.0; n_rows]);
     let root = match likelihood {
         Likelihood::Normal { variance } => Root::Scaled(1.0 / variance.sqrt()),
         Likelihood::Categorical => Root::Softmax(Predictions::new(&rows)?.into_probabilities()),
@@ -200,16 +218,19 @@ impl Root {
 }
 
 /// Σᵢ g gᵀ with g the gradient of example i of n, summed over its positions.
-fn add_squares(sum: &mut Mat<f64>, n: usize, map: &LinearMap, gradient: &Tensor) -> Result<()> {
+fn add_squares(
+    sum: &mut Mat<f64>,
+    (n, at): (usize, Examples),
+    map: &LinearMap,
+    gradient: &Tensor,
+) -> Result<()> {
     let o = sum.nrows();
-    let rows = match map.window {
+    let by_example = match map.window {
         // (m, o, …)
         Some(_) => gradient.reshape((gradient.dim(0)?, o, ()))?.sum(2)?,
-        // (m, …, o)
-        None => gradient.clone(),
+        // (…, o)
+        None => summed(gradient, at, n)?,
     };
-    // An example may have several rows there, as tokens that are counted with the batch.
-    let by_example = rows.reshape((n, (), o))?.sum(1)?;
     let g = super::reading::matrix(&by_example)?;
     *sum += core_tensors::linalg::product(g.transpose(), g.as_ref());
     Ok(())
@@ -220,6 +241,7 @@ pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) 
     let calibration = passes.calibration();
     let outputs = &passes.graph().outputs()[..1];
     let has_held_out = calibration.n_held_out() > 0;
+    let at_output = examples(passes.graph(), outputs[0]);
     let (mut sum, mut n) = (0.0, 0.0);
     for (b, batch) in calibration.batches().iter().enumerate() {
         if has_held_out && !batch.is_held_out {
@@ -227,7 +249,7 @@ pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) 
         }
         let at = |version| Ok::<_, Error>(passes.at(version, b, batch, now, outputs)?.remove(0));
         let [before, after] = [at(Version::Original)?, at(Version::Changed)?]
-            .map(|f| counted_rows(&f.to_dtype(DType::F64)?, batch.mask.as_ref()));
+            .map(|f| counted_rows(&f.to_dtype(DType::F64)?, at_output, batch.mask.as_ref()));
         let (before, after) = (before?, after?);
         let rows = before.dim(0)? as f64;
         let of_rows = match likelihood {

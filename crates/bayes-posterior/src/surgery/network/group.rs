@@ -10,7 +10,7 @@ use super::Order;
 use super::operate::State;
 use super::reading::{Reading, n_columns, read};
 use super::report::GroupReport;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::surgery::repair::change;
 use core_tensors::Rng;
 
@@ -145,8 +145,10 @@ impl Choice {
         path.steps.iter().for_each(|step| is_left[step.unit] = false);
         let kept: Vec<usize> = (0..is_left.len()).filter(|&unit| is_left[unit]).collect();
         let most = state.surgery.exchanges;
-        let n_columns =
-            |side: &SideOf| kept.iter().map(|&unit| side.units[unit].len()).sum::<usize>();
+        let n_gone = |side: &SideOf| {
+            path.steps.iter().map(|step| side.units[step.unit].len()).sum::<usize>()
+        };
+        let n_columns = |side: &SideOf| side.columns.len() - n_gone(side);
         let is_small = self.sides.iter().all(|side| n_columns(side) <= MOST_EXCHANGED);
         // Exact functions of others have cost nothing: nothing can be won back.
         let has_lost = path.steps.iter().any(|step| !step.is_dependent);
@@ -243,7 +245,8 @@ impl Choice {
                     error
                 }
                 // Singular at this damping: larger ones are tried as well.
-                Err(_) => f64::INFINITY,
+                Err(Error::Refused { .. }) => f64::INFINITY,
+                Err(error) => return Err(error),
             };
             tried.push(HeldOut { relative: Some(relative), error });
         }

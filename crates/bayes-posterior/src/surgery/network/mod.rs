@@ -24,6 +24,7 @@ mod polish;
 mod posterior;
 mod reading;
 mod report;
+mod rows;
 mod softmax_fit;
 mod taylor;
 

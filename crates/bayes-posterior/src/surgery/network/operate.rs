@@ -34,6 +34,19 @@ pub struct Network<'a> {
     pub axes: &'a Axes,
 }
 
+impl Network<'_> {
+    /// Refuses axes or parameters of another graph.
+    pub(super) fn check(&self) -> Result<()> {
+        let Network { graph, params, axes } = *self;
+        graph.layout().check_same("parameters of a graph", params.layout())?;
+        checks::length(
+            "values of the graph that the axes are of",
+            graph.values().len(),
+            axes.n_values(),
+        )
+    }
+}
+
 /// What surgery leaves.
 #[derive(Clone, Debug)]
 pub struct Operated {
@@ -91,7 +104,7 @@ pub fn operate_without(
     }
     let State { now, mut report, passes, .. } = state;
     let predicted = report.groups.iter().map(|group| group.predicted);
-    report.predicted = predicted.sum::<Option<f64>>();
+    report.predicted = predicted.sum::<Option<f64>>().filter(|_| curvatures.is_some());
     if let Some(likelihood) = likelihood {
         report.measured = Some(divergence(&passes, &now, likelihood)?);
     }
@@ -202,9 +215,8 @@ pub(super) struct State<'a> {
     is_changed: Vec<bool>,
     /// For each map the columns that are gone.
     pub(super) gone: Vec<Vec<bool>>,
-    /// For each map whether it goes as a whole, and the maps whose zeros make blocks nothing.
+    /// For each map whether it goes as a whole, with a block.
     pub(super) is_skipped: Vec<bool>,
-    ends: Vec<usize>,
     pub(super) report: Report,
 }
 
@@ -218,6 +230,10 @@ impl<'a> State<'a> {
         likelihood: Option<Likelihood>,
     ) -> Result<Self> {
         let Network { graph, params, axes } = *network;
+        network.check()?;
+        if let Some(curvatures) = curvatures {
+            checks::length("curvatures of maps", axes.maps().len(), curvatures.len())?;
+        }
         calibration.check(graph, params)?;
         let flow = Rc::new(Flow::of(graph));
         let gone = axes.maps().iter().map(|map| vec![false; n_columns(graph, map)]).collect();
@@ -232,7 +248,6 @@ impl<'a> State<'a> {
             is_changed: vec![false; graph.values().len()],
             gone,
             is_skipped: vec![false; axes.maps().len()],
-            ends: Vec::new(),
             report: Report::default(),
         })
     }
@@ -254,7 +269,11 @@ impl<'a> State<'a> {
             let Some(end) = end else {
                 return Err(refused("its branch does not end in a linear map of its own"));
             };
-            self.ends.push(end);
+            // At once, so that whoever reads what is behind reads it without the block.
+            let map = &axes.maps()[end];
+            let (n, o) = (n_columns(graph, map), n_outputs(graph, map));
+            let nothing = Mat::zeros(o, 0);
+            self.replace(end, n, &[], nothing.as_ref(), Some(&vec![0.0; o]))?;
             for (map, is_skipped) in axes.maps().iter().zip(&mut self.is_skipped) {
                 *is_skipped |= block.nodes.contains(&map.node);
             }
@@ -272,12 +291,6 @@ impl<'a> State<'a> {
         let Network { graph, axes, .. } = *self.network;
         let map = &axes.maps()[m];
         if self.is_skipped[m] {
-            if self.ends.contains(&m) {
-                self.advance(map.node)?;
-                let (n, o) = (n_columns(graph, map), n_outputs(graph, map));
-                let nothing = Mat::zeros(o, 0);
-                self.replace(m, n, &[], nothing.as_ref(), Some(&vec![0.0; o]))?;
-            }
             return Ok(());
         }
         let groups: Vec<usize> = self.first_read_by(map, widths);

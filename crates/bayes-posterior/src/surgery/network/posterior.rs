@@ -40,6 +40,7 @@ pub fn kronecker_posterior(
 ) -> Result<MapPosterior> {
     let Network { graph, params, axes } = *network;
     checks::positive("the precision of a prior", prior_precision)?;
+    network.check()?;
     calibration.check(graph, params)?;
     let flow = Rc::new(Flow::of(graph));
     let mut passes = Passes::new(graph, flow, params, calibration);

@@ -7,9 +7,9 @@ use models::graph::axes::LinearMap;
 use models::graph::{Graph, ValueId};
 
 use super::super::{Moments, SecondMoments};
-use super::calibration::counted_rows;
 use super::flow::{Arrangement, Target};
 use super::passes::{Passes, Version};
+use super::rows::{Examples, counted_rows, examples};
 use crate::error::Result;
 
 /// Moments of the inputs of a map: of the examples to fit, of those held out, and of all.
@@ -51,7 +51,8 @@ pub(super) fn read(
             }
         };
         let moments = if batch.is_held_out { &mut held_out } else { &mut fitted };
-        add(moments, map, &h, t.as_ref(), batch.mask.as_ref())?;
+        let at = [examples(graph, map.input), examples(graph, map.output)];
+        add(moments, map, at, &h, t.as_ref(), batch.mask.as_ref())?;
     }
     let first = fitted.finish()?;
     if calibration.n_held_out() == 0 {
@@ -66,6 +67,7 @@ pub(super) fn read(
 pub(super) fn add(
     moments: &mut Moments,
     map: &LinearMap,
+    at: [Examples; 2],
     h: &Tensor,
     t: Option<&Tensor>,
     mask: Option<&Tensor>,
@@ -77,9 +79,10 @@ pub(super) fn add(
             None => moments.add_patches(&image(h)?, &window),
         };
     }
-    let rows = counted_rows(h, mask)?;
+    let [of_h, of_t] = at;
+    let rows = counted_rows(h, of_h, mask)?;
     match t {
-        Some(t) => moments.add_with_target(&rows, &counted_rows(t, mask)?),
+        Some(t) => moments.add_with_target(&rows, &counted_rows(t, of_t, mask)?),
         None => moments.add(&rows),
     }
 }

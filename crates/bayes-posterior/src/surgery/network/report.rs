@@ -13,8 +13,8 @@ pub struct Report {
     pub softmax_fit: Option<SoftmaxFit>,
     /// Nats an example that all removals together were predicted to cost; `None` without curvatures.
     pub predicted: Option<f64>,
-    /// Mean KL divergence of the new network's predictions from the original's on examples held out, in nats; half the squared
-    /// error over the variance for regression. `None` without a likelihood.
+    /// Mean KL divergence of the new network's predictions from the original's on the examples held out, which the last fits
+    /// have seen, in nats; half the squared error over the variance for regression. `None` without a likelihood.
     pub measured: Option<f64>,
 }
 

@@ -51,7 +51,7 @@ pub(super) fn fit_softmax(state: &mut State) -> Result<()> {
     let is_plain =
         map.tied.is_none() && map.window.is_none() && graph.value(map.output).shape.len() == 2;
     if !is_plain
-        || !state.is_changed(map.input)
+        || !state.is_changed(map.output)
         || before.nrows() < 2
         || before.nrows() * before.ncols() > MOST_WEIGHTS
     {

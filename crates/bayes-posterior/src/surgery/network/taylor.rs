@@ -27,6 +27,7 @@ pub fn taylor_saliencies(
     labels: &[u32],
 ) -> Result<Vec<Vec<f64>>> {
     let Network { graph, params, axes } = *network;
+    network.check()?;
     calibration.check(graph, params)?;
     checks::length("labels of examples", calibration.n_examples(), labels.len())?;
     let weights = params.trainable()?;

@@ -6,7 +6,7 @@ use bayes_posterior::surgery::network::{Order, Surgery};
 use super::study::{LARGE_RATE, SMALL_RATE};
 
 /// A way to make a network narrower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) enum Method {
     /// What users get: [`default_surgery`], outputs weighted by their curvature.
     Surgery,

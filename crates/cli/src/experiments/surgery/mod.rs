@@ -45,7 +45,7 @@ settings! {
         &[&[16, 32, 32, 64], &[8, 16, 16, 32], &[6, 10, 10, 16], &[4, 8, 8, 16]];
     /// Images that a perceptron is narrowed and trained by; all 10 000 of its own.
     perceptron_images: usize = 300, 10_000;
-    convolutional_images: usize = 100, 4000, 10_000;
+    convolutional_images: usize = 100, 4000;
     /// Of these, those of the plain reference, as in the program that it is compared with.
     reference_images: usize = 100, 2000;
     /// Epochs of distillation after the surgery.

@@ -49,7 +49,11 @@ impl Walk<'_> {
         };
         let (window, factors) = match node.op {
             Op::Conv { window, .. } => (Some(window), [1.0, 1.0]),
-            Op::Gemm { alpha, beta, .. } => (None, [f64::from(alpha), f64::from(beta)]),
+            // β belongs to the bias of the node itself.
+            Op::Gemm { alpha, beta, .. } => {
+                let beta = if own.is_some() { f64::from(beta) } else { 1.0 };
+                (None, [f64::from(alpha), beta])
+            }
             _ => (None, [1.0, 1.0]),
         };
         let n_uses = |id: ValueId| {

@@ -136,6 +136,11 @@ impl Axes {
         &self.groups
     }
 
+    /// How many values the graph has that these axes are of.
+    pub fn n_values(&self) -> usize {
+        self.cuts.len()
+    }
+
     /// The linear maps with parameters, in the order of the graph.
     pub fn maps(&self) -> &[LinearMap] {
         &self.maps

@@ -11,9 +11,10 @@ use models::graph::axes::LinearMap;
 
 use super::super::super::patches::patches;
 use super::super::super::{Moments, SecondMoments};
-use super::super::calibration::{Batch, counted_rows};
+use super::super::calibration::Batch;
 use super::super::curvature::{enough_directions, pulled_back};
 use super::super::reading::{add, matrix, n_columns, n_outputs, sliding_window};
+use super::super::rows::{Examples, counted_rows, examples};
 use super::probed::{Probed, each};
 use super::target::Target;
 use super::{Polish, PolishMethod};
@@ -66,11 +67,12 @@ impl Equations {
         let (o, n) = (n_outputs(graph, map), n_columns(graph, map));
         let ones = usize::from(map.bias.is_some());
         let mut moments = Moments::with_targets(n, o);
+        let rows = [examples(graph, map.input), examples(graph, map.output)];
         let mut n_examples = 0.0;
         each(graph, params, map, target, &is_wanted, |at| {
             n_examples += at.n as f64;
             let delta = at.pulled(&target.gradient(at.b, at.start, at.n, &at.f)?)?;
-            add(&mut moments, map, &at.h, Some(&delta), at.mask.as_ref())
+            add(&mut moments, map, rows, &at.h, Some(&delta), at.mask.as_ref())
         })?;
         let moments = moments.finish()?;
         let gradient = cross(&moments, ones) * faer::Scale(moments.n_rows / n_examples);
@@ -95,15 +97,23 @@ impl Equations {
             true => options.directions,
             false => options.directions.min(enough_directions(target.calibration)),
         };
+        let of_map = examples(graph, map.output);
+        let of_output = examples(graph, graph.outputs()[0]);
         each(graph, params, map, target, &is_wanted, |at| {
-            let directions =
-                pulled_back(&at.f, at.n, at.mask.as_ref(), target.likelihood, most, rng)?;
+            let directions = pulled_back(
+                &at.f,
+                (at.n, of_output),
+                at.mask.as_ref(),
+                target.likelihood,
+                most,
+                rng,
+            )?;
             let pulled = directions.iter().map(|direction| at.pulled(direction));
             let pulled: Vec<Tensor> = pulled.collect::<Result<_>>()?;
             match &mut sum {
-                Curvature::Kronecker { outputs, .. } => {
-                    pulled.iter().try_for_each(|v| add_squares(outputs, map, v, at.mask.as_ref()))
-                }
+                Curvature::Kronecker { outputs, .. } => pulled
+                    .iter()
+                    .try_for_each(|v| add_squares(outputs, (map, of_map), v, at.mask.as_ref())),
                 Curvature::Whole(whole) if is_cheap => {
                     let v = pulled.iter().map(matrix).collect::<Result<Vec<_>>>()?;
                     let a = with_ones(matrix(&at.h)?.as_ref(), ones, basis.as_ref());
@@ -174,12 +184,8 @@ fn method_of(
 ) -> Result<(PolishMethod, Option<Mat<f64>>)> {
     let (o, n) = (n_outputs(graph, map), n_columns(graph, map));
     let ones = usize::from(map.bias.is_some());
-    // Rows of one example are told from those of others by the first axis alone.
-    let is_by_example = |id| {
-        let shape: &[models::graph::Dimension] = &graph.value(id).shape;
-        shape.first().is_some_and(|extent| extent.is_per_batch())
-            && shape.iter().skip(1).all(|extent| !extent.is_per_batch())
-    };
+    // Rows of one example stand one after another.
+    let is_by_example = |id| matches!(examples(graph, id), Examples::Axis(0) | Examples::Outer(_));
     let can_be_whole = is_by_example(map.input) && is_by_example(map.output);
     if can_be_whole && o * (n + ones) <= options.most_unknowns {
         return Ok((PolishMethod::Exact, None));
@@ -240,7 +246,7 @@ fn with_ones(h: MatRef<f64>, ones: usize, basis: Option<&Mat<f64>>) -> Mat<f64> 
 /// G ← G + Σ v vᵀ over examples and positions.
 fn add_squares(
     sum: &mut Mat<f64>,
-    map: &LinearMap,
+    (map, of_map): (&LinearMap, Examples),
     v: &Tensor,
     mask: Option<&Tensor>,
 ) -> Result<()> {
@@ -249,7 +255,7 @@ fn add_squares(
         // (m, o, …)
         Some(_) => v.reshape((v.dim(0)?, o, ()))?.transpose(1, 2)?.reshape(((), o))?,
         // (m, …, o)
-        None => counted_rows(v, mask)?,
+        None => counted_rows(v, of_map, mask)?,
     };
     let rows = matrix(&rows)?;
     *sum += product(rows.transpose(), rows.as_ref());

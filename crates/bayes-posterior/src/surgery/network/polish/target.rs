@@ -3,9 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 use losses::{Likelihood, Predictions};
 
-use super::super::calibration::{Batch, Calibration, counted_rows, of_graph};
+use super::super::calibration::{Batch, Calibration, of_graph};
 use super::super::operate::Network;
 use super::super::passes::{Passes, Version};
+use super::super::rows::{Examples, counted_rows, examples};
 use crate::checks;
 use crate::error::{Error, Result};
 
@@ -49,7 +50,8 @@ impl<'a> Target<'a> {
         let gradient = match self.likelihood {
             Likelihood::Categorical => {
                 let p = |x: &Tensor| -> Result<Tensor> {
-                    let rows = Predictions::new(&counted_rows(x, None)?)?.into_probabilities();
+                    let rows = Predictions::new(&counted_rows(x, Examples::Unknown, None)?)?
+                        .into_probabilities();
                     Ok(Tensor::from_vec(rows, x.shape(), &Device::Cpu)?)
                 };
                 (p(&f)? - p(&wanted)?)?
@@ -68,6 +70,7 @@ impl<'a> Target<'a> {
     /// choose by; ∞ where outputs overflow.
     pub(super) fn divergence(&self, passes: &Passes, params: &core_tensors::Params) -> Result<f64> {
         let wanted = &passes.graph().outputs()[..1];
+        let at = examples(passes.graph(), wanted[0]);
         let (mut sum, mut n) = (0.0, 0.0);
         for (b, batch) in self.calibration.batches().iter().enumerate() {
             if !self.is_judge(batch) {
@@ -79,7 +82,7 @@ impl<'a> Target<'a> {
             if !f.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite() {
                 return Ok(f64::INFINITY);
             }
-            let rows = |x: &Tensor| counted_rows(x, batch.mask.as_ref());
+            let rows = |x: &Tensor| counted_rows(x, at, batch.mask.as_ref());
             let (before, after) = (rows(&self.outputs[b])?, rows(&f)?);
             sum += match self.likelihood {
                 Likelihood::Categorical => {

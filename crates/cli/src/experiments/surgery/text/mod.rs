@@ -191,7 +191,8 @@ mod tests {
     }
 
     fn subject(session: &Session) -> Subject {
-        let settings = Settings { sizes: &[], n_tokens: 6, n_train: 60, n_test: 20 };
+        let settings =
+            Settings { sizes: &[], methods: &METHODS, n_tokens: 6, n_train: 60, n_test: 20 };
         Subject::new(&task(session), session.bert_on_tweets().unwrap(), &settings).unwrap()
     }
 
