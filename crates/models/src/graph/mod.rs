@@ -175,6 +175,21 @@ impl Graph {
         }
     }
 
+    /// Whether each value depends on what is fed in.
+    pub fn depends_on_data(&self) -> Vec<bool> {
+        let mut depends = vec![false; self.values().len()];
+        for (i, value) in self.values().iter().enumerate() {
+            depends[i] = match value.source {
+                Source::Input => true,
+                Source::Parameter(_) | Source::Constant(_) => false,
+                Source::Node { node, .. } => {
+                    self.nodes()[node].operands.iter().any(|id| depends[id.0])
+                }
+            };
+        }
+        depends
+    }
+
     /// One block a parameter: rows its first axis (1 for a scalar), columns all others.
     pub fn layout(&self) -> Layout {
         let block = |&id: &ValueId| {

@@ -83,6 +83,11 @@ pub fn output_curvatures(
         })
         .collect();
     let frozen = params.frozen();
+    // Graphs compute in f32 unless their parameters are f64.
+    let first = params.blocks().iter().find(|block| block.dtype().is_float());
+    let is_double = first.is_some_and(|block| block.dtype() == DType::F64);
+    let dtype = if is_double { DType::F64 } else { DType::F32 };
+    let device = first.map_or(Device::Cpu, |block| block.device().clone());
     for batch in calibration.batches() {
         for start in (0..batch.n).step_by(CHUNK) {
             let n = CHUNK.min(batch.n - start);
@@ -92,11 +97,12 @@ pub fn output_curvatures(
                 .map(|x| x.narrow(0, start, n))
                 .collect::<candle_core::Result<_>>()?;
             let at: Vec<ValueId> = maps.iter().map(|map| map.output).collect();
-            let shapes = graph.values_from(&frozen, &inputs, &[], &at).map_err(of_graph)?;
-            let probes: Vec<Var> = shapes
-                .iter()
-                .map(|z| Var::zeros(z.shape(), z.dtype(), z.device()))
-                .collect::<candle_core::Result<_>>()?;
+            let zeros = |id: &ValueId| {
+                let extents = graph.value(*id).shape.iter().map(|extent| extent.of_batch(n));
+                let extents = extents.map(|n| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(0));
+                Var::zeros(extents.collect::<Vec<_>>(), dtype, &device)
+            };
+            let probes: Vec<Var> = at.iter().map(zeros).collect::<candle_core::Result<_>>()?;
             let tapped: Vec<(ValueId, Tensor)> = at
                 .iter()
                 .copied()
@@ -236,6 +242,19 @@ fn add_squares(
     Ok(())
 }
 
+/// Σ KL(softmax before ‖ softmax after) over rows, or half the squared error over the variance.
+pub(super) fn nats(before: &Tensor, after: &Tensor, likelihood: Likelihood) -> Result<f64> {
+    Ok(match likelihood {
+        Likelihood::Categorical => {
+            let (before, after) = (Predictions::new(before)?, Predictions::new(after)?);
+            after.divergence_from(&before)? * before.n_examples() as f64
+        }
+        Likelihood::Normal { variance } => {
+            (after - before)?.sqr()?.sum_all()?.to_scalar::<f64>()? / (2.0 * variance)
+        }
+    })
+}
+
 /// Mean KL divergence of the changed network's predictions from the original's, in nats an example, held out if some are.
 pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) -> Result<f64> {
     let calibration = passes.calibration();
@@ -251,17 +270,7 @@ pub(super) fn divergence(passes: &Passes, now: &Params, likelihood: Likelihood) 
         let [before, after] = [at(Version::Original)?, at(Version::Changed)?]
             .map(|f| counted_rows(&f.to_dtype(DType::F64)?, at_output, batch.mask.as_ref()));
         let (before, after) = (before?, after?);
-        let rows = before.dim(0)? as f64;
-        let of_rows = match likelihood {
-            Likelihood::Categorical => {
-                let (before, after) = (Predictions::new(&before)?, Predictions::new(&after)?);
-                after.divergence_from(&before)? * rows
-            }
-            Likelihood::Normal { variance } => {
-                (after - before)?.sqr()?.sum_all()?.to_scalar::<f64>()? / (2.0 * variance)
-            }
-        };
-        sum += of_rows;
+        sum += nats(&before, &after, likelihood)?;
         n += batch.n as f64;
     }
     checks::computed("the divergence of predictions", sum / n)

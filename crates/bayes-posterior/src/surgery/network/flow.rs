@@ -44,16 +44,7 @@ impl Flow {
             node.operands.iter().for_each(|id| readers[id.index()].push(i));
         }
         graph.outputs().iter().for_each(|id| is_output[id.index()] = true);
-        let mut is_fixed = vec![false; n];
-        for id in graph.ids() {
-            is_fixed[id.index()] = match &graph.value(id).source {
-                Source::Input => false,
-                Source::Parameter(_) | Source::Constant(_) => true,
-                Source::Node { node, .. } => {
-                    graph.nodes()[*node].operands.iter().all(|id| is_fixed[id.index()])
-                }
-            };
-        }
+        let is_fixed = graph.depends_on_data().into_iter().map(|depends| !depends).collect();
         Self { readers, is_fixed, is_output }
     }
 

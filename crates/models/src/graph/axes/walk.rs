@@ -3,7 +3,7 @@
 use super::labels::{Labels, extent, is_too_large, union};
 use super::linear::Linear;
 use super::units::Units;
-use crate::graph::{Dimension, Graph, Node, Op, Source, ValueId};
+use crate::graph::{Dimension, Graph, Node, Op, ValueId};
 
 /// Labels of all activations together beyond which units stay.
 const MOST_IN_ALL: usize = 1 << 25;
@@ -58,17 +58,8 @@ pub(super) struct Operand {
 impl<'a> Walk<'a> {
     pub(super) fn new(graph: &'a Graph) -> Self {
         let n = graph.values().len();
-        let mut is_fixed: Vec<bool> = vec![false; n];
+        let is_fixed = graph.depends_on_data().into_iter().map(|depends| !depends).collect();
         let mut uses = vec![Vec::new(); n];
-        for (i, value) in graph.values().iter().enumerate() {
-            is_fixed[i] = match &value.source {
-                Source::Input => false,
-                Source::Parameter(_) | Source::Constant(_) => true,
-                Source::Node { node, .. } => {
-                    graph.nodes()[*node].operands.iter().all(|id| is_fixed[id.0])
-                }
-            };
-        }
         for (i, node) in graph.nodes().iter().enumerate() {
             node.operands.iter().for_each(|id| uses[id.0].push(i));
         }

@@ -104,21 +104,6 @@ impl Graph {
         draft.build()
     }
 
-    /// Which values depend on an input.
-    fn depends_on_data(&self) -> Vec<bool> {
-        let mut depends = vec![false; self.values().len()];
-        for (i, value) in self.values().iter().enumerate() {
-            depends[i] = match value.source {
-                Source::Input => true,
-                Source::Parameter(_) | Source::Constant(_) => false,
-                Source::Node { node, .. } => {
-                    self.nodes()[node].operands.iter().any(|id| depends[id.0])
-                }
-            };
-        }
-        depends
-    }
-
     /// The nodes that only the branch of a block needs; `None` where it is no branch.
     fn branch(
         &self,

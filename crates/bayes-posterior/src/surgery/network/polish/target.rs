@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use losses::{Likelihood, Predictions};
 
 use super::super::calibration::{Batch, Calibration, of_graph};
+use super::super::curvature::nats;
 use super::super::operate::Network;
 use super::super::passes::{Passes, Version};
 use super::super::rows::{Examples, counted_rows, examples};
@@ -84,15 +85,7 @@ impl<'a> Target<'a> {
             }
             let rows = |x: &Tensor| counted_rows(x, at, batch.mask.as_ref());
             let (before, after) = (rows(&self.outputs[b])?, rows(&f)?);
-            sum += match self.likelihood {
-                Likelihood::Categorical => {
-                    let (before, after) = (Predictions::new(&before)?, Predictions::new(&after)?);
-                    after.divergence_from(&before)? * before.n_examples() as f64
-                }
-                Likelihood::Normal { variance } => {
-                    (after - before)?.sqr()?.sum_all()?.to_scalar::<f64>()? / (2.0 * variance)
-                }
-            };
+            sum += nats(&before, &after, self.likelihood)?;
             n += batch.n as f64;
         }
         Ok(sum / n)
