@@ -8,7 +8,9 @@ mod judge;
 mod kept;
 pub mod metric;
 mod provenance;
+pub mod quality;
 mod row;
+pub mod shrink;
 pub mod stats;
 
 pub use claim::{

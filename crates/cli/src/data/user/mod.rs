@@ -11,6 +11,8 @@ mod header;
 pub(crate) mod labels;
 mod number;
 mod options;
+#[expect(dead_code, reason = "commands on graphs read it next")]
+mod prepared;
 mod tensors;
 #[cfg(test)]
 mod tests;

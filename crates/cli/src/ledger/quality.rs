@@ -1,0 +1,134 @@
+//! How well two networks do on the same examples: measures of both, paired differences, and where they part.
+
+use serde::Serialize;
+
+use super::Metric;
+
+/// A number and its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// The estimate.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// One measure of two networks on the same examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PairedMeasure {
+    /// What is measured.
+    pub metric: Metric,
+    /// Of the first network.
+    pub first: f64,
+    /// Of the second.
+    pub second: f64,
+    /// Second minus first, paired by example.
+    pub difference: Interval,
+}
+
+/// McNemar's exact test: whether two classifiers are right equally often.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct McNemar {
+    /// Examples that the first network alone classifies rightly.
+    pub only_first: usize,
+    /// Examples that the second network alone classifies rightly.
+    pub only_second: usize,
+    /// Two-sided p of the binomial test on those examples; 1 where there are none.
+    pub p: f64,
+}
+
+/// Accuracy of two networks on the examples of one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassAccuracy {
+    /// Name of the class, or its number.
+    pub class: String,
+    /// Examples of it.
+    pub n_examples: usize,
+    /// Accuracy of the first network on them.
+    pub first: f64,
+    /// Accuracy of the second.
+    pub second: f64,
+    /// Second minus first, paired by example.
+    pub difference: Interval,
+}
+
+/// One bin of a reliability diagram; bins hold equally many examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// Mean confidence of its examples.
+    pub confidence: f64,
+    /// Share of them that is classified rightly.
+    pub accuracy: f64,
+    /// How many they are.
+    pub n_examples: usize,
+}
+
+/// An example on which the predictions of two networks differ much.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Disagreement {
+    /// Its index in the file that it came from, from 0.
+    pub example: usize,
+    /// Its label or target, where it has one.
+    pub label: Option<String>,
+    /// What the first network predicts, such as "cat (.93)".
+    pub first: String,
+    /// What the second predicts.
+    pub second: String,
+    /// KL divergence of the second prediction from the first in nats; the squared distance in a regression.
+    pub distance: f64,
+    /// The example, where it is an image.
+    pub image: Option<Thumbnail>,
+}
+
+/// An image for a reader.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Thumbnail {
+    /// 1 for grayscale, 3 for color.
+    pub channels: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// Pixels across.
+    pub width: usize,
+    /// Intensities in [0, 1], channel by channel, row by row.
+    pub intensities: Vec<f64>,
+}
+
+/// What a task predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Predicted {
+    /// Classes.
+    Classes,
+    /// Values.
+    Values,
+}
+
+/// Two networks on the same examples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairedQuality {
+    /// What they predict.
+    pub predicted: Predicted,
+    /// Examples.
+    pub n_examples: usize,
+    /// Whether the examples have labels; without them only agreement and divergence are measured.
+    pub has_labels: bool,
+    /// Measures in the order of the metric table.
+    pub measures: Vec<PairedMeasure>,
+    /// The test of accuracies, for classes with labels.
+    pub mc_nemar: Option<McNemar>,
+    /// Accuracy by class, the largest loss first; empty without labels.
+    pub classes: Vec<ClassAccuracy>,
+    /// Reliability diagrams of both; empty without labels.
+    pub reliability: [Vec<ReliabilityBin>; 2],
+    /// The examples on which they differ most, the largest distance first.
+    pub disagreements: Vec<Disagreement>,
+}
+
+impl PairedQuality {
+    /// The paired measure of a metric, where it was taken.
+    pub fn measure(&self, metric: Metric) -> Option<&PairedMeasure> {
+        self.measures.iter().find(|measure| measure.metric == metric)
+    }
+}
