@@ -2,7 +2,8 @@
 //!
 //! 1. [`Calibration`] holds examples without labels; some are held out.
 //! 2. [`output_curvatures`] gives G of every linear map, from the network's own predictions.
-//! 3. [`curves`] tells what each group of units costs at each width, and [`allocate`] finds widths for a budget.
+//! 3. [`curves`] tells what each group of units costs at each width, and [`allocate`] finds widths for a budget of
+//!    anything that is a function of widths, [`descend`] for a loss that is measured.
 //! 4. [`operate`] goes through the maps from the input on: each that sees a change is repaired, each group is decided at the
 //!    first map that reads it, and the moments of later ones are those of the network as it is by then. In the end the last
 //!    map of a classifier is fitted to the original's softmax.
@@ -16,6 +17,7 @@ mod allocate;
 mod calibration;
 mod curvature;
 mod curves;
+mod descend;
 mod flow;
 mod group;
 mod operate;
@@ -32,6 +34,7 @@ pub use allocate::{Allocation, Budget, allocate};
 pub use calibration::{Calibration, Cutting};
 pub use curvature::{OutputCurvatures, enough_directions, output_curvatures};
 pub use curves::{Curve, curves};
+pub use descend::{descend, descending_sizes};
 pub use operate::{Network, Operated, block_costs, operate, operate_without, pinned_groups};
 pub use polish::{Polish, PolishMethod, PolishStep, PolishTrial, Polished, polish};
 pub use posterior::{MapPosterior, kronecker_posterior};
