@@ -22,10 +22,10 @@ type Sums = BTreeMap<String, String>;
 /// Removed is a regular file that the list names, that lies in one of the folders `within`, and that is still as it was
 /// written. Everything else stays, and is said where the list names it. No link below the folder is followed: neither
 /// to remove nor to write.
-pub(crate) fn write_set(
+pub(crate) fn write_set<C: AsRef<[u8]>>(
     folder: &Path,
     within: &[&str],
-    files: impl IntoIterator<Item = (String, String)>,
+    files: impl IntoIterator<Item = (String, C)>,
 ) -> Result<()> {
     let create = || std::fs::create_dir_all(folder);
     create().with_context(|| format!("writing {}", folder.display()))?;
@@ -35,10 +35,10 @@ pub(crate) fn write_set(
         Sums::new()
     });
     let mut sums = Sums::new();
-    for (name, text) in files {
+    for (name, content) in files {
         refuse_links(folder, &name)?;
-        write_whole(&folder.join(&name), text.as_bytes())?;
-        sums.insert(name, sha256(text.as_bytes()));
+        write_whole(&folder.join(&name), content.as_ref())?;
+        sums.insert(name, sha256(content.as_ref()));
     }
     let is_stale =
         |name: &str| !sums.contains_key(name) && within.iter().any(|of| is_below(name, of));

@@ -10,6 +10,7 @@ pub(crate) mod fixtures;
 mod linear;
 mod monitor;
 mod several;
+pub(crate) mod shrink;
 mod tuning;
 
 pub use ablations::{Ablation, entropies, smoothed_labels};

@@ -6,7 +6,8 @@ mod raster;
 pub(in crate::data) mod scenes;
 mod shoes;
 
-use core_tensors::Rng;
+use candle_core::{Device, Tensor};
+use core_tensors::{Dataset, Rng, Targets};
 
 use raster::PIXELS;
 
@@ -44,6 +45,19 @@ pub(crate) fn images(kind: Kind, n: usize, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) 
         intensities.extend_from_slice(&draw(kind, class, rng));
     }
     (intensities, labels)
+}
+
+/// `n` drawn digits for examples and tests: intensities (n, 784) as bytes, and the classes 0 to 9.
+///
+/// # Errors
+/// None for n ≥ 1; of tensors otherwise.
+pub fn synthetic_digits(n: usize, rng: &mut Rng) -> candle_core::Result<Dataset> {
+    let (intensities, labels) = images(Kind::Digits, n, rng);
+    let x = Tensor::from_vec(intensities, (n, PIXELS), &Device::Cpu)?;
+    let labels: Vec<u32> = labels.into_iter().map(u32::from).collect();
+    let labels = Tensor::from_vec(labels, n, &Device::Cpu)?;
+    let y = Targets::Classes { labels, n_classes: usize::from(CLASSES) };
+    Dataset::new(x, y).map_err(candle_core::Error::wrap)
 }
 
 /// `n` labels in random order; counts of two classes differ by at most one.

@@ -7,6 +7,7 @@ mod problems;
 pub(crate) mod sentences;
 
 pub use convolution::published_convolution;
+pub use images::synthetic_digits;
 pub use problems::{
     DomainRegression, LopezPaz, N_CLASSES, N_FEATURES, N_TEST, N_TRAIN, SyntheticClasses,
     SyntheticLinear,

@@ -1,0 +1,126 @@
+//! What `distill shrink` starts from: a network, examples in its shape, and what it predicts.
+
+use anyhow::{Context, Result, bail};
+use bayes_posterior::Task;
+use core_tensors::Targets;
+
+use super::arguments::Arguments;
+use crate::commands::TaskName;
+use crate::data::user::{Examples, Prepared, Purpose, Request};
+use crate::model_file::Network;
+
+/// A network and the examples that it is narrowed by and judged on.
+pub(super) struct Case {
+    /// The network as its file has it.
+    pub(super) network: Network,
+    /// The examples of `--data`.
+    pub(super) data: Prepared,
+    /// Those of `--validation`.
+    pub(super) validation: Option<Prepared>,
+    /// Those of `--test`.
+    pub(super) test: Option<Prepared>,
+    /// What the network predicts.
+    pub(super) predicts: Predicts,
+}
+
+/// What a network predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Predicts {
+    /// Logits of so many classes.
+    Classes(usize),
+    /// One logit: that of the second of two classes.
+    TwoClasses,
+    /// So many values.
+    Values(usize),
+}
+
+impl Case {
+    /// Opens what the command line names; says what was assumed.
+    pub(super) fn open(arguments: &Arguments) -> Result<Self> {
+        let network =
+            Network::open(&arguments.model, &arguments.network.expected(None))?;
+        let shape = input_shape(&network)
+            .with_context(|| arguments.model.display().to_string())?;
+        let n_outputs = network.n_outputs();
+        let said = arguments.task.task.map(|name| match name {
+            TaskName::Classification => Task::Classification,
+            TaskName::Regression => Task::Regression,
+        });
+        let is_only = arguments.validation.is_none() && arguments.test.is_none();
+        let open = |flag: &'static str, word: &str, task| -> Result<Prepared> {
+            let request = Request {
+                flag,
+                word,
+                cache: &arguments.task.cache,
+                options: &arguments.options,
+                purpose: Purpose::LabelsIfAny,
+                is_image: false,
+                is_only,
+            };
+            Examples::open(&request)?.prepared(&shape, n_outputs, task)
+        };
+        let data = open("--data", &arguments.data, said)?;
+        let predicts = predicts(&data, n_outputs, said);
+        // The same task for all files: one of them may hold too few classes to tell.
+        let task = match predicts {
+            Predicts::Classes(_) | Predicts::TwoClasses => Task::Classification,
+            Predicts::Values(_) => Task::Regression,
+        };
+        let also = |flag, word: &Option<String>| -> Result<Option<Prepared>> {
+            let Some(word) = word else { return Ok(None) };
+            let other = open(flag, word, Some(task))?;
+            if other.targets.is_some() != data.targets.is_some() {
+                let has = |is| if is { "labels" } else { "no labels" };
+                let (mine, theirs) = (has(data.targets.is_some()), has(other.targets.is_some()));
+                bail!("{flag} {word}: expected {mine}, as --data has, found {theirs}");
+            }
+            if other.class_names != data.class_names {
+                bail!(
+                    "{flag} {word}: expected the classes of --data ({}), found {}; --classes gives all of them in their order",
+                    data.class_names.join(", "),
+                    other.class_names.join(", ")
+                );
+            }
+            Ok(Some(other))
+        };
+        let (validation, test) =
+            (also("--validation", &arguments.validation)?, also("--test", &arguments.test)?);
+        Ok(Self { network, data, validation, test, predicts })
+    }
+}
+
+/// Extents of the network's one input, without the batch.
+fn input_shape(network: &Network) -> Result<Vec<usize>> {
+    let graph = &network.graph;
+    let [input] = graph.inputs() else {
+        let names: Vec<&str> =
+            graph.inputs().iter().map(|&id| graph.value(id).name.as_str()).collect();
+        bail!(
+            "expected a network with one input, found {} ({}); networks of texts are narrowed by the library alone as yet",
+            names.len(),
+            names.join(", ")
+        );
+    };
+    let value = graph.value(*input);
+    let extents = value.shape.iter().skip(1).map(|extent| {
+        let known = extent.as_known().and_then(|n| usize::try_from(n).ok());
+        known.with_context(|| {
+            format!("input `{}`: the extent {extent} is open; --dim {extent}=SIZE gives it", value.name)
+        })
+    });
+    extents.collect()
+}
+
+fn predicts(data: &Prepared, n_outputs: usize, said: Option<Task>) -> Predicts {
+    let is_classes = match (&data.targets, said) {
+        (Some(Targets::Classes { .. }), _) | (None, Some(Task::Classification)) => true,
+        (Some(Targets::Values(_)), _) | (None, Some(Task::Regression)) => false,
+        // Several outputs without a word are logits, which `prepared` has said.
+        (None, None) => n_outputs > 1,
+    };
+    match (is_classes, n_outputs) {
+        (true, 1) => Predicts::TwoClasses,
+        (true, k) => Predicts::Classes(k),
+        (false, k) => Predicts::Values(k),
+    }
+}

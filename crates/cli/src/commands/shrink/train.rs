@@ -1,0 +1,178 @@
+//! Training of the student: short distillation, the same shape from scratch.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use core_tensors::{Params, Rng};
+use models::graph::Graph;
+
+use super::arguments::{Arguments, Baseline};
+use crate::data::user::Prepared;
+use crate::files::{ask_on_signals, note, read, write_whole};
+use crate::ledger::quality::Predicted;
+use crate::training::after_surgery::{
+    Checkpoints, Distilled, StudentCourse, Taught, distill_after_surgery, from_scratch,
+};
+use crate::training::shrink::Plan;
+use crate::training::{Interrupted, Monitor, logits};
+
+/// A student and how it came about.
+pub(super) struct Made {
+    /// Such as "surgery and 3 epochs of distillation".
+    pub(super) how: String,
+    /// What validation chose, in words.
+    pub(super) training: String,
+    pub(super) graph: Graph,
+    pub(super) params: Params,
+    /// Loss of the validation examples in nats, by which the student is chosen.
+    pub(super) loss: Option<f64>,
+}
+
+/// Examples of a training, with what the network predicts for them.
+pub(super) struct Course<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) predicted: Predicted,
+    /// σ² of each output of a regression.
+    pub(super) noise: Option<Vec<f64>>,
+    pub(super) calibration: Taught,
+    pub(super) validation: Taught,
+    /// The folder of checkpoints, and the seed that their names hold.
+    pub(super) folder: &'a Path,
+    pub(super) seed: u64,
+    /// What ends a training early.
+    pub(super) stop: &'a Stop,
+}
+
+/// The examples of a part and the network's outputs.
+pub(super) fn taught(part: &Prepared, (graph, params): &(Graph, Params)) -> Result<Taught> {
+    let (x, targets): (Tensor, _) = (part.x.clone(), part.targets.clone());
+    let teacher = logits(graph, params, &x)?;
+    Ok(Taught { x, teacher, targets })
+}
+
+impl Course<'_> {
+    /// Some gentle epochs from what surgery left.
+    pub(super) fn distilled(&self, small: (&Graph, &Params), rng: &Rng) -> Result<Made> {
+        let epochs = self.arguments.training.epochs();
+        let n = self.calibration.n_examples();
+        let mut course = StudentCourse::after_surgery(self.predicted, epochs, n);
+        course.noise_variances.clone_from(&self.noise);
+        let mut kept = self.kept("distillation");
+        let examples = (&self.calibration, &self.validation);
+        let found = self.stop.during(|| {
+            distill_after_surgery(self.stop, small, examples, &course, rng, &mut kept)
+        })?;
+        let how = format!("surgery and {}", epochs_words(found.n_epochs()));
+        Ok(made(how, &found, small.0))
+    }
+
+    /// The same shape from random parameters, with as many multiply-adds.
+    pub(super) fn scratch(&self, plan: &Plan, small: &Graph, rng: &Rng) -> Result<Option<Made>> {
+        match self.arguments.training.baseline {
+            None => return Ok(None),
+            Some(Baseline::Scratch) => {}
+        }
+        let mut kept = self.kept("scratch");
+        let examples = (&self.calibration, &self.validation);
+        let epochs = self.arguments.training.epochs();
+        let work = (&plan.graph, epochs);
+        let noise = self.noise.clone();
+        let found = self.stop.during(|| {
+            from_scratch(self.stop, small, work, examples, (self.predicted, noise), rng, &mut kept)
+        })?;
+        let how = format!("from scratch with equal work ({})", epochs_words(found.n_epochs()));
+        Ok(Some(made(how, &found, small)))
+    }
+
+    fn kept(&self, what: &str) -> InFolder {
+        InFolder { path: self.folder.join(format!("{what}-{}.checkpoint", self.seed)) }
+    }
+}
+
+fn made(how: String, found: &Distilled, graph: &Graph) -> Made {
+    let setting = &found.setting;
+    let training = format!(
+        "learning rate {:.0e}, λ {}, T {}; epoch {} of {} was best on the validation examples",
+        setting.learning_rate,
+        setting.lambda,
+        setting.temperature,
+        found.best_epoch,
+        found.n_epochs()
+    );
+    let (graph, params) = (graph.clone(), found.params.clone());
+    Made { how, training, graph, params, loss: Some(found.loss()) }
+}
+
+fn epochs_words(n: usize) -> String {
+    format!("{n} {} of distillation", if n == 1 { "epoch" } else { "epochs" })
+}
+
+/// Checkpoints in a file, which goes when the run is complete.
+struct InFolder {
+    path: PathBuf,
+}
+
+impl Checkpoints for InFolder {
+    fn load(&mut self) -> Result<Option<Vec<u8>>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        note(&format!("{}: going on from there", self.path.display()));
+        read(&self.path).map(Some)
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Result<()> {
+        let folder = self.path.parent().context("a checkpoint has a folder")?;
+        std::fs::create_dir_all(folder)?;
+        write_whole(&self.path, bytes)
+    }
+}
+
+/// A signal, heeded at the end of an epoch while something is trained, and at once else.
+#[derive(Clone, Default)]
+pub(super) struct Stop {
+    status: Arc<AtomicU8>,
+    is_training: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listening() -> Result<Self> {
+        let stop = Self::default();
+        let heard = stop.clone();
+        ask_on_signals(move |status| {
+            let is_training = heard.is_training.load(Ordering::SeqCst);
+            if is_training {
+                heard.status.store(status, Ordering::SeqCst);
+                note("stopping at the end of this epoch; the same command goes on from there (a second signal stops at once)");
+            }
+            is_training
+        })?;
+        Ok(stop)
+    }
+
+    /// The exit status that a signal asked for.
+    pub(super) fn status(&self) -> Option<u8> {
+        Some(self.status.load(Ordering::SeqCst)).filter(|&status| status > 0)
+    }
+
+    fn during<T>(&self, train: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.is_training.store(true, Ordering::SeqCst);
+        let trained = train();
+        self.is_training.store(false, Ordering::SeqCst);
+        trained
+    }
+}
+
+impl Monitor for Stop {
+    fn point_done(&self) -> Result<()> {
+        if self.status().is_some() { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    fn note(&self, line: &str) {
+        note(line);
+    }
+}
