@@ -16,7 +16,9 @@ use models::graph::axes::{Axes, Group};
 use super::methods::{Method, default_surgery};
 use crate::experiments::Task;
 use crate::ledger::{Curve as Values, metric};
-use crate::training::{Course, Examination, Monitor, labels, train, with_teacher};
+use crate::training::{
+    Course, Examination, Monitor, epochs_of_equal_work, labels, train, with_teacher,
+};
 
 /// λ and T of distillation, as in the peers' script.
 const LAMBDA: f64 = 0.7;
@@ -30,8 +32,6 @@ pub(super) const LARGE_RATE: f64 = 1e-3;
 pub(super) const SMALL_RATE: f64 = 3e-4;
 /// Sizes are equal where their parameters differ by at most this share.
 const SAME_SIZE: f64 = 0.02;
-/// Multiply-adds of a step of training, in forward passes: one forward, two backward.
-const PASSES_OF_A_STEP: f64 = 3.0;
 
 /// Metrics of one row.
 pub(super) type Metrics = BTreeMap<String, Values>;
@@ -222,8 +222,7 @@ impl<'a> Study<'a> {
 
     /// Epochs of training this shape with as many multiply-adds as surgery and some epochs after it.
     pub(super) fn epochs_of_equal_work(&self, graph: &Graph, epochs: usize) -> usize {
-        let whole = self.graph.n_products_in_all() as f64;
-        epochs + epochs_of_surgery(whole, graph.n_products_in_all() as f64, self.n_directions)
+        epochs_of_equal_work(&self.graph, graph, self.n_directions, epochs)
     }
 
     /// Metrics of a network on the test images.
@@ -249,26 +248,4 @@ pub(super) fn is_inner(group: &Group) -> bool {
     let is_row = |entries: &Vec<usize>| entries.len() == 1;
     let [producer] = &group.producers[..] else { return false };
     group.pinned.is_none() && group.consumers.len() == 1 && producer.entries.iter().all(is_row)
-}
-
-/// Epochs of the small network with the multiply-adds of surgery on the whole one, on the same images.
-///
-/// An image goes twice through the whole network for the moments, as it was and as it changes, once more for its
-/// curvatures, and back for each of their directions.
-fn epochs_of_surgery(whole: f64, small: f64, n_directions: usize) -> usize {
-    let passes = 3.0 + (PASSES_OF_A_STEP - 1.0) * n_directions as f64;
-    (passes * whole / (PASSES_OF_A_STEP * small)).ceil() as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_work_by_hand() {
-        // 5 passes of 234 and none to spare: 1170 / (3 · 39) = 10.
-        assert_eq!(epochs_of_surgery(234.0, 39.0, 1), 10);
-        assert_eq!(epochs_of_surgery(234.0, 234.0, 1), 2);
-        assert_eq!(epochs_of_surgery(234.0, 234.0, 10), 8);
-    }
 }

@@ -1,0 +1,235 @@
+//! How a small network is trained: passes, batches, and the settings that are tried.
+
+use anyhow::{Result, ensure};
+
+use crate::ledger::quality::Predicted;
+
+/// Examples a batch at most.
+const BATCH: usize = 128;
+/// Steps an epoch at least, where there are so many examples: Adam needs steps, not epochs.
+const STEPS: usize = 24;
+/// Epochs without a better validation loss after which a distillation after surgery ends.
+const PATIENCE: usize = 4;
+/// Steps of the trials, in the order of the rounds: a share of all steps, and no fewer than that many.
+const ROUNDS: [(f64, usize); 2] = [(1.0 / 24.0, 8), (1.0 / 6.0, 24)];
+/// Of the settings of a round, every so many-th goes on to the next.
+const HALVING: usize = 4;
+
+/// Step size, weight of the teacher and temperature of one training.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Setting {
+    /// η > 0: step size of Adam.
+    pub learning_rate: f64,
+    /// λ ∈ \[0, 1\]: weight of the large network's outputs; that of the labels is 1 − λ.
+    pub lambda: f64,
+    /// T > 0 of both softmaxes in the term of the large network's outputs; of no meaning for values.
+    pub temperature: f64,
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { learning_rate, lambda, temperature } = self;
+        write!(f, "learning rate {learning_rate:e}, λ {lambda}, T {temperature}")
+    }
+}
+
+/// Settings that are tried: every combination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingGrid {
+    /// Step sizes.
+    pub learning_rates: Vec<f64>,
+    /// λ; 1 alone is tried where there are no labels.
+    pub lambdas: Vec<f64>,
+    /// T; the first alone is tried for values, and where λ = 0.
+    pub temperatures: Vec<f64>,
+}
+
+/// How a small network is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudentCourse {
+    /// What the outputs are; one output that predicts classes is the logit of the second of two.
+    pub predicted: Predicted,
+    /// Passes over the calibration examples, at least 1; those of the trials come on top.
+    pub epochs: usize,
+    /// Examples a batch, at least 1.
+    pub batch_size: usize,
+    /// What is tried.
+    pub grid: SettingGrid,
+    /// Epochs without a better validation loss after which training ends; `None`: it never ends early.
+    pub patience: Option<usize>,
+    /// σ² > 0 of each output of a regression; estimated where it is not given. No meaning for classes.
+    pub noise_variances: Option<Vec<f64>>,
+}
+
+impl SettingGrid {
+    /// Small steps: larger ones spoil what surgery kept.
+    pub fn after_surgery() -> Self {
+        Self { learning_rates: vec![3e-5, 1e-4, 3e-4, 1e-3], ..Self::from_scratch() }
+    }
+
+    /// Steps for random parameters.
+    pub fn from_scratch() -> Self {
+        Self {
+            learning_rates: vec![1e-3, 3e-3],
+            lambdas: vec![0.7, 1.0],
+            temperatures: vec![1.0, 3.0],
+        }
+    }
+
+    /// The settings that are tried, each once.
+    fn settings(&self, predicted: Predicted, has_labels: bool) -> Vec<Setting> {
+        let lambdas = if has_labels { &self.lambdas[..] } else { &[1.0] };
+        let mut settings = Vec::new();
+        for &learning_rate in &self.learning_rates {
+            for &lambda in lambdas {
+                let n = match predicted {
+                    Predicted::Classes if lambda > 0.0 => self.temperatures.len(),
+                    Predicted::Classes | Predicted::Values => 1,
+                };
+                let temperatures = self.temperatures.iter().take(n);
+                settings.extend(temperatures.map(|&temperature| Setting {
+                    learning_rate,
+                    lambda,
+                    temperature,
+                }));
+            }
+        }
+        settings
+    }
+}
+
+impl StudentCourse {
+    /// Gentle distillation after surgery, by `n_examples` examples.
+    pub fn after_surgery(predicted: Predicted, epochs: usize, n_examples: usize) -> Self {
+        Self {
+            predicted,
+            epochs,
+            batch_size: (n_examples / STEPS).clamp(8, BATCH),
+            grid: SettingGrid::after_surgery(),
+            patience: Some(PATIENCE),
+            noise_variances: None,
+        }
+    }
+
+    /// Distillation from random parameters: larger steps, and all epochs are used.
+    pub fn from_scratch(predicted: Predicted, epochs: usize, n_examples: usize) -> Self {
+        Self {
+            grid: SettingGrid::from_scratch(),
+            patience: None,
+            ..Self::after_surgery(predicted, epochs, n_examples)
+        }
+    }
+
+    /// How many points a monitor is told of by examples with labels or without, where training does not end early.
+    pub fn n_points(&self, n_examples: usize, has_labels: bool) -> usize {
+        let n_settings = self.settings(has_labels).len();
+        let trials: usize = self.rounds(n_examples, n_settings).iter().map(|round| round.n).sum();
+        trials + self.epochs
+    }
+
+    /// The settings that are tried.
+    pub(super) fn settings(&self, has_labels: bool) -> Vec<Setting> {
+        self.grid.settings(self.predicted, has_labels)
+    }
+
+    /// Steps of one epoch.
+    pub(super) fn n_batches(&self, n_examples: usize) -> usize {
+        n_examples.div_ceil(self.batch_size.max(1))
+    }
+
+    /// The rounds of trials; none where there is nothing to choose.
+    pub(super) fn rounds(&self, n_examples: usize, n_settings: usize) -> Vec<Round> {
+        let all = self.epochs * self.n_batches(n_examples);
+        let mut n = n_settings;
+        let mut rounds: Vec<Round> = Vec::new();
+        for (share, least) in ROUNDS {
+            let n_steps = ((all as f64 * share).ceil() as usize).max(least).min(all);
+            // As many steps again would find the same.
+            let is_longer = rounds.last().is_none_or(|last| last.n_steps < n_steps);
+            if n > 1 && is_longer {
+                rounds.push(Round { n, n_steps });
+                n = n.div_ceil(HALVING);
+            }
+        }
+        rounds
+    }
+
+    /// Refuses numbers out of range.
+    pub(super) fn check(&self, has_labels: bool) -> Result<()> {
+        let wanted = |what: &str, n: usize| {
+            ensure!(n > 0, "{what}: wanted at least 1, found 0");
+            Ok(())
+        };
+        wanted("epochs of training", self.epochs)?;
+        wanted("examples a batch", self.batch_size)?;
+        let settings = self.settings(has_labels);
+        wanted("settings to try", settings.len())?;
+        for setting in settings {
+            let Setting { learning_rate, lambda, temperature } = setting;
+            let is_step = learning_rate > 0.0 && learning_rate.is_finite();
+            ensure!(is_step, "learning rate: wanted more than 0, found {learning_rate}");
+            ensure!((0.0..=1.0).contains(&lambda), "λ: wanted a number in [0, 1], found {lambda}");
+            let is_temperature = temperature > 0.0 && temperature.is_finite();
+            ensure!(is_temperature, "temperature: wanted more than 0, found {temperature}");
+        }
+        Ok(())
+    }
+}
+
+/// Settings that are tried beside one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Round {
+    /// How many.
+    pub(super) n: usize,
+    /// Steps of each, from the start.
+    pub(super) n_steps: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_make_no_difference_are_tried_once() {
+        let grid = SettingGrid {
+            learning_rates: vec![1e-3],
+            lambdas: vec![0.0, 0.5],
+            temperatures: vec![1.0, 2.0],
+        };
+        let found = |predicted, has_labels| {
+            let settings = grid.settings(predicted, has_labels);
+            settings.iter().map(|s| (s.lambda, s.temperature)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(Predicted::Classes, true), [(0.0, 1.0), (0.5, 1.0), (0.5, 2.0)]);
+        assert_eq!(found(Predicted::Classes, false), [(1.0, 1.0), (1.0, 2.0)]);
+        assert_eq!(found(Predicted::Values, true), [(0.0, 1.0), (0.5, 1.0)]);
+        assert_eq!(found(Predicted::Values, false), [(1.0, 1.0)]);
+    }
+
+    #[test]
+    fn rounds_by_hand() {
+        let course = StudentCourse::after_surgery(Predicted::Classes, 3, 6400);
+        // 50 steps an epoch: 150 / 24 < 8, 150 / 6 = 25; a quarter of 16 settings goes on.
+        let rounds = [Round { n: 16, n_steps: 8 }, Round { n: 4, n_steps: 25 }];
+        assert_eq!(course.rounds(6400, 16), rounds);
+        assert_eq!(course.n_points(6400, true), 16 + 4 + 3);
+        // Two of eight.
+        assert_eq!(course.rounds(6400, 8)[1].n, 2);
+        assert!(course.rounds(6400, 1).is_empty());
+        // All of training is no longer than a first trial.
+        let short = StudentCourse { epochs: 1, batch_size: 1000, ..course };
+        assert_eq!(short.rounds(6400, 16), [Round { n: 16, n_steps: 7 }]);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let course = StudentCourse::after_surgery(Predicted::Classes, 3, 100);
+        course.check(true).unwrap();
+        let error = |course: StudentCourse| course.check(true).unwrap_err().to_string();
+        let none = StudentCourse { epochs: 0, ..course.clone() };
+        assert_eq!(error(none), "epochs of training: wanted at least 1, found 0");
+        let grid = SettingGrid { lambdas: vec![1.5], ..course.grid.clone() };
+        let large = StudentCourse { grid, ..course };
+        assert_eq!(error(large), "λ: wanted a number in [0, 1], found 1.5");
+    }
+}

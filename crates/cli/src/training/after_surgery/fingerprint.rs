@@ -1,0 +1,85 @@
+//! What a checkpoint belongs to: sums of everything that the bits of a training depend on.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle_core::{DType, Tensor};
+use core_tensors::{Params, Rng, Targets};
+use models::graph::Graph;
+use sha2::{Digest, Sha256};
+
+use super::course::StudentCourse;
+use super::taught::Taught;
+
+/// Sums by what they are of, in words of a message.
+pub(super) type Fingerprint = BTreeMap<String, String>;
+
+/// The sums of a training.
+pub(super) fn fingerprint(
+    (graph, start): (&Graph, &Params),
+    (calibration, validation): (&Taught, &Taught),
+    course: &StudentCourse,
+    rng: &Rng,
+) -> Result<Fingerprint> {
+    let mut network = Sha256::new();
+    for node in graph.nodes() {
+        network.update(format!("{:?} {:?} {:?}\n", node.op, node.operands, node.results));
+    }
+    let mut parameters = Sha256::new();
+    parameters.update(start.to_bytes()?);
+    let mut options = Sha256::new();
+    options.update(format!("{course:?}"));
+    let mut seed = Sha256::new();
+    seed.update(rng.split("fingerprint").uniform().to_le_bytes());
+    let mut version = Sha256::new();
+    version.update(env!("CARGO_PKG_VERSION"));
+    let all = [
+        ("the small network", network),
+        ("its parameters before training", parameters),
+        ("the calibration examples", of_examples(calibration)?),
+        ("the validation examples", of_examples(validation)?),
+        ("the options of training", options),
+        ("the seed", seed),
+        ("the version of this program", version),
+    ];
+    Ok(all.into_iter().map(|(what, sum)| (what.to_owned(), hexadecimal(sum))).collect())
+}
+
+fn of_examples(examples: &Taught) -> Result<Sha256> {
+    let mut sum = Sha256::new();
+    let targets = match &examples.targets {
+        None => None,
+        Some(Targets::Classes { labels, n_classes }) => {
+            sum.update(n_classes.to_le_bytes());
+            Some(labels)
+        }
+        Some(Targets::Values(values)) => Some(values),
+    };
+    for tensor in [Some(&examples.x), Some(&examples.teacher), targets].into_iter().flatten() {
+        sum.update(format!("{:?} {:?}", tensor.dims(), tensor.dtype()));
+        let flat = tensor.flatten_all()?;
+        if flat.dtype() == DType::U8 {
+            sum.update(flat.to_vec1::<u8>()?);
+            continue;
+        }
+        add_numbers(&mut sum, &flat)?;
+    }
+    Ok(sum)
+}
+
+/// Numbers as f64, some at a time.
+fn add_numbers(sum: &mut Sha256, flat: &Tensor) -> Result<()> {
+    const MOST: usize = 1 << 20;
+    let n = flat.elem_count();
+    for from in (0..n).step_by(MOST) {
+        let part = flat.narrow(0, from, MOST.min(n - from))?.to_dtype(DType::F64)?;
+        let bytes: Vec<u8> =
+            part.to_vec1::<f64>()?.iter().flat_map(|number| number.to_le_bytes()).collect();
+        sum.update(bytes);
+    }
+    Ok(())
+}
+
+fn hexadecimal(sum: Sha256) -> String {
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

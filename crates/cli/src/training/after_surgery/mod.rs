@@ -1,0 +1,23 @@
+//! Training of the small network that surgery left: short distillation, and the same shape from scratch.
+//!
+//! Settings are tried on a few steps each and chosen by validation examples; so is the epoch whose parameters are kept, and
+//! the network before training is always among those to choose from. A training that was interrupted goes on from its last
+//! checkpoint to the same bits.
+
+mod checkpoint;
+mod course;
+mod failure;
+mod fingerprint;
+mod objective;
+mod run;
+mod taught;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use checkpoint::{Checkpoints, NoCheckpoints};
+pub use course::{Setting, SettingGrid, StudentCourse};
+pub use failure::NonFinite;
+pub use run::{Distilled, Trial, distill_after_surgery, distill_from_scratch};
+pub use taught::Taught;
+pub use work::epochs_of_equal_work;
