@@ -4,6 +4,7 @@
 //! place: a file appears under its name only when it is whole, nothing a user named is destroyed, no number that is
 //! not finite is written, and whoever listens to the program may leave.
 
+mod archive;
 mod output;
 mod process;
 mod protect;
@@ -12,6 +13,10 @@ mod set;
 mod tensors;
 mod write;
 
+pub(crate) use archive::gzip::{gunzip, is_gzip};
+pub(crate) use archive::npy::{NpyHeader, clipped};
+pub(crate) use archive::zip::Archive;
+pub(crate) use archive::{Budget, Storage};
 pub(crate) use output::table::{cells, decimal, setting, text_list, text_table};
 pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
 pub(crate) use process::{ask_on_signals, end_on_signals, fill_on_threads, n_cores, on_threads};

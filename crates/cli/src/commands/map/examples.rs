@@ -59,14 +59,13 @@ impl Source {
             word,
             cache: reading.cache,
             options: reading.options,
+            images: None,
+            input_shape: None,
             purpose,
             is_image: reading.image.is_some(),
             is_only: reading.is_only,
         };
-        let no_options = || {
-            request.check_no_table(word)?;
-            request.check_no_bytes(word)
-        };
+        let no_options = || request.check_options(&[], word);
         let mut source = if !path.exists() {
             match word {
                 IMAGENETTE => {
@@ -157,10 +156,10 @@ impl Source {
     fn folder(path: &Path, reading: &Reading) -> Result<Self> {
         let (side, grayscale) = (reading.side, GrayscaleImages::Refuse);
         let (labels, intensities) = if has_classes(path)? {
-            let (_, labels, intensities) = images_by_class(path, side, grayscale)?;
+            let (_, labels, intensities) = images_by_class(path, [side, side], grayscale)?;
             (Some(labels), intensities)
         } else {
-            (None, images_of_folder(path, side, grayscale)?.1)
+            (None, images_of_folder(path, [side, side], grayscale)?.1)
         };
         let n = 3 * side * side;
         let m = intensities.bytes.len() / n;

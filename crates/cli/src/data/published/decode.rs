@@ -1,4 +1,4 @@
-//! One image of a file: decoded, resized to a square, as bytes.
+//! One image of a file: decoded, resized, as bytes.
 
 use std::collections::VecDeque;
 use std::io::Cursor;
@@ -41,15 +41,23 @@ struct Decoded {
     was_grayscale: bool,
 }
 
-/// Writes the image of a JPEG or PNG file into `out`, (3, side, side); says whether it was grayscale.
+/// What an image was before it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Was {
+    pub(super) grayscale: bool,
+    /// Of another size.
+    pub(super) resized: bool,
+}
+
+/// Writes the image of a JPEG or PNG file into `out`, (3, height, width), resized to this `size`.
 ///
 /// The aspect is not kept, transparency is dropped, a turn in the file's notes is not made (as in torchvision).
 pub(super) fn read(
     bytes: &[u8],
-    side: usize,
+    size: [usize; 2],
     grayscale: GrayscaleImages,
     out: &mut [u8],
-) -> Result<bool> {
+) -> Result<Was> {
     let image = if bytes.starts_with(&JPEG) {
         jpeg(bytes)?
     } else if bytes.starts_with(&PNG) {
@@ -60,8 +68,9 @@ pub(super) fn read(
     if image.was_grayscale && grayscale == GrayscaleImages::Refuse {
         bail!("wanted a colour picture, found a grey one");
     }
-    resize(&image.intensities, [image.height, image.width], side, out);
-    Ok(image.was_grayscale)
+    let found = [image.height, image.width];
+    resize(&image.intensities, found, size, out);
+    Ok(Was { grayscale: image.was_grayscale, resized: found != size })
 }
 
 /// Strictly: what is cut off would otherwise come out as grayscale.
@@ -124,15 +133,16 @@ fn found_damaged(format: &str, reason: &str) -> anyhow::Error {
     anyhow!("wanted a whole {format} picture, found a damaged one ({reason})")
 }
 
-/// Linear interpolation with antialiasing of levels (height, width, 3) to (3, side, side), rounded once at the end.
+/// Linear interpolation with antialiasing of levels (height, width, 3) to (3, height, width), rounded once at the end.
 ///
 /// An output pixel i is Σⱼ wᵢⱼ xⱼ along either axis, wᵢⱼ ∝ max(0, 1 − |j + ½ − (i + ½) r| / max(r, 1)), r = input / output
 /// pixels, the weights of a pixel summing to 1. That is torchvision's and PIL's bilinear resize with antialiasing.
-fn resize(intensities: &[u8], [height, width]: [usize; 2], side: usize, out: &mut [u8]) {
-    let (across, down) = (Weights::new(width, side), Weights::new(height, side));
-    // Rows that became narrow, (3, side) each, from `first` on: an output row needs but the few below its weights.
+fn resize(intensities: &[u8], from: [usize; 2], to: [usize; 2], out: &mut [u8]) {
+    let ([height, width], [rows, columns]) = (from, to);
+    let (across, down) = (Weights::new(width, columns), Weights::new(height, rows));
+    // Rows that became narrow, (3, columns) each, from `first` on: an output row needs but the few below its weights.
     let (mut narrow, mut first) = (VecDeque::<Vec<f32>>::new(), 0);
-    let mut line = vec![0.0f32; CHANNELS * side];
+    let mut line = vec![0.0f32; CHANNELS * columns];
     for (i, (start, weights)) in down.rows().enumerate() {
         while first < start {
             narrow.pop_front();
@@ -140,28 +150,28 @@ fn resize(intensities: &[u8], [height, width]: [usize; 2], side: usize, out: &mu
         }
         while first + narrow.len() < start + weights.len() {
             let row = &intensities[(first + narrow.len()) * CHANNELS * width..][..CHANNELS * width];
-            narrow.push_back(narrowed(row, &across, side));
+            narrow.push_back(narrowed(row, &across, columns));
         }
         line.fill(0.0);
         for (row, w) in narrow.iter().zip(weights) {
             line.iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
         }
-        for (channel, values) in line.chunks_exact(side).enumerate() {
-            let target = &mut out[(channel * side + i) * side..][..side];
+        for (channel, values) in line.chunks_exact(columns).enumerate() {
+            let target = &mut out[(channel * rows + i) * columns..][..columns];
             target.iter_mut().zip(values).for_each(|(out, x)| *out = (x + 0.5) as u8);
         }
     }
 }
 
-/// A row of pixels, (width, 3), as (3, side).
-fn narrowed(row: &[u8], across: &Weights, side: usize) -> Vec<f32> {
-    let mut narrow = vec![0.0; CHANNELS * side];
+/// A row of pixels, (width, 3), as (3, n).
+fn narrowed(row: &[u8], across: &Weights, n: usize) -> Vec<f32> {
+    let mut narrow = vec![0.0; CHANNELS * n];
     for (i, (start, weights)) in across.rows().enumerate() {
         let mut sum = [0.0; CHANNELS];
         for (pixel, w) in row[CHANNELS * start..].chunks_exact(CHANNELS).zip(weights) {
             sum.iter_mut().zip(pixel).for_each(|(sum, &x)| *sum += w * f32::from(x));
         }
-        sum.into_iter().enumerate().for_each(|(channel, x)| narrow[channel * side + i] = x);
+        sum.into_iter().enumerate().for_each(|(channel, x)| narrow[channel * n + i] = x);
     }
     narrow
 }
@@ -243,7 +253,7 @@ pub(super) mod tests {
     }
 
     fn message(bytes: &[u8]) -> String {
-        let error = read(bytes, 2, GrayscaleImages::Refuse, &mut [0; 12]).unwrap_err();
+        let error = read(bytes, [2, 2], GrayscaleImages::Refuse, &mut [0; 12]).unwrap_err();
         format!("{error:#}")
     }
 
@@ -251,7 +261,9 @@ pub(super) mod tests {
     fn one_color_stays_that_color_in_separate_channels() {
         let mut out = [0; 3 * 16];
         assert!(
-            !read(&jpeg_of(&[200, 100, 50], 9, 31), 4, GrayscaleImages::Refuse, &mut out).unwrap()
+            !read(&jpeg_of(&[200, 100, 50], 9, 31), [4, 4], GrayscaleImages::Refuse, &mut out)
+                .unwrap()
+                .grayscale
         );
         for (channel, wanted) in [200u8, 100, 50].into_iter().enumerate() {
             let intensities = &out[16 * channel..][..16];
@@ -262,7 +274,8 @@ pub(super) mod tests {
     #[test]
     fn a_grayscale_image_is_converted_and_told_or_refused() {
         let mut out = [0; 12];
-        assert!(read(&jpeg_of(&[77], 5, 5), 2, GrayscaleImages::Convert, &mut out).unwrap());
+        let was = read(&jpeg_of(&[77], 5, 5), [2, 2], GrayscaleImages::Convert, &mut out).unwrap();
+        assert_eq!(was, Was { grayscale: true, resized: true });
         assert!(out.iter().all(|&x| x.abs_diff(77) < 3), "{out:?}");
         let refusal = "wanted a colour picture, found a grey one";
         assert_eq!(message(&jpeg_of(&[77], 5, 5)), refusal);
@@ -274,7 +287,8 @@ pub(super) mod tests {
         let intensities: Vec<u8> = (0..12).map(|i| 20 * i).collect();
         let mut out = [0; 12];
         let bytes = png_of(&intensities, 2, 2, ExtendedColorType::Rgb8);
-        assert!(!read(&bytes, 2, GrayscaleImages::Refuse, &mut out).unwrap());
+        let was = read(&bytes, [2, 2], GrayscaleImages::Refuse, &mut out).unwrap();
+        assert_eq!(was, Was { grayscale: false, resized: false });
         assert_eq!(out, [0, 60, 120, 180, 20, 80, 140, 200, 40, 100, 160, 220]);
     }
 
@@ -337,16 +351,16 @@ pub(super) mod tests {
 
     #[test]
     fn the_resize_equals_that_of_the_image_crate() {
-        let (height, width, side) = (37, 53, 16);
+        let (height, width, rows, columns) = (37, 53, 12, 16);
         let intensities: Vec<u8> = (0..3 * height * width).map(|i| (i * i % 251) as u8).collect();
-        let mut out = vec![0; 3 * side * side];
-        resize(&intensities, [height, width], side, &mut out);
+        let mut out = vec![0; 3 * rows * columns];
+        resize(&intensities, [height, width], [rows, columns], &mut out);
         let image = image::RgbImage::from_raw(width as u32, height as u32, intensities).unwrap();
         let filter = image::imageops::FilterType::Triangle;
-        let oracle = image::imageops::resize(&image, side as u32, side as u32, filter);
+        let oracle = image::imageops::resize(&image, columns as u32, rows as u32, filter);
         for (x, y, pixel) in oracle.enumerate_pixels() {
             for channel in 0..3 {
-                let found = out[(channel * side + y as usize) * side + x as usize];
+                let found = out[(channel * rows + y as usize) * columns + x as usize];
                 // Either rounds sums of single precision once.
                 assert!(found.abs_diff(pixel[channel]) <= 1, "{x}, {y}, {channel}");
             }

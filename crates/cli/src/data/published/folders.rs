@@ -42,10 +42,12 @@ pub(super) struct Member {
 /// Images in memory.
 #[derive(Debug)]
 pub struct Intensities {
-    /// Red, green and blue levels, (m, 3, side, side).
+    /// Red, green and blue levels, (m, 3, height, width).
     pub bytes: Vec<u8>,
     /// How many were grayscale and have three equal channels now.
     pub n_grayscale: usize,
+    /// How many had another size when they were read from their files.
+    pub n_resized: usize,
 }
 
 /// Both halves below a folder: classes by name, images by name, as torchvision's `ImageFolder` orders them.
@@ -67,12 +69,12 @@ pub(super) fn halves(folder: &Path) -> Result<[Half; 2]> {
     Ok([train, val])
 }
 
-/// The images of a folder, JPEG and PNG, by name, without those of its folders; resized to (3, side, side) each.
+/// The images of a folder, JPEG and PNG, by name, without those of its folders; resized to (3, height, width) each.
 ///
 /// Returns their names too. An error names the file that is damaged, or grayscale where such are refused.
 pub fn images_of_folder(
     folder: &Path,
-    side: usize,
+    size: [usize; 2],
     grayscale: GrayscaleImages,
 ) -> Result<(Vec<String>, Intensities)> {
     let members = files(folder, &IMAGES)?;
@@ -80,7 +82,7 @@ pub fn images_of_folder(
         bail!("{}: wanted JPEG or PNG pictures, found none", folder.display());
     }
     let names = members.iter().map(|member| member.name().to_owned()).collect();
-    Ok((names, decode(&members.iter().collect::<Vec<_>>(), side, grayscale)?))
+    Ok((names, decode(&members.iter().collect::<Vec<_>>(), size, grayscale)?))
 }
 
 /// The images of a folder with a folder or a tar file for each class: levels, classes, and the names of the classes.
@@ -88,19 +90,19 @@ pub fn images_of_folder(
 /// The order and the errors are those of a half of Imagenette.
 pub fn images_by_class(
     folder: &Path,
-    side: usize,
+    size: [usize; 2],
     grayscale: GrayscaleImages,
 ) -> Result<(Vec<String>, Vec<u32>, Intensities)> {
     let half = half(folder)?;
     let names = half.classes.iter().map(|class| class.name.clone()).collect();
-    Ok((names, half.labels(), decode(&half.members(), side, grayscale)?))
+    Ok((names, half.labels(), decode(&half.members(), size, grayscale)?))
 }
 
 /// One image file, resized to (3, side, side).
 pub fn image_of_file(path: &Path, side: usize, grayscale: GrayscaleImages) -> Result<Vec<u8>> {
     let bytes = read(path)?;
     let mut intensities = vec![0; CHANNELS * side * side];
-    decode::read(&bytes, side, grayscale, &mut intensities)
+    decode::read(&bytes, [side, side], grayscale, &mut intensities)
         .with_context(|| path.display().to_string())?;
     Ok(intensities)
 }
@@ -108,6 +110,21 @@ pub fn image_of_file(path: &Path, side: usize, grayscale: GrayscaleImages) -> Re
 /// Whether a folder has folders or tar files in it, and so images by class.
 pub fn has_classes(folder: &Path) -> Result<bool> {
     Ok(entries(folder)?.iter().any(|path| is_class(path)))
+}
+
+/// The files of a folder, and of its folders, that a reader of its images leaves out: neither JPEG nor PNG by their names.
+pub(crate) fn other_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut others = Vec::new();
+    for path in entries(folder)? {
+        if path.is_dir() {
+            let inner = entries(&path)?.into_iter();
+            others.extend(inner.filter(|path| !has_extension(path, &IMAGES)));
+        } else if !has_extension(&path, &IMAGES) && !is_class(&path) {
+            others.push(path);
+        }
+    }
+    others.sort();
+    Ok(others)
 }
 
 impl Half {
@@ -166,18 +183,21 @@ impl Member {
 /// Decodes images on all cores; the error is that of the first one that has one.
 pub(super) fn decode(
     members: &[&Member],
-    side: usize,
+    size: [usize; 2],
     grayscale: GrayscaleImages,
 ) -> Result<Intensities> {
-    let n_grayscale = AtomicUsize::new(0);
-    let bytes = fill_on_threads(members.len(), CHANNELS * side * side, |index, out| {
+    let (n_grayscale, n_resized) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let [height, width] = size;
+    let bytes = fill_on_threads(members.len(), CHANNELS * height * width, |index, out| {
         let member = members[index];
-        let was_grayscale = decode::read(&member.read()?, side, grayscale, out)
+        let was = decode::read(&member.read()?, size, grayscale, out)
             .with_context(|| member.describe())?;
-        n_grayscale.fetch_add(was_grayscale.into(), Ordering::Relaxed);
+        n_grayscale.fetch_add(was.grayscale.into(), Ordering::Relaxed);
+        n_resized.fetch_add(was.resized.into(), Ordering::Relaxed);
         Ok(())
     })?;
-    Ok(Intensities { bytes, n_grayscale: n_grayscale.into_inner() })
+    let (n_grayscale, n_resized) = (n_grayscale.into_inner(), n_resized.into_inner());
+    Ok(Intensities { bytes, n_grayscale, n_resized })
 }
 
 fn half(folder: &Path) -> Result<Half> {

@@ -160,7 +160,7 @@ fn from_folder(
         Some(intensities) => intensities,
         None => {
             let members: Vec<_> = halves.iter().flat_map(Half::members).collect();
-            let intensities = folders::decode(&members, side, GrayscaleImages::Convert)?;
+            let intensities = folders::decode(&members, [side, side], GrayscaleImages::Convert)?;
             stream_whole(&path, |file| Ok(write(&intensities, &key, file)?))?;
             intensities
         }
@@ -212,7 +212,7 @@ fn parse(mut bytes: Vec<u8>, key: &str, n_bytes: usize) -> Option<Intensities> {
         && sum == sha256(content).as_bytes();
     let n_grayscale = u64::from_le_bytes(*bytes.get(n_bytes..)?.first_chunk()?) as usize;
     bytes.truncate(n_bytes);
-    is_whole.then_some(Intensities { bytes, n_grayscale })
+    is_whole.then_some(Intensities { bytes, n_grayscale, n_resized: 0 })
 }
 
 /// Draws a small set of colored images with as many classes.

@@ -22,6 +22,7 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Dataset, Rng, Targets};
 
 pub use decode::GrayscaleImages;
+pub(crate) use folders::other_files;
 pub use folders::{Intensities, has_classes, image_of_file, images_by_class, images_of_folder};
 pub use imagenette::ID as IMAGENETTE;
 pub use manifest::{File, Files, Hub, IDS, Manifest};

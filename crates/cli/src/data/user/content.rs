@@ -1,6 +1,12 @@
 //! What a file holds, by its bytes and not by its name.
 
+use std::borrow::Cow;
+
 use anyhow::{Result, bail};
+
+use super::idx::is_idx;
+use super::numpy::{FLOOR, MOST_EXPANSION};
+use crate::files::{gunzip, is_gzip};
 
 /// Longest header of a safetensors file, as its library has it.
 const LONGEST_HEADER: u64 = 100_000_000;
@@ -10,24 +16,22 @@ const LONGEST_HEADER: u64 = 100_000_000;
 pub(super) enum Content<'a> {
     /// A safetensors file, whole or not.
     Tensors,
+    /// A zip file, as an .npz file is.
+    Archive,
+    /// One array of NumPy.
+    Array,
+    /// An IDX file.
+    Idx,
     /// Text, without the mark of its encoding.
     Text(&'a str),
 }
 
 /// How files begin that people take for data, and what to do with them.
-const OTHERS: [(&[u8], &str); 19] = [
-    (
-        b"PK\x03\x04",
-        "a zip file, as of PyTorch, numpy (.npz) or Excel: save the numbers as CSV or safetensors",
-    ),
-    (b"\x1f\x8b", "a gzip file: unpack it first"),
+const OTHERS: [(&[u8], &str); 17] = [
+    (b"\x1f\x8b", "a gzip file in a gzip file: unpack it first"),
     (b"BZh", "a bzip2 file: unpack it first"),
     (b"\xfd7zXZ", "an xz file: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it first"),
-    (
-        b"\x93NUMPY",
-        "an array of numpy: numpy.savetxt(path, array, delimiter=\",\") writes it as CSV",
-    ),
     (b"\x80\x02", "a pickle of Python: save the numbers as CSV or safetensors"),
     (b"\x80\x03", "a pickle of Python: save the numbers as CSV or safetensors"),
     (b"\x80\x04", "a pickle of Python: save the numbers as CSV or safetensors"),
@@ -41,22 +45,41 @@ const OTHERS: [(&[u8], &str); 19] = [
         "an Arrow file: pandas.read_feather(path).to_csv(path, index=False) writes it as CSV",
     ),
     (b"\x89HDF", "an HDF5 file: save the numbers as CSV or safetensors"),
-    (b"\x89PNG", "a PNG image, which only `distill map` reads, from a folder of images"),
-    (b"\xff\xd8\xff", "a JPEG image, which only `distill map` reads, from a folder of images"),
+    (b"\x89PNG", "a PNG image: give the folder of images, to a command that takes images"),
+    (b"\xff\xd8\xff", "a JPEG image: give the folder of images, to a command that takes images"),
     (b"GIF8", "a GIF image: save the numbers as CSV or safetensors"),
     (b"%PDF", "a PDF document: save the numbers as CSV or safetensors"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word document: save the numbers as CSV"),
     (b"version https://git-lfs", "a pointer of Git LFS and not the file itself: run git lfs pull"),
 ];
 
+/// What a gzip stream holds; other bytes as they are.
+pub(super) fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+    if !is_gzip(bytes) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let most = bytes.len().saturating_mul(MOST_EXPANSION).saturating_add(FLOOR);
+    Ok(Cow::Owned(gunzip(bytes, most)?))
+}
+
 /// Says what the bytes are; what cannot be read is an error that names what it seems to be.
 pub(super) fn detect(bytes: &[u8]) -> Result<Content<'_>> {
-    const WANTED: &str = "expected a safetensors file or a text table (CSV)";
+    const WANTED: &str =
+        "expected a safetensors file, NumPy arrays (.npz, .npy), an IDX file or a text table (CSV)";
     if bytes.is_empty() {
         bail!("{WANTED}, found an empty file");
     }
     if is_tensors(bytes) {
         return Ok(Content::Tensors);
+    }
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return Ok(Content::Archive);
+    }
+    if bytes.starts_with(b"\x93NUMPY") {
+        return Ok(Content::Array);
+    }
+    if is_idx(bytes) {
+        return Ok(Content::Idx);
     }
     if let Some((_, found)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
         bail!("{WANTED}, found {found}");
@@ -65,7 +88,7 @@ pub(super) fn detect(bytes: &[u8]) -> Result<Content<'_>> {
         bail!("{WANTED} in UTF-8, found UTF-16: save the file as UTF-8");
     }
     if let Some(at) = bytes.iter().position(|byte| *byte < b' ' && !b"\t\n\r\x0c".contains(byte)) {
-        bail!("{WANTED}, found byte {:#04x} at place {at}, which is in neither", bytes[at]);
+        bail!("{WANTED}, found byte {:#04x} at place {at}, which is in none of them", bytes[at]);
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -103,6 +126,9 @@ mod tests {
         for (bytes, wanted) in [
             (&b"\x02\0\0\0\0\0\0\0{}"[..], Content::Tensors),
             (b"\x09\0\0\0\0\0\0\0{\"x\"", Content::Tensors),
+            (b"PK\x03\x04\0\0", Content::Archive),
+            (b"\x93NUMPY\x01", Content::Array),
+            (b"\0\0\x08\x01\0\0\0\x02ab", Content::Idx),
             (b"1,2\n", Content::Text("1,2\n")),
             (b"\xef\xbb\xbfa\tb\r\n", Content::Text("a\tb\r\n")),
             (b"12345678{", Content::Text("12345678{")),
@@ -115,8 +141,7 @@ mod tests {
             (b"\xfe\xff\x001", "UTF-16"),
             (b"1\0,\0", "byte 0x00 at place 1"),
             (b"a,b\ncaf\xe9,1\n", "line 2: expected text in UTF-8, found byte 0xe9"),
-            (b"PK\x03\x04\0\0", "zip"),
-            (b"\x93NUMPY\x01", "numpy.savetxt"),
+            (b"\0\0\x07\x01", "byte 0x00 at place 0"),
             (b"\x80\x04\x95", "pickle"),
             (b"\x89PNG\r\n\x1a\n", "PNG"),
             (b"PAR1", "Parquet"),

@@ -6,25 +6,33 @@ use anyhow::{Result, anyhow, bail};
 use candle_core::{Device, Tensor};
 use csv::{Reader, ReaderBuilder, StringRecord};
 
+use super::Read;
+use super::cells::Cells;
 use super::columns::{self, Purpose};
 use super::dialect::{self, Detected, Dialect};
 use super::header;
-use super::number::{Fault, number, short};
+use super::number::short;
 use super::options::{Options, Separator};
-use super::{Place, Read, Targets};
+use super::place::Place;
 
 /// Lines that detection looks at.
 const SAMPLE: usize = 100;
 
-/// Features (m, n) and, where a column is the target, m values.
-pub(super) fn read(text: &str, options: &Options, purpose: Purpose) -> Result<Read> {
+/// Features (m, n) and, where columns are targets, m values or classes for each; `n_inputs` are the features that the network
+/// takes, where that is known.
+pub(super) fn read(
+    text: &str,
+    options: &Options,
+    purpose: Purpose,
+    n_inputs: Option<usize>,
+) -> Result<Read> {
     if text.trim().is_empty() {
         bail!("expected lines of numbers, found none");
     }
     let Detected { dialect, lines, assumed } = dialect::detect(text, options)?;
     let mut notices: Vec<String> = assumed.iter().cloned().collect();
     let table = Table { text, dialect, lines: &lines };
-    let read = table.read(options, purpose, &mut notices);
+    let read = table.read(options, (purpose, n_inputs), &mut notices);
     // A message about a cell is read with the dialect in mind that cut it out.
     read.map_err(|error| match &assumed {
         Some(assumed) => anyhow!("{error} (the file is {assumed})"),
@@ -65,23 +73,31 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn read(&self, options: &Options, purpose: Purpose, notices: &mut Vec<String>) -> Result<Read> {
+    fn read(
+        &self,
+        options: &Options,
+        (purpose, n_inputs): (Purpose, Option<usize>),
+        notices: &mut Vec<String>,
+    ) -> Result<Read> {
         let Dialect { separator, decimal } = self.dialect;
         let text = squeezed(self.text, separator);
         let mut counter = Counter { text: text.as_bytes(), byte: 0, line: 1 };
         let first = counter.line_of(0);
+        let is_selected = options.drop.is_some() || options.features.is_some();
         let header::Names { names, assumed } =
-            header::names(self.lines, decimal, options.header, first)?;
+            header::names(self.lines, decimal, options.header, first, is_selected)?;
         notices.extend(assumed);
         let n_columns = self.lines.first().map_or(0, Vec::len);
         let names = names.as_deref();
-        let target = columns::target(names, n_columns, options.target.as_deref(), purpose)?;
-        notices.extend(target.assumed);
-        let target = target.column;
+        let columns = columns::choose(names, n_columns, options, purpose, n_inputs)?;
+        if let (Some(names), true) = (names, columns.features.contains(&0)) {
+            header::check_index(names, first)?;
+        }
+        notices.extend(columns.assumed.iter().cloned());
 
         let mut reader = reader(&text, separator);
         let mut record = StringRecord::new();
-        let (mut x, mut y, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+        let mut cells = Cells::new(columns, names, decimal, options);
         let mut is_names = names.is_some();
         loop {
             let start = reader.position().byte() as usize;
@@ -98,38 +114,22 @@ impl Table<'_> {
                 notices.extend(broken_name(&record, line));
                 continue;
             }
-            for (column, cell) in record.iter().enumerate() {
-                let value = number(cell, decimal).map_err(|fault| {
-                    let hint = match fault {
-                        Fault::Missing if cell.is_empty() && column + 1 == record.len() => {
-                            "; a separator at the end of a line begins another column"
-                        }
-                        Fault::Other if Some(column) == target => {
-                            "; classes must be whole numbers from 0"
-                        }
-                        Fault::Other if line == first && options.header.is_none() => {
-                            "; --header yes takes this line as the names of the columns"
-                        }
-                        _ => "",
-                    };
-                    let (place, told) = (place(column, names), fault.told(cell));
-                    anyhow!("line {line}, {place}: {told}{hint}")
-                })?;
-                if Some(column) == target { y.push(value) } else { x.push(value) }
-            }
-            lines.push(line);
+            cells.push(&record, line, line == first)?;
         }
-        let (m, n) = (lines.len(), n_columns - usize::from(target.is_some()));
-        if m == 0 {
+        if cells.lines.is_empty() {
             bail!(
                 "line {first} holds the names of the columns, but no line of numbers follows; --header no takes it as data"
             );
         }
+        let lines = std::mem::take(&mut cells.lines);
+        let (m, n) = (lines.len(), cells.columns.features.len());
+        let columns::Columns { features, targets, .. } = cells.columns.clone();
+        let (x, y) = cells.finish(&lines, notices)?;
         let x = Tensor::from_vec(x, (m, n), &Device::Cpu)?;
-        let y = target.is_some().then_some(Targets::Numbers { values: y, k: 1 });
         let names = names.map(<[String]>::to_vec);
-        let place = Place::Lines { lines, target, names };
-        Ok(Read { x, y, place, notices: std::mem::take(notices) })
+        let place = Place::Lines { lines, features, targets, names };
+        let notices = std::mem::take(notices);
+        Ok(Read { x, y, place, image: None, is_open: false, notices })
     }
 
     /// Refuses a line that has too many or too few cells, or quotes that do not close.

@@ -20,12 +20,14 @@ pub(super) struct Names {
 ///
 /// A line of words alone is names; one of numbers, or of numbers among which some are missing, is data. In between lie
 /// pandas' default names 0, 1, …, taken where the lines below are written otherwise; all else is an error, as a wrong
-/// guess would lose an example or invent one.
+/// guess would lose an example or invent one. An index column, whose name is empty, is an error unless options choose among
+/// the columns.
 pub(super) fn names(
     lines: &[Vec<String>],
     decimal: Decimal,
     told: Option<Header>,
     at: usize,
+    may_have_index: bool,
 ) -> Result<Names> {
     let data = Names { names: None, assumed: None };
     let Some((first, body)) = lines.split_first() else { return Ok(data) };
@@ -34,7 +36,9 @@ pub(super) fn names(
     let line = format!("line {at} (`{}`)", short(&first.join(", ")));
     let with_names = |assumed: Option<String>| -> Result<Names> {
         let names: Vec<String> = first.iter().map(|name| unquoted(name).to_owned()).collect();
-        check_index(&names, at)?;
+        if !may_have_index {
+            check_index(&names, at)?;
+        }
         Ok(Names { names: Some(names), assumed })
     };
     match told {
@@ -70,7 +74,7 @@ pub(super) fn names(
     if count(Kind::Missing) > 0 {
         // pandas writes its index under an empty name, before the default names of the others.
         if first[0].trim().is_empty() && start == Some(0) {
-            check_index(&[String::new()], at)?;
+            return with_names(Some(format!("{line} is taken as the names of the columns")));
         }
         return Ok(data);
     }
@@ -119,13 +123,13 @@ fn is_decimal(lines: &[Vec<String>], column: usize) -> bool {
 }
 
 /// Refuses the numbers of the rows, which are no feature.
-fn check_index(names: &[String], at: usize) -> Result<()> {
+pub(super) fn check_index(names: &[String], at: usize) -> Result<()> {
     let first = names.first().map_or("", String::as_str);
     if first.is_empty() || first == "Unnamed: 0" {
         bail!(
             "line {at} holds the names of the columns, and the first is empty or `Unnamed: 0`: an index column, as pandas \
-             and R write it, is no feature; write the file without it (pandas: index=False, R: row.names=FALSE) or name \
-             the column"
+             and R write it, is no feature; leave it out by --drop 1, write the file without it (pandas: index=False, R: \
+             row.names=FALSE) or name the column"
         );
     }
     Ok(())
@@ -138,7 +142,7 @@ mod tests {
     fn decide(text: &str, told: Option<Header>) -> Result<Names> {
         let lines: Vec<Vec<String>> =
             text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect();
-        names(&lines, Decimal::Point, told, 1)
+        names(&lines, Decimal::Point, told, 1, false)
     }
 
     #[test]

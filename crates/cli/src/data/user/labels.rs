@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::Place;
+use super::place::Place;
 
 /// Classes of data where no network says how many there are: ImageNet-21k has 21 841, and a label above is more likely an
 /// identifier, for which networks and pairs would take gigabytes.
@@ -18,7 +18,7 @@ pub(super) fn classes(values: &[f64], n_classes: usize, place: &Place) -> Result
         if is_whole && (0.0..n_classes as f64).contains(&value) {
             return Ok(value as u32);
         }
-        let row = place.target(row);
+        let row = place.target(row, 0);
         match is_whole {
             false => bail!("{row}: classes are whole numbers from 0 to {last}, found {value}"),
             true => bail!(
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn classes_are_whole_numbers_from_0() {
-        let place = Place::Rows;
+        let place = Place::Rows("tensor");
         let told = |values: &[f64], n| classes(values, n, &place).unwrap_err().to_string();
         assert_eq!(classes(&[0.0, 2.0, -0.0], 3, &place).unwrap(), [0, 2, 0]);
         let from_1: Vec<f64> = (1..=10).map(f64::from).collect();

@@ -1,18 +1,30 @@
-//! What a user hands in as data: a text table, a safetensors file with `x` and `y`, or a known data set.
+//! What a user hands in as data: a text table, arrays in a file, a folder of images, or a known data set.
 //!
 //! What a file holds decides how it is read, or an error does; what had to be assumed is said in one line, with the option
-//! that overrules it.
+//! that overrules it. A [`Request`] becomes [`Examples`]; those become a data set of a perceptron
+//! ([`Examples::dataset`]) or the input of any network ([`Examples::prepared`]).
 
+mod arrays;
+mod cells;
 mod columns;
 mod content;
 mod csv;
 mod dialect;
+mod folder;
 mod header;
+mod idx;
 pub(crate) mod labels;
+mod names;
 mod number;
+mod numpy;
 mod options;
-#[expect(dead_code, reason = "commands on graphs read it next")]
+mod place;
 mod prepared;
+mod request;
+mod selection;
+mod shape;
+mod split;
+mod task;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -26,7 +38,13 @@ use core_tensors::Dataset;
 
 pub(crate) use columns::Purpose;
 use content::Content;
-pub(crate) use options::Options;
+use names::Named;
+use options::Obeyed;
+pub(crate) use options::{ImageOptions, Options};
+use place::Place;
+pub(crate) use prepared::Prepared;
+pub(crate) use request::Request;
+pub(crate) use split::{duplicates_across, split};
 
 use crate::data::published::{self, FETCHED, IDS, Images, Places};
 use crate::files::parse;
@@ -39,23 +57,14 @@ pub(crate) struct Examples {
     /// (m, n) or (m, …): f64, or bytes where they are image intensities, which networks divide by 255.
     pub(crate) x: Tensor,
     targets: Option<Targets>,
+    /// Names of the classes, where data or options say them.
+    class_names: Vec<String>,
     place: Place,
-}
-
-/// Which examples, and how to read them.
-pub(crate) struct Request<'a> {
-    /// The option that names them.
-    pub(crate) flag: &'a str,
-    /// A file or a known data set.
-    pub(crate) word: &'a str,
-    /// Folder of downloads.
-    pub(crate) cache: &'a Path,
-    pub(crate) options: &'a Options,
-    pub(crate) purpose: Purpose,
-    /// Whether the command line says that a row is an image.
-    pub(crate) is_image: bool,
-    /// Whether the command reads no other data, so that an option that these do not obey is a mistake.
-    pub(crate) is_only: bool,
+    /// Channels, height and width of an image, where the numbers of `x` are in this order.
+    image: Option<[usize; 3]>,
+    /// Whether it is still open if the bytes of `x` are intensities.
+    is_open: bool,
+    images: ImageOptions,
 }
 
 /// Targets as a file holds them.
@@ -63,6 +72,8 @@ pub(crate) struct Request<'a> {
 enum Targets {
     /// Classes that were checked already.
     Classes(Vec<f64>),
+    /// Classes by name.
+    Named(Named),
     /// Numbers, (m, k).
     Numbers { values: Vec<f64>, k: usize },
 }
@@ -72,16 +83,10 @@ struct Read {
     x: Tensor,
     y: Option<Targets>,
     place: Place,
+    image: Option<[usize; 3]>,
+    is_open: bool,
     /// What was assumed.
     notices: Vec<String>,
-}
-
-/// Where a number stands in the file, for messages.
-enum Place {
-    /// In a text table: the line of each example, the column of the target, the names of all columns.
-    Lines { lines: Vec<usize>, target: Option<usize>, names: Option<Vec<String>> },
-    /// In tensors.
-    Rows,
 }
 
 /// Where the data that a word names lie: a path, or the folder of a known data set.
@@ -100,36 +105,74 @@ impl Examples {
     pub(crate) fn open(request: &Request) -> Result<Self> {
         let (word, flag) = (request.word, request.flag);
         let path = Path::new(word);
-        if IDS.contains(&word) && !path.is_file() {
-            request.check_no_table(word)?;
-            request.check_no_bytes(word)?;
-            return Self::known(word, request.cache);
-        }
-        if !path.exists() || path.is_dir() {
+        let read = if IDS.contains(&word) && !path.is_file() {
+            request.check_options(&[Obeyed::ByImages], word)?;
+            Self::known(word, request.cache)
+        } else if path.is_dir() && request.images.is_some() {
+            folder::read(path, request)
+        } else if !path.exists() || path.is_dir() {
             let found = if path.is_dir() { "the folder" } else { "no file" };
+            let folder = if request.images.is_some() { "a folder of images, " } else { "" };
             let known = IDS.join(", ");
             bail!(
-                "{flag}: expected a safetensors file, a text table (CSV) or one of {known}, found {found} {word}"
+                "{flag}: expected {folder}a safetensors file, NumPy arrays (.npz, .npy), an IDX file, a text table (CSV) or \
+                 one of {known}, found {found} {word}"
             );
-        }
-        let bytes = read(path)?;
-        let read = || match content::detect(&bytes)? {
-            Content::Tensors => {
-                request.check_no_table("a safetensors file")?;
-                tensors::read(&parse(&bytes)?, request)
+        } else {
+            Self::file(&read(path)?, request)
+        };
+        let Read { x, y, place, image, is_open, notices } =
+            read.with_context(|| word.to_owned())?;
+        notices.iter().for_each(|line| note(&format!("{word}: {line}")));
+        let told = &request.options.classes;
+        names::check(told)?;
+        let targets = match y {
+            Some(targets) if !told.is_empty() => {
+                Some(names::with_told(targets, told, &place).with_context(|| word.to_owned())?)
             }
+            other => other,
+        };
+        let mut class_names = told.clone();
+        if let Some(Targets::Named(named)) = &targets {
+            named.notice().iter().for_each(|line| note(&format!("{word}: {line}")));
+            class_names.clone_from(&named.names);
+        }
+        let images = request.images.cloned().unwrap_or_default();
+        Ok(Self { name: word.to_owned(), x, targets, class_names, place, image, is_open, images })
+    }
+
+    /// What the bytes of a file hold.
+    fn file(bytes: &[u8], request: &Request) -> Result<Read> {
+        use Obeyed::{ByBytes, ByImages, ByLabels, ByTables};
+        let bytes = content::unpacked(bytes)?;
+        let found = match content::detect(&bytes)? {
             Content::Text(text) => {
-                request.check_no_bytes("a text table")?;
-                csv::read(text, request.options, request.purpose)
+                request.check_options(&[ByTables], "a text table")?;
+                let (options, purpose) = (request.options, request.purpose);
+                return csv::read(text, options, purpose, request.n_inputs());
+            }
+            Content::Tensors => {
+                request.check_options(&[ByBytes, ByImages], "a safetensors file")?;
+                tensors::read(&parse(&bytes)?)?
+            }
+            Content::Archive => {
+                request.check_options(&[ByBytes, ByImages], "an .npz file")?;
+                numpy::npz(&bytes)?
+            }
+            Content::Array => {
+                request.check_options(&[ByBytes, ByImages, ByLabels], "an .npy file")?;
+                idx::with_labels(numpy::array("array `x`", &bytes)?, false, request)?
+            }
+            Content::Idx => {
+                request.check_options(&[ByBytes, ByImages, ByLabels], "an IDX file")?;
+                idx::with_labels(idx::array("array `x`", &bytes)?, true, request)?
             }
         };
-        let Read { x, y: targets, place, notices } = read().with_context(|| word.to_owned())?;
-        notices.iter().for_each(|line| note(&format!("{word}: {line}")));
-        Ok(Self { name: word.to_owned(), x, targets, place })
+        arrays::read(found, request)
     }
 
     /// The training examples of a known data set; never synthetic ones, which a posterior would take for real.
-    fn known(id: &str, cache: &Path) -> Result<Self> {
+    fn known(id: &str, cache: &Path) -> Result<Read> {
         let explicit = match published::from_environment() {
             Some(explicit) => explicit,
             None => {
@@ -140,14 +183,14 @@ impl Examples {
         let places = Places { explicit: Some(explicit), cache: cache.to_path_buf() };
         let mut told = String::new();
         let images = Images::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
-        let images = images.unless_synthetic(&told).with_context(|| id.to_owned())?;
+        let images = images.unless_synthetic(&told)?;
         let core_tensors::Targets::Classes { labels, .. } = images.train.y() else {
-            bail!("{id}: expected classes, found values");
+            bail!("expected classes, found values");
         };
         let classes = labels.to_dtype(DType::F64)?.to_vec1()?;
-        let targets = Some(Targets::Classes(classes));
-        let (name, x) = (id.to_owned(), images.train.x().clone());
-        Ok(Self { name, x, targets, place: Place::Rows })
+        let (x, y) = (images.train.x().clone(), Some(Targets::Classes(classes)));
+        let (place, image) = (Place::Rows("array"), Some(images.shape));
+        Ok(Read { x, y, place, image, is_open: false, notices: Vec::new() })
     }
 
     /// n: features of an example.
@@ -159,6 +202,7 @@ impl Examples {
     pub(crate) fn classes(&self) -> Result<Option<Vec<u32>>> {
         match &self.targets {
             None => Ok(None),
+            Some(Targets::Named(named)) => Ok(Some(named.classes.clone())),
             Some(Targets::Classes(values) | Targets::Numbers { values, k: 1 }) => {
                 labels::classes(values, labels::MOST_CLASSES, &self.place)
                     .with_context(|| self.name.clone())
@@ -177,6 +221,9 @@ impl Examples {
         Ok(match &self.targets {
             None => None,
             Some(Targets::Classes(values)) => Some(of(values, 1)?),
+            Some(Targets::Named(Named { classes, .. })) => {
+                Some(of(&classes.iter().copied().map(f64::from).collect::<Vec<_>>(), 1)?)
+            }
             Some(Targets::Numbers { values, k }) => Some(of(values, *k)?),
         })
     }
@@ -197,7 +244,7 @@ impl Examples {
     pub(crate) fn check_targets_in_f32(&self) -> Result<()> {
         let Some(Targets::Numbers { values, k }) = &self.targets else { return Ok(()) };
         match values.iter().position(is_beyond_f32) {
-            Some(at) => self.beyond_f32(&self.place.target(at / k), values[at]),
+            Some(at) => self.beyond_f32(&self.place.target(at / k, at % k), values[at]),
             None => Ok(()),
         }
     }
@@ -221,6 +268,11 @@ impl Examples {
         let m = self.x.dim(0)?;
         let Some(targets) = self.targets else { bail!("{name}: expected targets, found none") };
         let y = match (task, targets) {
+            (Task::Classification, Targets::Named(named)) => {
+                task::check_names(&named, n_outputs).with_context(|| name.clone())?;
+                let labels = Tensor::from_vec(named.classes, m, &Device::Cpu)?;
+                Checked::Classes { labels, n_classes: n_outputs }
+            }
             (
                 Task::Classification,
                 Targets::Classes(values) | Targets::Numbers { values, k: 1 },
@@ -236,72 +288,18 @@ impl Examples {
             (Task::Classification, Targets::Numbers { k, .. }) => bail!(
                 "{name}: expected one class an example, found {k} targets (for one-hot rows store the index of the 1)"
             ),
-            (Task::Regression, Targets::Classes(_)) => {
+            (Task::Regression, Targets::Classes(_) | Targets::Named(_)) => {
                 bail!("{name}: its targets are classes, expected --task classification");
             }
             (Task::Regression, Targets::Numbers { values, k }) if k == n_outputs => {
                 Checked::Values(Tensor::from_vec(values, (m, k), &Device::Cpu)?)
             }
             (Task::Regression, Targets::Numbers { k, .. }) => bail!(
-                "{name}: expected {n_outputs} targets an example, as the network gives, found {k} (more than one need a \
-                 safetensors file with `x` and `y`)"
+                "{name}: expected {n_outputs} targets an example, as the network gives, found {k} (--target a,b \
+                 names several columns of a table)"
             ),
         };
         Ok(Dataset::new(self.x, y)?)
-    }
-}
-
-impl<'a> Request<'a> {
-    /// The only data of a command that fits a network to them: `--data`, with targets.
-    pub(crate) fn supervised(word: &'a str, cache: &'a Path, options: &'a Options) -> Self {
-        let purpose = Purpose::Supervised;
-        Self { flag: "--data", word, cache, options, purpose, is_image: false, is_only: true }
-    }
-
-    /// Refuses options of tables where there is no table.
-    pub(crate) fn check_no_table(&self, found: &str) -> Result<()> {
-        self.check(self.options.of_tables(), "a text table (CSV)", found)
-    }
-
-    /// Refuses `--bytes` where there are none in `x`.
-    pub(crate) fn check_no_bytes(&self, found: &str) -> Result<()> {
-        let given = self.options.bytes.map(|_| "--bytes");
-        self.check(given, "a safetensors file with bytes (U8) in `x`", found)
-    }
-
-    fn check(&self, given: Option<&str>, wanted: &str, found: &str) -> Result<()> {
-        match given {
-            Some(option) if self.is_only => {
-                bail!("{option}: expected {wanted} as {}, found {found}", self.flag)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Place {
-    /// The target of an example, rows and columns from 0.
-    fn target(&self, row: usize) -> String {
-        match self {
-            Self::Lines { lines, target, names } => {
-                let line = lines.get(row).copied().unwrap_or_default();
-                let column = target.map(|at| format!(", {}", csv::place(at, names.as_deref())));
-                format!("line {line}{}", column.unwrap_or_default())
-            }
-            Self::Rows => format!("tensor `y`, row {row} (from 0)"),
-        }
-    }
-
-    /// A feature of an example, rows and columns from 0.
-    fn feature(&self, row: usize, column: usize) -> String {
-        match self {
-            Self::Lines { lines, target, names } => {
-                let column = column + usize::from(target.is_some_and(|target| target <= column));
-                let line = lines.get(row).copied().unwrap_or_default();
-                format!("line {line}, {}", csv::place(column, names.as_deref()))
-            }
-            Self::Rows => format!("tensor `x`, row {row}, column {column} (both from 0)"),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! How the command line says to read a file of examples, where detection should not decide.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 
 /// Heading of these options in `--help`.
@@ -11,20 +13,95 @@ pub(crate) struct Options {
     /// Whether the first line of a text table holds the names of its columns [default: detected].
     #[arg(long, value_enum, value_name = "yes|no", hide_possible_values = true, requires = "data", help_heading = HEADING)]
     pub(crate) header: Option<Header>,
-    /// The column of a text table that is the target: its name, or its number from 1 (a name wins over a number).
-    /// `none`, of `map` alone: all columns are features.
-    #[arg(long, value_name = "NAME|NUMBER", requires = "data", help_heading = HEADING)]
+    /// The column of a text table that is the target: its name, or its number from 1 (a name wins over a number); several
+    /// with commas between them are the targets of several outputs. `none`, where a command needs no targets: all columns
+    /// are features.
+    #[arg(long, value_name = "NAMES", requires = "data", help_heading = HEADING)]
     pub(crate) target: Option<String>,
+    /// Columns of a text table that are no features, by name or number, with commas between them.
+    #[arg(long, value_name = "NAMES", requires = "data", help_heading = HEADING)]
+    pub(crate) drop: Option<String>,
+    /// The columns of a text table that are the features, by name or number, with commas between them, in the order in which
+    /// the network takes them [default: all but the target and those that --drop names].
+    #[arg(long, value_name = "NAMES", requires = "data", help_heading = HEADING)]
+    pub(crate) features: Option<String>,
+    /// What stands for missing features of a text table: the mean of their column over the file [default: a missing value is
+    /// an error].
+    #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
+    pub(crate) impute: Option<Impute>,
+    /// Names of the classes in the order of the network's outputs, with commas between them [default: names in the data, in
+    /// the order of their letters].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "data", help_heading = HEADING)]
+    pub(crate) classes: Vec<String>,
+    /// The file of labels where the data are an IDX file or one NumPy array (.npy): an IDX file or an array too [default: of
+    /// an IDX file that is named as MNIST's are, the file beside it].
+    #[arg(long, value_name = "FILE", requires = "data", help_heading = HEADING)]
+    pub(crate) labels: Option<PathBuf>,
     /// What separates the columns of a text table [default: detected].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) separator: Option<Separator>,
     /// How decimals of a text table are written [default: detected].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) decimal: Option<Decimal>,
-    /// What bytes (U8) in the tensor `x` are: numbers as they stand, or image intensities, which are divided by 255
+    /// What bytes (U8) in `x` are: numbers as they stand, or image intensities, which are divided by 255
     /// [default: intensities where `x` has shape (m, 1 or 3, height, width), else numbers].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) bytes: Option<Bytes>,
+}
+
+/// The options of images, of the commands that take any network.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct ImageOptions {
+    /// Height and width to which the images of a folder are resized, as in 224x224 [default: what the network takes].
+    #[arg(long, value_name = "HxW", value_parser = size, requires = "data", help_heading = HEADING)]
+    pub(crate) size: Option<[usize; 2]>,
+    /// Makes the images of a folder gray [default: where the network takes one channel].
+    #[arg(long, requires = "data", help_heading = HEADING)]
+    pub(crate) grayscale: bool,
+    /// Mean of each channel, or one of all, which is subtracted from the images; intensities are divided by 255 before that
+    /// [default: 0].
+    #[arg(long, value_name = "M,…", value_parser = number, value_delimiter = ',', allow_negative_numbers = true,
+          requires = "data", help_heading = HEADING)]
+    pub(crate) image_mean: Vec<f64>,
+    /// Standard deviation of each channel, or one of all, by which images are divided after --image-mean is subtracted
+    /// [default: 1].
+    #[arg(long, value_name = "S,…", value_parser = deviation, value_delimiter = ',', requires = "data", help_heading = HEADING)]
+    pub(crate) image_std: Vec<f64>,
+    /// The arrays of images hold height, width, channels and not channels, height, width [default: told by their shape].
+    #[arg(long, requires = "data", help_heading = HEADING)]
+    pub(crate) channels_last: bool,
+}
+
+/// What obeys an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obeyed {
+    ByTables,
+    ByBytes,
+    ByLabels,
+    ByFolders,
+    ByImages,
+}
+
+impl Obeyed {
+    /// In words, for messages.
+    pub(super) fn wanted(self) -> &'static str {
+        match self {
+            Self::ByTables => "a text table (CSV)",
+            Self::ByBytes => "a safetensors or NumPy file with bytes (U8) in `x`",
+            Self::ByLabels => {
+                "an IDX file or one NumPy array (.npy), whose labels are another file,"
+            }
+            Self::ByFolders => "a folder of images",
+            Self::ByImages => "images",
+        }
+    }
+}
+
+/// What stands for a missing value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Impute {
+    /// The mean of the column.
+    Mean,
 }
 
 /// Whether there is a line of names.
@@ -67,15 +144,67 @@ pub(crate) enum Bytes {
 }
 
 impl Options {
-    /// The first option given that only a text table obeys.
-    pub(crate) fn of_tables(&self) -> Option<&'static str> {
+    /// The options given that not everything obeys.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Obeyed)> {
+        use Obeyed::{ByBytes, ByLabels, ByTables};
         let given = [
-            ("--header", self.header.is_some()),
-            ("--target", self.target.is_some()),
-            ("--separator", self.separator.is_some()),
-            ("--decimal", self.decimal.is_some()),
+            ("--header", ByTables, self.header.is_some()),
+            ("--target", ByTables, self.target.is_some()),
+            ("--separator", ByTables, self.separator.is_some()),
+            ("--decimal", ByTables, self.decimal.is_some()),
+            ("--drop", ByTables, self.drop.is_some()),
+            ("--features", ByTables, self.features.is_some()),
+            ("--impute", ByTables, self.impute.is_some()),
+            ("--bytes", ByBytes, self.bytes.is_some()),
+            ("--labels", ByLabels, self.labels.is_some()),
         ];
-        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+        given.into_iter().filter_map(|(name, by, is_given)| is_given.then_some((name, by)))
+    }
+}
+
+impl ImageOptions {
+    /// The options given.
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Obeyed)> + use<> {
+        use Obeyed::{ByFolders, ByImages};
+        let given = [
+            ("--size", ByFolders, self.size.is_some()),
+            ("--grayscale", ByFolders, self.grayscale),
+            ("--image-mean", ByImages, !self.image_mean.is_empty()),
+            ("--image-std", ByImages, !self.image_std.is_empty()),
+            ("--channels-last", ByImages, self.channels_last),
+        ];
+        given.into_iter().filter_map(|(name, by, is_given)| is_given.then_some((name, by)))
+    }
+}
+
+/// Longest side of an image, in pixels.
+const LONGEST_SIDE: usize = 4096;
+
+/// Height and width, as in `224x224`.
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=LONGEST_SIDE).contains(side));
+    let sides = text.split_once(['x', 'X', '×']).map(|(h, w)| (side(h), side(w)));
+    match sides {
+        Some((Some(height), Some(width))) => Ok([height, width]),
+        _ => {
+            Err(format!("expected a height and a width from 1 to {LONGEST_SIDE}, such as 224x224"))
+        }
+    }
+}
+
+/// A number of the size of an intensity.
+fn number(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value.abs() <= 1e6 => Ok(value),
+        _ => Err("expected a number of size at most 1e6".into()),
+    }
+}
+
+/// A standard deviation of intensities.
+fn deviation(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if (1e-6..=1e6).contains(&value) => Ok(value),
+        _ => Err("expected a number from 1e-6 to 1e6".into()),
     }
 }
 

@@ -5,7 +5,8 @@ use core_tensors::Rng;
 use super::content::{self, Content};
 use super::csv::read;
 use super::options::{Decimal, Header, Options, Separator};
-use super::{Place, Purpose, Read, Targets};
+use super::place::Place;
+use super::{Purpose, Read, Targets};
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,7 @@ fn a_table_in_any_dialect_is_read_exactly_or_not_at_all() {
             let decimal = (style.separator == "," && style.decimal == Decimal::Comma)
                 .then_some(Decimal::Comma);
             let options = Options { decimal, ..Options::default() };
-            let Ok(found) = read(&text, &options, Purpose::Supervised) else { continue };
+            let Ok(found) = read(&text, &options, Purpose::Supervised, None) else { continue };
             let is_line_said = found.notices.iter().any(|line| line.contains("--header"));
             assert!(is_line_said || numbers(&found) == wanted, "{style:?}\n{text}");
             n_read += 1;
@@ -143,7 +144,7 @@ fn what_the_options_say_is_read_exactly() {
                 ..Options::default()
             };
             let text = written(&rows, style);
-            let found = read(&text, &options, Purpose::Features).unwrap();
+            let found = read(&text, &options, Purpose::Features, None).unwrap();
             let wanted: Vec<Vec<f64>> = rows
                 .iter()
                 .map(|row| row.iter().map(|cell| cell.parse().unwrap()).collect())
@@ -155,7 +156,7 @@ fn what_the_options_say_is_read_exactly() {
 }
 
 fn told(text: &str) -> String {
-    match read(text, &Options::default(), Purpose::Supervised) {
+    match read(text, &Options::default(), Purpose::Supervised, None) {
         Err(error) => format!("{error:#}"),
         Ok(found) => panic!("{text:?} gave {:?} {:?}", numbers(&found), found.notices),
     }
@@ -218,10 +219,10 @@ fn errors_name_line_and_column() {
         assert!(told.contains(wanted) && !told.contains('\n'), "{text:?}: {told}");
     }
     let text = "a,\"b\nc\",d\n1,2,0\n";
-    let found = read(text, &Options::default(), Purpose::Supervised).unwrap();
+    let found = read(text, &Options::default(), Purpose::Supervised, None).unwrap();
     assert!(found.notices[0].contains("`b\\nc` goes on in the next line"), "{:?}", found.notices);
-    let Place::Lines { lines, target, .. } = found.place else { panic!("no lines") };
-    assert_eq!((lines, target), (vec![3], Some(2)));
+    let Place::Lines { lines, targets, .. } = found.place else { panic!("no lines") };
+    assert_eq!((lines, targets), (vec![3], vec![2]));
 }
 
 #[test]
@@ -260,7 +261,7 @@ fn random_text_never_panics() {
         for purpose in [Purpose::Supervised, Purpose::Features] {
             let target = (rng.below(4) == 0).then(|| "2".to_owned());
             let options = Options { target, ..Options::default() };
-            match read(&text, &options, purpose) {
+            match read(&text, &options, purpose, None) {
                 Ok(found) => {
                     n_read += 1;
                     assert!(
@@ -273,7 +274,7 @@ fn random_text_never_panics() {
         }
         let bytes: Vec<u8> = (0..n).map(|_| rng.below(256) as u8).collect();
         if let Ok(Content::Text(text)) = content::detect(&bytes) {
-            let _ = read(text, &Options::default(), Purpose::Features);
+            let _ = read(text, &Options::default(), Purpose::Features, None);
         }
     }
     assert!(n_read > 100, "{n_read}");

@@ -1,9 +1,8 @@
 //! A tensor of a file by name: a view of the file's bytes, checked against them, and read a row at a time.
 
-use std::ops::Range;
-use std::rc::Rc;
-
 use anyhow::{Result, anyhow, bail};
+
+use crate::files::Storage;
 
 /// What the numbers of a tensor are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,44 +36,6 @@ impl Kind {
             Self::F64 => "F64",
             Self::Whole(name, _) | Self::Other(name, _) => name,
         }
-    }
-}
-
-/// Bytes of the file, or of what was unpacked from it.
-#[derive(Clone, Debug)]
-pub(super) struct Storage<'a> {
-    bytes: Bytes<'a>,
-    range: Range<usize>,
-}
-
-#[derive(Clone, Debug)]
-enum Bytes<'a> {
-    File(&'a [u8]),
-    Unpacked(Rc<Vec<u8>>),
-}
-
-impl<'a> Storage<'a> {
-    pub(super) fn of_file(bytes: &'a [u8]) -> Self {
-        Self { bytes: Bytes::File(bytes), range: 0..bytes.len() }
-    }
-
-    pub(super) fn unpacked(bytes: Vec<u8>) -> Self {
-        let range = 0..bytes.len();
-        Self { bytes: Bytes::Unpacked(Rc::new(bytes)), range }
-    }
-
-    /// All but the first bytes.
-    pub(super) fn after(&self, n: usize) -> Self {
-        let start = self.range.end.min(self.range.start.saturating_add(n));
-        Self { bytes: self.bytes.clone(), range: start..self.range.end }
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        let bytes = match &self.bytes {
-            Bytes::File(bytes) => bytes,
-            Bytes::Unpacked(bytes) => &bytes[..],
-        };
-        bytes.get(self.range.clone()).unwrap_or_default()
     }
 }
 

@@ -41,7 +41,7 @@ fn a_folder_and_a_tar_file_hold_the_same_images_in_order_of_names() {
     let read = || {
         let [train, val] = halves(path).unwrap();
         let sums: Vec<_> = train.classes.iter().map(|c| c.sha256().unwrap()).collect();
-        let intensities = decode(&train.members(), 2, GrayscaleImages::Refuse).unwrap();
+        let intensities = decode(&train.members(), [2, 2], GrayscaleImages::Refuse).unwrap();
         (sums, intensities.bytes, train.labels(), val.labels())
     };
     let unpacked = read();
@@ -99,7 +99,7 @@ fn a_broken_image_is_named_where_it_lies() {
     std::fs::write(path.join("val/n2/c.JPEG"), b"").unwrap();
     let message = |half: usize| {
         let halves = halves(path).unwrap();
-        let error = decode(&halves[half].members(), 2, GrayscaleImages::Convert).unwrap_err();
+        let error = decode(&halves[half].members(), [2, 2], GrayscaleImages::Convert).unwrap_err();
         format!("{error:#}").replace(&path.display().to_string(), "DIR")
     };
     assert!(message(0).starts_with("DIR/train/n2/b.JPEG: wanted a whole JPEG"), "{}", message(0));
@@ -113,7 +113,7 @@ fn a_broken_image_is_named_where_it_lies() {
 fn a_users_folder_is_read_by_name_and_a_grayscale_image_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    let read = |grayscale| images_of_folder(path, 2, grayscale);
+    let read = |grayscale| images_of_folder(path, [2, 2], grayscale);
     let told = format!("{:#}", read(GrayscaleImages::Convert).unwrap_err());
     assert!(told.ends_with(": wanted JPEG or PNG pictures, found none"), "{told}");
     std::fs::write(path.join("b.jpeg"), jpeg_of(&[200], 4, 4)).unwrap();
@@ -135,7 +135,8 @@ fn the_257th_class_is_not_the_first() {
         let png = png_of(&[1, 2, 3], 1, 1, ExtendedColorType::Rgb8);
         std::fs::write(path.join("a.png"), png).unwrap();
     }
-    let (names, labels, _) = images_by_class(folder.path(), 1, GrayscaleImages::Refuse).unwrap();
+    let (names, labels, _) =
+        images_by_class(folder.path(), [1, 1], GrayscaleImages::Refuse).unwrap();
     assert_eq!(names[256], "256");
     assert_eq!(labels, (0..257).collect::<Vec<u32>>());
 }
@@ -150,7 +151,7 @@ fn images_beside_classes_are_refused_by_name() {
     let wanted = "DIR/train: wanted pictures, or a folder or a tar file for each class, found both, \
                   DIR/train/loose.PNG and DIR/train/n1";
     assert_eq!(message(path), wanted);
-    let error = images_by_class(&path.join("train"), 2, GrayscaleImages::Refuse).unwrap_err();
+    let error = images_by_class(&path.join("train"), [2, 2], GrayscaleImages::Refuse).unwrap_err();
     assert_eq!(error.to_string().replace(&path.display().to_string(), "DIR"), wanted);
     // Something that is no image may lie there.
     std::fs::remove_file(path.join("train/z.jpg")).unwrap();

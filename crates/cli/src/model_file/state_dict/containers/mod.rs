@@ -1,17 +1,15 @@
 //! The containers of a state dict, told by what the file holds: safetensors, PyTorch's archives and older files, npz.
 
-mod archive;
 mod npy;
 mod pickle;
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use safetensors::{Dtype, SafeTensors};
 
-use self::archive::Archive;
-use super::tensor::{Kind, NamedTensor, Place, Storage};
-use crate::files::parse;
+use super::tensor::{Kind, NamedTensor, Place};
+use crate::files::{Archive, Budget, Storage, parse};
 
 /// Times its size that the tensors of a file, and what is unpacked of it, may take: more is no file of weights.
 const MOST_EXPANSION: usize = 64;
@@ -28,22 +26,12 @@ pub(crate) struct Dict<'a> {
     pub(crate) about: HashMap<String, String>,
 }
 
-/// Bytes that may still be unpacked, checked or pointed to.
-pub(super) struct Budget(usize);
-
-impl Budget {
-    fn of(bytes: &[u8]) -> Self {
-        Self(bytes.len().saturating_mul(MOST_EXPANSION).saturating_add(FLOOR))
-    }
-
-    fn spend(&mut self, n: usize) -> Result<()> {
-        self.0 = self.0.checked_sub(n).ok_or_else(|| {
-            anyhow!(
-                "its tensors take more than {MOST_EXPANSION} times the size of the file, which is no file of weights"
-            )
-        })?;
-        Ok(())
-    }
+/// Bytes that may be unpacked of a file, or pointed to.
+fn budget(bytes: &[u8]) -> Budget {
+    let told = format!(
+        "its tensors take more than {MOST_EXPANSION} times the size of the file, which is no file of weights"
+    );
+    Budget::new(bytes.len(), MOST_EXPANSION, FLOOR, told)
 }
 
 impl<'a> Dict<'a> {
@@ -66,7 +54,7 @@ impl<'a> Dict<'a> {
             ),
             _ => Self::of_safetensors(bytes)?,
         };
-        let mut budget = Budget::of(bytes);
+        let mut budget = budget(bytes);
         dict.tensors.iter().try_for_each(|tensor| budget.spend(tensor.n_bytes()))?;
         let mut names: Vec<&str> = dict.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         names.sort_unstable();
@@ -98,7 +86,7 @@ impl<'a> Dict<'a> {
 
     /// What `torch.save` or `numpy.savez` wrote.
     fn of_archive(bytes: &'a [u8]) -> Result<Self> {
-        let mut archive = Archive::open(bytes, Budget::of(bytes))?;
+        let mut archive = Archive::open(bytes, budget(bytes))?;
         let mut pickles = archive.names().filter(|name| is_named(name, "data.pkl"));
         if let Some(name) = pickles.next().map(str::to_owned) {
             if pickles.next().is_some() {

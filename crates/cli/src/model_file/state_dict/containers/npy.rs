@@ -1,68 +1,17 @@
-//! One array as NumPy writes it: a header that is a Python dictionary in text, then the numbers.
+//! One array of NumPy as a tensor of a state dict.
 
 use anyhow::{Result, anyhow, bail};
 
-use super::super::tensor::{Kind, NamedTensor, Place, Storage};
+use super::super::tensor::{Kind, NamedTensor, Place};
+use crate::files::{NpyHeader, Storage, clipped};
 
 /// The array of an entry.
 pub(super) fn read<'a>(name: String, storage: &Storage<'a>) -> Result<NamedTensor<'a>> {
-    let bytes = storage.as_slice();
-    let (start, length) = match bytes {
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => {
-            (10, usize::from(u16::from_le_bytes([*a, *b])))
-        }
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => {
-            (12, usize::try_from(u32::from_le_bytes([*a, *b, *c, *d]))?)
-        }
-        _ => bail!("wanted an array of NumPy, found other bytes"),
-    };
-    let header = bytes.get(start..).and_then(|rest| rest.get(..length));
-    let header = header.ok_or_else(|| anyhow!("ends before its header does"))?;
-    let header = std::str::from_utf8(header)?;
-    let Header { descr, is_fortran, shape } = Header::parse(header)?;
+    let NpyHeader { descr, is_fortran, shape, length } = NpyHeader::read(storage.as_slice())?;
     let (kind, is_big_endian) = kind(&descr)?;
     let strides = is_fortran.then(|| column_major(&shape)).transpose()?;
     let place = Place { kind, shape, strides, offset: 0, is_big_endian };
-    NamedTensor::new(name, place, &storage.after(start + length))
-}
-
-#[derive(Debug, PartialEq)]
-struct Header {
-    descr: String,
-    is_fortran: bool,
-    shape: Vec<usize>,
-}
-
-impl Header {
-    /// Of `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
-    fn parse(text: &str) -> Result<Self> {
-        let strange = || anyhow!("wanted a header of NumPy, found {:?}", clipped(text));
-        let after = |key: &str| {
-            let quoted = [format!("'{key}':"), format!("\"{key}\":")];
-            let at = quoted.iter().find_map(|quoted| Some(text.find(quoted)? + quoted.len()));
-            at.and_then(|at| text.get(at..)).map(str::trim_start).ok_or_else(strange)
-        };
-        let descr = after("descr")?;
-        let Some(quote) = descr.chars().next().filter(|c| matches!(c, '\'' | '"')) else {
-            bail!("holds records of several columns, wanted an array of numbers");
-        };
-        let descr = descr[1..].split(quote).next().ok_or_else(strange)?.to_owned();
-        let is_fortran = match after("fortran_order")? {
-            rest if rest.starts_with("False") => false,
-            rest if rest.starts_with("True") => true,
-            _ => return Err(strange()),
-        };
-        let shape = after("shape")?.strip_prefix('(').and_then(|rest| rest.split(')').next());
-        let axes = shape.ok_or_else(strange)?.split(',').map(str::trim);
-        let axis = |text: &str| text.trim_end_matches('L').parse().map_err(|_| strange());
-        let shape = axes.filter(|text| !text.is_empty()).map(axis).collect::<Result<_>>()?;
-        Ok(Self { descr, is_fortran, shape })
-    }
-}
-
-/// The beginning of a text that should not have been so long.
-fn clipped(text: &str) -> String {
-    text.chars().take(100).collect()
+    NamedTensor::new(name, place, &storage.after(length))
 }
 
 /// Type and byte order of a name such as `<f4`.
@@ -110,21 +59,6 @@ mod tests {
     fn array(header: &str, numbers: &[u8]) -> Vec<u8> {
         let length = u16::try_from(header.len()).unwrap().to_le_bytes();
         [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), numbers].concat()
-    }
-
-    #[test]
-    fn headers_are_read_as_numpy_writes_them() {
-        let text = "{'descr': '>f8', 'fortran_order': True, 'shape': (2, 3), }          \n";
-        let shape = vec![2, 3];
-        let header = Header { descr: ">f8".into(), is_fortran: true, shape };
-        assert_eq!(Header::parse(text).unwrap(), header);
-        for (shape, wanted) in [("()", vec![]), ("(5,)", vec![5]), ("(5L, 1L)", vec![5, 1])] {
-            let text = format!("{{'shape': {shape}, 'fortran_order': False, 'descr': '|u1'}}");
-            assert_eq!(Header::parse(&text).unwrap().shape, wanted);
-        }
-        for text in ["", "{}", "{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}"] {
-            assert!(Header::parse(text).is_err());
-        }
     }
 
     #[test]

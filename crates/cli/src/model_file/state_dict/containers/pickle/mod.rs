@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use self::machine::{Pickle, run};
 use self::value::{Id, StorageOf, TensorOf, Value};
 use super::Dict;
-use super::archive::Archive;
-use crate::model_file::state_dict::tensor::{NamedTensor, Place, Storage};
+use crate::files::{Archive, Storage};
+use crate::model_file::state_dict::tensor::{NamedTensor, Place};
 
 /// Most dictionaries and lists inside one another.
 const MOST_NESTED: usize = 64;

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::ops::Range;
 
+use ::zip::{CompressionMethod, ZipArchive};
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
-use zip::{CompressionMethod, ZipArchive};
 
-use super::super::tensor::Storage;
-use super::Budget;
+use super::{Budget, Storage};
 
 /// An archive, whose every entry is read once.
-pub(super) struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
     entries: Vec<(String, Entry)>,
     places: HashMap<String, usize>,
@@ -33,7 +32,8 @@ struct Entry {
 const LOCAL_NAME: usize = 30;
 
 impl<'a> Archive<'a> {
-    pub(super) fn open(bytes: &'a [u8], budget: Budget) -> Result<Self> {
+    /// Of the bytes of a file; nothing is unpacked yet.
+    pub(crate) fn open(bytes: &'a [u8], budget: Budget) -> Result<Self> {
         let broken = "not a whole zip archive, as torch.save and numpy.savez write it";
         let mut zip = ZipArchive::new(Cursor::new(bytes)).context(broken)?;
         // Of two entries with one name the last would stand for both.
@@ -73,16 +73,17 @@ impl<'a> Archive<'a> {
     }
 
     /// In the order of the archive.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|(name, _)| name.as_str())
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    /// Whether there is an entry of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
     }
 
     /// The bytes of an entry, their check sum compared.
-    pub(super) fn get(&mut self, name: &str) -> Result<Storage<'a>> {
+    pub(crate) fn get(&mut self, name: &str) -> Result<Storage<'a>> {
         let i = *self.places.get(name).ok_or_else(|| anyhow!("the archive has no `{name}`"))?;
         if let Some(storage) = self.read.get(&i) {
             return Ok(storage.clone());
