@@ -27,13 +27,17 @@ mod regression;
 mod squared_error;
 mod stable;
 mod supervision;
+mod temperature;
 
 /// The tensors of every signature here, in the version that this crate uses.
 pub use candle_core;
 
 pub use adversarial::{GanLoss, probability_of_teacher};
 pub use autoencoder::{bernoulli_pixels, latent_divergence};
-pub use calibration::expected_calibration_error;
+pub use calibration::{
+    CalibrationBin, binned_calibration_error, calibration_bins, debiased_squared_calibration_error,
+    equal_mass, expected_calibration_error,
+};
 pub use dirichlet::dirichlet;
 pub use dist::{Dist, dist};
 pub use distillation::{
@@ -52,3 +56,4 @@ pub use regression::{PseudoTargets, Regression, Weights, pseudo_targets, regress
 pub use squared_error::{squared_error, squared_error_of_all_pairs};
 pub use stable::log_softmax;
 pub use supervision::Supervision;
+pub use temperature::fitted_temperature;

@@ -71,6 +71,33 @@ impl Predictions {
         Ok(self.rows().zip(labels).map(|(row, &y)| -row.log_g[y as usize]).collect())
     }
 
+    /// Σₖ (gₖ − \[k = yᵢ\])² of each example: its share of [`Predictions::brier`].
+    pub fn briers(&self, labels: &[u32]) -> Result<Vec<f64>> {
+        self.check_labels(labels)?;
+        Ok(self.rows().zip(labels).map(|(row, &y)| row.brier(y as usize)).collect())
+    }
+
+    /// Probability of the most probable class of each example, and whether that is the label: what calibration errors are
+    /// made of.
+    pub fn judged(&self, labels: &[u32]) -> Result<Vec<(f64, bool)>> {
+        self.check_labels(labels)?;
+        let judged = |(row, &y): (Row, &u32)| {
+            let class = row.most_probable();
+            (row.g[class], class == y as usize)
+        };
+        Ok(self.rows().zip(labels).map(judged).collect())
+    }
+
+    /// Σₖ pₖ (log pₖ − log gₖ) of each example, in nats: its share of [`Predictions::divergence_from`].
+    pub fn divergences_from(&self, truth: &Self) -> Result<Vec<f64>> {
+        self.check_same(truth)?;
+        let of = |(own, p): (Row, Row)| -> f64 {
+            let logs = p.log_g.iter().zip(own.log_g);
+            p.g.iter().zip(logs).map(|(&p, (log_p, log_g))| expected(p, log_p - log_g)).sum()
+        };
+        Ok(self.rows().zip(truth.rows()).map(of).collect())
+    }
+
     /// Entropy −Σₖ gₖ log gₖ of each example, in nats.
     pub fn entropies(&self) -> Vec<f64> {
         let entropy =
@@ -97,19 +124,12 @@ impl Predictions {
     ///
     /// Source: Brier (1950), the multi-class form.
     pub fn brier(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, |row, y| {
-            row.g.iter().enumerate().map(|(k, g)| (g - f64::from(k == y)).powi(2)).sum()
-        })
+        self.mean_over(labels, |row, y| row.brier(y))
     }
 
     /// Expected calibration error over 15 bins of equal width; in \[0, 1\].
     pub fn calibration_error(&self, labels: &[u32]) -> Result<f64> {
-        self.check_labels(labels)?;
-        let judged = self.rows().zip(labels).map(|(row, &y)| {
-            let class = row.most_probable();
-            (row.g[class], class == y as usize)
-        });
-        expected_calibration_error(&judged.collect::<Vec<_>>())
+        expected_calibration_error(&self.judged(labels)?)
     }
 
     /// Share of examples on which both choose the same class; in \[0, 1\], NaN where a logit was NaN.
@@ -199,6 +219,10 @@ impl Row<'_> {
         if self.log_g.iter().any(|l| l.is_nan()) { f64::NAN } else { value }
     }
 
+    fn brier(self, y: usize) -> f64 {
+        self.g.iter().enumerate().map(|(k, g)| (g - f64::from(k == y)).powi(2)).sum()
+    }
+
     /// The most probable class, the first among equals.
     fn most_probable(self) -> usize {
         let mut best = 0;
@@ -241,6 +265,9 @@ mod tests {
         assert_near(p.calibration_error(&labels).unwrap(), (0.5 + 0.7) / 2.0);
         assert_near(p.spreads()[1], 0.6);
         assert_near(p.negative_logs(&labels).unwrap()[1], 5f64.ln());
+        assert_near(p.briers(&labels).unwrap()[0], 0.375);
+        assert_eq!(p.judged(&labels).unwrap()[1].1, false);
+        assert_near(p.judged(&labels).unwrap()[1].0, 0.7);
         assert_near(p.entropies()[0], 0.5 * 2f64.ln() + 0.5 * 4f64.ln());
         assert_near(p.probabilities(1).unwrap()[2], 0.7);
         assert!(p.probabilities(2).is_none());
@@ -254,6 +281,7 @@ mod tests {
         let other = predictions(&[[0.25, 0.5, 0.25], [0.25, 0.5, 0.25]]);
         assert_near(other.agreement(&truth).unwrap(), 0.5);
         assert_near(other.divergence_from(&truth).unwrap(), 0.25 * 2f64.ln() / 2.0);
+        assert_near(other.divergences_from(&truth).unwrap()[0], 0.25 * 2f64.ln());
         assert_near(truth.divergence_from(&truth).unwrap(), 0.0);
     }
 

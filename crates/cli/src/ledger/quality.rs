@@ -28,6 +28,37 @@ pub struct PairedMeasure {
     pub difference: Interval,
 }
 
+/// One measure of a network and its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Measure {
+    /// What is measured.
+    pub metric: Metric,
+    /// On the examples, with its interval.
+    pub value: Interval,
+}
+
+/// A network beside the best constant prediction, by one measure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FitMeasure {
+    /// What is measured.
+    pub metric: Metric,
+    /// Of the network.
+    pub network: f64,
+    /// Of the shares of the classes or their largest, or of the mean of the targets, on the same examples.
+    pub constant: f64,
+}
+
+/// Whether a network fits examples at all.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FitCheck {
+    /// Examples.
+    pub n_examples: usize,
+    /// Each measure of both.
+    pub measures: Vec<FitMeasure>,
+    /// Whether the network is better than the best constant by one of the measures, at p below .025 each.
+    pub is_better: bool,
+}
+
 /// McNemar's exact test: whether two classifiers are right equally often.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct McNemar {
@@ -103,6 +134,34 @@ pub enum Predicted {
     Classes,
     /// Values.
     Values,
+}
+
+/// One network on examples.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Quality {
+    /// What it predicts.
+    pub predicted: Predicted,
+    /// Examples.
+    pub n_examples: usize,
+    /// Measures in the order of the metric table.
+    pub measures: Vec<Measure>,
+    /// Accuracy by class, the lowest first.
+    pub classes: Vec<OneClass>,
+    /// Reliability diagram.
+    pub reliability: Vec<ReliabilityBin>,
+}
+
+/// Accuracy of a network on the examples of one class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OneClass {
+    /// Name of the class, or its number.
+    pub class: String,
+    /// Examples of it.
+    pub n_examples: usize,
+    /// Share of them that is classified rightly.
+    pub accuracy: Interval,
+    /// The class that its other examples are taken for most often, and how many are.
+    pub taken_for: Option<(String, usize)>,
 }
 
 /// Two networks on the same examples.

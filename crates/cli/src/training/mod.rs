@@ -10,6 +10,7 @@ mod examples;
 pub(crate) mod fixtures;
 mod linear;
 mod monitor;
+mod quality;
 mod several;
 pub(crate) mod shrink;
 mod tuning;
@@ -28,6 +29,10 @@ pub use examination::{Examination, Record, apart, last};
 pub use examples::{CHUNK, at_most, chunk, labels, logits, some_rows, with_teacher};
 pub use linear::{LinearStudents, linear_student, linear_student_stacked};
 pub use monitor::{Interrupted, Monitor, Unwatched};
+pub use quality::{
+    Calibration, Outputs, TestPart, fit_check, fit_reasons, paired_quality, quality_alone,
+    r_squared_losses, right, thumbnail,
+};
 pub use several::{
     AdversarialCourse, ChoosePartner, Imitation, ImitationCourse, MutualCourse, Shown, Strength,
     mean_of_members, pairs, shown, train_adversarially, train_chain, train_imitating,

@@ -1,9 +1,16 @@
-//! Statistics of repeated runs: what a table prints and what a verdict rests on.
+//! Statistics of repeated runs and of pairs: what a table prints and what a verdict rests on.
+
+mod paired;
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use anyhow::{Result, ensure};
 use core_tensors::Rng;
+
+pub use paired::{
+    discordant, is_more_often_right_p, mc_nemar_p, paired_proportions_interval,
+    proportion_interval, upper_bound_of_loss, upper_bound_of_loss_of, upper_bound_of_mean,
+};
 
 /// Coverage of every interval.
 pub const CONFIDENCE: f64 = 0.95;

@@ -1,0 +1,140 @@
+//! What networks put out for examples, checked against what was asked.
+
+use anyhow::{Result, bail, ensure};
+use candle_core::{DType, Tensor};
+use core_tensors::Targets;
+use losses::{Predictions, fitted_temperature};
+
+use crate::ledger::stats;
+
+/// What a network puts out for m examples.
+#[derive(Clone, Copy)]
+pub struct Outputs<'a> {
+    /// Logits or predicted values, (m, k); a single logit is that of class 1.
+    pub values: &'a Tensor,
+    /// What other examples say of its confidence, where there are such.
+    pub calibration: Option<&'a Calibration>,
+}
+
+/// What validation examples say of a network's confidence.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Calibration {
+    /// T > 0 of the softmax.
+    Temperature(f64),
+    /// Variance of the noise around each output, each above 0.
+    NoiseVariances(Vec<f64>),
+}
+
+impl<'a> Outputs<'a> {
+    /// Outputs of a network of which no validation examples are known.
+    pub fn new(values: &'a Tensor) -> Self {
+        Self { values, calibration: None }
+    }
+
+    pub(super) fn temperature(self) -> Option<f64> {
+        match self.calibration? {
+            Calibration::Temperature(temperature) => Some(*temperature),
+            Calibration::NoiseVariances(_) => None,
+        }
+    }
+
+    pub(super) fn noise_variances(self) -> Option<&'a [f64]> {
+        match self.calibration? {
+            Calibration::NoiseVariances(variances) => Some(variances),
+            Calibration::Temperature(_) => None,
+        }
+    }
+}
+
+impl Calibration {
+    /// The temperature of a classifier, or the mean squared residual of each output, on validation examples.
+    pub fn fitted(values: &Tensor, targets: &Targets) -> Result<Self> {
+        match targets {
+            Targets::Classes { .. } => {
+                let logits = class_logits(values)?;
+                let labels = labels(targets, &logits)?;
+                Ok(Self::Temperature(fitted_temperature(&logits, &labels)?))
+            }
+            Targets::Values(y) => {
+                let (found, k) = rows(values)?;
+                let (wanted, _) = rows_of(y, k, values.dims2()?.0)?;
+                let m = values.dims2()?.0.max(1) as f64;
+                let mut variances = vec![0.0; k];
+                for (f, y) in found.chunks_exact(k).zip(wanted.chunks_exact(k)) {
+                    for ((variance, f), y) in variances.iter_mut().zip(f).zip(y) {
+                        *variance += (f - y).powi(2) / m;
+                    }
+                }
+                Ok(Self::NoiseVariances(variances))
+            }
+        }
+    }
+}
+
+/// Whether a network is right on each example: for [`stats::upper_bound_of_loss`].
+pub fn right(values: &Tensor, targets: &Targets) -> Result<Vec<bool>> {
+    let logits = class_logits(values)?;
+    let labels = labels(targets, &logits)?;
+    let classes = Predictions::new(&logits)?.classes();
+    Ok(classes.iter().zip(&labels).map(|(found, wanted)| found == wanted).collect())
+}
+
+/// Logits of at least two classes: a single logit z is that of class 1, beside 0 for class 0.
+pub(super) fn class_logits(values: &Tensor) -> Result<Tensor> {
+    let (_, k) = values.dims2()?;
+    Ok(if k == 1 { Tensor::cat(&[&values.zeros_like()?, values], 1)? } else { values.clone() })
+}
+
+/// The classes of examples, each below the number of logits.
+pub(super) fn labels(targets: &Targets, logits: &Tensor) -> Result<Vec<u32>> {
+    let Targets::Classes { labels, .. } = targets else {
+        bail!("expected classes as labels, found values");
+    };
+    let labels = labels.to_vec1::<u32>()?;
+    let (m, k) = logits.dims2()?;
+    ensure!(labels.len() == m, "expected a label for each of {m} examples, found {}", labels.len());
+    if let Some(row) = labels.iter().position(|&label| label as usize >= k) {
+        let (found, last) = (labels[row], k - 1);
+        bail!("row {row} (from 0): expected a class from 0 to {last}, found {found}");
+    }
+    Ok(labels)
+}
+
+/// Numbers row by row, and k.
+pub(super) fn rows(values: &Tensor) -> Result<(Vec<f64>, usize)> {
+    let (_, k) = values.dims2()?;
+    ensure!(k > 0, "expected at least one output, found none");
+    Ok((values.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?, k))
+}
+
+/// The same of targets, which must be m rows of k.
+pub(super) fn rows_of(targets: &Tensor, k: usize, m: usize) -> Result<(Vec<f64>, usize)> {
+    let found = targets.dims2()?;
+    ensure!(found == (m, k), "expected targets of shape {:?}, found {found:?}", (m, k));
+    rows(targets)
+}
+
+/// Refuses outputs of different shapes.
+pub(super) fn check_same(first: Outputs, second: Outputs) -> Result<()> {
+    let (a, b) = (first.values.dims2()?, second.values.dims2()?);
+    ensure!(a.0 > 0, "expected at least one example, found none");
+    if a.0 != b.0 {
+        bail!("expected outputs of both networks for the same examples, found {} and {}", a.0, b.0);
+    }
+    if a.1 != b.1 {
+        bail!(
+            "expected networks with as many outputs, found {} and {}; a single logit of class 1 and two logits do not \
+             compare either",
+            a.1,
+            b.1
+        );
+    }
+    Ok(())
+}
+
+/// 95 % interval of a mean over examples, Student's.
+pub(super) fn interval_of_mean(values: &[f64]) -> crate::ledger::quality::Interval {
+    let estimate = stats::Estimate::new(values);
+    let (low, high) = estimate.ci95;
+    crate::ledger::quality::Interval { value: estimate.mean, low, high }
+}

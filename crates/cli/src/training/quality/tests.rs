@@ -1,0 +1,339 @@
+//! Measures by hand, their limits, and what is told of networks that do not fit.
+
+use candle_core::Tensor;
+use candle_core::{DType, Device};
+use core_tensors::{Rng, Targets};
+use losses::Predictions;
+
+use super::*;
+use crate::ledger::quality::PairedMeasure;
+use crate::ledger::stats;
+
+fn tensor(rows: &[&[f64]]) -> Tensor {
+    let (m, k) = (rows.len(), rows[0].len());
+    Tensor::from_vec(rows.concat(), (m, k), &Device::Cpu).unwrap()
+}
+
+fn classes(labels: &[u32], n_classes: usize) -> Targets {
+    Targets::Classes { labels: Tensor::new(labels, &Device::Cpu).unwrap(), n_classes }
+}
+
+fn part<'a>(predicted: Predicted, targets: Option<&'a Targets>) -> TestPart<'a> {
+    TestPart { predicted, targets, class_names: &[], indices: &[], n_disagreements: 2, image: None }
+}
+
+fn measure(quality: &PairedQuality, metric: Metric) -> PairedMeasure {
+    *quality.measure(metric).unwrap()
+}
+
+#[track_caller]
+fn assert_near(found: f64, wanted: f64) {
+    assert!((found - wanted).abs() < 1e-9, "found {found}, wanted {wanted}");
+}
+
+/// m logits of k classes, labels that the network is right on in most cases, and a perturbed copy.
+fn random(m: usize, k: usize, rng: &mut Rng) -> (Tensor, Tensor, Targets) {
+    let z: Vec<f64> = (0..m * k).map(|_| 2.0 * rng.normal()).collect();
+    let other: Vec<f64> = z.iter().map(|z| z + 0.5 * rng.normal()).collect();
+    let [z, other] = [z, other].map(|z| Tensor::from_vec(z, (m, k), &Device::Cpu).unwrap());
+    let best = Predictions::new(&z).unwrap().classes();
+    let label = |class: &u32| if rng.uniform() < 0.2 { rng.below(k) as u32 } else { *class };
+    let labels: Vec<u32> = best.iter().map(label).collect();
+    (z, other, classes(&labels, k))
+}
+
+#[test]
+fn classifiers_by_hand() {
+    let ln = f64::ln;
+    let first = tensor(&[
+        &[ln(0.9), ln(0.1)],
+        &[ln(0.6), ln(0.4)],
+        &[ln(0.2), ln(0.8)],
+        &[ln(0.7), ln(0.3)],
+    ]);
+    let second = tensor(&[
+        &[ln(0.9), ln(0.1)],
+        &[ln(0.4), ln(0.6)],
+        &[ln(0.2), ln(0.8)],
+        &[ln(0.4), ln(0.6)],
+    ]);
+    let (targets, names) = (classes(&[0, 0, 1, 1], 2), ["cat".to_owned(), "dog".to_owned()]);
+    let part = TestPart {
+        class_names: &names,
+        indices: &[10, 11, 12, 13],
+        ..part(Predicted::Classes, Some(&targets))
+    };
+    let (first, second) = (Outputs::new(&first), Outputs::new(&second));
+    let quality = paired_quality(first, second, &part, &mut Rng::new(0)).unwrap();
+    let accuracy = measure(&quality, metric::ACCURACY);
+    assert_eq!((accuracy.first, accuracy.second, accuracy.difference.value), (0.75, 0.75, 0.0));
+    let interval = stats::paired_proportions_interval(1, 1, 4);
+    assert_eq!((accuracy.difference.low, accuracy.difference.high), interval);
+    let mc_nemar = quality.mc_nemar.unwrap();
+    assert_eq!((mc_nemar.only_first, mc_nemar.only_second, mc_nemar.p), (1, 1, 1.0));
+    let cross_entropy = measure(&quality, metric::CROSS_ENTROPY);
+    assert_near(cross_entropy.first, -(ln(0.9) + ln(0.6) + ln(0.8) + ln(0.3)) / 4.0);
+    // Losses of the second less those of the first are 0, log 1.5, 0 and −log 2.
+    let (mean, a, b) = ((ln(1.5) - ln(2.0)) / 4.0, ln(1.5), -ln(2.0));
+    let variance = (2.0 * mean * mean + (a - mean).powi(2) + (b - mean).powi(2)) / 3.0;
+    assert_near(cross_entropy.difference.value, mean);
+    // t₀.₉₇₅(3)
+    let half = 3.182_446_305_284_263 * (variance / 4.0).sqrt();
+    assert_near(cross_entropy.difference.high, mean + half);
+    assert_near(measure(&quality, metric::AGREEMENT).second, 0.5);
+    let kl = [0.6 * ln(1.5) - 0.4 * ln(1.5), 0.7 * ln(0.7 / 0.4) + 0.3 * ln(0.3 / 0.6)];
+    assert_near(measure(&quality, metric::TEACHER_DIVERGENCE).second, (kl[0] + kl[1]) / 4.0);
+    let words: Vec<_> = quality
+        .disagreements
+        .iter()
+        .map(|d| (d.example, d.first.as_str(), d.second.as_str()))
+        .collect();
+    assert_eq!(words, [(13, "cat (.70)", "dog (.60)"), (11, "cat (.60)", "dog (.60)")]);
+    assert_eq!(quality.disagreements[0].label.as_deref(), Some("dog"));
+    // The class that lost comes first.
+    assert_eq!(
+        (quality.classes[0].class.as_str(), quality.classes[0].difference.value),
+        ("cat", -0.5)
+    );
+    assert_eq!(quality.reliability[0].iter().map(|bin| bin.n_examples).sum::<usize>(), 4);
+    assert!(quality.measure(metric::CALIBRATED_CROSS_ENTROPY).is_none());
+    let order: Vec<usize> = quality.measures.iter().map(|m| place(m.metric)).collect();
+    assert!(order.is_sorted());
+}
+
+#[test]
+fn a_network_beside_itself_differs_in_nothing() {
+    for seed in 0..3 {
+        let mut rng = Rng::new(seed);
+        let (logits, _, targets) = random(200, 3, &mut rng);
+        let part = part(Predicted::Classes, Some(&targets));
+        let calibration = Calibration::fitted(&logits, &targets).unwrap();
+        let outputs = Outputs { values: &logits, calibration: Some(&calibration) };
+        let quality = paired_quality(outputs, outputs, &part, &mut rng).unwrap();
+        for measure in &quality.measures {
+            assert_eq!(measure.difference.value, 0.0, "{:?}", measure.metric);
+            assert_eq!(measure.first, measure.second);
+            assert!(measure.difference.low <= 0.0 && measure.difference.high >= 0.0);
+        }
+        assert_eq!(quality.mc_nemar.unwrap().p, 1.0);
+        assert!(quality.disagreements.is_empty());
+        // The temperature is the best one on the examples it was fitted on.
+        let of = |metric| measure(&quality, metric).first;
+        assert!(of(metric::CALIBRATED_CROSS_ENTROPY) <= of(metric::CROSS_ENTROPY));
+    }
+}
+
+#[test]
+fn swapped_networks_have_mirrored_differences_and_labels_are_optional() {
+    let mut rng = Rng::new(4);
+    let (logits, other, targets) = random(300, 4, &mut rng);
+    let with = part(Predicted::Classes, Some(&targets));
+    let (a, b) = (Outputs::new(&logits), Outputs::new(&other));
+    let there = paired_quality(a, b, &with, &mut Rng::new(0)).unwrap();
+    let back = paired_quality(b, a, &with, &mut Rng::new(0)).unwrap();
+    for metric in [
+        metric::ACCURACY,
+        metric::CROSS_ENTROPY,
+        metric::BRIER,
+        metric::CALIBRATION_ERROR_OF_EQUAL_MASS,
+    ] {
+        let [there, back] = [&there, &back].map(|quality| measure(quality, metric).difference);
+        assert_near(there.value, -back.value);
+        assert_near(there.low, -back.high);
+    }
+    let without = part(Predicted::Classes, None);
+    let unlabeled = paired_quality(a, b, &without, &mut Rng::new(0)).unwrap();
+    assert!(!unlabeled.has_labels && unlabeled.classes.is_empty() && unlabeled.mc_nemar.is_none());
+    assert_eq!(unlabeled.measures.len(), 2);
+    for metric in [metric::AGREEMENT, metric::TEACHER_DIVERGENCE] {
+        assert_eq!(measure(&unlabeled, metric), measure(&there, metric));
+    }
+}
+
+#[test]
+fn a_single_logit_is_that_of_class_1() {
+    let one = tensor(&[&[2.0], &[-1.0], &[0.5]]);
+    let two = tensor(&[&[0.0, 2.0], &[0.0, -1.0], &[0.0, 0.5]]);
+    let targets = classes(&[1, 0, 0], 2);
+    let part = part(Predicted::Classes, Some(&targets));
+    let of = |z: &Tensor| quality_alone(Outputs::new(z), &part, &mut Rng::new(0)).unwrap();
+    assert_eq!(of(&one), of(&two));
+    assert_eq!(of(&one).measures[0].value.value, 2.0 / 3.0);
+    assert_eq!(right(&one, &targets).unwrap(), [true, true, false]);
+    let beyond = classes(&[2, 0, 0], 3);
+    let message = right(&one, &beyond).unwrap_err().to_string();
+    assert_eq!(message, "row 0 (from 0): expected a class from 0 to 1, found 2");
+}
+
+#[test]
+fn values_by_hand() {
+    let y = Targets::Values(tensor(&[&[0.0, 1.0], &[2.0, 1.0], &[4.0, 1.0]]));
+    let first = tensor(&[&[0.0, 1.0], &[2.0, 1.0], &[5.0, 1.0]]);
+    let second = tensor(&[&[1.0, 1.0], &[2.0, 1.0], &[4.0, 3.0]]);
+    let part = part(Predicted::Values, Some(&y));
+    let given = Calibration::NoiseVariances(vec![0.5, 2.0]);
+    let [a, b] = [&first, &second].map(|values| Outputs { values, calibration: Some(&given) });
+    let quality = paired_quality(a, b, &part, &mut Rng::new(0)).unwrap();
+    // The second output's targets do not differ: R² is that of the first, whose variance is 8/3.
+    let r_squared = measure(&quality, metric::R_SQUARED);
+    assert_near(r_squared.first, 1.0 - 1.0 / 8.0);
+    assert_near(r_squared.second, 1.0 - 1.0 / 8.0);
+    assert_near(r_squared.difference.value, 0.0);
+    // Losses ⅜, 0, −⅜ have a standard error of √(9/64 / 3); t₀.₉₇₅(2).
+    assert_near(r_squared.difference.high, 4.302_652_729_749_462 * (9.0 / 64.0 / 3.0f64).sqrt());
+    let losses = r_squared_losses(&first, &second, &y).unwrap().unwrap();
+    losses.iter().zip([0.375, 0.0, -0.375]).for_each(|(found, wanted)| assert_near(*found, wanted));
+    let root = measure(&quality, metric::ROOT_MEAN_SQUARED_ERROR);
+    assert_near(root.first, (1.0 / 6.0f64).sqrt());
+    assert_near(root.second, (5.0 / 6.0f64).sqrt());
+    assert_near(measure(&quality, metric::TEACHER_DISTANCE).second, 1.0);
+    let tau = std::f64::consts::TAU;
+    // ½ log(2π ½) + ½ log(2π 2) = log 2π, and squared errors 1/½ over 3 examples.
+    assert_near(measure(&quality, metric::NORMAL_NLL).first, tau.ln() + 1.0 / 3.0);
+    assert_eq!(quality.disagreements[0].example, 2);
+    assert_eq!(quality.disagreements[0].first, "5.000, 1.000");
+    let fitted = Calibration::fitted(&second, &y).unwrap();
+    assert_eq!(fitted, Calibration::NoiseVariances(vec![1.0 / 3.0, 4.0 / 3.0]));
+}
+
+#[test]
+fn r_squared_alone_has_an_interval_that_covers() {
+    // y = x + noise of variance ¼ with x ~ N(0, 1), f = x: R² is 0.8.
+    let mut rng = Rng::new(5);
+    let (m, n_draws) = (200, 400);
+    let mut n_covered = 0;
+    for _ in 0..n_draws {
+        let x: Vec<f64> = (0..m).map(|_| rng.normal()).collect();
+        let y: Vec<f64> = x.iter().map(|x| x + 0.5 * rng.normal()).collect();
+        let [x, y] = [x, y].map(|v| Tensor::from_vec(v, (m, 1), &Device::Cpu).unwrap());
+        let targets = Targets::Values(y);
+        let part = part(Predicted::Values, Some(&targets));
+        let quality = quality_alone(Outputs::new(&x), &part, &mut rng).unwrap();
+        let found = quality.measures.iter().find(|m| m.metric == metric::R_SQUARED).unwrap().value;
+        n_covered += usize::from(found.low <= 0.8 && found.high >= 0.8);
+    }
+    // A standard deviation of .011.
+    let share = n_covered as f64 / f64::from(n_draws);
+    assert!((share - 0.95).abs() < 0.04, "{share}");
+}
+
+#[test]
+fn the_bootstrap_knows_the_standard_error_of_a_mean() {
+    let mut rng = Rng::new(6);
+    let values: Vec<f64> = (0..400).map(|_| rng.normal()).collect();
+    let mean = |of: &[usize]| [of.iter().map(|&i| values[i]).sum::<f64>() / of.len() as f64];
+    let [error] = bootstrap::standard_errors(400, &mut rng, mean);
+    let wanted = stats::population_std(&values) / 20.0;
+    assert!((error / wanted - 1.0).abs() < 0.15, "{error} {wanted}");
+}
+
+#[test]
+fn networks_of_different_shapes_are_refused() {
+    let (a, b) = (tensor(&[&[0.0, 1.0]]), tensor(&[&[0.0, 1.0, 2.0]]));
+    let part = part(Predicted::Classes, None);
+    let refused = |a: &Tensor, b: &Tensor| {
+        let found = paired_quality(Outputs::new(a), Outputs::new(b), &part, &mut Rng::new(0));
+        found.unwrap_err().to_string()
+    };
+    assert!(refused(&a, &b).starts_with("expected networks with as many outputs, found 2 and 3"));
+    let both = tensor(&[&[0.0, 1.0], &[0.0, 1.0]]);
+    assert!(refused(&a, &both).ends_with("found 1 and 2"));
+}
+
+#[test]
+fn a_network_fits_where_it_beats_the_best_constant() {
+    let mut rng = Rng::new(7);
+    let (logits, _, targets) = random(200, 3, &mut rng);
+    let check = fit_check(&logits, &targets).unwrap();
+    assert!(check.is_better && check.measures[0].network > check.measures[0].constant);
+    // Constant logits are not better, nor are random ones.
+    let constant = (logits.zeros_like().unwrap() + 1.0).unwrap();
+    assert!(!fit_check(&constant, &targets).unwrap().is_better);
+    let (other, _, _) = random(200, 3, &mut rng);
+    assert!(!fit_check(&other, &targets).unwrap().is_better);
+    let bad = (logits * f64::NAN).unwrap();
+    assert!(!fit_check(&bad, &targets).unwrap().is_better);
+    // Rare classes: no more accurate than the constant, and yet more likely.
+    let rare: Vec<u32> = (0..1000).map(|i| u32::from(i % 20 == 0)).collect();
+    let z: Vec<f64> = rare.iter().map(|&y| if y == 1 { -0.5 } else { -4.0 }).collect();
+    let z = Tensor::from_vec(z, (1000, 1), &Device::Cpu).unwrap();
+    let check = fit_check(&z, &classes(&rare, 2)).unwrap();
+    assert!(check.is_better && check.measures[0].network == check.measures[0].constant);
+
+    let y = Targets::Values(tensor(&[&[1.0], &[2.0], &[3.0], &[4.0], &[5.0]]));
+    let near = tensor(&[&[1.1], &[2.1], &[2.9], &[4.0], &[5.2]]);
+    assert!(fit_check(&near, &y).unwrap().is_better);
+    let far = (near + 10.0).unwrap();
+    let check = fit_check(&far, &y).unwrap();
+    assert!(!check.is_better);
+    assert_eq!((check.measures[0].constant, check.measures[1].constant), (2f64.sqrt(), 0.0));
+}
+
+/// Reasons of outputs that are given, with a network that knows nothing of any input.
+fn reasons(outputs: &Tensor, targets: &Targets) -> Vec<String> {
+    let x = Tensor::zeros((outputs.dims()[0], 2), DType::F32, &Device::Cpu).unwrap();
+    let mut run =
+        |x: &Tensor| Ok(Tensor::zeros((x.dim(0)?, outputs.dims()[1]), DType::F32, &Device::Cpu)?);
+    fit_reasons(outputs, targets, &[], &x, &mut run).unwrap()
+}
+
+#[test]
+fn reasons_are_measured_where_they_can_be() {
+    let mut rng = Rng::new(8);
+    let (logits, _, targets) = random(400, 3, &mut rng);
+    // Labels of the next class.
+    let Targets::Classes { labels, .. } = &targets else { panic!("no classes") };
+    let shifted: Vec<u32> = labels.to_vec1::<u32>().unwrap().iter().map(|y| (y + 1) % 3).collect();
+    let told = reasons(&logits, &classes(&shifted, 3));
+    assert!(told[0].contains("label 0 is class 2 of the network, label 1 is class 0"), "{told:?}");
+    assert_eq!(told.len(), 2);
+    // Where the order is right nothing is said of it; a constant class is.
+    let constant = (logits.zeros_like().unwrap() + 1.0).unwrap();
+    let told = reasons(&constant, &targets);
+    assert!(told[0].contains("class 0 for 400 of 400 examples"), "{told:?}");
+    assert_eq!(reasons(&logits, &targets).len(), 1);
+    // Values in another unit.
+    let y: Vec<f64> = (0..50).map(f64::from).collect();
+    let f: Vec<f64> = y.iter().map(|y| (y - 3.0) / 7.0).collect();
+    let [y, f] = [y, f].map(|v| Tensor::from_vec(v, (50, 1), &Device::Cpu).unwrap());
+    let told = reasons(&f, &Targets::Values(y));
+    assert!(told[0].contains("(7.0000 f + 3.0000) R² is 1.0000"), "{told:?}");
+    let few = reasons(&tensor(&[&[f64::NAN]]), &classes(&[0], 2));
+    assert!(
+        few[0].contains("only 1 examples") && few[1].contains("not finite on 1 of 1"),
+        "{few:?}"
+    );
+}
+
+#[test]
+fn inputs_that_fit_are_found() {
+    // Trained on x / 255: class 1 where the first pixel is above one half.
+    let mut rng = Rng::new(9);
+    let x: Vec<f32> = (0..200).map(|_| (255.0 * rng.uniform()) as f32).collect();
+    let labels: Vec<u32> = x.iter().map(|&x| u32::from(x > 127.5)).collect();
+    let x = Tensor::from_vec(x, (200, 1), &Device::Cpu).unwrap();
+    let mut run = |x: &Tensor| -> Result<Tensor> {
+        let is_in = (x.ge(0.0)?.to_dtype(DType::F32)? * x.le(1.0)?.to_dtype(DType::F32)?)?;
+        Ok(((x * 8.0)? - 4.0)?.mul(&is_in)?)
+    };
+    let outputs = run(&x).unwrap();
+    let targets = classes(&labels, 2);
+    assert!(!fit_check(&outputs, &targets).unwrap().is_better);
+    let told = fit_reasons(&outputs, &targets, &[], &x, &mut run).unwrap();
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("With inputs divided by 255, its accuracy is 1.0000")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn images_are_scaled_to_what_a_screen_shows() {
+    let x = Tensor::new(&[[-1f32, 0.0, 1.0, 3.0]], &Device::Cpu).unwrap();
+    let image = thumbnail(&x, [1, 2, 2], 0).unwrap();
+    assert_eq!(image.intensities, [0.0, 0.25, 0.5, 1.0]);
+    let unit = Tensor::new(&[[0.25f32, 0.5, 0.5, 0.5]], &Device::Cpu).unwrap();
+    assert_eq!(thumbnail(&unit, [1, 2, 2], 0).unwrap().intensities, [0.25, 0.5, 0.5, 0.5]);
+    assert_eq!(thumbnail(&unit, [4, 1, 1], 0).unwrap().channels, 1);
+    assert!(thumbnail(&unit, [3, 2, 2], 0).is_err());
+}
