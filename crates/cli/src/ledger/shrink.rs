@@ -93,6 +93,8 @@ pub struct Student {
     pub training: String,
     /// Beside the network, which is the first of the pair.
     pub quality: PairedQuality,
+    /// Accuracy, R² or agreement of this student minus that of the chosen one, paired by example; `None` for the chosen one.
+    pub beside_chosen: Option<Interval>,
 }
 
 /// A student of another size, without training, measured on the validation examples.

@@ -6,7 +6,7 @@ use image::{ExtendedColorType, ImageEncoder};
 /// White pixels between images.
 const GAP: usize = 1;
 
-/// Draws lines of images, each image (c, h, w) = `shape` with levels in \[0, 1\], row by row; c is 1 or 3.
+/// Draws lines of images, each image (c, h, w) = `shape` with intensities in \[0, 1\], row by row; c is 1 or 3.
 ///
 /// A line holds any number of images, the longest sets the width. What lies outside \[0, 1\] is clipped.
 pub(crate) fn grid_png(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
@@ -14,13 +14,13 @@ pub(crate) fn grid_png(lines: &[&[f64]], shape: [usize; 3]) -> Result<Vec<u8>> {
     let n = c * h * w;
     ensure!(
         (c == 1 || c == 3) && n > 0,
-        "a sheet wanted grey or coloured pictures, found {shape:?}"
+        "expected grayscale or color images of shape (1 or 3, height, width), found {shape:?}"
     );
     for line in lines {
-        ensure!(line.len() % n == 0, "a line of pictures of {n} levels has {}", line.len());
+        ensure!(line.len() % n == 0, "a line of images of {n} intensities each has {}", line.len());
     }
     let n_across = lines.iter().map(|line| line.len() / n).max().unwrap_or(0);
-    ensure!(n_across > 0, "a sheet wanted at least one picture, found none");
+    ensure!(n_across > 0, "expected at least one image, found none");
     let (width, height) = (n_across * (w + GAP) - GAP, lines.len() * (h + GAP) - GAP);
     let mut pixels = vec![u8::MAX; width * height * c];
     for (down, line) in lines.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::blocks::{Block, Document};
+use super::blocks::{self, Block, Document};
 use super::ranking::Contest;
 use super::{ExperimentReport, Report, figures, tables};
 use crate::ledger::{Description, Figure, RULES, Scale, Verdict};
@@ -128,7 +128,7 @@ fn describe(whole: &Report, report: &ExperimentReport, blocks: &mut Vec<Block>) 
         if let Some((caption, svg)) = figures::draw(figure, report)? {
             let name = format!("{}-{}", experiment.id, index + 1);
             let caption = if drawn { format!("{caption} (generated data)") } else { caption };
-            blocks.push(Block::Figure { name, caption, svg });
+            blocks.push(Block::Figure(blocks::Figure { name, caption, svg }));
         }
     }
     Ok(())

@@ -1,24 +1,17 @@
 //! Figures of an experiment as SVG.
 
 mod plots;
+pub(super) mod svg;
 
 use anyhow::Result;
-use base64::Engine as _;
 
+use self::svg::{CELL, FONT, HEAT, Svg};
 use super::ExperimentReport;
-use super::markup::escape;
 use crate::ledger::{Better, Figure};
 use crate::report::contact_sheet::grid_png;
 
-/// Side of a cell of an image of grayscale intensities.
-const CELL: usize = 18;
-/// Width and height of a cell that holds a number, and its color at the best value.
-const HEAT: (usize, usize) = (58, 26);
-const HOT: [f64; 3] = [110.0, 170.0, 225.0];
 /// Room for labels.
 const MARGIN: usize = 46;
-/// Size of their type.
-const FONT: usize = 12;
 /// Pixels across an image that is shown enlarged.
 const SMALL_IMAGE: usize = 32;
 
@@ -186,72 +179,6 @@ impl Maps<'_> {
     }
 }
 
-/// An image of cells and words.
-struct Svg {
-    width: usize,
-    height: usize,
-    body: String,
-}
-
-impl Svg {
-    fn new(width: usize, height: usize) -> Self {
-        Self { width, height, body: String::new() }
-    }
-
-    /// A cell from 0, white, to 1, black; a pointer over it shows the number.
-    fn cell(&mut self, x: usize, y: usize, value: f64, description: &str) {
-        let grayscale = (255.0 * (1.0 - value.clamp(0.0, 1.0))).round() as u8;
-        self.body += &format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"rgb({grayscale},{grayscale},{grayscale})\" \
-             stroke=\"#bbb\" stroke-width=\"0.5\"><title>{}: {value:.3}</title></rect>\n",
-            escape(description)
-        );
-    }
-
-    /// A cell from 0, white, to 1, blue; the best has a frame.
-    fn heat(&mut self, x: usize, y: usize, share: f64, is_best: bool, description: &str) {
-        let towards = |end: f64| (255.0 + (end - 255.0) * share.clamp(0.0, 1.0)).round() as u8;
-        let [r, g, b] = HOT.map(towards);
-        let frame = if is_best {
-            "stroke=\"#000\" stroke-width=\"2\""
-        } else {
-            "stroke=\"#bbb\" stroke-width=\"0.5\""
-        };
-        let (width, height) = HEAT;
-        self.body += &format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"rgb({r},{g},{b})\" \
-             {frame}><title>{}</title></rect>\n",
-            escape(description)
-        );
-    }
-
-    /// A PNG across the whole width.
-    fn image(&mut self, top: usize, width: usize, height: usize, description: &str, png: &[u8]) {
-        let data = base64::engine::general_purpose::STANDARD.encode(png);
-        self.body += &format!(
-            "<image x=\"0\" y=\"{top}\" width=\"{width}\" height=\"{height}\" style=\"image-rendering:pixelated\" \
-             href=\"data:image/png;base64,{data}\"><title>{}</title></image>\n",
-            escape(description)
-        );
-    }
-
-    fn text(&mut self, x: usize, y: usize, anchor: &str, text: &str) {
-        self.body += &format!(
-            "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" font-size=\"{FONT}\" \
-             font-family=\"sans-serif\" fill=\"#1b1b1b\">{}</text>\n",
-            escape(text)
-        );
-    }
-
-    fn finish(self) -> String {
-        let Self { width, height, body } = self;
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-             viewBox=\"0 0 {width} {height}\">\n{body}</svg>\n"
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,16 +195,5 @@ mod tests {
             let framed: Vec<&str> = svg.lines().filter(|line| line.contains("#000")).collect();
             assert!(framed.len() == 1 && framed[0].contains(best), "{framed:?}");
         }
-    }
-
-    #[test]
-    fn probabilities_become_grayscale_levels() {
-        let mut svg = Svg::new(10, 10);
-        svg.cell(0, 0, 0.0, "a");
-        svg.cell(0, 0, 1.0, "b");
-        svg.cell(0, 0, f64::NAN, "c<d");
-        let text = svg.finish();
-        assert!(text.contains("rgb(255,255,255)") && text.contains("rgb(0,0,0)"));
-        assert!(text.contains("c&lt;d"));
     }
 }

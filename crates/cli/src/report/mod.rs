@@ -8,6 +8,7 @@ mod figures;
 mod markup;
 mod ranking;
 mod render;
+pub mod shrink;
 mod tables;
 
 use std::collections::BTreeMap;

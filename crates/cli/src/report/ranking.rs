@@ -80,13 +80,13 @@ impl Contest<'_> {
             let cells = self.metrics.iter().enumerate().map(|(t, &metric)| {
                 let mut lines = vec![metric.text(mean(&row.finals(metric)))];
                 lines.extend(of(t));
-                Cell { lines, verdict: None }
+                Cell { lines, ..Cell::default() }
             });
             std::iter::once(Cell::text(title(row))).chain(cells).collect::<Vec<_>>()
         };
         let mut rows = vec![line(than, &|_| Vec::new())];
         rows.extend(order.into_iter().map(|i| line(others[i], &|t| matches[t][i].lines())));
-        Ok(Some((sentences, Table { head, rows })))
+        Ok(Some((sentences, Table { head, rows, ..Table::default() })))
     }
 }
 

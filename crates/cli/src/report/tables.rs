@@ -59,7 +59,7 @@ pub(super) fn title(report: &Report, about: &Description, id: &str) -> String {
 /// Every claim in one line.
 pub(super) fn claims(report: &Report) -> Table {
     let head = ["claim", "verdict", "paper", "statement", "published", "ours", "paired difference"];
-    let mut table = Table { head: head.map(str::to_owned).into(), rows: Vec::new() };
+    let mut table = Table { head: head.map(str::to_owned).into(), ..Table::default() };
     for experiment in &report.experiments {
         for (claim, result) in experiment.about.claims.iter().zip(&experiment.claims) {
             let published = claim
@@ -76,7 +76,10 @@ pub(super) fn claims(report: &Report) -> Table {
                     || Cell::text("–"),
                     |((row, ours), headline)| {
                         let title = title(report, &experiment.about, row);
-                        Cell { lines: vec![interval(headline.metric, &ours), title], verdict: None }
+                        Cell {
+                            lines: vec![interval(headline.metric, &ours), title],
+                            ..Cell::default()
+                        }
                     },
                 ),
                 Cell::text(result.difference.map_or("–".into(), |d| signed(&d.difference))),
@@ -121,7 +124,7 @@ pub(super) fn results(report: &ExperimentReport) -> Table {
             cells
         })
         .collect();
-    Table { head, rows: body }
+    Table { head, rows: body, ..Table::default() }
 }
 
 fn value(report: &ExperimentReport, row: &Row, metric: Metric) -> Cell {
@@ -164,7 +167,11 @@ pub(super) fn cross(
         std::iter::once(Cell::text(*name)).chain(ids.iter().map(cell)).collect()
     };
     let head = std::iter::once("").chain(columns.iter().copied());
-    Table { head: head.map(str::to_owned).collect(), rows: lines.iter().map(line).collect() }
+    Table {
+        head: head.map(str::to_owned).collect(),
+        rows: lines.iter().map(line).collect(),
+        ..Table::default()
+    }
 }
 
 /// One metric by row and point of the curves.
@@ -192,7 +199,7 @@ pub(super) fn points(report: &ExperimentReport, metric: Metric, ids: &[&str]) ->
         };
         body.push(std::iter::once(Cell::text(spec.title)).chain((0..n_points).map(at)).collect());
     }
-    Table { head, rows: body }
+    Table { head, rows: body, ..Table::default() }
 }
 
 /// The papers' ± of the integral criterion: the trapezoid of the standard deviations by epoch.
@@ -246,6 +253,7 @@ pub(super) fn comparisons(report: &ExperimentReport) -> Table {
     Table {
         head: head.map(str::to_owned).into(),
         rows: report.comparisons.iter().map(body).collect(),
+        ..Table::default()
     }
 }
 
@@ -261,7 +269,7 @@ pub(super) fn checks(report: &Report, about: &Description, result: &ClaimResult)
     let mut rows: Vec<_> = result.checks.iter().map(body).collect();
     let whole = Cell::text(format!("{} as a whole", result.id));
     rows.push(vec![Cell::verdict(result.verdict), whole, Cell::text("")]);
-    Table { head: ["verdict", "check", "ours"].map(str::to_owned).into(), rows }
+    Table { head: ["verdict", "check", "ours"].map(str::to_owned).into(), rows, ..Table::default() }
 }
 
 /// Where the report came from.
@@ -289,6 +297,7 @@ pub(super) fn provenance(report: &Report) -> Table {
     Table {
         head: ["what", "value"].map(str::to_owned).into(),
         rows: rows.into_iter().map(row).collect(),
+        ..Table::default()
     }
 }
 

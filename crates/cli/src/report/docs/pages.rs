@@ -123,6 +123,7 @@ pub(super) fn columns_of(table: &Table, head: &[&str], wanted: impl Fn(&str) -> 
     Table {
         head: places.iter().map(|&at| table.head[at].clone()).collect(),
         rows: rows.map(|row| places.iter().map(|&at| row[at].clone()).collect()).collect(),
+        ..Table::default()
     }
 }
 
@@ -155,7 +156,11 @@ fn provenance(experiment: &ExperimentReport, report: &Report) -> Table {
         ("computing", seconds),
     ];
     let row = |(name, text): (&str, String)| vec![Cell::text(name), Cell::text(text)];
-    Table { head: ["made by", ""].map(str::to_owned).into(), rows: rows.map(row).into() }
+    Table {
+        head: ["made by", ""].map(str::to_owned).into(),
+        rows: rows.map(row).into(),
+        ..Table::default()
+    }
 }
 
 fn text(title: &str, blocks: Vec<Block>) -> String {
