@@ -65,9 +65,7 @@ impl Chain<'_> {
         let rank = self.graph.value(last).shape.len();
         match (&node.op, others.as_slice()) {
             (Op::Binary(Binary::Add), &[bias]) if is_open => {
-                let layer = self.layers.pop()?;
-                let bias = self.vector(bias, layer.n_outputs?)?;
-                self.layers.push(layer.with_bias(bias));
+                self.bias(bias)?;
             }
             (Op::Binary(op), &[number]) if self.layers.is_empty() => {
                 let sign = match op {
@@ -94,9 +92,7 @@ impl Chain<'_> {
             {
                 self.linear(&node.op, weight)?;
                 if let Some(&bias) = bias.first() {
-                    let layer = self.layers.pop()?;
-                    let bias = self.vector(bias, layer.n_outputs?)?;
-                    self.layers.push(layer.with_bias(bias));
+                    self.bias(bias)?;
                 }
             }
             (Op::MatMul, &[weight]) if place == 0 => {
@@ -109,8 +105,7 @@ impl Chain<'_> {
                 let layers = layers::convolution(rank, [c * groups, o], window, *groups, weight)?;
                 self.layers.extend(layers);
                 if let Some(&bias) = bias.first() {
-                    let layer = self.layers.pop()?;
-                    self.layers.push(layer.with_bias(self.vector(bias, o)?));
+                    self.bias(bias)?;
                 }
             }
             (Op::BatchNormalization { epsilon }, operands) if place == 0 => {
@@ -128,6 +123,16 @@ impl Chain<'_> {
                 self.layers.extend(layers::without_parameters(op, rank, n_axes)?);
             }
             _ => return None,
+        }
+        Some(())
+    }
+
+    /// Adds a bias to the last layer, unless it is 0 and has no tensor.
+    fn bias(&mut self, id: ValueId) -> Option<()> {
+        if !self.dict.zeros.contains(&self.graph.value(id).name) {
+            let layer = self.layers.pop()?;
+            let bias = self.vector(id, layer.n_outputs?)?;
+            self.layers.push(layer.with_bias(bias));
         }
         Some(())
     }

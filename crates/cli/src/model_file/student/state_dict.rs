@@ -22,6 +22,8 @@ pub(crate) struct StateDict {
     pub(super) tensors: Vec<(String, Tensor)>,
     /// Where each parameter of the graph is, by its name there.
     pub(super) places: HashMap<String, Place>,
+    /// Biases of the graph that are 0 and have no tensor.
+    pub(super) zeros: HashSet<String>,
     /// What a user of the original's class must know.
     pub(crate) notes: Vec<String>,
     /// What the file says of itself.
@@ -45,8 +47,8 @@ impl Network {
             }
         }
         said.insert(network::PARENT.to_owned(), self.sha256.clone());
-        let Writer { tensors, places, notes, .. } = writer;
-        Ok(StateDict { tensors, places, notes, about: said })
+        let Writer { tensors, places, zeros, notes, .. } = writer;
+        Ok(StateDict { tensors, places, zeros, notes, about: said })
     }
 }
 
@@ -73,14 +75,15 @@ struct Writer<'a> {
     ids: HashMap<&'a str, ValueId>,
     tensors: Vec<(String, Tensor)>,
     places: HashMap<String, Place>,
+    zeros: HashSet<String>,
     notes: Vec<String>,
 }
 
 impl<'a> Writer<'a> {
     fn new(graph: &'a Graph, params: &'a Params) -> Self {
         let ids = graph.parameters().iter().map(|&id| (graph.value(id).name.as_str(), id));
-        let (tensors, places, notes) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { graph, params, ids: ids.collect(), tensors, places, notes }
+        let (tensors, places, zeros) = (Vec::new(), HashMap::new(), HashSet::new());
+        Self { graph, params, ids: ids.collect(), tensors, places, zeros, notes: Vec::new() }
     }
 
     /// The numbers of a parameter of the graph, where it has one of this name.
@@ -210,6 +213,8 @@ impl<'a> Writer<'a> {
             let module = module.strip_suffix(".parametrizations.weight").unwrap_or(module);
             let name = if module.is_empty() { "bias".into() } else { format!("{module}.bias") };
             self.new_bias(parameter, &name, &numbers)?;
+        } else {
+            self.zeros.insert(parameter.to_owned());
         }
         Ok(None)
     }
