@@ -3,6 +3,11 @@
 mod network;
 mod posterior;
 mod state_dict;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, unused_imports, reason = "`distill shrink` writes these files")
+)]
+mod student;
 mod tensors;
 
 use bayes_posterior::format::METADATA;
@@ -13,7 +18,7 @@ use safetensors::SafeTensors;
 
 pub(crate) use network::{Format, Network, import_beside};
 pub(crate) use posterior::{PosteriorFile, carried_by, check_proper, log_det, variances, write};
-pub(crate) use state_dict::{Dict, Perceptron, Side, natural};
+pub(crate) use state_dict::{Dict, Perceptron, Side, SpelledLayer, natural};
 pub(crate) use tensors::numbers;
 
 /// A network and its weights.
@@ -24,6 +29,9 @@ pub(crate) struct Trained {
     pub(crate) weights: Params,
     /// Names of the layers, input side first.
     pub(crate) names: Vec<String>,
+    /// The tensors of each layer in its file; none where the file keeps layers in another way.
+    #[cfg_attr(not(test), allow(dead_code, reason = "`distill shrink` writes a file like it"))]
+    pub(crate) spelled: Vec<SpelledLayer>,
 }
 
 /// What is known of a model before its file is read.

@@ -25,7 +25,7 @@ mod tensor;
 mod value;
 mod wire;
 
-pub use change::{ChangeError, rewrite};
+pub use change::{ChangeError, rewrite, standardize_input};
 pub use data_type::DataType;
 pub use error::{Dims, Error, Quoted, Result};
 pub use export::{ExportError, ExportOptions, WRITTEN_OPSETS, export};

@@ -8,12 +8,14 @@ use anyhow::{Result, anyhow, bail};
 use candle_core::DType;
 use core_tensors::Params;
 use models::graph::{Dimension, Graph};
-use models::onnx::Model;
+use models::onnx::{Imported, Model};
 
 use super::Trained;
 
+pub(super) use onnx::Beside;
 pub(crate) use onnx::import_beside;
 pub(crate) use save::Format;
+pub(super) use save::{PARENT, with_all_numbers};
 
 /// A trained network, from a file of any format that we take.
 pub(crate) struct Network {
@@ -30,9 +32,18 @@ pub(crate) struct Network {
 /// What a network's file held.
 pub(crate) enum Origin {
     /// An ONNX file.
-    Onnx(Box<Model>),
+    Onnx(Box<OnnxFile>),
     /// Dense layers, of a state dict, blocks of this program, or a posterior's mean.
     Perceptron(Box<Trained>),
+}
+
+/// An ONNX file and what was read of it.
+pub(crate) struct OnnxFile {
+    /// Its bytes and their index.
+    pub(crate) model: Model,
+    /// Its network, which changed graphs are compared with when they are written into the file.
+    #[cfg_attr(not(test), allow(dead_code, reason = "`distill shrink` writes a file like it"))]
+    pub(crate) imported: Imported,
 }
 
 impl Network {
@@ -59,7 +70,7 @@ impl Network {
                         anyhow!("{error}; posteriors and state dicts are made of networks of dense layers alone")
                     })?;
                 let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
-                Ok(Trained { network, weights, names })
+                Ok(Trained { network, weights, names, spelled: Vec::new() })
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use models::onnx::{ExternalError, ImportOptions, Imported, Model, import};
 
-use super::{Network, Origin};
+use super::{Network, OnnxFile, Origin};
 use crate::files::read_part;
 use crate::model_file::Expected;
 
@@ -21,8 +21,9 @@ pub(super) fn open(
     let imported = import_beside(path, &model, expected)?;
     let mut notes = vec![format!("logits: {} (--output overrules)", imported.logits)];
     notes.extend(imported.notes.iter().cloned());
-    let Imported { graph, params, .. } = imported;
-    Ok((Network { graph, params, origin: Origin::Onnx(Box::new(model)), sha256 }, notes))
+    let (graph, params) = (imported.graph.clone(), imported.params.clone());
+    let origin = Origin::Onnx(Box::new(OnnxFile { model, imported }));
+    Ok((Network { graph, params, origin, sha256 }, notes))
 }
 
 /// The network of an ONNX file at this path, with numbers that lie in other files of its folder.
@@ -40,7 +41,7 @@ pub(crate) fn import_beside(path: &Path, model: &Model, expected: &Expected) -> 
 }
 
 /// Files beside an ONNX file: each of their bytes belongs to one tensor.
-pub(super) struct Beside {
+pub(crate) struct Beside {
     folder: PathBuf,
     /// How often each part was read.
     parts: HashMap<(String, u64, usize), u32>,
@@ -50,13 +51,13 @@ pub(super) struct Beside {
 
 impl Beside {
     /// The files in the folder of an ONNX file.
-    pub(super) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Self { folder, parts: HashMap::new(), n_bytes: HashMap::new() }
     }
 
     /// Bytes of one of them. A file of a few tensors may name the same bytes for thousands, which would fill the memory.
-    pub(super) fn read(&mut self, location: &str, offset: u64, n: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read(&mut self, location: &str, offset: u64, n: usize) -> Result<Vec<u8>> {
         /// A graph may be read twice: with the batch of the file, and with any.
         const MOST_READS: u32 = 2;
         let times = self.parts.entry((location.to_owned(), offset, n)).or_default();

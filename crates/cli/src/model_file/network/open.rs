@@ -69,5 +69,5 @@ fn of_posterior(bytes: &[u8], expected: &Expected) -> Result<(Trained, Vec<Strin
     let weights = Params::new(layout.clone(), blocks.collect::<candle_core::Result<_>>()?)?;
     let names = (1..network.widths.len()).map(|t| format!("layer {t}")).collect();
     let notes = vec!["a posterior; its mean is taken as the weights".to_owned()];
-    Ok((Trained { network, weights, names }, notes))
+    Ok((Trained { network, weights, names, spelled: Vec::new() }, notes))
 }

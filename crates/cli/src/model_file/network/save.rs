@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use candle_core::DType;
 use models::graph::{Binary, Graph, Op, Source, ValueId};
-use models::onnx::{Edit, ExportOptions, ExternalError, Values, export};
+use models::onnx::{Edit, ExportOptions, ExternalError, Model, Values, export};
 
 use super::onnx::Beside;
 use super::{Network, Origin};
@@ -21,7 +21,7 @@ pub(crate) enum Format {
 }
 
 /// Key of the metadata of an ONNX file: the SHA-256 of the file that its network came from.
-const PARENT: &str = "distill.parent";
+pub(crate) const PARENT: &str = "distill.parent";
 
 impl Network {
     /// The bytes of a file in a format, and what is to be said of it; `path` is the network's own file.
@@ -37,27 +37,16 @@ impl Network {
     fn onnx(&self, path: &Path) -> Result<(Vec<u8>, Vec<String>)> {
         let (key, value) = (PARENT.to_owned(), self.sha256.clone());
         let model = match &self.origin {
-            Origin::Onnx(model) => model,
+            Origin::Onnx(file) => &file.model,
             Origin::Perceptron(_) => {
                 let options =
                     ExportOptions { metadata: vec![(key, value)], ..ExportOptions::default() };
                 return Ok((export(&self.graph, &self.params, &options)?, Vec::new()));
             }
         };
-        let mut edits = vec![Edit::SetMetadata { key, value }];
-        let mut beside = Beside::new(path);
-        let mut external = |location: &str, offset: u64, n: usize| -> Result<_, ExternalError> {
-            Ok(beside.read(location, offset, n)?)
-        };
-        for tensor in model.initializers().iter().filter(|tensor| tensor.external.is_some()) {
-            let values = match tensor.data_type.is_float() {
-                true => Values::F32(model.f32_values(tensor, &mut external)?),
-                false => Values::I64(model.i64_values(tensor, &mut external)?),
-            };
-            let (name, dims) = (tensor.name.clone(), tensor.dims.clone());
-            edits.push(Edit::SetTensor { name, dims, values });
-        }
-        let n = edits.len() - 1;
+        let mut edits = with_all_numbers(model, path)?;
+        let n = edits.len();
+        edits.push(Edit::SetMetadata { key, value });
         let moved = (n > 0)
             .then(|| format!("the numbers of {n} tensors in other files are in this one now"));
         Ok((model.patch(&edits)?, moved.into_iter().collect()))
@@ -72,6 +61,24 @@ impl Network {
         let bytes = state_dict::state_dict(&trained, DType::F32, Some(&parent))?;
         Ok((bytes, folded.into_iter().collect()))
     }
+}
+
+/// The edits that bring the numbers of other files into an ONNX file; `path` is where those lie beside.
+pub(crate) fn with_all_numbers(model: &Model, path: &Path) -> Result<Vec<Edit>> {
+    let mut edits = Vec::new();
+    let mut beside = Beside::new(path);
+    let mut external = |location: &str, offset: u64, n: usize| -> Result<_, ExternalError> {
+        Ok(beside.read(location, offset, n)?)
+    };
+    for tensor in model.initializers().iter().filter(|tensor| tensor.external.is_some()) {
+        let values = match tensor.data_type.is_float() {
+            true => Values::F32(model.f32_values(tensor, &mut external)?),
+            false => Values::I64(model.i64_values(tensor, &mut external)?),
+        };
+        let (name, dims) = (tensor.name.clone(), tensor.dims.clone());
+        edits.push(Edit::SetTensor { name, dims, values });
+    }
+    Ok(edits)
 }
 
 /// Whether a graph scales or shifts columns apart from its layers.

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use candle_core::{Device, Tensor, WithDType};
 
 use super::layer::Layer;
+use super::spelling::SpelledNorm;
 use super::tensor::NamedTensor;
 
 /// z = W x + b before its activation.
@@ -12,6 +13,8 @@ pub(super) struct Dense<'a> {
     pub(super) layer: Layer,
     pub(super) weight: Weight<'a>,
     pub(super) bias: Option<Bias<'a>>,
+    /// Whether the file stores the weight as (in, out).
+    pub(super) is_turned: bool,
     /// x ↦ s ⊙ x + t before the layer.
     pub(super) of_inputs: Option<Affine>,
     /// z ↦ s ⊙ z + t behind it.
@@ -23,6 +26,8 @@ pub(super) struct Dense<'a> {
 pub(super) struct Affine {
     pub(super) scale: Vec<f64>,
     pub(super) shift: Vec<f64>,
+    /// Its tensors in the file.
+    pub(super) spelled: SpelledNorm,
 }
 
 /// (out, in).
@@ -168,11 +173,11 @@ impl Dense<'_> {
         for i in 0..n_units {
             self.weight.row(i, &factors, &mut row, &mut mask)?;
             let mut b = bias.as_ref().and_then(|bias| bias.get(i)).copied().unwrap_or(0.0);
-            if let Some(Affine { scale, shift }) = &self.of_inputs {
+            if let Some(Affine { scale, shift, .. }) = &self.of_inputs {
                 b += row.iter().zip(shift).map(|(w, t)| w * t).sum::<f64>();
                 row.iter_mut().zip(scale).for_each(|(w, s)| *w *= s);
             }
-            if let Some(Affine { scale, shift }) = &self.of_units {
+            if let Some(Affine { scale, shift, .. }) = &self.of_units {
                 row.iter_mut().for_each(|w| *w *= scale[i]);
                 b = b * scale[i] + shift[i];
             }

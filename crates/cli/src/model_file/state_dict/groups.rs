@@ -7,6 +7,7 @@ use super::dense::{Affine, Bias, Dense, Weight, matrix};
 use super::layer::Layer;
 use super::names::{Role, is_counter, is_training_state, key, role, what, without_collections};
 use super::natural;
+use super::spelling::SpelledNorm;
 use super::tensor::NamedTensor;
 
 /// Default epsilon of batch normalization: in PyTorch and Flax, and in Keras.
@@ -220,6 +221,14 @@ fn norm(name: String, mut roles: Roles, epsilon: Option<f64>) -> Result<Norm> {
         }
     };
     let variance_name = variance.name.clone();
+    let name_of = |tensor: &Option<NamedTensor>| tensor.as_ref().map(|tensor| tensor.name.clone());
+    let spelled = SpelledNorm {
+        scale: name_of(&scale),
+        shift: name_of(&shift),
+        mean: mean.name.clone(),
+        variance: variance_name.clone(),
+        epsilon,
+    };
     let (scale, shift) = (vector(scale, 1.0)?, vector(shift, 0.0)?);
     let (mean, variance) = (vector(Some(mean), 0.0)?, vector(Some(variance), 1.0)?);
     if let Some(i) = variance.iter().position(|v| *v + epsilon <= 0.0 || *v < 0.0) {
@@ -229,7 +238,7 @@ fn norm(name: String, mut roles: Roles, epsilon: Option<f64>) -> Result<Norm> {
         scale.iter().zip(&variance).map(|(gamma, v)| gamma / (v + epsilon).sqrt()).collect();
     let shift =
         shift.iter().zip(&mean).zip(&scale).map(|((beta, mean), s)| beta - s * mean).collect();
-    Ok(Norm { name, affine: Affine { scale, shift }, epsilon })
+    Ok(Norm { name, affine: Affine { scale, shift, spelled }, epsilon })
 }
 
 /// A dense layer; `true` if its name says that it is stored as (in, out), and so was turned.
@@ -273,7 +282,8 @@ fn dense(name: String, mut roles: Roles<'_>) -> Result<(Dense<'_>, bool)> {
     }
     let (n_units, n_inputs) = weight.check()?;
     let layer = Layer { name, n_units, n_inputs };
-    Ok((Dense { layer, weight, bias, of_inputs: None, of_units: None }, is_kernel))
+    let is_turned = is_kernel;
+    Ok((Dense { layer, weight, bias, is_turned, of_inputs: None, of_units: None }, is_kernel))
 }
 
 /// Which weights are stored as (in, out): the lengths of biases tell.
@@ -320,6 +330,7 @@ impl<'a> Turns<'a> {
                 let Layer { n_units, n_inputs, .. } = &mut dense.layer;
                 std::mem::swap(n_units, n_inputs);
                 dense.weight = dense.weight.transposed();
+                dense.is_turned = true;
             }
             dense
         };

@@ -13,6 +13,7 @@ mod networks;
 mod normalization;
 mod order;
 mod perceptron;
+mod spelling;
 mod tensor;
 mod write;
 
@@ -29,7 +30,8 @@ pub(crate) use containers::Dict;
 pub(crate) use normalization::Side;
 pub(crate) use order::natural;
 pub(crate) use perceptron::Perceptron;
-pub(crate) use write::state_dict;
+pub(crate) use spelling::{SpelledLayer, SpelledNorm, SpelledWeight};
+pub(crate) use write::{about, state_dict};
 
 /// The perceptron of a file, its numbers in a type that holds them exactly, and what was assumed or left out.
 pub(crate) fn open(bytes: &[u8], expected: &Expected) -> Result<(Trained, Vec<String>)> {

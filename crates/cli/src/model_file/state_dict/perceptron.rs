@@ -75,6 +75,7 @@ impl<'a> Perceptron<'a> {
             },
             weight: Weight::Plain(tensor),
             bias: None,
+            is_turned: false,
             of_inputs: None,
             of_units: None,
         };
@@ -190,9 +191,12 @@ impl<'a> Perceptron<'a> {
             }
         };
         let names = self.layers.iter().map(|dense| dense.layer.name.clone()).collect();
+        // Blocks of this program hold weight and bias in one.
+        let spelled =
+            if self.is_own { Vec::new() } else { self.layers.iter().map(Dense::spelled).collect() };
         let blocks = self.layers.into_iter().map(block).collect::<Result<Vec<_>>>()?;
         let weights = Params::new(network.layout(), blocks)?;
-        Ok((Trained { network, weights, names }, notes))
+        Ok((Trained { network, weights, names, spelled }, notes))
     }
 }
 

@@ -46,17 +46,22 @@ pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) 
             tensors.push((format!("layers.{t}.bias"), bias));
         }
     }
+    let mut bytes = Vec::new();
+    write_described_tensors(&tensors, Some(about(trained, parent)?), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the metadata of a state dict say: that PyTorch reads it, the activation, and what it was made from.
+pub(crate) fn about(trained: &Trained, parent: Option<&str>) -> Result<HashMap<String, String>> {
+    let activation = trained.network.activation;
     let said = Said {
-        activation: network.activation.name().into(),
-        slope: network.activation.slope(),
+        activation: activation.name().into(),
+        slope: activation.slope(),
         layers: trained.names.clone(),
         parent: parent.map(str::to_owned),
     };
-    let about =
-        [("format".to_owned(), "pt".to_owned()), (KEY.into(), serde_json::to_string(&said)?)];
-    let mut bytes = Vec::new();
-    write_described_tensors(&tensors, Some(about.into()), &mut bytes)?;
-    Ok(bytes)
+    let format = ("format".to_owned(), "pt".to_owned());
+    Ok([format, (KEY.into(), serde_json::to_string(&said)?)].into())
 }
 
 /// The activation that a file of this program says.

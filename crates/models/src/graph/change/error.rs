@@ -43,6 +43,22 @@ pub enum GraphChangeError {
         /// What would be passed on.
         identity: String,
     },
+    /// The graph has no input, or several.
+    #[error("expected a network with one input, which can be standardized; found {found} inputs")]
+    Inputs {
+        /// How many there are.
+        found: usize,
+    },
+    /// Means and stds that do not fit the input.
+    #[error("standardization of the input `{input}`: expected {expected}, found {found}")]
+    Standardization {
+        /// The input.
+        input: String,
+        /// What fits.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
     /// The changed graph does not fit together, or parameters are those of another graph.
     #[error(transparent)]
     Graph(#[from] Error),

@@ -1,5 +1,6 @@
 //! Why a changed graph cannot be written into the file that it came from.
 
+use crate::graph::change::GraphChangeError;
 use crate::onnx::{Error, ExportError, ImportError};
 
 /// A failure to write a changed graph into the file that it came from.
@@ -70,6 +71,17 @@ pub enum ChangeError {
         /// The old name.
         name: String,
     },
+    /// The input of a file that is to be standardized.
+    #[error("the input of the network: expected {expected}, found {found}")]
+    Input {
+        /// What can be standardized.
+        expected: &'static str,
+        /// What the file has.
+        found: String,
+    },
+    /// Means and stds that do not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphChangeError),
     /// A node of the graph has not come into the file.
     #[error("node `{node}` of the network could not be written into the file")]
     Unfinished {

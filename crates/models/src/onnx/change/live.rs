@@ -57,7 +57,7 @@ fn needed(file: &Model) -> Result<HashSet<&str>, ChangeError> {
 }
 
 /// Whether a node has a loop or a branch inside, which may read any tensor.
-fn has_body(node: &Node) -> bool {
+pub(super) fn has_body(node: &Node) -> bool {
     node.attributes.iter().any(|(_, value)| matches!(value, Attribute::Graph))
 }
 

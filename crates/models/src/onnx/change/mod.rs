@@ -3,6 +3,7 @@
 mod error;
 mod live;
 mod settings;
+mod standardize;
 mod structure;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use super::{Dimension as FileDimension, Edit, Imported, Model, Node, ReadExterna
 use crate::graph::{Dimension, Graph};
 
 pub use error::ChangeError;
+pub use standardize::standardize_input;
 
 /// Each round settles the operands of a node before its settings, and the last one finds nothing.
 const MOST_ROUNDS: usize = 4;
