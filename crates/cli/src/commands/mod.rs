@@ -8,6 +8,7 @@ mod options;
 mod posterior;
 mod rank;
 mod reproduce;
+mod shrink;
 mod transform;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Reproduce(reproduce::Arguments),
     /// Download data sets into the cache and check them.
     Fetch(fetch::Arguments),
+    /// Make a trained network smaller, and measure what was lost.
+    Shrink(shrink::Arguments),
     /// Make a Gaussian posterior of a trained perceptron.
     Posterior(posterior::Arguments),
     /// Rank the hidden units of a layer, least important first.
@@ -92,6 +95,7 @@ fn run(is_open: bool) -> Result<ExitCode> {
     let trains = match &arguments.command {
         Command::Reproduce(_) => true,
         Command::Posterior(arguments) => arguments.trains(),
+        Command::Shrink(_) => false,
         Command::Map(arguments) => arguments.trains(),
         Command::Fetch(_)
         | Command::Rank(_)
@@ -100,12 +104,13 @@ fn run(is_open: bool) -> Result<ExitCode> {
         | Command::Convert(_) => false,
     };
     start_pool(is_open && !trains);
-    if !matches!(arguments.command, Command::Reproduce(_)) {
+    if !matches!(arguments.command, Command::Reproduce(_) | Command::Shrink(_)) {
         end_on_signals()?;
     }
     match arguments.command {
         Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Posterior(arguments) => posterior::run(&arguments),
         Command::Rank(arguments) => rank::run(&arguments),
         Command::Transform(arguments) => transform::run(&arguments),

@@ -2,8 +2,4 @@
 
 pub mod published;
 pub mod synthetic;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "commands on graphs read data by it next")
-)]
 pub(crate) mod user;

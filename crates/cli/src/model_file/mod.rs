@@ -7,7 +7,7 @@ mod state_dict;
     not(test),
     allow(dead_code, unused_imports, reason = "`distill shrink` writes these files")
 )]
-mod student;
+pub(crate) mod student;
 mod tensors;
 
 use bayes_posterior::format::METADATA;

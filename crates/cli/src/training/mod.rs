@@ -1,7 +1,7 @@
 //! Training with one or several networks, put together from the lower crates and told to a [`Monitor`].
 
 mod ablations;
-mod after_surgery;
+pub(crate) mod after_surgery;
 mod bayesian;
 mod course;
 mod examination;
@@ -10,16 +10,15 @@ mod examples;
 pub(crate) mod fixtures;
 mod linear;
 mod monitor;
-mod quality;
+pub(crate) mod quality;
 mod several;
 pub(crate) mod shrink;
 mod tuning;
 
 pub use ablations::{Ablation, entropies, smoothed_labels};
 pub use after_surgery::{
-    Checkpoints, Distilled, NoCheckpoints, NonFinite, Setting,
-    SettingGrid, StudentCourse, Taught, Trial, distill_after_surgery, distill_from_scratch,
-    epochs_of_equal_work,
+    Checkpoints, Distilled, NoCheckpoints, NonFinite, Setting, SettingGrid, StudentCourse, Taught,
+    Trial, distill_after_surgery, distill_from_scratch, epochs_of_equal_work,
 };
 pub use bayesian::{
     BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,

@@ -38,9 +38,8 @@ pub(super) fn plain(n: f64) -> String {
 /// Sizes of the network and of the student.
 pub(super) fn sizes(plan: &Plan, widths: &[usize], n_bytes: [usize; 2]) -> Vec<Size> {
     let size = |what: &str, before: f64, after: f64| Size { what: what.to_owned(), before, after };
-    let of = |what, resource| {
-        size(what, plan.size(resource, &plan.full()), plan.size(resource, widths))
-    };
+    let of =
+        |what, resource| size(what, plan.size(resource, &plan.full()), plan.size(resource, widths));
     vec![
         of("parameters", Resource::Parameters),
         of("multiply-adds an example", Resource::Products),
@@ -83,7 +82,10 @@ mod tests {
             ),
             (Budget::Latency(Amount::Absolute(0.5)), "at most 0.5 ms for a forward pass"),
             (Budget::Loss(0.005), "at most 0.5 points lost"),
-            (Budget::Widths(vec![("fc1".into(), 64), ("fc2".into(), 8)]), "widths fc1 = 64, fc2 = 8"),
+            (
+                Budget::Widths(vec![("fc1".into(), 64), ("fc2".into(), 8)]),
+                "widths fc1 = 64, fc2 = 8",
+            ),
         ] {
             assert_eq!(budget_words(&budget), words);
         }

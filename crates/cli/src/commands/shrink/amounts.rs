@@ -16,7 +16,9 @@ fn amount(text: &str, units: &[(&str, f64)], wanted: &str) -> Result<Amount, Str
     if unit == "%" {
         return match number < 100.0 {
             true => Ok(Amount::Share(number / 100.0)),
-            false => Err(format!("expected less than 100%, which is all of the network, or {wanted}")),
+            false => {
+                Err(format!("expected less than 100%, which is all of the network, or {wanted}"))
+            }
         };
     }
     if unit.is_empty() && number < 1.0 {

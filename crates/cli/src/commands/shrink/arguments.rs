@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::amounts;
 use crate::commands::UsageError;
 use crate::commands::options::NetworkOptions;
-use crate::commands::{TaskName, positive};
-use crate::data::user::Options;
+use crate::commands::positive;
+use crate::commands::posterior::TaskName;
+use crate::data::user::{ImageOptions, Options};
 use crate::training::shrink::{Amount, Budget, Resource};
 
 /// Make a trained network smaller, measure what was lost, and write a file that your runtime loads.
@@ -55,6 +56,8 @@ pub(in crate::commands) struct Arguments {
     pub(super) task: TaskOptions,
     #[command(flatten)]
     pub(super) options: Options,
+    #[command(flatten)]
+    pub(super) images: ImageOptions,
     #[command(flatten)]
     pub(super) network: NetworkOptions,
 }

@@ -5,8 +5,9 @@ use bayes_posterior::Task;
 use core_tensors::Targets;
 
 use super::arguments::Arguments;
-use crate::commands::TaskName;
-use crate::data::user::{Examples, Prepared, Purpose, Request};
+use crate::commands::posterior::TaskName;
+use crate::data::user::{Examples, Prepared, Request};
+use crate::ledger::quality::Predicted;
 use crate::model_file::Network;
 
 /// A network and the examples that it is narrowed by and judged on.
@@ -37,10 +38,8 @@ pub(super) enum Predicts {
 impl Case {
     /// Opens what the command line names; says what was assumed.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
-        let network =
-            Network::open(&arguments.model, &arguments.network.expected(None))?;
-        let shape = input_shape(&network)
-            .with_context(|| arguments.model.display().to_string())?;
+        let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
+        let shape = input_shape(&network).with_context(|| arguments.model.display().to_string())?;
         let n_outputs = network.n_outputs();
         let said = arguments.task.task.map(|name| match name {
             TaskName::Classification => Task::Classification,
@@ -48,15 +47,10 @@ impl Case {
         });
         let is_only = arguments.validation.is_none() && arguments.test.is_none();
         let open = |flag: &'static str, word: &str, task| -> Result<Prepared> {
-            let request = Request {
-                flag,
-                word,
-                cache: &arguments.task.cache,
-                options: &arguments.options,
-                purpose: Purpose::LabelsIfAny,
-                is_image: false,
-                is_only,
-            };
+            let options = (&arguments.options, &arguments.images);
+            let cache = &arguments.task.cache;
+            let request = Request::of_network(word, cache, options, Some(&shape));
+            let request = Request { flag, is_only, ..request };
             Examples::open(&request)?.prepared(&shape, n_outputs, task)
         };
         let data = open("--data", &arguments.data, said)?;
@@ -105,7 +99,7 @@ fn input_shape(network: &Network) -> Result<Vec<usize>> {
     let extents = value.shape.iter().skip(1).map(|extent| {
         let known = extent.as_known().and_then(|n| usize::try_from(n).ok());
         known.with_context(|| {
-            format!("input `{}`: the extent {extent} is open; --dim {extent}=SIZE gives it", value.name)
+            format!("input `{}`: expected extents that are known, found {extent}", value.name)
         })
     });
     extents.collect()
@@ -122,5 +116,15 @@ fn predicts(data: &Prepared, n_outputs: usize, said: Option<Task>) -> Predicts {
         (true, 1) => Predicts::TwoClasses,
         (true, k) => Predicts::Classes(k),
         (false, k) => Predicts::Values(k),
+    }
+}
+
+impl Predicts {
+    /// Classes or values.
+    pub(super) fn predicted(self) -> Predicted {
+        match self {
+            Self::Classes(_) | Self::TwoClasses => Predicted::Classes,
+            Self::Values(_) => Predicted::Values,
+        }
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct Outcome {
     pub(super) chosen: Narrowed,
     /// The smallest first.
     pub(super) front: Vec<FrontPoint>,
-    /// Judges by the validation examples.
-    pub(super) validation: Judge,
     /// What a reader must not overlook.
     pub(super) warnings: Vec<String>,
 }
@@ -45,7 +43,6 @@ pub(super) fn whole(case: &Case) -> Result<(Graph, Params)> {
 /// Surgery, up to the student that the budget asks for.
 pub(super) fn narrow(
     arguments: &Arguments,
-    case: &Case,
     split: Split,
     (graph, params): &(Graph, Params),
     (likelihood, n_bytes): (Likelihood, usize),
@@ -67,9 +64,8 @@ pub(super) fn narrow(
         }
         Budget::Latency(amount) => {
             let batch = arguments.size.latency_batch();
-            let mut measure = |graph: &Graph, params: &Params| {
-                Ok(latency(graph, params, &x, batch)?.median_ms)
-            };
+            let mut measure =
+                |graph: &Graph, params: &Params| Ok(latency(graph, params, &x, batch)?.median_ms);
             let whole = measure(&plan.graph, &plan.params)?;
             let widths = plan.widths_for_latency(amount.of(whole), &mut measure)?;
             Narrowed { operated: plan.student(&widths)?, widths }
@@ -84,7 +80,7 @@ pub(super) fn narrow(
         points(&plan, &validation, arguments.size.n_points(), &chosen, &mut front)?;
     }
     mark(&plan, &validation, &chosen, &mut front)?;
-    Ok(Outcome { split, plan, chosen, front, validation, warnings })
+    Ok(Outcome { split, plan, chosen, front, warnings })
 }
 
 /// Some of the calibration examples, drawn by chance where there are more.
@@ -96,10 +92,8 @@ fn calibration(x: &Tensor, most: usize, rng: &Rng) -> Result<Tensor> {
     note(&format!(
         "surgery is calibrated on {most} of {n} examples, drawn by chance (--examples overrules)"
     ));
-    let mut rows: Vec<u32> = rng.split("calibration").permutation(n)[..most]
-        .iter()
-        .map(|&row| row as u32)
-        .collect();
+    let mut rows: Vec<u32> =
+        rng.split("calibration").permutation(n)[..most].iter().map(|&row| row as u32).collect();
     rows.sort_unstable();
     Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
 }
@@ -203,7 +197,7 @@ fn mark(
 pub(super) fn likelihood(predicts: Predicts, variance: f64) -> Likelihood {
     match predicts {
         Predicts::Classes(_) => Likelihood::Categorical,
-        Predicts::TwoClasses => Likelihood::Bernoulli,
+        Predicts::TwoClasses => Likelihood::Categorical,
         Predicts::Values(_) => Likelihood::Normal { variance },
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::Params;
-use models::Architecture;
 use models::graph::Graph;
 
 use crate::ledger::shrink::Latency;
@@ -39,4 +38,14 @@ pub(super) fn latency(graph: &Graph, params: &Params, x: &Tensor, batch: usize) 
         batch,
         threads,
     })
+}
+
+/// Times of two networks.
+pub(super) fn latencies(
+    networks: [(&Graph, &Params); 2],
+    x: &Tensor,
+    batch: usize,
+) -> Result<[Latency; 2]> {
+    let [first, second] = networks;
+    Ok([latency(first.0, first.1, x, batch)?, latency(second.0, second.1, x, batch)?])
 }

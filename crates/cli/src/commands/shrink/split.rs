@@ -1,7 +1,9 @@
 //! Which examples surgery sees, which choices are made by, and which only the final measures see.
 
 use anyhow::{Result, ensure};
+use candle_core::{DType, Tensor};
 use core_tensors::Rng;
+use models::graph::change::Standardization;
 
 use super::case::Case;
 use crate::data::user::{Prepared, split};
@@ -18,22 +20,24 @@ pub(super) struct Split {
     pub(super) parts: Parts,
     /// Index in its file of each test example.
     pub(super) test_rows: Vec<usize>,
+    /// Rows of `--data` that are in each part.
+    pub(super) rows: [Vec<usize>; 3],
 }
 
 impl Split {
     pub(super) fn new(case: &Case, rng: &Rng) -> Result<Self> {
         let of = |own: &Option<Prepared>, share| if own.is_some() { 0.0 } else { share };
         let shares = [of(&case.validation, SHARES[0]), of(&case.test, SHARES[1])];
-        let [calibration, validation, test] =
-            split(&case.data, shares, &mut rng.split("split"))?;
+        let rows = split(&case.data, shares, &mut rng.split("split"))?;
+        let [calibration, validation, test] = &rows;
         let n_test = case.test.as_ref().map_or(Ok(0), |own| own.x.dim(0))?;
         let test_rows = if case.test.is_some() { (0..n_test).collect() } else { test.clone() };
         let part = |own: &Option<Prepared>, rows: &[usize]| match own {
             Some(own) => Ok(own.clone()),
             None => case.data.rows(rows),
         };
-        let (validation, test) = (part(&case.validation, &validation)?, part(&case.test, &test)?);
-        let calibration = case.data.rows(&calibration)?;
+        let (validation, test) = (part(&case.validation, validation)?, part(&case.test, test)?);
+        let calibration = case.data.rows(calibration)?;
         let parts = Parts {
             calibration: calibration.x.dim(0)?,
             validation: validation.x.dim(0)?,
@@ -51,6 +55,50 @@ impl Split {
                 case.data.name
             );
         }
-        Ok(Self { calibration, validation, test, parts, test_rows })
+        Ok(Self { calibration, validation, test, parts, test_rows, rows })
     }
+}
+
+impl Split {
+    /// With features of mean 0 and std 1 in the calibration part, and what it takes; as it is where that is not asked for.
+    ///
+    /// Features (m, n) one by one, images (m, c, h, w) by channel. A feature that never changes is only centered.
+    pub(super) fn standardized(self, is_asked: bool) -> Result<(Self, Option<Standardization>)> {
+        if !is_asked {
+            return Ok((self, None));
+        }
+        let x = self.calibration.x.to_dtype(DType::F64)?;
+        let (rows, shape) = match *x.dims() {
+            [_, _, h, w] => {
+                let channels = x.transpose(0, 1)?.flatten_from(1)?.t()?.contiguous()?;
+                let n = channels.dim(1)?;
+                ensure!(h * w > 0, "expected images with pixels");
+                (channels, vec![n, 1, 1])
+            }
+            ref dims => {
+                let shape = dims[1..].to_vec();
+                (x.flatten_from(1)?, shape)
+            }
+        };
+        let mean = rows.mean(0)?;
+        let std: Vec<f64> = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?.sqrt()?.to_vec1()?;
+        let std = std.into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
+        let standardization = Standardization { shape, mean: mean.to_vec1()?, std };
+        let of = |part: Prepared| -> Result<Prepared> {
+            Ok(Prepared { x: apply(&standardization, &part.x)?, ..part })
+        };
+        let Self { calibration, validation, test, .. } = self;
+        let (calibration, validation, test) = (of(calibration)?, of(validation)?, of(test)?);
+        Ok((Self { calibration, validation, test, ..self }, Some(standardization)))
+    }
+}
+
+/// (x − mean)/std in f32, as the student's file does it.
+fn apply(standardization: &Standardization, x: &Tensor) -> Result<Tensor> {
+    let Standardization { shape, mean, std } = standardization;
+    let of = |values: &[f64]| -> Result<Tensor> {
+        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        Ok(Tensor::from_vec(values, shape.as_slice(), x.device())?)
+    };
+    Ok(x.broadcast_sub(&of(mean)?)?.broadcast_div(&of(std)?)?)
 }

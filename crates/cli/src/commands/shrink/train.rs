@@ -14,7 +14,8 @@ use crate::data::user::Prepared;
 use crate::files::{ask_on_signals, note, read, write_whole};
 use crate::ledger::quality::Predicted;
 use crate::training::after_surgery::{
-    Checkpoints, Distilled, StudentCourse, Taught, distill_after_surgery, from_scratch,
+    Checkpoints, Distilled, StudentCourse, Taught, distill_after_surgery, distill_from_scratch,
+    epochs_of_equal_work,
 };
 use crate::training::shrink::Plan;
 use crate::training::{Interrupted, Monitor, logits};
@@ -76,13 +77,15 @@ impl Course<'_> {
             Some(Baseline::Scratch) => {}
         }
         let mut kept = self.kept("scratch");
-        let examples = (&self.calibration, &self.validation);
+        let n = self.calibration.n_examples();
         let epochs = self.arguments.training.epochs();
-        let work = (&plan.graph, epochs);
-        let noise = self.noise.clone();
-        let found = self.stop.during(|| {
-            from_scratch(self.stop, small, work, examples, (self.predicted, noise), rng, &mut kept)
-        })?;
+        let epochs = epochs_of_equal_work(&plan.graph, small, plan.n_directions(), epochs);
+        let mut course = StudentCourse::from_scratch(self.predicted, epochs, n);
+        course.noise_variances.clone_from(&self.noise);
+        let examples = (&self.calibration, &self.validation);
+        let found = self
+            .stop
+            .during(|| distill_from_scratch(self.stop, small, examples, &course, rng, &mut kept))?;
         let how = format!("from scratch with equal work ({})", epochs_words(found.n_epochs()));
         Ok(Some(made(how, &found, small)))
     }
@@ -147,7 +150,9 @@ impl Stop {
             let is_training = heard.is_training.load(Ordering::SeqCst);
             if is_training {
                 heard.status.store(status, Ordering::SeqCst);
-                note("stopping at the end of this epoch; the same command goes on from there (a second signal stops at once)");
+                note(
+                    "stopping at the end of this epoch; the same command goes on from there (a second signal stops at once)",
+                );
             }
             is_training
         })?;

@@ -80,7 +80,7 @@ pub fn right(values: &Tensor, targets: &Targets) -> Result<Vec<bool>> {
 }
 
 /// Logits of at least two classes: a single logit z is that of class 1, beside 0 for class 0.
-pub(super) fn class_logits(values: &Tensor) -> Result<Tensor> {
+pub(crate) fn class_logits(values: &Tensor) -> Result<Tensor> {
     let (_, k) = values.dims2()?;
     Ok(if k == 1 { Tensor::cat(&[&values.zeros_like()?, values], 1)? } else { values.clone() })
 }

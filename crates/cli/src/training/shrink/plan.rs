@@ -40,6 +40,7 @@ pub(crate) struct Plan {
     curves: Vec<Curve>,
     likelihood: Likelihood,
     multiple: usize,
+    n_directions: usize,
 }
 
 /// How a plan is made.
@@ -71,10 +72,10 @@ impl Plan {
         let axes = Axes::of(&graph);
         let calibration = Calibration::new(&[x.clone()], None, Cutting::default())?;
         let network = Network { graph: &graph, params: &params, axes: &axes };
-        let directions = enough_directions(&calibration).min(n_outputs(&graph));
+        let n_directions = enough_directions(&calibration).min(n_outputs(&graph));
         let mut draws = rng.split("curvatures");
         let curvatures =
-            output_curvatures(&network, &calibration, likelihood, directions, &mut draws)?;
+            output_curvatures(&network, &calibration, likelihood, n_directions, &mut draws)?;
         let surgery = Surgery::held_out();
         let curves = curves(&network, &calibration, &surgery, Some(&curvatures))?;
         let n_bytes_beside = (n_bytes as f64 - BYTES_A_PARAMETER * before).max(0.0);
@@ -90,6 +91,7 @@ impl Plan {
             curves,
             likelihood,
             multiple,
+            n_directions,
         })
     }
 
@@ -112,6 +114,11 @@ impl Plan {
             widths[curve.group] = self.multiple.clamp(1, widths[curve.group]);
         }
         widths
+    }
+
+    /// Gradients of each example behind the curvatures of the outputs.
+    pub(crate) fn n_directions(&self) -> usize {
+        self.n_directions
     }
 
     /// What must stay, the largest first, with the reason.

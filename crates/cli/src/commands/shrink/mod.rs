@@ -1,0 +1,105 @@
+//! `distill shrink`: a smaller network from a trained one, and what it keeps.
+
+mod account;
+mod amounts;
+mod arguments;
+mod case;
+mod flow;
+mod latency;
+mod measures;
+mod replay;
+mod report;
+mod split;
+mod train;
+mod understood;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use core_tensors::Rng;
+
+pub(super) use arguments::Arguments;
+
+use self::case::Case;
+use self::report::Finished;
+use self::split::Split;
+use self::train::Stop;
+use super::UsageError;
+use crate::data::user::place_of;
+use crate::files::{Input, check_folder, check_set, check_writable, note, say};
+use crate::training::Interrupted;
+
+/// Files that a run writes.
+const WRITTEN: [&str; 9] = [
+    "student.onnx",
+    "student.safetensors",
+    "student.py",
+    "widths.json",
+    "report.html",
+    "report.json",
+    "front.csv",
+    "run.toml",
+    "posterior.safetensors",
+];
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.network.check()?;
+    check_out(arguments)?;
+    let stop = Stop::listening()?;
+    match make(arguments, &stop) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match (error.is::<Interrupted>(), stop.status()) {
+            (true, Some(status)) => {
+                note("stopped; the same command goes on from the last epoch");
+                Ok(ExitCode::from(status))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
+    let case = Case::open(arguments)?;
+    let mut finished: Option<Finished> = None;
+    for seed in arguments.training.seeds() {
+        let rng = Rng::new(seed);
+        let split = Split::new(&case, &rng)?;
+        if finished.is_none() {
+            say(&understood::lines(arguments, &case, &split)?)?;
+        }
+        let done = report::finish(arguments, &case, split, (seed, &rng), stop)?;
+        match &mut finished {
+            None => finished = Some(done),
+            Some(first) => first.repeated(&done),
+        }
+    }
+    let Some(finished) = finished else { return Ok(()) };
+    finished.write(arguments)?;
+    say(&finished.summary(arguments))
+}
+
+/// Refuses a folder that holds something that this command would destroy.
+fn check_out(arguments: &Arguments) -> Result<()> {
+    let cache = &arguments.task.cache;
+    let data = |word: &Option<String>| word.as_ref().map(|word| place_of(word, cache));
+    let inputs = [
+        ("MODEL", Some(arguments.model.clone())),
+        ("--data", Some(place_of(&arguments.data, cache))),
+        ("--validation", data(&arguments.validation)),
+        ("--test", data(&arguments.test)),
+    ];
+    let inputs: Vec<Input> =
+        inputs.into_iter().filter_map(|(name, path)| Some(Input::new(name, path?))).collect();
+    let out = &arguments.out;
+    check_folder(out, &WRITTEN, &inputs).map_err(UsageError)?;
+    let found: Vec<&str> = WRITTEN.iter().copied().filter(|name| out.join(name).exists()).collect();
+    if let (Some(first), false) = (found.first(), arguments.overwrite) {
+        let message = format!(
+            "--out: {} holds {first} of an earlier run; give another folder, or --overwrite",
+            out.display()
+        );
+        return Err(UsageError(message).into());
+    }
+    check_writable(out)?;
+    check_set(out, &WRITTEN)
+}

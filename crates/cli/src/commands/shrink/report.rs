@@ -1,0 +1,285 @@
+//! A run from the split to the files that are written, and what is said of it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::DType;
+use core_tensors::{Params, Rng};
+use models::graph::Graph;
+
+use super::account::{budget_words, layers, plain, sizes, untouched};
+use super::arguments::Arguments;
+use super::case::{Case, Predicts};
+use super::flow::{self, Outcome};
+use super::latency::latencies;
+use super::measures::{self, main_measure};
+use super::replay;
+use super::split::Split;
+use super::train::{Course, Made, Stop, taught};
+use super::understood;
+use crate::files::{note, sha256, warn, write_set};
+use crate::ledger::quality::Predicted;
+use crate::ledger::shrink::{Repetition, Shrunk};
+use crate::model_file::student::{python, widths_json};
+use crate::training::logits;
+use crate::training::quality::Calibration;
+
+/// A run of one seed, ready to be written.
+pub(super) struct Finished {
+    pub(super) shrunk: Shrunk,
+    seed: u64,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// Everything of one seed: surgery, training, measures.
+pub(super) fn finish(
+    arguments: &Arguments,
+    case: &Case,
+    split: Split,
+    (seed, rng): (u64, &Rng),
+    stop: &Stop,
+) -> Result<Finished> {
+    let (split, standardization) = split.standardized(arguments.task.standardize)?;
+    let network = flow::whole(case)?;
+    let predicted = case.predicts.predicted();
+    let noise = noise(arguments, case.predicts, &split, &network)?;
+    let likelihood = flow::likelihood(case.predicts, mean(noise.as_deref()));
+    understood::check_fit(arguments, case, &split, &network)?;
+    let standardization = standardization.as_ref();
+    let file = |graph: &Graph, params: &Params| {
+        case.network.student_onnx(&arguments.model, graph, params, standardization)
+    };
+    let n_before = file(&network.0, &network.1)?.len();
+    let outcome = flow::narrow(arguments, split, &network, (likelihood, n_before), rng)?;
+    let students = students(arguments, &outcome, &network, (predicted, noise), (seed, rng), stop)?;
+    let chosen = best(&students);
+    let made = (&students[..], chosen);
+    let measured = measures::students(case, &outcome.split, &network, made, rng)?;
+    let Made { graph, params, .. } = &students[chosen];
+
+    let onnx = file(graph, params)?;
+    let dict = case.network.student_state_dict(graph, params)?;
+    let before = case.network.student_state_dict(&network.0, &network.1)?;
+    let layers = layers(&outcome.plan, &outcome.chosen.widths, &outcome.chosen.operated.report);
+    let mut files = vec![
+        ("student.onnx".to_owned(), onnx.clone()),
+        ("student.safetensors".to_owned(), dict.to_bytes(standardization)?),
+        (
+            "widths.json".to_owned(),
+            widths_json(&layers, &before, &dict, standardization)?.into_bytes(),
+        ),
+    ];
+    if let Some(script) = python(graph, &dict, standardization) {
+        files.push(("student.py".to_owned(), script.into_bytes()));
+    }
+    files.push(("run.toml".to_owned(), replay::toml(arguments, seed)?.into_bytes()));
+
+    let n_bytes = [n_before, onnx.len()];
+    let batch = arguments.size.latency_batch();
+    let times =
+        latencies([(&network.0, &network.1), (graph, params)], &outcome.split.test.x, batch)?;
+    let shrunk = Shrunk {
+        model: file_name(&arguments.model),
+        model_sha256: case.network.sha256.clone(),
+        data: data_files(arguments)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: "distill shrink --config run.toml --out FOLDER".to_owned(),
+        understood: understood::sentences(arguments, case, &outcome.split),
+        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split)?].concat(),
+        predicted,
+        parts: outcome.split.parts,
+        budget: budget_words(&arguments.size.budget()?),
+        sizes: sizes(&outcome.plan, &outcome.chosen.widths, n_bytes),
+        latency: Some(times),
+        students: measured,
+        front: outcome.front,
+        layers,
+        untouched: untouched(&outcome.plan),
+        repetitions: Vec::new(),
+    };
+    Ok(Finished { shrunk, seed, files })
+}
+
+/// The student of surgery, after training where it is asked for, and the one from scratch.
+fn students(
+    arguments: &Arguments,
+    outcome: &Outcome,
+    network: &(Graph, Params),
+    (predicted, noise): (Predicted, Option<Vec<f64>>),
+    (seed, rng): (u64, &Rng),
+    stop: &Stop,
+) -> Result<Vec<Made>> {
+    let operated = &outcome.chosen.operated;
+    let mut students = vec![Made {
+        how: "surgery".to_owned(),
+        training: String::new(),
+        graph: operated.graph.clone(),
+        params: operated.params.clone(),
+        loss: None,
+    }];
+    if arguments.training.epochs() == 0 && arguments.training.baseline.is_none() {
+        return Ok(students);
+    }
+    let course = Course {
+        arguments,
+        predicted,
+        noise,
+        calibration: taught(&outcome.split.calibration, network)?,
+        validation: taught(&outcome.split.validation, network)?,
+        folder: &arguments.out,
+        seed,
+        stop,
+    };
+    if arguments.training.epochs() > 0 {
+        let small = (&operated.graph, &operated.params);
+        students.push(course.distilled(small, &rng.split("distillation"))?);
+    }
+    let scratch = course.scratch(&outcome.plan, &operated.graph, &rng.split("scratch"))?;
+    students.extend(scratch);
+    Ok(students)
+}
+
+/// The student with the least loss of the validation examples; surgery's where nothing was trained.
+fn best(students: &[Made]) -> usize {
+    let known = students.iter().enumerate().filter_map(|(i, made)| Some((i, made.loss?)));
+    known.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(i, _)| i)
+}
+
+/// σ² of each output of a regression: given, or the mean squared error on the validation examples.
+fn noise(
+    arguments: &Arguments,
+    predicts: Predicts,
+    split: &Split,
+    (graph, params): &(Graph, Params),
+) -> Result<Option<Vec<f64>>> {
+    let Predicts::Values(k) = predicts else { return Ok(None) };
+    if let Some(variance) = arguments.task.noise_variance {
+        return Ok(Some(vec![variance; k]));
+    }
+    let outputs = logits(graph, params, &split.validation.x)?;
+    let variances = match &split.validation.targets {
+        Some(targets) => match Calibration::fitted(&outputs, targets)? {
+            Calibration::NoiseVariances(variances) => variances,
+            Calibration::Temperature(_) => Vec::new(),
+        },
+        // Without targets nats are in units of what the outputs vary by.
+        None => {
+            let outputs = outputs.to_dtype(DType::F64)?;
+            outputs.broadcast_sub(&outputs.mean_keepdim(0)?)?.sqr()?.mean(0)?.to_vec1()?
+        }
+    };
+    let positive = |v: f64| if v > 0.0 && v.is_finite() { v } else { 1.0 };
+    let variances: Vec<f64> = variances.into_iter().map(positive).collect();
+    if split.validation.targets.is_some() {
+        let shown: Vec<String> = variances.iter().take(4).map(|v| format!("{v:.3e}")).collect();
+        note(&format!(
+            "variance of the targets' noise: {}, the network's mean squared error on the validation examples \
+             (--noise-variance overrules)",
+            shown.join(", ")
+        ));
+    }
+    Ok(Some(variances))
+}
+
+fn mean(variances: Option<&[f64]>) -> f64 {
+    variances.map_or(1.0, crate::ledger::stats::mean)
+}
+
+/// Name of a file without its folders.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into())
+}
+
+/// Words of the data, and the sums of those that are files.
+fn data_files(arguments: &Arguments) -> Result<Vec<(String, Option<String>)>> {
+    let words = [Some(&arguments.data), arguments.validation.as_ref(), arguments.test.as_ref()];
+    let of = |word: &String| {
+        let path = Path::new(word);
+        let sum = match path.is_file() {
+            true => Some(sha256(&crate::files::read(path)?)),
+            false => None,
+        };
+        Ok((file_name(path), sum))
+    };
+    words.into_iter().flatten().map(of).collect()
+}
+
+impl Finished {
+    /// Adds another seed.
+    pub(super) fn repeated(&mut self, other: &Self) {
+        if self.shrunk.repetitions.is_empty() {
+            let own = self.repetition();
+            self.shrunk.repetitions.extend(own);
+        }
+        self.shrunk.repetitions.extend(other.repetition());
+    }
+
+    fn repetition(&self) -> Option<Repetition> {
+        let chosen = self.shrunk.students.iter().find(|student| student.is_chosen)?;
+        let main = main_measure(&chosen.quality)?;
+        let scratch = self.shrunk.students.iter().find(|student| student.how.contains("scratch"));
+        let scratch =
+            scratch.and_then(|student| main_measure(&student.quality)).map(|found| found.second);
+        Some(Repetition { seed: self.seed, before: main.first, after: main.second, scratch })
+    }
+
+    /// Writes the folder.
+    pub(super) fn write(&self, arguments: &Arguments) -> Result<()> {
+        let pages = crate::report::shrink::pages(&self.shrunk)?;
+        let pages = pages.into_iter().map(|(name, text)| (name, text.into_bytes()));
+        let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
+        write_set(&arguments.out, &[], files)?;
+        let left = std::fs::read_dir(&arguments.out)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_checkpoint = |path: &std::path::PathBuf| {
+            path.extension().is_some_and(|ending| ending == "checkpoint")
+        };
+        for path in left.filter(is_checkpoint) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                warn(&format!("{}: not removed: {error}", path.display()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the terminal says in the end.
+    pub(super) fn summary(&self, arguments: &Arguments) -> String {
+        let shrunk = &self.shrunk;
+        let mut lines = Vec::new();
+        for size in &shrunk.sizes {
+            lines.push(format!(
+                "{}: {} -> {} ({} %)",
+                size.what,
+                plain(size.before),
+                plain(size.after),
+                plain((1000.0 * size.after / size.before).round() / 10.0)
+            ));
+        }
+        for student in &shrunk.students {
+            let chosen =
+                if student.is_chosen && shrunk.students.len() > 1 { " (written)" } else { "" };
+            lines.push(format!(
+                "{}{chosen}, on {} test examples:",
+                student.how, student.quality.n_examples
+            ));
+            for measure in &student.quality.measures {
+                let m = measure.metric;
+                let d = measure.difference;
+                lines.push(format!(
+                    "  {}: {} -> {}, change {:+.4} [{:+.4}, {:+.4}]",
+                    m.label,
+                    m.text(measure.first),
+                    m.text(measure.second),
+                    d.value,
+                    d.low,
+                    d.high
+                ));
+            }
+        }
+        lines.push(format!(
+            "{}: student.onnx, student.safetensors, report.html and more",
+            arguments.out.display()
+        ));
+        lines.join("\n") + "\n"
+    }
+}

@@ -1,0 +1,145 @@
+//! What was understood of a network and its data, and whether the one fits the other.
+
+use anyhow::{Result, bail};
+use candle_core::Tensor;
+use core_tensors::Params;
+use models::graph::Graph;
+
+use super::account::budget_words;
+use super::arguments::Arguments;
+use super::case::{Case, Predicts};
+use super::split::Split;
+use crate::data::user::{Prepared, duplicates_across};
+use crate::files::{printable, say, warn};
+use crate::training::logits;
+use crate::training::quality::{fit_check, fit_reasons};
+
+/// Names of classes that are listed.
+const MOST_NAMES: usize = 10;
+
+/// The five lines at the start of a run.
+pub(super) fn lines(arguments: &Arguments, case: &Case, split: &Split) -> Result<String> {
+    let budget = budget_words(&arguments.size.budget()?);
+    let mut lines = sentences(arguments, case, split);
+    lines.push(format!("Goal: {budget}."));
+    Ok(lines.join("\n") + "\n")
+}
+
+/// The same for the report, without the goal.
+pub(super) fn sentences(arguments: &Arguments, case: &Case, split: &Split) -> Vec<String> {
+    let graph = &case.network.graph;
+    let inputs = graph.inputs().iter().map(|&id| {
+        let value = graph.value(id);
+        let shape: Vec<String> = value.shape.iter().map(ToString::to_string).collect();
+        format!("`{}` [{}]", printable(&value.name), shape.join(", "))
+    });
+    let parts = split.parts;
+    let own = |is_own, words| if is_own { "of their own file" } else { words };
+    vec![
+        format!(
+            "Network: {}, {} parameters, {} multiply-adds an example, input {}, {} outputs.",
+            arguments.model.display(),
+            graph.layout().n_parameters(),
+            graph.n_products_in_all(),
+            inputs.collect::<Vec<_>>().join(", "),
+            case.network.n_outputs()
+        ),
+        format!("Task: {}.", task(case)),
+        format!(
+            "Data: {}, {} examples{}.",
+            case.data.name,
+            case.data.n_examples(),
+            if case.data.targets.is_some() { " with labels" } else { " without labels" }
+        ),
+        format!(
+            "Split: {} examples to fit, {} to choose by ({}), {} to measure with ({}).",
+            parts.calibration,
+            parts.validation,
+            own(case.validation.is_some(), "a part of the data"),
+            parts.test,
+            own(parts.has_own_test, "a part of the data")
+        ),
+    ]
+}
+
+fn task(case: &Case) -> String {
+    let names = &case.data.class_names;
+    let listed = match names.len() {
+        0 => String::new(),
+        n if n > MOST_NAMES => format!(" ({}, …)", names[..MOST_NAMES].join(", ")),
+        _ => format!(" ({})", names.join(", ")),
+    };
+    match case.predicts {
+        Predicts::Classes(k) => format!("classification, {k} classes{listed}"),
+        Predicts::TwoClasses => {
+            format!("classification, one logit for the second of 2 classes{listed}")
+        }
+        Predicts::Values(1) => "regression of one value".to_owned(),
+        Predicts::Values(k) => format!("regression of {k} values"),
+    }
+}
+
+/// What a reader of the measures must know of the data.
+pub(super) fn warnings(case: &Case, split: &Split) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if !split.parts.has_own_test {
+        warnings.push(
+            "The test examples are a part of the data: if the network was trained on them, what it had before is \
+             flattering, and so is the loss. Give examples that it has not seen by --test."
+                .to_owned(),
+        );
+    }
+    if case.data.targets.is_none() {
+        warnings.push(
+            "There are no labels: the student is compared with the network, and nothing is known of the errors that both \
+             make."
+                .to_owned(),
+        );
+    }
+    if case.test.is_none() && case.validation.is_none() {
+        let n = duplicates_across(&case.data, &split.rows)?;
+        if n > 0 {
+            warnings.push(format!(
+                "{n} examples equal one of another part number by number, so that what is measured on them was seen before."
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Stops where the network is no better on the data than a constant.
+pub(super) fn check_fit(
+    arguments: &Arguments,
+    case: &Case,
+    split: &Split,
+    (graph, params): &(Graph, Params),
+) -> Result<()> {
+    let part: &Prepared = &split.validation;
+    let Some(targets) = &part.targets else { return Ok(()) };
+    let outputs = logits(graph, params, &part.x)?;
+    let check = fit_check(&outputs, targets)?;
+    for measure in &check.measures {
+        say(&format!(
+            "Fit: {} of the network {}, of the best constant {}, on {} validation examples.\n",
+            measure.metric.label,
+            measure.metric.text(measure.network),
+            measure.metric.text(measure.constant),
+            check.n_examples
+        ))?;
+    }
+    if check.is_better {
+        return Ok(());
+    }
+    let name = &case.data.name;
+    let mut run = |x: &Tensor| logits(graph, params, x);
+    let reasons =
+        fit_reasons(&outputs, targets, &case.data.class_names, &part.x, &mut run)?.join(" ");
+    let message = format!(
+        "{name}: the network is no better on these examples than a constant prediction. {reasons}"
+    );
+    if arguments.task.force {
+        warn(&message);
+        return Ok(());
+    }
+    bail!("{message} Mend the data, or go on with --force.")
+}
