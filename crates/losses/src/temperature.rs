@@ -47,9 +47,9 @@ pub fn fitted_temperature(logits: &Tensor, labels: &[u32]) -> Result<f64> {
     for _ in 0..MOST_STEPS {
         let middle = f64::midpoint(low, high);
         if falls_at(middle.exp()) {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
         if high - low < PRECISION {
             break;

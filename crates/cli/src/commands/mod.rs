@@ -6,6 +6,7 @@ mod inspect;
 mod map;
 mod options;
 mod posterior;
+mod quality;
 mod rank;
 mod reproduce;
 mod shrink;
@@ -52,6 +53,12 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Write a trained network in another format.
     Convert(convert::Arguments),
+    /// Measure a network on examples with labels or targets.
+    Evaluate(quality::EvaluateArguments),
+    /// Compare two networks on the same examples, paired.
+    Compare(quality::CompareArguments),
+    /// Write what a network says of examples.
+    Predict(quality::PredictArguments),
 }
 
 /// Wrong words on the command line, found after they were parsed.
@@ -101,7 +108,10 @@ fn run(is_open: bool) -> Result<ExitCode> {
         | Command::Rank(_)
         | Command::Transform(_)
         | Command::Inspect(_)
-        | Command::Convert(_) => false,
+        | Command::Convert(_)
+        | Command::Evaluate(_)
+        | Command::Compare(_)
+        | Command::Predict(_) => false,
     };
     start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_) | Command::Shrink(_)) {
@@ -117,6 +127,9 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Map(arguments) => map::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Evaluate(arguments) => quality::run_evaluate(&arguments),
+        Command::Compare(arguments) => quality::run_compare(&arguments),
+        Command::Predict(arguments) => quality::run_predict(&arguments),
     }
 }
 

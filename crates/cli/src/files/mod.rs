@@ -15,6 +15,7 @@ mod write;
 
 pub(crate) use archive::gzip::{gunzip, is_gzip};
 pub(crate) use archive::npy::{NpyHeader, clipped};
+pub(crate) use archive::npz::npz_bytes;
 pub(crate) use archive::zip::Archive;
 pub(crate) use archive::{Budget, Storage};
 pub(crate) use output::table::{cells, decimal, setting, text_list, text_table};
@@ -24,7 +25,9 @@ pub(crate) use protect::{Input, check_folder, check_out};
 pub(crate) use read::{read, read_part, read_released};
 pub(crate) use set::sum::{SUM_LENGTH, hexadecimal, sha256, sha256_of};
 pub(crate) use set::{check_set, write_set};
-pub(crate) use tensors::{parse, tensor_bytes, write_described_tensors, write_tensors};
+pub(crate) use tensors::{
+    check_finite, parse, tensor_bytes, write_described_tensors, write_tensors,
+};
 pub(crate) use write::{
     Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
 };

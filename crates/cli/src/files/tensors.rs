@@ -56,21 +56,36 @@ pub(crate) fn write_described_tensors<S: AsRef<str>>(
     ordered.into_iter().try_for_each(|(name, tensor)| write_numbers(name, tensor, to))
 }
 
+/// Refuses a tensor with a number that is not finite.
+pub(crate) fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
+    let (flat, n) = (tensor.flatten_all()?, tensor.elem_count());
+    let row = tensor.dims().iter().skip(1).product::<usize>().max(1);
+    for start in (0..n).step_by(PIECE) {
+        check_piece(name, &flat.narrow(0, start, PIECE.min(n - start))?, start, row)?;
+    }
+    Ok(())
+}
+
+/// The same of a part that begins at a number of the tensor, of which a row holds `row`.
+fn check_piece(name: &str, piece: &Tensor, start: usize, row: usize) -> Result<()> {
+    if !piece.dtype().is_float() {
+        return Ok(());
+    }
+    let values = piece.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+        let (at, found) = (start + i, values[i]);
+        let (row, column) = (at / row, at % row);
+        bail!("tensor `{name}`, row {row}, column {column}: wanted a finite number, found {found}");
+    }
+    Ok(())
+}
+
 fn write_numbers(name: &str, tensor: &Tensor, to: &mut dyn Write) -> Result<()> {
     let (flat, n) = (tensor.flatten_all()?, tensor.elem_count());
     let row = tensor.dims().iter().skip(1).product::<usize>().max(1);
     for start in (0..n).step_by(PIECE) {
         let piece = flat.narrow(0, start, PIECE.min(n - start))?;
-        if tensor.dtype().is_float() {
-            let values = piece.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-                let (at, found) = (start + i, values[i]);
-                let (row, column) = (at / row, at % row);
-                bail!(
-                    "tensor `{name}`, row {row}, column {column}: wanted a finite number, found {found}"
-                );
-            }
-        }
+        check_piece(name, &piece, start, row)?;
         to.write_all(&View::data(&&piece))?;
     }
     Ok(())

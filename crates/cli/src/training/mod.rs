@@ -29,8 +29,8 @@ pub use examples::{CHUNK, at_most, chunk, labels, logits, some_rows, with_teache
 pub use linear::{LinearStudents, linear_student, linear_student_stacked};
 pub use monitor::{Interrupted, Monitor, Unwatched};
 pub use quality::{
-    Calibration, Outputs, TestPart, fit_check, fit_reasons, paired_quality, quality_alone,
-    r_squared_losses, right, thumbnail,
+    Calibration, Outputs, TestPart, class_logits, fit_check, fit_reasons, paired_quality,
+    quality_alone, r_squared_losses, right, thumbnail,
 };
 pub use several::{
     AdversarialCourse, ChoosePartner, Imitation, ImitationCourse, MutualCourse, Shown, Strength,

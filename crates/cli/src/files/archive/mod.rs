@@ -1,7 +1,8 @@
-//! What archives in memory hold: entries of a zip file, and arrays as NumPy writes them; no size in them is believed.
+//! Archives in memory: entries of a zip file, and arrays as NumPy writes them; no size in them is believed.
 
 pub(super) mod gzip;
 pub(super) mod npy;
+pub(super) mod npz;
 pub(super) mod zip;
 
 use std::ops::Range;

@@ -7,7 +7,7 @@ mod save;
 use anyhow::{Result, anyhow, bail};
 use candle_core::DType;
 use core_tensors::Params;
-use models::graph::{Dimension, Graph};
+use models::graph::{Dimension, Graph, shape_text};
 use models::onnx::{Imported, Model};
 
 use super::Trained;
@@ -84,6 +84,25 @@ impl Network {
     pub(crate) fn n_inputs(&self) -> usize {
         let inputs = self.graph.inputs().iter();
         inputs.map(|&id| n_numbers(&self.graph.value(id).shape)).fold(0, usize::saturating_add)
+    }
+
+    /// Extents of one example's input, without the batch: of the network's only input, all of them known.
+    pub(crate) fn input_shape(&self) -> Result<Vec<usize>> {
+        let [id] = *self.graph.inputs() else {
+            let n = self.graph.inputs().len();
+            bail!("expected a network with one input, found {n}");
+        };
+        let input = self.graph.value(id);
+        let extents = input.shape.iter().skip(1).map(|extent| extent.as_known());
+        let extents = extents.map(|n| n.and_then(|n| usize::try_from(n).ok()));
+        extents.collect::<Option<_>>().ok_or_else(|| {
+            anyhow!(
+                "expected an input whose extents are known but for the batch, found `{}` of shape {}; --dim NAME=SIZE \
+                 gives them",
+                input.name,
+                shape_text(&input.shape)
+            )
+        })
     }
 
     /// Numbers that come out for one example.

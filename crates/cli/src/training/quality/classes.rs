@@ -1,6 +1,7 @@
 //! Measures of classifiers.
 
 use anyhow::{Context, Result};
+use candle_core::Tensor;
 use core_tensors::Rng;
 use losses::{
     Predictions, binned_calibration_error, calibration_bins, debiased_squared_calibration_error,
@@ -33,9 +34,9 @@ impl Judged {
             (metric::CROSS_ENTROPY, predictions.negative_logs(labels)?),
             (metric::BRIER, predictions.briers(labels)?),
         ];
-        if let Some(temperature) = outputs.temperature() {
-            let tempered = Predictions::tempered(&class_logits(outputs.values)?, temperature)?;
-            means.push((metric::CALIBRATED_CROSS_ENTROPY, tempered.negative_logs(labels)?));
+        if let Some(temperatures) = outputs.temperatures() {
+            let calibrated = calibrated(&class_logits(outputs.values)?, &temperatures, labels)?;
+            means.push((metric::CALIBRATED_CROSS_ENTROPY, calibrated));
         }
         let right = judged.iter().map(|(_, is_right)| *is_right).collect();
         let bin_of = equal_mass(&judged)?;
@@ -64,6 +65,15 @@ impl Judged {
         };
         Ok(bins.map(bin).collect())
     }
+}
+
+/// −log softmax(z / T) of each example's label, example i at the temperature of its fold.
+fn calibrated(logits: &Tensor, temperatures: &[f64], labels: &[u32]) -> Result<Vec<f64>> {
+    let by_fold = |&temperature: &f64| {
+        Ok::<_, anyhow::Error>(Predictions::tempered(logits, temperature)?.negative_logs(labels)?)
+    };
+    let by_fold = temperatures.iter().map(by_fold).collect::<Result<Vec<_>>>()?;
+    Ok((0..labels.len()).map(|i| by_fold[i % by_fold.len()][i]).collect())
 }
 
 const CALIBRATION: [Metric; 2] =

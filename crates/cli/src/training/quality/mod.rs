@@ -20,8 +20,7 @@ use crate::ledger::quality::{PairedQuality, Predicted, Quality, Thumbnail};
 use crate::ledger::{Metric, metric};
 
 pub use fit::fit_check;
-pub(crate) use outputs::class_logits;
-pub use outputs::{Calibration, Outputs, right};
+pub use outputs::{Calibration, Outputs, class_logits, right};
 pub use reasons::fit_reasons;
 pub use values::r_squared_losses;
 pub use words::thumbnail;

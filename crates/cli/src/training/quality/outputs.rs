@@ -16,12 +16,18 @@ pub struct Outputs<'a> {
     pub calibration: Option<&'a Calibration>,
 }
 
-/// What validation examples say of a network's confidence.
+/// What examples other than those measured say of a network's confidence.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Calibration {
+pub struct Calibration {
+    /// Example i has the one of index i modulo their number.
+    folds: Vec<Confidence>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Confidence {
     /// T > 0 of the softmax.
     Temperature(f64),
-    /// Variance of the noise around each output, each above 0.
+    /// Variance of the noise around each output.
     NoiseVariances(Vec<f64>),
 }
 
@@ -31,34 +37,67 @@ impl<'a> Outputs<'a> {
         Self { values, calibration: None }
     }
 
-    pub(super) fn temperature(self) -> Option<f64> {
-        match self.calibration? {
-            Calibration::Temperature(temperature) => Some(*temperature),
-            Calibration::NoiseVariances(_) => None,
-        }
+    /// T of each fold, where it is one of a classifier.
+    pub(super) fn temperatures(self) -> Option<Vec<f64>> {
+        let temperature = |of: &Confidence| match of {
+            Confidence::Temperature(temperature) => Some(*temperature),
+            Confidence::NoiseVariances(_) => None,
+        };
+        self.calibration?.folds.iter().map(temperature).collect()
     }
 
-    pub(super) fn noise_variances(self) -> Option<&'a [f64]> {
-        match self.calibration? {
-            Calibration::NoiseVariances(variances) => Some(variances),
-            Calibration::Temperature(_) => None,
-        }
+    /// Noise variances of each fold, where they are those of values.
+    pub(super) fn noise_variances(self) -> Option<Vec<&'a [f64]>> {
+        let variances = |of: &'a Confidence| match of {
+            Confidence::NoiseVariances(variances) => Some(variances.as_slice()),
+            Confidence::Temperature(_) => None,
+        };
+        self.calibration?.folds.iter().map(variances).collect()
     }
 }
 
 impl Calibration {
     /// The temperature of a classifier, or the mean squared residual of each output, on validation examples.
     pub fn fitted(values: &Tensor, targets: &Targets) -> Result<Self> {
+        let all: Vec<u32> = (0..values.dim(0)?).map(|i| i as u32).collect();
+        Ok(Self { folds: vec![Confidence::fitted(values, targets, &all)?] })
+    }
+
+    /// The same without validation examples: of the examples that are measured, those of odd index are judged by what those
+    /// of even index say, and the other way round. At least two examples.
+    pub fn two_fold(values: &Tensor, targets: &Targets) -> Result<Self> {
+        let m = values.dim(0)?;
+        let of_parity =
+            |parity: usize| (parity..m).step_by(2).map(|i| i as u32).collect::<Vec<_>>();
+        let fold = |other: usize| Confidence::fitted(values, targets, &of_parity(other));
+        Ok(Self { folds: vec![fold(1)?, fold(0)?] })
+    }
+
+    /// The variance of the noise of each output, where it is known.
+    pub fn of_noise(variances: Vec<f64>) -> Self {
+        Self { folds: vec![Confidence::NoiseVariances(variances)] }
+    }
+}
+
+impl Confidence {
+    fn fitted(values: &Tensor, targets: &Targets, of: &[u32]) -> Result<Self> {
+        ensure!(!of.is_empty(), "expected examples to calibrate by, found none");
+        let of = Tensor::new(of, values.device())?;
+        let part = |all: &Tensor| all.contiguous()?.index_select(&of, 0);
+        let (all, values) = (values, part(values)?);
+        let k = values.dims2()?.1;
         match targets {
-            Targets::Classes { .. } => {
-                let logits = class_logits(values)?;
-                let labels = labels(targets, &logits)?;
-                Ok(Self::Temperature(fitted_temperature(&logits, &labels)?))
+            Targets::Classes { labels: classes, n_classes } => {
+                // Of all, so that a message names the row in the file.
+                labels(targets, &class_logits(all)?)?;
+                let targets = Targets::Classes { labels: part(classes)?, n_classes: *n_classes };
+                let logits = class_logits(&values)?;
+                Ok(Self::Temperature(fitted_temperature(&logits, &labels(&targets, &logits)?)?))
             }
             Targets::Values(y) => {
-                let (found, k) = rows(values)?;
-                let (wanted, _) = rows_of(y, k, values.dims2()?.0)?;
-                let m = values.dims2()?.0.max(1) as f64;
+                rows_of(y, k, all.dims2()?.0)?;
+                let ((found, _), (wanted, _)) = (rows(&values)?, rows(&part(y)?)?);
+                let m = values.dims2()?.0 as f64;
                 let mut variances = vec![0.0; k];
                 for (f, y) in found.chunks_exact(k).zip(wanted.chunks_exact(k)) {
                     for ((variance, f), y) in variances.iter_mut().zip(f).zip(y) {
@@ -80,7 +119,7 @@ pub fn right(values: &Tensor, targets: &Targets) -> Result<Vec<bool>> {
 }
 
 /// Logits of at least two classes: a single logit z is that of class 1, beside 0 for class 0.
-pub(crate) fn class_logits(values: &Tensor) -> Result<Tensor> {
+pub fn class_logits(values: &Tensor) -> Result<Tensor> {
     let (_, k) = values.dims2()?;
     Ok(if k == 1 { Tensor::cat(&[&values.zeros_like()?, values], 1)? } else { values.clone() })
 }

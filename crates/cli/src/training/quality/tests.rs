@@ -171,7 +171,7 @@ fn values_by_hand() {
     let first = tensor(&[&[0.0, 1.0], &[2.0, 1.0], &[5.0, 1.0]]);
     let second = tensor(&[&[1.0, 1.0], &[2.0, 1.0], &[4.0, 3.0]]);
     let part = part(Predicted::Values, Some(&y));
-    let given = Calibration::NoiseVariances(vec![0.5, 2.0]);
+    let given = Calibration::of_noise(vec![0.5, 2.0]);
     let [a, b] = [&first, &second].map(|values| Outputs { values, calibration: Some(&given) });
     let quality = paired_quality(a, b, &part, &mut Rng::new(0)).unwrap();
     // The second output's targets do not differ: R² is that of the first, whose variance is 8/3.
@@ -193,7 +193,7 @@ fn values_by_hand() {
     assert_eq!(quality.disagreements[0].example, 2);
     assert_eq!(quality.disagreements[0].first, "5.000, 1.000");
     let fitted = Calibration::fitted(&second, &y).unwrap();
-    assert_eq!(fitted, Calibration::NoiseVariances(vec![1.0 / 3.0, 4.0 / 3.0]));
+    assert_eq!(fitted, Calibration::of_noise(vec![1.0 / 3.0, 4.0 / 3.0]));
 }
 
 #[test]
@@ -225,6 +225,31 @@ fn the_bootstrap_knows_the_standard_error_of_a_mean() {
     let [error] = bootstrap::standard_errors(400, &mut rng, mean);
     let wanted = stats::population_std(&values) / 20.0;
     assert!((error / wanted - 1.0).abs() < 0.15, "{error} {wanted}");
+}
+
+#[test]
+fn two_folds_calibrate_each_other() {
+    let mut rng = Rng::new(10);
+    let (logits, _, targets) = random(100, 3, &mut rng);
+    let Targets::Classes { labels, .. } = &targets else { panic!("no classes") };
+    let labels = labels.to_vec1::<u32>().unwrap();
+    let part = part(Predicted::Classes, Some(&targets));
+    let calibration = Calibration::two_fold(&logits, &targets).unwrap();
+    let outputs = Outputs { values: &logits, calibration: Some(&calibration) };
+    let quality = quality_alone(outputs, &part, &mut rng).unwrap();
+    let metric = metric::CALIBRATED_CROSS_ENTROPY;
+    let found = quality.measures.iter().find(|m| m.metric == metric).unwrap().value.value;
+    let half = |parity: usize| {
+        let of: Vec<u32> = (parity as u32..100).step_by(2).collect();
+        let labels: Vec<u32> = of.iter().map(|&i| labels[i as usize]).collect();
+        (logits.index_select(&Tensor::new(of, &Device::Cpu).unwrap(), 0).unwrap(), labels)
+    };
+    let [(z0, y0), (z1, y1)] = [half(0), half(1)];
+    let loss = |z: &Tensor, y: &[u32], t: f64| {
+        Predictions::tempered(z, t).unwrap().cross_entropy(y).unwrap()
+    };
+    let [t0, t1] = [(&z0, &y0), (&z1, &y1)].map(|(z, y)| losses::fitted_temperature(z, y).unwrap());
+    assert_near(found, (loss(&z0, &y0, t1) + loss(&z1, &y1, t0)) / 2.0);
 }
 
 #[test]

@@ -101,12 +101,15 @@ impl<'a> Errors<'a> {
         })
     }
 
-    /// −log N(y; f, v) of each example, summed over the outputs.
-    fn negative_logs(&self, variances: &[f64]) -> Option<Vec<f64>> {
-        let is_given = variances.len() == self.k && variances.iter().all(|v| *v > 0.0);
+    /// −log N(y; f, v) of each example, summed over the outputs, with the variances of the example's fold.
+    fn negative_logs(&self, folds: &[&[f64]]) -> Option<Vec<f64>> {
+        let is_given = |v: &&[f64]| v.len() == self.k && v.iter().all(|v| *v > 0.0);
         let term = |(e, v): (&f64, &f64)| 0.5 * ((std::f64::consts::TAU * v).ln() + e / v);
-        let of = |row: &[f64]| row.iter().zip(variances).map(term).sum();
-        is_given.then(|| self.squared.chunks_exact(self.k).map(of).collect())
+        let of = |(i, row): (usize, &[f64])| -> f64 {
+            row.iter().zip(folds[i % folds.len()]).map(term).sum()
+        };
+        let rows = self.squared.chunks_exact(self.k).enumerate();
+        (!folds.is_empty() && folds.iter().all(is_given)).then(|| rows.map(of).collect())
     }
 }
 
@@ -147,8 +150,8 @@ pub(super) fn paired(first: Outputs, second: Outputs, part: &TestPart) -> Result
         measures.extend(r_squared(&a, &b));
         measures.push(root_mean_squared_error(&a, &b));
         let logs = [
-            first.noise_variances().and_then(|v| a.negative_logs(v)),
-            second.noise_variances().and_then(|v| b.negative_logs(v)),
+            first.noise_variances().and_then(|v| a.negative_logs(&v)),
+            second.noise_variances().and_then(|v| b.negative_logs(&v)),
         ];
         if let [Some(of_a), Some(of_b)] = &logs {
             measures.push(of_means(metric::NORMAL_NLL, of_a, of_b));
@@ -205,7 +208,7 @@ pub(super) fn alone(outputs: Outputs, part: &TestPart) -> Result<Quality> {
     let mut measures = vec![of(metric::ROOT_MEAN_SQUARED_ERROR, around(root, &influences))];
     measures.extend(errors.r_squared().map(|value| of(metric::R_SQUARED, value)));
     let variances = outputs.noise_variances();
-    if let Some(logs) = variances.and_then(|variances| errors.negative_logs(variances)) {
+    if let Some(logs) = variances.and_then(|variances| errors.negative_logs(&variances)) {
         measures.push(of(metric::NORMAL_NLL, interval_of_mean(&logs)));
     }
     Ok(Quality {
