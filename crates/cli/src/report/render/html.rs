@@ -39,7 +39,7 @@ figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption{margin-t
 @media screen and (max-width:30rem){table{font-size:.78rem}th,td{padding:.25rem .35rem}}
 code{background:var(--shade);padding:0 .2rem;overflow-wrap:anywhere}
 pre{background:var(--shade);padding:.6rem .8rem;white-space:pre-wrap}pre code{padding:0}
-@media print{body{max-width:none;font-size:10pt;padding:0}.scroll{overflow:visible}table{font-size:7.5pt}
+@media print{body{max-width:none;font-size:10pt;padding:0}.scroll{overflow:visible}table{font-size:7.5pt}.gallery,figcaption{font-size:8pt}.chart{max-width:22rem}
 h2,h3{break-after:avoid}figure,tr,.gallery li{break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 ";
 

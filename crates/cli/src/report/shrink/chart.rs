@@ -316,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn equal_steps_of_a_scale_are_equal_distances() {
+        let close = |found: Option<f64>, wanted: f64| {
+            found.is_some_and(|found| (found - wanted).abs() < 1e-12)
+        };
+        assert!(close(Axis::linear(1.0, 100.0).place(50.5), 0.5));
+        assert!(close(Axis::logarithmic(1.0, 100.0).place(10.0), 0.5));
+        // asinh(sinh 2) is twice asinh(sinh 1).
+        let axis = Axis::around_zero(-2.0_f64.sinh() * 10.0, 2.0_f64.sinh() * 10.0, 0.1);
+        let place = |x: f64| axis.place(0.1 * x.sinh()).unwrap_or(f64::NAN);
+        assert!((place(2.0) - place(1.0) - (place(1.0) - place(0.0))).abs() < 1e-12);
+        assert!(close(axis.place(0.0), 0.5));
+    }
+
+    #[test]
     fn every_scale_keeps_the_order_and_refuses_what_lies_beyond() {
         for axis in [
             Axis::exact(-4.0, 9.0),

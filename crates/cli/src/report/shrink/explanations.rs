@@ -67,6 +67,7 @@ pub(super) fn of(metric: Metric) -> String {
         Better::Lower => " Lower is better.",
         Better::Neither => "",
     };
-    let meaning = meaning(metric).map_or_else(|| metric.source.to_owned(), str::to_owned);
+    let meaning = meaning(metric)
+        .map_or_else(|| format!("as computed by `{}`", metric.source), str::to_owned);
     format!("{}: {meaning}.{better}", metric.label)
 }

@@ -36,7 +36,7 @@ pub(super) fn front(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Block>
     }
     let n = count_of(shrunk.parts.validation, "validation example", "validation examples");
     let note = format!(
-        "What students of other sizes keep before any training, measured on {n}. The axes are stretched around 0 where losses differ \
+        "What students of other sizes keep before any training, measured on {n}. Vertical axes are stretched around 0 where losses differ \
          much. Each size with its widths is in `front.csv`."
     );
     vec![Block::Paragraph(note), Block::Panels(panels)]
@@ -65,7 +65,7 @@ pub(super) fn layers(shrunk: &Shrunk) -> Vec<Block> {
     let head = head.into_iter().chain(columns.iter().map(|(name, _)| *name));
     let table = Table {
         caption: Some(
-            "Units of every group of layers that can lose some, in the order of the network."
+            "Units (channels of convolutions) of every group of layers that can lose some, in the order of the network."
                 .into(),
         ),
         head: head.map(str::to_owned).collect(),

@@ -241,8 +241,8 @@ pub(super) fn level(measure: &PairedMeasure) -> String {
 pub(super) fn probability(p: f64) -> String {
     match p {
         p if p.is_nan() => "undefined".into(),
-        p if p < 1e-4 => "< 0.0001".into(),
-        p if p < 0.1 => format!("= {}", decimal(p, 4)),
-        p => format!("= {}", decimal(p, 2)),
+        p if p < 1e-4 => format!("<{SPACE}0.0001"),
+        p if p < 0.1 => format!("={SPACE}{}", decimal(p, 4)),
+        p => format!("={SPACE}{}", decimal(p, 2)),
     }
 }
