@@ -176,7 +176,8 @@ pub(super) fn students(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Blo
         cells
     };
     let table = Table {
-        caption: Some("Students of the same shape on the same test examples. Below a change is its 95 % interval, paired by example.".into()),
+        caption: Some("Students of the same shape on the same test examples. Below the first measure is its change from \
+                 the network; the intervals have 95 % and are paired by example.".into()),
         head,
         rows: shrunk.students.iter().map(row).collect(),
     };
