@@ -21,12 +21,12 @@ table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-num
 caption{text-align:left;color:var(--muted);padding:0 0 .4rem}
 caption span{display:inline-block;position:sticky;left:0;max-width:min(48rem,calc(100vw - 2rem))}
 th,td{border:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top;overflow-wrap:normal}
-th{background:var(--shade)}tbody th{font-weight:inherit}
+th{background:var(--shade)}tbody th{font-weight:inherit;min-width:3.5rem;overflow-wrap:anywhere}
 .number{text-align:right}td.number{white-space:nowrap}td small,th small{font-weight:400;color:var(--muted);display:block}
 .bar{display:block;width:100%;min-width:4rem;height:.5rem;margin-top:.25rem;fill:var(--first)}.bar .all{fill:var(--line)}
 .warning{border-left:4px solid var(--warning);background:var(--warned);padding:.5rem 1rem}
 .reproduced{background:var(--good)}.not_reproduced{background:var(--bad)}.inconclusive{background:var(--open)}.not_run{background:var(--none)}
-figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption{font-size:.9rem;color:var(--muted);max-width:48rem}
+figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption{margin-top:.4rem;font-size:.9rem;color:var(--muted);max-width:48rem}
 .panels{display:flex;flex-wrap:wrap;gap:0 2rem}.panels figure{flex:1 1 20rem;max-width:30rem;min-width:0;margin:1rem 0}
 .chart{display:block;width:100%;max-width:30rem;font:12px system-ui,sans-serif;fill:var(--text)}
 .chart .grid{stroke:var(--line)}.chart .frame{stroke:var(--muted);fill:none}.chart .dashed{stroke-dasharray:5 4}
@@ -39,7 +39,7 @@ figure{margin:1.5rem 0}figure svg{max-width:100%;height:auto}figcaption{font-siz
 @media screen and (max-width:30rem){table{font-size:.78rem}th,td{padding:.25rem .35rem}}
 code{background:var(--shade);padding:0 .2rem;overflow-wrap:anywhere}
 pre{background:var(--shade);padding:.6rem .8rem;white-space:pre-wrap}pre code{padding:0}
-@media print{body{max-width:none;font-size:10pt;padding:0}.scroll{overflow:visible}table{font-size:7.5pt}
+@media print{body{max-width:none;font-size:10pt;padding:0}.scroll{overflow:visible}table{font-size:7.5pt}.gallery,figcaption{font-size:8pt}.chart{max-width:22rem}
 h2,h3{break-after:avoid}figure,tr,.gallery li{break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 ";
 
@@ -151,15 +151,22 @@ fn card(card: &Card) -> String {
     )
 }
 
-/// Escaped text with `code` between backticks.
+/// Escaped text with `code` between backticks; one without a partner is a letter like others.
 fn inline(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    parts
-        .map(|(i, part)| match i % 2 {
-            0 => escape(part),
-            _ => format!("<code>{}</code>", escape(part)),
-        })
-        .collect()
+    let mut rest = text;
+    let mut html = String::new();
+    while let Some((before, code, after)) = code_in(rest) {
+        html += &format!("{}<code>{}</code>", escape(before), escape(code));
+        rest = after;
+    }
+    html + &escape(rest)
+}
+
+/// What stands before the first code, in it and after it.
+fn code_in(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('`')?;
+    let (code, after) = rest.split_once('`')?;
+    Some((before, code, after))
 }
 
 #[cfg(test)]
@@ -169,6 +176,7 @@ mod tests {
     #[test]
     fn text_is_escaped_and_code_marked() {
         assert_eq!(inline("a < b & `c<d>`"), "a &lt; b &amp; <code>c&lt;d&gt;</code>");
+        assert_eq!(inline("`a` `b"), "<code>a</code> `b");
     }
 
     #[test]

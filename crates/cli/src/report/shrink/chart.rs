@@ -8,9 +8,11 @@ use crate::report::figures::svg::Svg;
 /// Size of a chart in units of its drawing; on a phone a unit is a pixel.
 const SIZE: (usize, usize) = (360, 320);
 /// Room left, right, above and below the frame.
-const MARGINS: [f64; 4] = [50.0, 12.0, 26.0, 66.0];
+const MARGINS: [f64; 4] = [56.0, 12.0, 26.0, 66.0];
 /// Most ticks of an axis.
 const MOST_TICKS: usize = 7;
+/// Most decimals of a label; a smaller number is written with its power of ten.
+const MOST_DECIMALS: usize = 4;
 /// Largest power of ten of a tick, in units of its axis.
 const HIGHEST_POWER: i32 = 30;
 /// Share of an axis that stays free beyond the outermost points.
@@ -47,7 +49,15 @@ impl Axis {
         let step = nice_step((high - low) / (MOST_TICKS - 1) as f64);
         let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
-        let tick = |at: i64| (at as f64 * step, words::decimal(at as f64 * step, decimals));
+        let tick = |at: i64| {
+            let tick = at as f64 * step;
+            let label = match (decimals > MOST_DECIMALS, at) {
+                (true, 0) => "0".into(),
+                (true, _) => format!("{tick:.1e}").replace('-', "−"),
+                (false, _) => words::decimal(tick, decimals),
+            };
+            (tick, label)
+        };
         Self { scale: Scale::Linear, low, high, ticks: (first..=last).map(tick).collect() }
     }
 
@@ -230,9 +240,13 @@ impl Chart {
         let ([left, right], [top, bottom]) = self.frame();
         let Some((x, y)) = self.at(x, y) else { return };
         let half = DIGIT * text.chars().count() as f64 / 2.0;
-        let is_below = if is_below { y + 24.0 < bottom } else { y - 22.0 < top };
-        let y = if is_below { y + 19.0 } else { y - 11.0 };
-        let x = (x + half + 4.0).clamp(left + half + 4.0, right - half - 4.0);
+        // Where there is no room below or above, a curve that goes the other way leaves room beside the point.
+        let (beside, y) = match is_below {
+            true if y + 24.0 < bottom => (4.0, y + 19.0),
+            false if y - 22.0 > top => (4.0, y - 11.0),
+            true | false => (11.0, y + 4.0),
+        };
+        let x = (x + half + beside).min(right - half - 4.0).max(left + half + 4.0);
         self.svg.words((x, y), "middle", "halo bold", text);
     }
 
@@ -287,6 +301,7 @@ mod tests {
             ["1k", "2k", "5k", "10k", "20k", "50k", "100k"]
         );
         assert_eq!(labels(&Axis::logarithmic(3e4, 3e4)), ["30k"]);
+        assert_eq!(labels(&Axis::exact(0.0, 2e-6)), ["0", "5.0e−7", "1.0e−6", "1.5e−6", "2.0e−6"]);
         let stretched = Axis::around_zero(-70.0, 0.2, 1.0);
         assert_eq!(labels(&stretched), ["−30", "−10", "−3", "−1", "0"]);
         for axis in [
@@ -298,6 +313,20 @@ mod tests {
             assert!((1..=2 * MOST_TICKS).contains(&n_ticks), "{n_ticks}");
             assert!(axis.ticks.iter().all(|(tick, _)| axis.place(*tick).is_some()));
         }
+    }
+
+    #[test]
+    fn equal_steps_of_a_scale_are_equal_distances() {
+        let close = |found: Option<f64>, wanted: f64| {
+            found.is_some_and(|found| (found - wanted).abs() < 1e-12)
+        };
+        assert!(close(Axis::linear(1.0, 100.0).place(50.5), 0.5));
+        assert!(close(Axis::logarithmic(1.0, 100.0).place(10.0), 0.5));
+        // asinh(sinh 2) is twice asinh(sinh 1).
+        let axis = Axis::around_zero(-2.0_f64.sinh() * 10.0, 2.0_f64.sinh() * 10.0, 0.1);
+        let place = |x: f64| axis.place(0.1 * x.sinh()).unwrap_or(f64::NAN);
+        assert!((place(2.0) - place(1.0) - (place(1.0) - place(0.0))).abs() < 1e-12);
+        assert!(close(axis.place(0.0), 0.5));
     }
 
     #[test]

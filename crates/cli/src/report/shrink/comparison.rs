@@ -63,7 +63,7 @@ fn mc_nemar(test: &McNemar, n_examples: usize, main: Option<&PairedMeasure>) -> 
     let n = count_of(n_examples, "example", "examples");
     let counts = format!(
         "Of the {n}, {first} are classified correctly by the network alone and {second} by the student alone \
-         (McNemar’s exact test: p {p})."
+         (McNemar’s exact test: p\u{a0}{p})."
     );
     let low = main
         .filter(|measure| measure.metric == metric::ACCURACY)
@@ -149,7 +149,7 @@ pub(super) fn students(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Blo
         std::iter::once(main.metric).chain(others.into_iter().filter(is_measured)).collect();
     let mut head = vec!["student".to_owned()];
     head.extend(shown.iter().map(|metric| metric.label.to_owned()));
-    head.push("than the chosen one".into());
+    head.push("change from the chosen one".into());
     let row = |student: &Student| {
         let mut name = Cell::text(student.how.clone());
         name.lines.extend(student.is_chosen.then(|| "chosen: student.onnx".to_owned()));
@@ -176,7 +176,8 @@ pub(super) fn students(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Blo
         cells
     };
     let table = Table {
-        caption: Some("Students of the same shape on the same test examples. Below a change is its 95 % interval, paired by example.".into()),
+        caption: Some("Students of the same shape on the same test examples. Below the first measure is its change from \
+                 the network; the intervals have 95 % and are paired by example.".into()),
         head,
         rows: shrunk.students.iter().map(row).collect(),
     };

@@ -3,15 +3,17 @@
 use crate::ledger::{Better, Metric};
 
 /// Name of a metric, what it means.
-const MEANINGS: [(&str, &str); 10] = [
+const MEANINGS: [(&str, &str); 14] = [
     ("accuracy", "the share of examples whose most probable class is the label"),
     (
         "cross_entropy",
-        "minus the logarithm of the probability that is given to the label (negative log-likelihood, NLL), on average; it punishes confident mistakes",
+        "minus the logarithm of the probability that is given to the label (negative log-likelihood, NLL), on average; it \
+         punishes confident mistakes",
     ),
     (
-        "calibrated_nll",
-        "the same after all logits were divided by one temperature that fits best: what is left of it when confidence is set right",
+        "calibrated_cross_entropy",
+        "the same after all logits were divided by the temperature that fits the validation examples best: what is left when \
+         only the confidence is corrected",
     ),
     (
         "brier",
@@ -19,7 +21,17 @@ const MEANINGS: [(&str, &str); 10] = [
     ),
     (
         "calibration_error",
-        "the expected calibration error: how far confidence and the share of correct predictions are apart, on average over equally large groups of examples; corrected for the chance that remains in small groups",
+        "the expected calibration error: how far confidence and the share of correct predictions are apart, on average over \
+         ranges of confidence",
+    ),
+    (
+        "calibration_error_of_equal_mass",
+        "the expected calibration error: how far confidence and the share of correct predictions are apart, on average over \
+         equally large groups of examples",
+    ),
+    (
+        "debiased_calibration_error",
+        "the same as a root mean square, without what chance alone adds in groups of few examples",
     ),
     ("agreement", "the share of examples for which both networks predict the same class"),
     (
@@ -28,22 +40,34 @@ const MEANINGS: [(&str, &str); 10] = [
     ),
     (
         "r_squared",
-        "the share of the targets’ variance that is predicted; 1 is perfect, 0 is no better than always predicting the mean",
+        "the share of the targets’ variance that is predicted; 1 is perfect, 0 no better than always predicting the mean",
     ),
-    ("rmse", "the root of the mean squared error, in the unit of the target"),
+    ("root_mean_squared_error", "the root of the mean squared error, in the unit of the target"),
     ("squared_error", "the mean squared error, in the squared unit of the target"),
+    (
+        "normal_nll",
+        "minus the logarithm of the probability density of the target under a normal distribution around the prediction, on \
+         average",
+    ),
+    (
+        "teacher_distance",
+        "how far the student’s values are from the network’s; 0 where they are the same",
+    ),
 ];
+
+/// What a metric means, if that is known here.
+pub(super) fn meaning(metric: Metric) -> Option<&'static str> {
+    MEANINGS.iter().find(|(name, _)| *name == metric.name).map(|(_, meaning)| *meaning)
+}
 
 /// One line about a metric.
 pub(super) fn of(metric: Metric) -> String {
-    let meaning = MEANINGS.iter().find(|(name, _)| *name == metric.name);
     let better = match metric.better {
-        Better::Higher => "Higher is better",
-        Better::Lower => "Lower is better",
-        Better::Neither => "Neither direction is better",
+        Better::Higher => " Higher is better.",
+        Better::Lower => " Lower is better.",
+        Better::Neither => "",
     };
-    match meaning {
-        Some((_, meaning)) => format!("{}: {meaning}. {better}.", metric.label),
-        None => format!("{}: {better}.", metric.label),
-    }
+    let meaning = meaning(metric)
+        .map_or_else(|| format!("as computed by `{}`", metric.source), str::to_owned);
+    format!("{}: {meaning}.{better}", metric.label)
 }

@@ -25,8 +25,10 @@ use crate::report::render::html;
 
 /// What the count of parameters is called in [`Size::what`].
 const PARAMETERS: &str = "parameters";
-/// Name of the coefficient of determination.
+/// Name of the coefficient of determination in the metric table.
 const R_SQUARED: &str = "r_squared";
+/// Name of the distance of the student's values from the network's in the metric table.
+const TEACHER_DISTANCE: &str = "teacher_distance";
 
 /// Names and texts of the files of the report.
 ///
@@ -129,10 +131,15 @@ fn kept(quality: &PairedQuality, measure: &PairedMeasure) -> String {
     let change = words::short_change(measure.metric, measure.difference);
     let [before, after] = words::short_pair(measure);
     let label = measure.metric.label;
+    let interval = words::level(measure);
     if measure.metric == metric::AGREEMENT {
-        let interval = words::level(measure);
         return format!(
             "predicts the same class as the network on {after} of {n} (95 % interval {interval})"
+        );
+    }
+    if measure.metric.name == TEACHER_DISTANCE {
+        return format!(
+            "predicts at a mean squared distance of {after} from the network on {n} (95 % interval {interval})"
         );
     }
     let change = format!("on {n} (change {}, 95 % interval {})", change.value, change.interval);

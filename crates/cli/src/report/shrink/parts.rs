@@ -17,6 +17,15 @@ const MOST_CLASSES: usize = 40;
 /// Pixels that an image of an example is enlarged to at most, where it is smaller.
 const SHOWN_SIDE: usize = 128;
 
+/// A number of a layer, where it has one.
+type Column = fn(&LayerChange) -> Option<f64>;
+/// What removing units was predicted to cost and cost.
+const COLUMNS: [(&str, Column); 3] = [
+    ("nats predicted", |layer| layer.predicted),
+    ("nats measured", |layer| layer.measured),
+    ("damping", |layer| layer.damping),
+];
+
 /// The Pareto front.
 pub(super) fn front(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Block> {
     let Some(main) = main else { return Vec::new() };
@@ -27,7 +36,7 @@ pub(super) fn front(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Block>
     }
     let n = count_of(shrunk.parts.validation, "validation example", "validation examples");
     let note = format!(
-        "What students of other sizes keep before any training, measured on {n}. The axes are stretched around 0 where losses differ \
+        "What students of other sizes keep before any training, measured on {n}. Vertical axes are stretched around 0 where losses differ \
          much. Each size with its widths is in `front.csv`."
     );
     vec![Block::Paragraph(note), Block::Panels(panels)]
@@ -39,13 +48,10 @@ pub(super) fn layers(shrunk: &Shrunk) -> Vec<Block> {
     if layers.is_empty() {
         return Vec::new();
     }
-    let has = |of: fn(&LayerChange) -> Option<f64>| layers.iter().any(|layer| of(layer).is_some());
-    let columns: [(&str, fn(&LayerChange) -> Option<f64>); 3] = [
-        ("nats predicted", |layer| layer.predicted),
-        ("nats measured", |layer| layer.measured),
-        ("damping", |layer| layer.damping),
-    ];
-    let columns: Vec<_> = columns.into_iter().filter(|(_, of)| has(*of)).collect();
+    let columns: Vec<(&str, Column)> = COLUMNS
+        .into_iter()
+        .filter(|(_, of)| layers.iter().any(|layer| of(layer).is_some()))
+        .collect();
     let row = |layer: &LayerChange| {
         let share = layer.after as f64 / layer.before as f64;
         let kept = Cell { bar: Some(share), ..Cell::number(words::percent(share, 1)) };
@@ -59,7 +65,7 @@ pub(super) fn layers(shrunk: &Shrunk) -> Vec<Block> {
     let head = head.into_iter().chain(columns.iter().map(|(name, _)| *name));
     let table = Table {
         caption: Some(
-            "Units of every group of layers that can lose some, in the order of the network."
+            "Units (channels of convolutions) of every group of layers that can lose some, in the order of the network."
                 .into(),
         ),
         head: head.map(str::to_owned).collect(),
@@ -87,14 +93,14 @@ pub(super) fn classes(quality: &PairedQuality) -> Vec<Block> {
         let change = words::change(metric::ACCURACY, class.difference);
         let [first, second] =
             [class.first, class.second].map(|share| Cell::number(words::percent(share, 1)));
-        let mut changed = Cell::number(change.value);
+        let mut changed = Cell::number(change.number);
         changed.lines.push(change.interval);
         let n = Cell::number(words::count(class.n_examples as f64));
         vec![Cell::text(class.class.clone()), n, first, second, changed]
     };
     let table = Table {
         caption: Some("Accuracy on the examples of each class, the largest loss first. Below each change is its 95 % interval.".into()),
-        head: ["class", "examples", "network", "student", "change"].map(str::to_owned).into(),
+        head: ["class", "examples", "network", "student", "change in points"].map(str::to_owned).into(),
         rows: classes.iter().take(MOST_CLASSES).map(row).collect(),
     };
     let mut note = format!(

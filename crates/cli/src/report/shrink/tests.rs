@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{comparison, fixtures, main_measure, pages, words};
+use super::{comparison, explanations, fixtures, main_measure, pages, words};
 use crate::ledger::metric;
 use crate::ledger::quality::Interval;
 use crate::ledger::shrink::Shrunk;
@@ -16,8 +16,14 @@ fn html(shrunk: &Shrunk) -> String {
     page(shrunk, "report.html")
 }
 
-fn all() -> [Shrunk; 4] {
-    [fixtures::images(), fixtures::values(), fixtures::unlabeled(), fixtures::hostile()]
+fn all() -> [Shrunk; 5] {
+    [
+        fixtures::images(),
+        fixtures::values(),
+        fixtures::unlabeled(),
+        fixtures::hostile(),
+        fixtures::untargeted(),
+    ]
 }
 
 /// Text between tags, of the body alone.
@@ -96,7 +102,8 @@ fn every_measure_is_on_the_page_and_explained() {
             }
             let change = words::change(metric, measure.difference);
             assert!(text.contains(&change.value) && text.contains(&change.interval), "{metric}");
-            assert!(text.contains(&format!("{}: ", metric.label)), "{metric} is not explained");
+            assert!(text.contains(&format!("{}: ", metric.label)), "{metric}");
+            assert!(explanations::meaning(metric).is_some(), "{metric} is not explained");
         }
         for size in &shrunk.sizes {
             assert!(
@@ -166,6 +173,14 @@ fn the_outcome_is_one_sentence_with_its_interval() {
     assert!(text.contains(wanted), "{text}");
     let text = visible(&html(&fixtures::values())).replace(['\u{a0}', '\u{202f}'], " ");
     let wanted = "has R² 0.8051 instead of 0.8123 on 4 128 test examples (change −0.0072, 95 % interval −0.0109 to −0.0035).";
+    assert!(text.contains(wanted), "{text}");
+}
+
+#[test]
+fn a_distance_from_the_network_is_not_called_a_change() {
+    let text = visible(&html(&fixtures::untargeted())).replace(['\u{a0}', '\u{202f}'], " ");
+    let wanted = "and predicts at a mean squared distance of 0.0213 from the network on 4 128 test examples (95 % interval \
+                  0.0195 to 0.0231).";
     assert!(text.contains(wanted), "{text}");
 }
 
@@ -357,7 +372,9 @@ fn numbers_have_sensible_digits() {
 #[test]
 fn example_pages_are_written_where_asked() {
     let Ok(folder) = std::env::var("REPORT_EXAMPLES") else { return };
-    for (name, shrunk) in ["images", "values", "unlabeled", "hostile"].iter().zip(all()) {
+    for (name, shrunk) in
+        ["images", "values", "unlabeled", "hostile", "untargeted"].iter().zip(all())
+    {
         for (file, text) in pages(&shrunk).unwrap() {
             let folder = std::path::Path::new(&folder).join(name);
             std::fs::create_dir_all(&folder).unwrap();

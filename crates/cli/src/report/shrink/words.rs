@@ -101,6 +101,8 @@ pub(super) fn value(metric: Metric, value: f64) -> String {
 pub(super) struct Change {
     /// The estimate with its unit.
     pub(super) value: String,
+    /// The same without the unit.
+    pub(super) number: String,
     /// "low to high", without the unit.
     pub(super) interval: String,
 }
@@ -132,9 +134,9 @@ fn changed(metric: Metric, interval: Interval, digits: usize, n_significant: i32
         size if size >= 100.0 && !is_share(metric) => 1,
         size => least.max((n_significant - 1 - magnitude(size)).max(0).unsigned_abs() as usize),
     };
-    let [value, low, high] = ends.map(|end| signed(end, decimals));
+    let [number, low, high] = ends.map(|end| signed(end, decimals));
     let unit = if interval.value.is_finite() { unit } else { String::new() };
-    Change { value: value + &unit, interval: format!("{low} to {high}") }
+    Change { value: number.clone() + &unit, number, interval: format!("{low} to {high}") }
 }
 
 /// A number with its sign, where it is not 0.
@@ -239,8 +241,8 @@ pub(super) fn level(measure: &PairedMeasure) -> String {
 pub(super) fn probability(p: f64) -> String {
     match p {
         p if p.is_nan() => "undefined".into(),
-        p if p < 1e-4 => "< 0.0001".into(),
-        p if p < 0.1 => format!("= {}", decimal(p, 4)),
-        p => format!("= {}", decimal(p, 2)),
+        p if p < 1e-4 => format!("<{SPACE}0.0001"),
+        p if p < 0.1 => format!("={SPACE}{}", decimal(p, 4)),
+        p => format!("={SPACE}{}", decimal(p, 2)),
     }
 }
