@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// The format [default: onnx for a FILE that ends in .onnx, state-dict for .safetensors].
     #[arg(long, value_enum)]
     format: Option<FormatName>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -60,6 +63,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (bytes, notes) = written.with_context(|| arguments.model.display().to_string())?;
     notes.iter().for_each(|line| note(line));
     write_whole(&arguments.out, &bytes)?;
+    if arguments.json {
+        let told = serde_json::json!({
+            "out": arguments.out,
+            "format": match format {
+                Format::Onnx => "onnx",
+                Format::StateDict => "state-dict",
+            },
+            "parameters": n_parameters,
+            "bytes": bytes.len(),
+            "model": arguments.model,
+            "model_sha256": sha256,
+        });
+        say(&format!("{told}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     say(&format!(
         "{}: {}, {n_parameters} parameters, {} bytes\nmade from {} (SHA-256 {sha256})\n",
         arguments.out.display(),

@@ -2,6 +2,7 @@
 
 mod convert;
 mod fetch;
+mod grammar;
 mod inspect;
 mod map;
 mod options;
@@ -12,14 +13,16 @@ mod reproduce;
 mod shrink;
 mod transform;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::grammar::Failure;
 use crate::files::n_cores;
-use crate::files::{end_on_signals, say, tell_error};
+use crate::files::{be_quiet, end_on_signals, say, tell_error, tell_usage};
 
 /// Exit status of wrong words on the command line.
 const USAGE: u8 = 2;
@@ -30,6 +33,11 @@ const USAGE: u8 = 2;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[arg(long, global = true, value_name = "FILE", help = grammar::CONFIG_HELP, long_help = grammar::CONFIG_LONG_HELP)]
+    config: Option<PathBuf>,
+    /// Print no notes and no progress; errors and warnings are still printed.
+    #[arg(long, global = true)]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -59,6 +67,8 @@ enum Command {
     Compare(quality::CompareArguments),
     /// Write what a network says of examples.
     Predict(quality::PredictArguments),
+    /// Print a script with which a shell completes commands and options.
+    Completions(grammar::completions::Arguments),
 }
 
 /// Wrong words on the command line, found after they were parsed.
@@ -77,7 +87,11 @@ impl std::error::Error for UsageError {}
 ///
 /// `is_open`: whether the user left the number of threads open.
 pub fn main(is_open: bool) -> ExitCode {
-    match run(is_open) {
+    let ran = arguments().and_then(|arguments| match arguments {
+        Ok(arguments) => run(arguments, is_open),
+        Err(code) => Ok(code),
+    });
+    match ran {
         Ok(code) => code,
         Err(error) => {
             tell_error(&error);
@@ -86,19 +100,37 @@ pub fn main(is_open: bool) -> ExitCode {
     }
 }
 
-fn run(is_open: bool) -> Result<ExitCode> {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(help) if !help.use_stderr() => {
+/// The command line, or the exit code where its help was asked for or its words are wrong, which is told then.
+fn arguments() -> Result<Result<Arguments, ExitCode>> {
+    let command = grammar::with_exit_codes(Arguments::command());
+    let matches = grammar::matches(&command, std::env::args_os().collect());
+    let parsed = matches.and_then(|mut matches| {
+        Arguments::from_arg_matches_mut(&mut matches).map_err(Failure::CommandLine)
+    });
+    match parsed {
+        Ok(arguments) => return Ok(Ok(arguments)),
+        Err(Failure::CommandLine(help)) if !help.use_stderr() => {
             say(&help.to_string())?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Err(ExitCode::SUCCESS));
         }
-        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let message = "wanted a command, found none (--help lists them)";
-            return Err(UsageError(message.into()).into());
+        Err(Failure::CommandLine(error))
+            if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            tell_usage("error: expected a command, found none (--help lists them)");
         }
-        Err(error) => return Err(UsageError(one_line(&error.to_string())).into()),
-    };
+        Err(Failure::CommandLine(error)) => tell_usage(&error.to_string()),
+        Err(Failure::Config { message, hint }) => {
+            tell_usage(format!("error: {message}\n{hint}").trim_end());
+        }
+        Err(Failure::File(error)) => return Err(error),
+    }
+    Ok(Err(ExitCode::from(USAGE)))
+}
+
+fn run(arguments: Arguments, is_open: bool) -> Result<ExitCode> {
+    if arguments.quiet {
+        be_quiet();
+    }
     let trains = match &arguments.command {
         Command::Reproduce(_) => true,
         Command::Posterior(arguments) => arguments.trains(),
@@ -111,7 +143,8 @@ fn run(is_open: bool) -> Result<ExitCode> {
         | Command::Convert(_)
         | Command::Evaluate(_)
         | Command::Compare(_)
-        | Command::Predict(_) => false,
+        | Command::Predict(_)
+        | Command::Completions(_) => false,
     };
     start_pool(is_open && !trains);
     if !matches!(arguments.command, Command::Reproduce(_) | Command::Shrink(_)) {
@@ -130,6 +163,9 @@ fn run(is_open: bool) -> Result<ExitCode> {
         Command::Evaluate(arguments) => quality::run_evaluate(&arguments),
         Command::Compare(arguments) => quality::run_compare(&arguments),
         Command::Predict(arguments) => quality::run_predict(&arguments),
+        Command::Completions(arguments) => {
+            grammar::completions::run(&arguments, Arguments::command())
+        }
     }
 }
 
@@ -154,14 +190,6 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The parser's message without its name and its advice: its lines up to the usage, in one.
-fn one_line(message: &str) -> String {
-    let lines = message.strip_prefix("error: ").unwrap_or(message).lines().map(str::trim);
-    let told =
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    told.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,14 +198,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_message_of_the_parser_takes_one_line() {
-        let Err(error) = Arguments::try_parse_from(["distill", "reproduce", "--seeds", "0"]) else {
-            panic!("took no seeds")
-        };
-        let line = one_line(&error.to_string());
-        assert!(line.contains("'0' for '--seeds <N>'") && !line.contains('\n'), "{line}");
     }
 }

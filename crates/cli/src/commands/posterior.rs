@@ -90,6 +90,9 @@ pub(super) struct Arguments {
     /// Where the posterior goes; a file of that name is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -275,7 +278,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         parent: None,
     };
     write(&arguments.out, &made.posterior, &provenance)?;
-    say(&told(arguments, &trained, &provenance, &made))?;
+    say(&match arguments.json {
+        true => json(arguments, &trained, &provenance, &made),
+        false => told(arguments, &trained, &provenance, &made),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -345,6 +351,23 @@ pub(super) fn likelihood(task: TaskName, noise_variance: Option<f64>) -> (Task, 
             (Task::Regression, Likelihood::Normal { variance })
         }
     }
+}
+
+/// What was made, as one JSON object.
+fn json(arguments: &Arguments, trained: &Trained, provenance: &Provenance, made: &Made) -> String {
+    let network = &trained.network;
+    let told = serde_json::json!({
+        "out": arguments.out,
+        "structure": made.posterior.structure(),
+        "widths": network.widths,
+        "layers": trained.names,
+        "biases": network.bias,
+        "parameters": n_parameters(network),
+        "provenance": provenance,
+        "evidence": { "name": made.evidence.0, "value": made.evidence.1 },
+        "seed": arguments.seed,
+    });
+    format!("{told}\n")
 }
 
 fn told(arguments: &Arguments, trained: &Trained, provenance: &Provenance, made: &Made) -> String {

@@ -65,7 +65,7 @@ pub(super) struct Arguments {
     /// Print the --remove-units flag that leaves so many units.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
-    /// Print JSON.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
     /// Folder of downloaded data sets.

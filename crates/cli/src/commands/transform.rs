@@ -64,6 +64,9 @@ pub(super) struct Arguments {
     /// Where the posterior of the smaller network goes; a file of that name is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -131,6 +134,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     write(&arguments.out, &posterior, &provenance)?;
     let steps = plan.iter().zip(pins);
     let steps: Vec<Step> = steps.map(|(edit, pinned)| Step { name: name(edit), pinned }).collect();
+    if arguments.json {
+        say(&json(arguments, [&before, posterior.network()], &steps, &provenance)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut text = sizes(&before, posterior.network());
     text.push('\n');
     text += &costs(&steps, &provenance)?;
@@ -159,6 +166,44 @@ impl Arguments {
             (_, None) => Ok(Damping::numerical()),
         }
     }
+}
+
+/// What was done, as one JSON object.
+fn json(
+    arguments: &Arguments,
+    networks: [&Mlp; 2],
+    steps: &[Step],
+    provenance: &Provenance,
+) -> Result<String> {
+    let size = |network: &Mlp| {
+        serde_json::json!({
+            "widths": network.widths,
+            "parameters": n_parameters(network),
+            "macs": n_products(network),
+        })
+    };
+    let mut edits = Vec::new();
+    for Step { name, pinned } in steps {
+        let density = &pinned.density;
+        let evidence = provenance.prior_precision.map(|a| log_evidence_change(pinned, a));
+        edits.push(serde_json::json!({
+            "edit": name,
+            "pinned": density.n,
+            "log_density_before": density.log_density_at_mean(),
+            "log_density_after": density.log_density(),
+            "cost": density.cost(),
+            "log_evidence_change": evidence.transpose()?,
+        }));
+    }
+    let [before, after] = networks.map(size);
+    let told = serde_json::json!({
+        "out": arguments.out,
+        "before": before,
+        "after": after,
+        "edits": edits,
+        "provenance": provenance,
+    });
+    Ok(format!("{told}\n"))
 }
 
 fn is_inexact(posterior: &AnyPosterior) -> bool {

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::protocol::{Experiment, Outcome, Task};
 use super::session::Session;
-use crate::files::{on_threads, tensor_bytes, warn};
+use crate::files::{on_threads, progress_target, tensor_bytes, warn};
 use crate::ledger::{Attachment, ExperimentRun, Kept, Kind, Part, Store};
 use crate::training::Interrupted;
 
@@ -155,7 +155,7 @@ pub fn run(plan: &Plan, session: &Session, store: &Store) -> Result<Ran> {
         plan,
         session,
         store,
-        bars: MultiProgress::new(),
+        bars: MultiProgress::with_draw_target(progress_target()),
         style: ProgressStyle::with_template("{prefix:32} {bar:30} {pos}/{len}, {eta} left")?,
         state: Mutex::new(State { pending, awaited, done, failures, n_kept: 0 }),
         changed: Condvar::new(),

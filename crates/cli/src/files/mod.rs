@@ -19,7 +19,9 @@ pub(crate) use archive::npz::npz_bytes;
 pub(crate) use archive::zip::Archive;
 pub(crate) use archive::{Budget, Storage};
 pub(crate) use output::table::{cells, decimal, setting, text_list, text_table};
-pub(crate) use output::{Hinted, note, printable, say, tell_error, warn};
+pub(crate) use output::{
+    Hinted, be_quiet, note, printable, progress_target, say, tell_error, tell_usage, warn,
+};
 pub(crate) use process::{ask_on_signals, end_on_signals, fill_on_threads, n_cores, on_threads};
 pub(crate) use protect::{Input, check_folder, check_out};
 pub(crate) use read::{read, read_part, read_released};

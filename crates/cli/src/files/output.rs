@@ -4,9 +4,11 @@ pub(super) mod table;
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result};
+use indicatif::ProgressDrawTarget;
 
 /// Characters of a line on standard error: a name in a file can be as long as the file.
 const MOST_CHARACTERS: usize = 1000;
@@ -27,10 +29,31 @@ pub(crate) fn say(text: &str) -> Result<()> {
 /// A line is said once, however often somebody has reason to: one file may be read twice.
 pub(crate) fn note(line: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if is_quiet() {
+        return;
+    }
     let is_new = SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned());
     if is_new {
         tell("note", line);
     }
+}
+
+/// Whether notes and progress are left out.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on, notes and progress are left out.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether notes and progress are left out.
+fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// Where progress bars go: to standard error, where they vanish if it is no terminal, or nowhere in a quiet run.
+pub(crate) fn progress_target() -> ProgressDrawTarget {
+    if is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
 }
 
 /// Says what is not as the user will expect it.
@@ -44,6 +67,12 @@ pub(crate) fn tell_error(error: &Error) {
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
         to_stderr(&format!("{}\n", hinted.hint));
     }
+}
+
+/// Says what is wrong with a command line, in lines of their own: the error, what is allowed, how to go on.
+pub(crate) fn tell_usage(text: &str) {
+    let lines = text.trim_end().lines().map(|line| format!("{}\n", printable(line)));
+    to_stderr(&lines.collect::<String>());
 }
 
 /// An error of one line with lines below it that say how to go on.

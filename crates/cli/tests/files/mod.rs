@@ -80,13 +80,21 @@ pub(crate) fn success(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Exit status and the one line of the error, behind notes on what was read before.
+/// Exit status and the line of the error, behind notes on what was read before; below it only what the command line could be.
 pub(crate) fn failure(arguments: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
     let output = distill(arguments)?;
     let all = String::from_utf8(output.stderr)?;
     let lines: Vec<&str> = all.lines().filter(|line| !line.starts_with("note: ")).collect();
-    assert_eq!(lines.len(), 1, "wanted one line, found: {all}");
-    let text = format!("{}\n", lines[0]);
+    let is_usage = all.contains("\n\nUsage: distill ") || all.contains("\n\nFor more information");
+    assert!(lines.len() == 1 || is_usage, "expected one line or a usage, found: {all}");
+    let is_told = |line: &&&str| !line.starts_with("Usage:") && !line.starts_with("For more");
+    let told: Vec<&str> = lines
+        .iter()
+        .take_while(is_told)
+        .map(|line| line.trim())
+        .filter(|l| !l.is_empty())
+        .collect();
+    let text = format!("{}\n", told.join(" "));
     assert!(text.starts_with("error: "), "{text}");
     Ok((output.status.code().ok_or("killed")?, text))
 }

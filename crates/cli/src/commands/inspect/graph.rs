@@ -35,13 +35,13 @@ pub(super) fn onnx(path: &Path, bytes: Vec<u8>, expected: &Expected) -> Result<S
 }
 
 /// Whether an error concerns words of the command line.
-fn is_about_words(error: &anyhow::Error) -> bool {
+pub(super) fn is_about_words(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ImportError::NoSuchTensor { .. }))
         || error.is::<Misplaced>()
 }
 
-/// Layers of a graph, and their sums.
-pub(super) fn layers(graph: &Graph) -> String {
+/// Layers of a graph: a linear node and what follows it, up to the next.
+pub(super) fn rows(graph: &Graph) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for &id in graph.inputs() {
         let (layer, operators) = (graph.value(id).name.clone(), vec!["input"]);
@@ -73,6 +73,12 @@ pub(super) fn layers(graph: &Graph) -> String {
         };
         row_of.insert(result, at);
     }
+    rows
+}
+
+/// Layers of a graph, and their sums.
+pub(super) fn layers(graph: &Graph) -> String {
+    let rows = rows(graph);
     let widest = rows.iter().map(|row| printable(&row.layer).chars().count()).max();
     let width = widest.unwrap_or(0);
     let mut table =
@@ -88,13 +94,13 @@ pub(super) fn layers(graph: &Graph) -> String {
 }
 
 /// A layer with what follows it, up to the next.
-struct Row {
-    layer: String,
-    operators: Vec<&'static str>,
+pub(super) struct Row {
+    pub(super) layer: String,
+    pub(super) operators: Vec<&'static str>,
     /// What comes out.
-    last: ValueId,
-    n_parameters: usize,
-    n_products: u64,
+    pub(super) last: ValueId,
+    pub(super) n_parameters: usize,
+    pub(super) n_products: u64,
 }
 
 /// Parameters that a node is the first to read.

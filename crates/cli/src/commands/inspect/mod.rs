@@ -1,6 +1,7 @@
 //! `distill inspect`: what a file of this program, or a model, holds.
 
 mod graph;
+mod json;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -47,8 +51,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     arguments.network.check()?;
     let path = &arguments.file;
     let bytes = read(path)?;
-    let text = told(arguments, bytes).with_context(|| path.display().to_string())?;
-    say(&text)?;
+    let text = match arguments.json {
+        true => json::told(arguments, bytes).map(|told| format!("{told}\n")),
+        false => told(arguments, bytes),
+    };
+    say(&text.with_context(|| path.display().to_string())?)?;
     Ok(ExitCode::SUCCESS)
 }
 

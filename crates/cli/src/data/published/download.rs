@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::folders::HALVES;
 use super::manifest::{File, Hub, Manifest};
 use super::{imagenette, verify};
-use crate::files::{read, write_whole};
+use crate::files::{progress_target, read, write_whole};
 
 /// A host that has not answered by then counts as out of reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,6 +75,7 @@ fn fetch_file(manifest: &Manifest, file: &File, folder: &Path) -> Result<Fetched
 fn from_web(url: &str, file: &File) -> Result<Vec<u8>> {
     let mut response = agent().get(url).call().with_context(|| format!("fetching {url}"))?;
     let bar = ProgressBar::new(file.bytes);
+    bar.set_draw_target(progress_target());
     bar.set_style(ProgressStyle::with_template(BAR)?);
     bar.set_message(file.name.clone());
     // A source that sends more than the file is damaged; one byte more proves it.
@@ -149,6 +150,7 @@ fn unpack_from_web(
     let mut body = Body { inner: response.body_mut().as_reader(), is_broken: false };
     let mut receive = || -> Result<tempfile::TempDir> {
         let bar = n_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        bar.set_draw_target(progress_target());
         bar.set_style(ProgressStyle::with_template(BAR)?);
         bar.set_message(archive.name.clone());
         std::fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
