@@ -103,6 +103,13 @@ pub(crate) fn place_of(word: &str, cache: &Path) -> PathBuf {
 impl Examples {
     /// Reads examples and says what was assumed.
     pub(crate) fn open(request: &Request) -> Result<Self> {
+        let (examples, notices) = Self::opened(request)?;
+        notices.iter().for_each(|line| note(&format!("{}: {line}", request.word)));
+        Ok(examples)
+    }
+
+    /// [`Examples::open`] with what was assumed, for the caller to say.
+    fn opened(request: &Request) -> Result<(Self, Vec<String>)> {
         let (word, flag) = (request.word, request.flag);
         let path = Path::new(word);
         let read = if IDS.contains(&word) && !path.is_file() {
@@ -121,9 +128,8 @@ impl Examples {
         } else {
             Self::file(&read(path)?, request)
         };
-        let Read { x, y, place, image, is_open, notices } =
-            read.with_context(|| word.to_owned())?;
-        notices.iter().for_each(|line| note(&format!("{word}: {line}")));
+        let read = read.with_context(|| word.to_owned())?;
+        let Read { x, y, place, image, is_open, mut notices } = read;
         let told = &request.options.classes;
         names::check(told)?;
         let targets = match y {
@@ -134,11 +140,12 @@ impl Examples {
         };
         let mut class_names = told.clone();
         if let Some(Targets::Named(named)) = &targets {
-            named.notice().iter().for_each(|line| note(&format!("{word}: {line}")));
+            notices.extend(named.notice());
             class_names.clone_from(&named.names);
         }
         let images = request.images.cloned().unwrap_or_default();
-        Ok(Self { name: word.to_owned(), x, targets, class_names, place, image, is_open, images })
+        let name = word.to_owned();
+        Ok((Self { name, x, targets, class_names, place, image, is_open, images }, notices))
     }
 
     /// What the bytes of a file hold.
