@@ -39,7 +39,7 @@ use core_tensors::Dataset;
 pub(crate) use columns::Purpose;
 use content::Content;
 use names::Named;
-use options::Obeyed;
+use options::Scope;
 pub(crate) use options::{ImageOptions, Options};
 use place::Place;
 pub(crate) use prepared::Prepared;
@@ -113,7 +113,7 @@ impl Examples {
         let (word, flag) = (request.word, request.flag);
         let path = Path::new(word);
         let read = if IDS.contains(&word) && !path.is_file() {
-            request.check_options(&[Obeyed::ByImages], word)?;
+            request.check_options(&[Scope::Images], word)?;
             Self::known(word, request.cache)
         } else if path.is_dir() && request.images.is_some() {
             folder::read(path, request)
@@ -150,28 +150,29 @@ impl Examples {
 
     /// What the bytes of a file hold.
     fn file(bytes: &[u8], request: &Request) -> Result<Read> {
-        use Obeyed::{ByBytes, ByImages, ByLabels, ByTables};
         let bytes = content::unpacked(bytes)?;
         let found = match content::detect(&bytes)? {
             Content::Text(text) => {
-                request.check_options(&[ByTables], "a text table")?;
+                request.check_options(&[Scope::Tables], "a text table")?;
                 let (options, purpose) = (request.options, request.purpose);
                 return csv::read(text, options, purpose, request.n_inputs());
             }
             Content::Tensors => {
-                request.check_options(&[ByBytes, ByImages], "a safetensors file")?;
+                request.check_options(&[Scope::Bytes, Scope::Images], "a safetensors file")?;
                 tensors::read(&parse(&bytes)?)?
             }
             Content::Archive => {
-                request.check_options(&[ByBytes, ByImages], "an .npz file")?;
+                request.check_options(&[Scope::Bytes, Scope::Images], "an .npz file")?;
                 numpy::npz(&bytes)?
             }
             Content::Array => {
-                request.check_options(&[ByBytes, ByImages, ByLabels], "an .npy file")?;
+                request
+                    .check_options(&[Scope::Bytes, Scope::Images, Scope::Labels], "an .npy file")?;
                 idx::with_labels(numpy::array("array `x`", &bytes)?, false, request)?
             }
             Content::Idx => {
-                request.check_options(&[ByBytes, ByImages, ByLabels], "an IDX file")?;
+                request
+                    .check_options(&[Scope::Bytes, Scope::Images, Scope::Labels], "an IDX file")?;
                 idx::with_labels(idx::array("array `x`", &bytes)?, true, request)?
             }
         };
