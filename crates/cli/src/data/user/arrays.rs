@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::columns::Purpose;
 use super::names::Named;
-use super::options::{Bytes, Obeyed};
+use super::options::{Bytes, Scope};
 use super::place::Place;
 use super::request::Request;
 use super::{Read, Targets};
@@ -88,7 +88,7 @@ pub(super) fn read(found: Found, request: &Request) -> Result<Read> {
             }
         }
         Numbers::Floats(values) => {
-            let obeyed = [Obeyed::ByLabels, Obeyed::ByImages];
+            let obeyed = [Scope::Labels, Scope::Images];
             request.check_options(&obeyed, &x.kind)?;
             check_finite(noun, "x", &values, n)?;
             (Tensor::from_vec(values, &shape[..], &Device::Cpu)?, false)

@@ -99,6 +99,9 @@ impl<'a> Cells<'a> {
                 Ok(value) => self.y.push(value),
                 Err(fault) => {
                     let hint = match fault {
+                        Fault::Missing if word.is_empty() && at + 1 == record.len() => {
+                            "; a separator at the end of a line begins another column"
+                        }
                         Fault::Missing => "; a target that is missing is not filled in",
                         Fault::Other if is_one => {
                             "; classes must be whole numbers from 0, or names in every line"

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{Device, Tensor};
 
 use super::names::Named;
-use super::options::Obeyed;
+use super::options::Scope;
 use super::place::Place;
 use super::request::Request;
 use super::{Read, Targets};
@@ -20,7 +20,7 @@ const ONE: u32 = 1 << 16;
 
 /// The images in the size that the options or the network say, bytes (m, 1 or 3, height, width).
 pub(super) fn read(folder: &Path, request: &Request) -> Result<Read> {
-    request.check_options(&[Obeyed::ByFolders, Obeyed::ByImages], "a folder")?;
+    request.check_options(&[Scope::Folders, Scope::Images], "a folder")?;
     let options = request.images.ok_or_else(|| {
         anyhow!("expected a file, found a folder: this command takes no folder of images")
     })?;

@@ -128,8 +128,8 @@ pub(super) fn check_index(names: &[String], at: usize) -> Result<()> {
     if first.is_empty() || first == "Unnamed: 0" {
         bail!(
             "line {at} holds the names of the columns, and the first is empty or `Unnamed: 0`: an index column, as pandas \
-             and R write it, is no feature; leave it out by --drop 1, write the file without it (pandas: index=False, R: \
-             row.names=FALSE) or name the column"
+             and R write it, is no feature; leave it out by --drop '{first}', write the file without it (pandas: \
+             index=False, R: row.names=FALSE) or name the column"
         );
     }
     Ok(())

@@ -39,7 +39,7 @@ use core_tensors::Dataset;
 pub(crate) use columns::Purpose;
 use content::Content;
 use names::Named;
-use options::Obeyed;
+use options::Scope;
 pub(crate) use options::{ImageOptions, Options};
 use place::Place;
 pub(crate) use prepared::Prepared;
@@ -103,10 +103,17 @@ pub(crate) fn place_of(word: &str, cache: &Path) -> PathBuf {
 impl Examples {
     /// Reads examples and says what was assumed.
     pub(crate) fn open(request: &Request) -> Result<Self> {
+        let (examples, notices) = Self::opened(request)?;
+        notices.iter().for_each(|line| note(&format!("{}: {line}", request.word)));
+        Ok(examples)
+    }
+
+    /// [`Examples::open`] with what was assumed, for the caller to say.
+    fn opened(request: &Request) -> Result<(Self, Vec<String>)> {
         let (word, flag) = (request.word, request.flag);
         let path = Path::new(word);
         let read = if IDS.contains(&word) && !path.is_file() {
-            request.check_options(&[Obeyed::ByImages], word)?;
+            request.check_options(&[Scope::Images], word)?;
             Self::known(word, request.cache)
         } else if path.is_dir() && request.images.is_some() {
             folder::read(path, request)
@@ -121,9 +128,8 @@ impl Examples {
         } else {
             Self::file(&read(path)?, request)
         };
-        let Read { x, y, place, image, is_open, notices } =
-            read.with_context(|| word.to_owned())?;
-        notices.iter().for_each(|line| note(&format!("{word}: {line}")));
+        let read = read.with_context(|| word.to_owned())?;
+        let Read { x, y, place, image, is_open, mut notices } = read;
         let told = &request.options.classes;
         names::check(told)?;
         let targets = match y {
@@ -134,37 +140,39 @@ impl Examples {
         };
         let mut class_names = told.clone();
         if let Some(Targets::Named(named)) = &targets {
-            named.notice().iter().for_each(|line| note(&format!("{word}: {line}")));
+            notices.extend(named.notice());
             class_names.clone_from(&named.names);
         }
         let images = request.images.cloned().unwrap_or_default();
-        Ok(Self { name: word.to_owned(), x, targets, class_names, place, image, is_open, images })
+        let name = word.to_owned();
+        Ok((Self { name, x, targets, class_names, place, image, is_open, images }, notices))
     }
 
     /// What the bytes of a file hold.
     fn file(bytes: &[u8], request: &Request) -> Result<Read> {
-        use Obeyed::{ByBytes, ByImages, ByLabels, ByTables};
         let bytes = content::unpacked(bytes)?;
         let found = match content::detect(&bytes)? {
             Content::Text(text) => {
-                request.check_options(&[ByTables], "a text table")?;
+                request.check_options(&[Scope::Tables], "a text table")?;
                 let (options, purpose) = (request.options, request.purpose);
                 return csv::read(text, options, purpose, request.n_inputs());
             }
             Content::Tensors => {
-                request.check_options(&[ByBytes, ByImages], "a safetensors file")?;
+                request.check_options(&[Scope::Bytes, Scope::Images], "a safetensors file")?;
                 tensors::read(&parse(&bytes)?)?
             }
             Content::Archive => {
-                request.check_options(&[ByBytes, ByImages], "an .npz file")?;
+                request.check_options(&[Scope::Bytes, Scope::Images], "an .npz file")?;
                 numpy::npz(&bytes)?
             }
             Content::Array => {
-                request.check_options(&[ByBytes, ByImages, ByLabels], "an .npy file")?;
+                request
+                    .check_options(&[Scope::Bytes, Scope::Images, Scope::Labels], "an .npy file")?;
                 idx::with_labels(numpy::array("array `x`", &bytes)?, false, request)?
             }
             Content::Idx => {
-                request.check_options(&[ByBytes, ByImages, ByLabels], "an IDX file")?;
+                request
+                    .check_options(&[Scope::Bytes, Scope::Images, Scope::Labels], "an IDX file")?;
                 idx::with_labels(idx::array("array `x`", &bytes)?, true, request)?
             }
         };

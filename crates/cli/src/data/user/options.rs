@@ -74,25 +74,23 @@ pub(crate) struct ImageOptions {
 
 /// What obeys an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Obeyed {
-    ByTables,
-    ByBytes,
-    ByLabels,
-    ByFolders,
-    ByImages,
+pub(crate) enum Scope {
+    Tables,
+    Bytes,
+    Labels,
+    Folders,
+    Images,
 }
 
-impl Obeyed {
+impl Scope {
     /// In words, for messages.
     pub(super) fn wanted(self) -> &'static str {
         match self {
-            Self::ByTables => "a text table (CSV)",
-            Self::ByBytes => "a safetensors or NumPy file with bytes (U8) in `x`",
-            Self::ByLabels => {
-                "an IDX file or one NumPy array (.npy), whose labels are another file,"
-            }
-            Self::ByFolders => "a folder of images",
-            Self::ByImages => "images",
+            Self::Tables => "a text table (CSV)",
+            Self::Bytes => "a safetensors or NumPy file with bytes (U8) in `x`",
+            Self::Labels => "an IDX file or one NumPy array (.npy), whose labels are another file,",
+            Self::Folders => "a folder of images",
+            Self::Images => "images",
         }
     }
 }
@@ -145,18 +143,17 @@ pub(crate) enum Bytes {
 
 impl Options {
     /// The options given that not everything obeys.
-    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Obeyed)> {
-        use Obeyed::{ByBytes, ByLabels, ByTables};
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Scope)> {
         let given = [
-            ("--header", ByTables, self.header.is_some()),
-            ("--target", ByTables, self.target.is_some()),
-            ("--separator", ByTables, self.separator.is_some()),
-            ("--decimal", ByTables, self.decimal.is_some()),
-            ("--drop", ByTables, self.drop.is_some()),
-            ("--features", ByTables, self.features.is_some()),
-            ("--impute", ByTables, self.impute.is_some()),
-            ("--bytes", ByBytes, self.bytes.is_some()),
-            ("--labels", ByLabels, self.labels.is_some()),
+            ("--header", Scope::Tables, self.header.is_some()),
+            ("--target", Scope::Tables, self.target.is_some()),
+            ("--separator", Scope::Tables, self.separator.is_some()),
+            ("--decimal", Scope::Tables, self.decimal.is_some()),
+            ("--drop", Scope::Tables, self.drop.is_some()),
+            ("--features", Scope::Tables, self.features.is_some()),
+            ("--impute", Scope::Tables, self.impute.is_some()),
+            ("--bytes", Scope::Bytes, self.bytes.is_some()),
+            ("--labels", Scope::Labels, self.labels.is_some()),
         ];
         given.into_iter().filter_map(|(name, by, is_given)| is_given.then_some((name, by)))
     }
@@ -164,14 +161,13 @@ impl Options {
 
 impl ImageOptions {
     /// The options given.
-    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Obeyed)> + use<> {
-        use Obeyed::{ByFolders, ByImages};
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Scope)> + use<> {
         let given = [
-            ("--size", ByFolders, self.size.is_some()),
-            ("--grayscale", ByFolders, self.grayscale),
-            ("--image-mean", ByImages, !self.image_mean.is_empty()),
-            ("--image-std", ByImages, !self.image_std.is_empty()),
-            ("--channels-last", ByImages, self.channels_last),
+            ("--size", Scope::Folders, self.size.is_some()),
+            ("--grayscale", Scope::Folders, self.grayscale),
+            ("--image-mean", Scope::Images, !self.image_mean.is_empty()),
+            ("--image-std", Scope::Images, !self.image_std.is_empty()),
+            ("--channels-last", Scope::Images, self.channels_last),
         ];
         given.into_iter().filter_map(|(name, by, is_given)| is_given.then_some((name, by)))
     }

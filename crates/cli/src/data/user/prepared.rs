@@ -46,7 +46,8 @@ impl Examples {
         Ok(prepared)
     }
 
-    fn fitted(
+    /// [`Examples::prepared`] with what was assumed, for the caller to say.
+    pub(super) fn fitted(
         mut self,
         input_shape: &[usize],
         n_outputs: usize,

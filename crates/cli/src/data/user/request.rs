@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::columns::Purpose;
-use super::options::{ImageOptions, Obeyed, Options};
+use super::options::{ImageOptions, Options, Scope};
 
 /// Which examples, and how to read them.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
     }
 
     /// Refuses options that what was found obeys none of: all but those `obeyed`.
-    pub(crate) fn check_options(&self, obeyed: &[Obeyed], found: &str) -> Result<()> {
+    pub(crate) fn check_options(&self, obeyed: &[Scope], found: &str) -> Result<()> {
         let of_images = self.images.into_iter().flat_map(ImageOptions::given);
         let mut given = self.options.given().chain(of_images);
         match given.find(|(_, by)| !obeyed.contains(by)) {

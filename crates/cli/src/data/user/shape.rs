@@ -151,7 +151,7 @@ mod tests {
             (&[8, 3, 8], &[8, 8, 3], false, "another order"),
             (&[3, 5, 4], &[3, 4, 5], true, "--channels-last: expected"),
         ] {
-            let told = super::reading(found, wanted, is_last).unwrap_err().to_string();
+            let told = reading(found, wanted, is_last).unwrap_err().to_string();
             assert!(told.contains(part), "{told}");
         }
     }

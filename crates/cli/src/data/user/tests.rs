@@ -1,12 +1,31 @@
 //! Random tables written in every dialect and read back, and random bytes that must not panic.
 
+mod files_tests;
+mod prepared_tests;
+mod reference_tests;
+mod table_tests;
+
+use std::path::Path;
+
 use core_tensors::Rng;
 
 use super::content::{self, Content};
 use super::csv::read;
-use super::options::{Decimal, Header, Options, Separator};
+use super::options::{Decimal, Header, ImageOptions, Options, Separator};
 use super::place::Place;
-use super::{Purpose, Read, Targets};
+use super::{Examples, Purpose, Read, Request, Targets};
+
+/// What a file holds for a network, and what was assumed.
+fn opened(
+    path: &Path,
+    (options, images): (&Options, &ImageOptions),
+    input_shape: Option<&[usize]>,
+) -> anyhow::Result<(Examples, Vec<String>)> {
+    let word = path.to_str().unwrap();
+    let request = Request::of_network(word, Path::new("unused"), (options, images), input_shape);
+    Examples::opened(&request)
+        .map_err(|error| anyhow::anyhow!("{}", format!("{error:#}").replace(word, "FILE")))
+}
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +201,7 @@ fn errors_name_line_and_column() {
         ),
         (
             "1;2\n3;x\n",
-            "found `x`; classes must be whole numbers from 0 (the file is read with \
+            "found `x`; classes must be whole numbers from 0, or names in every line (the file is read with \
                         columns separated by semicolons; --separator overrules this)",
         ),
         ("1,nan\n", "line 1, column 2: expected a number, found `nan` (a missing value)"),
