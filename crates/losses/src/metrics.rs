@@ -124,7 +124,7 @@ impl Predictions {
     ///
     /// Source: Brier (1950), the multi-class form.
     pub fn brier(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, Row::brier)
+        self.mean_over(labels, |row, y| row.brier(y))
     }
 
     /// Expected calibration error over 15 bins of equal width; in \[0, 1\].

@@ -105,10 +105,17 @@ fn arguments() -> Result<Result<Arguments, ExitCode>> {
     let command = grammar::with_exit_codes(Arguments::command());
     let matches = grammar::matches(&command, std::env::args_os().collect());
     let parsed = matches.and_then(|mut matches| {
-        Arguments::from_arg_matches_mut(&mut matches).map_err(Failure::CommandLine)
+        let given = grammar::given(&command, &matches);
+        let parsed = Arguments::from_arg_matches_mut(&mut matches).map_err(Failure::CommandLine)?;
+        Ok((parsed, given))
     });
     match parsed {
-        Ok(arguments) => return Ok(Ok(arguments)),
+        Ok((mut arguments, given)) => {
+            if let Command::Shrink(shrink) = &mut arguments.command {
+                shrink.given = given;
+            }
+            return Ok(Ok(arguments));
+        }
         Err(Failure::CommandLine(help)) if !help.use_stderr() => {
             say(&help.to_string())?;
             return Ok(Err(ExitCode::SUCCESS));

@@ -3,8 +3,8 @@
 pub(super) mod completions;
 mod config;
 mod failure;
+mod given;
 mod options;
-#[cfg_attr(not(test), allow(dead_code, reason = "`distill shrink` writes this file"))]
 mod run_toml;
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,6 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 pub(super) use failure::Failure;
-#[cfg_attr(not(test), allow(unused_imports, reason = "`distill shrink` writes this file"))]
 pub(super) use run_toml::run_toml;
 
 /// What the end of a program says, under every help.
@@ -64,4 +63,11 @@ pub(super) fn with_exit_codes(command: Command) -> Command {
 pub(super) fn matches(command: &Command, words: Vec<OsString>) -> Result<ArgMatches, Failure> {
     let words = config::with_file(command, words)?;
     command.clone().try_get_matches_from(words).map_err(Failure::CommandLine)
+}
+
+/// What the command line said of its command, as keys of a file that says the same.
+pub(super) fn given(command: &Command, matches: &ArgMatches) -> Vec<(String, toml::Value)> {
+    let named = matches.subcommand();
+    let found = named.and_then(|(name, of)| Some((command.find_subcommand(name)?, of)));
+    found.map(|(command, matches)| given::given(command, matches)).unwrap_or_default()
 }

@@ -60,6 +60,9 @@ pub(in crate::commands) struct Arguments {
     pub(super) images: ImageOptions,
     #[command(flatten)]
     pub(super) network: NetworkOptions,
+    /// What the command line said, for run.toml.
+    #[arg(skip)]
+    pub(in crate::commands) given: Vec<(String, toml::Value)>,
 }
 
 /// How small.

@@ -39,7 +39,7 @@ impl Case {
     /// Opens what the command line names; says what was assumed.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
         let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
-        let shape = input_shape(&network).with_context(|| arguments.model.display().to_string())?;
+        let shape = network.input_shape().with_context(|| arguments.model.display().to_string())?;
         let n_outputs = network.n_outputs();
         let said = arguments.task.task.map(|name| match name {
             TaskName::Classification => Task::Classification,
@@ -81,28 +81,6 @@ impl Case {
             (also("--validation", &arguments.validation)?, also("--test", &arguments.test)?);
         Ok(Self { network, data, validation, test, predicts })
     }
-}
-
-/// Extents of the network's one input, without the batch.
-fn input_shape(network: &Network) -> Result<Vec<usize>> {
-    let graph = &network.graph;
-    let [input] = graph.inputs() else {
-        let names: Vec<&str> =
-            graph.inputs().iter().map(|&id| graph.value(id).name.as_str()).collect();
-        bail!(
-            "expected a network with one input, found {} ({}); networks of texts are narrowed by the library alone as yet",
-            names.len(),
-            names.join(", ")
-        );
-    };
-    let value = graph.value(*input);
-    let extents = value.shape.iter().skip(1).map(|extent| {
-        let known = extent.as_known().and_then(|n| usize::try_from(n).ok());
-        known.with_context(|| {
-            format!("input `{}`: expected extents that are known, found {extent}", value.name)
-        })
-    });
-    extents.collect()
 }
 
 fn predicts(data: &Prepared, n_outputs: usize, said: Option<Task>) -> Predicts {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::DType;
-use core_tensors::{Params, Rng};
+use core_tensors::{Params, Rng, Targets};
 use models::graph::Graph;
 
 use super::account::{budget_words, layers, plain, sizes, untouched};
@@ -22,7 +22,6 @@ use crate::ledger::quality::Predicted;
 use crate::ledger::shrink::{Repetition, Shrunk};
 use crate::model_file::student::{python, widths_json};
 use crate::training::logits;
-use crate::training::quality::Calibration;
 
 /// A run of one seed, ready to be written.
 pub(super) struct Finished {
@@ -72,7 +71,10 @@ pub(super) fn finish(
     if let Some(script) = python(graph, &dict, standardization) {
         files.push(("student.py".to_owned(), script.into_bytes()));
     }
-    files.push(("run.toml".to_owned(), replay::toml(arguments, seed)?.into_bytes()));
+    files.push((
+        "run.toml".to_owned(),
+        replay::toml(arguments, &arguments.size.budget()?, &layers).into_bytes(),
+    ));
 
     let n_bytes = [n_before, onnx.len()];
     let batch = arguments.size.latency_batch();
@@ -157,17 +159,17 @@ fn noise(
         return Ok(Some(vec![variance; k]));
     }
     let outputs = logits(graph, params, &split.validation.x)?;
-    let variances = match &split.validation.targets {
-        Some(targets) => match Calibration::fitted(&outputs, targets)? {
-            Calibration::NoiseVariances(variances) => variances,
-            Calibration::Temperature(_) => Vec::new(),
-        },
+    let residuals = match &split.validation.targets {
+        Some(Targets::Values(values)) => {
+            (outputs.to_dtype(DType::F64)? - values.to_dtype(DType::F64)?)?
+        }
         // Without targets nats are in units of what the outputs vary by.
-        None => {
+        Some(Targets::Classes { .. }) | None => {
             let outputs = outputs.to_dtype(DType::F64)?;
-            outputs.broadcast_sub(&outputs.mean_keepdim(0)?)?.sqr()?.mean(0)?.to_vec1()?
+            outputs.broadcast_sub(&outputs.mean_keepdim(0)?)?
         }
     };
+    let variances: Vec<f64> = residuals.sqr()?.mean(0)?.to_vec1()?;
     let positive = |v: f64| if v > 0.0 && v.is_finite() { v } else { 1.0 };
     let variances: Vec<f64> = variances.into_iter().map(positive).collect();
     if split.validation.targets.is_some() {
