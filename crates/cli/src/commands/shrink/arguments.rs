@@ -8,6 +8,7 @@ use crate::commands::options::NetworkOptions;
 use crate::commands::positive;
 use crate::commands::posterior::TaskName;
 use crate::data::user::{ImageOptions, Options};
+use crate::files::say;
 use crate::training::shrink::{Amount, Budget, Resource};
 
 /// Make a trained network smaller, measure what was lost, and write a file that your runtime loads.
@@ -48,6 +49,9 @@ pub(in crate::commands) struct Arguments {
     /// Replace the results of an earlier run in that folder.
     #[arg(long)]
     pub(super) overwrite: bool,
+    /// Print the report as one JSON object instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) size: SizeOptions,
     #[command(flatten)]
@@ -63,6 +67,13 @@ pub(in crate::commands) struct Arguments {
     /// What the command line said, for run.toml.
     #[arg(skip)]
     pub(in crate::commands) given: Vec<(String, toml::Value)>,
+}
+
+impl Arguments {
+    /// Prints text, where no JSON is asked for.
+    pub(super) fn tell(&self, text: &str) -> anyhow::Result<()> {
+        if self.json { Ok(()) } else { say(text) }
+    }
 }
 
 /// How small.

@@ -65,7 +65,7 @@ fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
         let rng = Rng::new(seed);
         let split = Split::new(&case, &rng)?;
         if finished.is_none() {
-            say(&understood::lines(arguments, &case, &split)?)?;
+            arguments.tell(&understood::lines(arguments, &case, &split)?)?;
         }
         let done = report::finish(arguments, &case, split, (seed, &rng), stop)?;
         match &mut finished {
@@ -74,8 +74,8 @@ fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
         }
     }
     let Some(finished) = finished else { return Ok(()) };
-    finished.write(arguments)?;
-    say(&finished.summary(arguments))
+    let json = finished.write(arguments)?;
+    say(&if arguments.json { json } else { finished.summary(arguments) })
 }
 
 /// Refuses a folder that holds something that this command would destroy.

@@ -23,6 +23,9 @@ use crate::ledger::shrink::{Repetition, Shrunk};
 use crate::model_file::student::{python, widths_json};
 use crate::training::logits;
 
+/// The report for programs.
+const JSON: &str = "report.json";
+
 /// A run of one seed, ready to be written.
 pub(super) struct Finished {
     pub(super) shrunk: Shrunk,
@@ -87,7 +90,7 @@ pub(super) fn finish(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: "distill shrink --config run.toml --out FOLDER".to_owned(),
         understood: understood::sentences(arguments, case, &outcome.split),
-        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split)?].concat(),
+        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split, &network)?].concat(),
         predicted,
         parts: outcome.split.parts,
         budget: budget_words(&arguments.size.budget()?),
@@ -226,9 +229,10 @@ impl Finished {
         Some(Repetition { seed: self.seed, before: main.first, after: main.second, scratch })
     }
 
-    /// Writes the folder.
-    pub(super) fn write(&self, arguments: &Arguments) -> Result<()> {
+    /// Writes the folder; gives the report as JSON.
+    pub(super) fn write(&self, arguments: &Arguments) -> Result<String> {
         let pages = crate::report::shrink::pages(&self.shrunk)?;
+        let json = pages.iter().find(|(name, _)| name == JSON).map(|(_, text)| text.clone());
         let pages = pages.into_iter().map(|(name, text)| (name, text.into_bytes()));
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
         write_set(&arguments.out, &[], files)?;
@@ -241,7 +245,7 @@ impl Finished {
                 warn(&format!("{}: not removed: {error}", path.display()));
             }
         }
-        Ok(())
+        Ok(json.unwrap_or_default() + "\n")
     }
 
     /// What the terminal says in the end.

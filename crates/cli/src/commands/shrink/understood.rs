@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
-use core_tensors::Params;
+use core_tensors::{Params, Targets};
 use models::graph::Graph;
 
 use super::account::budget_words;
@@ -10,12 +10,17 @@ use super::arguments::Arguments;
 use super::case::{Case, Predicts};
 use super::split::Split;
 use crate::data::user::{Prepared, duplicates_across};
-use crate::files::{printable, say, warn};
+use crate::files::{printable, warn};
 use crate::training::logits;
-use crate::training::quality::{fit_check, fit_reasons};
+use crate::training::quality::{fit_check, fit_reasons, right};
 
 /// Names of classes that are listed.
 const MOST_NAMES: usize = 10;
+/// Accuracy that looks like that of training data, of so many examples at least.
+const PERFECT: f64 = 0.995;
+const FEWEST: f64 = 100.0;
+/// Standard errors of a difference that is no chance.
+const CLEARLY: f64 = 3.0;
 
 /// The five lines at the start of a run.
 pub(super) fn lines(arguments: &Arguments, case: &Case, split: &Split) -> Result<String> {
@@ -80,7 +85,11 @@ fn task(case: &Case) -> String {
 }
 
 /// What a reader of the measures must know of the data.
-pub(super) fn warnings(case: &Case, split: &Split) -> Result<Vec<String>> {
+pub(super) fn warnings(
+    case: &Case,
+    split: &Split,
+    network: &(Graph, Params),
+) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if !split.parts.has_own_test {
         warnings.push(
@@ -89,6 +98,7 @@ pub(super) fn warnings(case: &Case, split: &Split) -> Result<Vec<String>> {
                 .to_owned(),
         );
     }
+    warnings.extend(looks_like_training_data(split, network)?);
     if case.data.targets.is_none() {
         warnings.push(
             "There are no labels: the student is compared with the network, and nothing is known of the errors that both \
@@ -107,6 +117,41 @@ pub(super) fn warnings(case: &Case, split: &Split) -> Result<Vec<String>> {
     Ok(warnings)
 }
 
+/// Whether the network's accuracy is that of data that it was trained on: perfect, or clearly better than on a test file.
+fn looks_like_training_data(
+    split: &Split,
+    (graph, params): &(Graph, Params),
+) -> Result<Option<String>> {
+    let share = |part: &Prepared| -> Result<Option<(f64, f64)>> {
+        let Some(targets @ Targets::Classes { .. }) = &part.targets else { return Ok(None) };
+        let right = right(&logits(graph, params, &part.x)?, targets)?;
+        let n = right.len() as f64;
+        Ok(Some((right.iter().filter(|is_right| **is_right).count() as f64 / n, n)))
+    };
+    let (Some((data, m)), Some((test, n))) = (share(&split.calibration)?, share(&split.test)?)
+    else {
+        return Ok(None);
+    };
+    if !split.parts.has_own_test {
+        return Ok((data >= PERFECT && m >= FEWEST).then(|| {
+            format!(
+                "The network is right on {:.2} % of the data: that looks like data that it was trained on.",
+                100.0 * data
+            )
+        }));
+    }
+    let pooled = (data * m + test * n) / (m + n);
+    let error = (pooled * (1.0 - pooled) * (1.0 / m + 1.0 / n)).sqrt();
+    Ok((data - test > CLEARLY * error && error > 0.0).then(|| {
+        format!(
+            "The network is right on {:.2} % of the data and on {:.2} % of the test examples: the data look like what it \
+             was trained on, so that choices by a part of them may be too trusting; --validation takes others.",
+            100.0 * data,
+            100.0 * test
+        )
+    }))
+}
+
 /// Stops where the network is no better on the data than a constant.
 pub(super) fn check_fit(
     arguments: &Arguments,
@@ -119,7 +164,7 @@ pub(super) fn check_fit(
     let outputs = logits(graph, params, &part.x)?;
     let check = fit_check(&outputs, targets)?;
     for measure in &check.measures {
-        say(&format!(
+        arguments.tell(&format!(
             "Fit: {} of the network {}, of the best constant {}, on {} validation examples.\n",
             measure.metric.label,
             measure.metric.text(measure.network),
