@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use toml::Spanned;
@@ -209,13 +210,18 @@ impl Reader<'_> {
         }
     }
 
-    /// What clap says against a value, whatever else is there.
+    /// What clap says against a value, whatever else is there or is missing.
     fn objection(&self, key: &Key<'_>, word: &OsString) -> Option<(String, String)> {
-        let alone = Command::new("distill").arg(key.arg.clone().required(false).global(false));
-        let words = [OsString::from("distill"), OsString::from("--"), word.clone()];
-        let words =
-            if key.is_positional() { words.to_vec() } else { vec![words[0].clone(), word.clone()] };
-        let error = alone.try_get_matches_from(words).err()?;
+        let plain = self.root.find_subcommand(self.sub.get_name())?.clone();
+        let plain = plain.mut_args(|arg| arg.required(false));
+        // The first argument stands for all: each is a text of one kind or another.
+        let separator = key.is_positional().then(|| OsString::from("--"));
+        let name = OsString::from(plain.get_name());
+        let words = std::iter::once(name).chain(separator).chain([word.clone()]);
+        let error = plain.try_get_matches_from(words).err()?;
+        if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+            return None;
+        }
         // Its first part; the usage is that of a command which nobody has called.
         let text = error.to_string();
         let told = text.strip_prefix("error: ").unwrap_or(&text);

@@ -365,6 +365,9 @@ fn real_exports_become_students() {
             let write =
                 |file: &str, bytes: &[u8]| std::fs::write(folder.join(file), bytes).unwrap();
             write("student.onnx", &bytes);
+            let by = Standardization { shape: vec![], mean: vec![0.5], std: vec![0.25] };
+            let raw = network.student_onnx(&path, &student, &w, Some(&by)).unwrap();
+            write("standardized.onnx", &raw);
             write("student.safetensors", &dict.to_bytes(None).unwrap());
             write("notes.txt", dict.notes.join("\n").as_bytes());
             write("student.py", script.unwrap_or_default().as_bytes());
