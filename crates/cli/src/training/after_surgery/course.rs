@@ -11,14 +11,14 @@ const STEPS: usize = 24;
 /// Epochs without a better validation loss after which a distillation after surgery ends.
 const PATIENCE: usize = 4;
 /// Steps of the trials, in the order of the rounds: a share of all steps, and no fewer than that many.
-const ROUNDS: [(f64, usize); 2] = [(1.0 / 24.0, 8), (1.0 / 6.0, 24)];
+const ROUNDS: [(f64, usize); 2] = [(1.0 / 16.0, 16), (1.0 / 4.0, 48)];
 /// Of the settings of a round, every so many-th goes on to the next.
 const HALVING: usize = 4;
 
 /// Step size, weight of the teacher and temperature of one training.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Setting {
-    /// η > 0: step size of Adam.
+    /// η > 0: largest step size of Adam; it rises for a tenth of the steps and falls to 0 from there.
     pub learning_rate: f64,
     /// λ ∈ \[0, 1\]: weight of the large network's outputs; that of the labels is 1 − λ.
     pub lambda: f64,
@@ -209,10 +209,15 @@ mod tests {
     #[test]
     fn rounds_by_hand() {
         let course = StudentCourse::after_surgery(Predicted::Classes, 3, 6400);
-        // 50 steps an epoch: 150 / 24 < 8, 150 / 6 = 25; a quarter of 16 settings goes on.
-        let rounds = [Round { n: 16, n_steps: 8 }, Round { n: 4, n_steps: 25 }];
+        // 50 steps an epoch: 150 / 16 < 16, 150 / 4 < 48; a quarter of 16 settings goes on.
+        let rounds = [Round { n: 16, n_steps: 16 }, Round { n: 4, n_steps: 48 }];
         assert_eq!(course.rounds(6400, 16), rounds);
         assert_eq!(course.n_points(6400, true), 16 + 4 + 3);
+        let long = StudentCourse { epochs: 32, ..course.clone() };
+        assert_eq!(
+            long.rounds(6400, 16).iter().map(|round| round.n_steps).collect::<Vec<_>>(),
+            [100, 400]
+        );
         // Two of eight.
         assert_eq!(course.rounds(6400, 8)[1].n, 2);
         assert!(course.rounds(6400, 1).is_empty());

@@ -57,25 +57,27 @@ fn of_examples(examples: &Taught) -> Result<Sha256> {
     };
     for tensor in [Some(&examples.x), Some(&examples.teacher), targets].into_iter().flatten() {
         sum.update(format!("{:?} {:?}", tensor.dims(), tensor.dtype()));
-        let flat = tensor.flatten_all()?;
-        if flat.dtype() == DType::U8 {
-            sum.update(flat.to_vec1::<u8>()?);
-            continue;
-        }
-        add_numbers(&mut sum, &flat)?;
+        add_numbers(&mut sum, &tensor.flatten_all()?)?;
     }
     Ok(sum)
 }
 
-/// Numbers as f64, some at a time.
+/// Numbers as they are, some at a time.
 fn add_numbers(sum: &mut Sha256, flat: &Tensor) -> Result<()> {
     const MOST: usize = 1 << 20;
     let n = flat.elem_count();
     for from in (0..n).step_by(MOST) {
-        let part = flat.narrow(0, from, MOST.min(n - from))?.to_dtype(DType::F64)?;
-        let bytes: Vec<u8> =
-            part.to_vec1::<f64>()?.iter().flat_map(|number| number.to_le_bytes()).collect();
-        sum.update(bytes);
+        let part = flat.narrow(0, from, MOST.min(n - from))?;
+        match part.dtype() {
+            DType::U8 => sum.update(part.to_vec1::<u8>()?),
+            DType::F32 => {
+                part.to_vec1::<f32>()?.iter().for_each(|number| sum.update(number.to_le_bytes()));
+            }
+            _ => {
+                let numbers = part.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                numbers.iter().for_each(|number| sum.update(number.to_le_bytes()));
+            }
+        }
     }
     Ok(())
 }

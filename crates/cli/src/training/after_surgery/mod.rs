@@ -1,9 +1,10 @@
-//! Training of the small network that surgery left: short distillation, and the same shape from scratch.
+//! Training of the small network that surgery left: short distillation, the same shape from scratch, a Bayesian student.
 //!
 //! Settings are tried on a few steps each and chosen by validation examples; so is the epoch whose parameters are kept, and
 //! the network before training is always among those to choose from. A training that was interrupted goes on from its last
 //! checkpoint to the same bits.
 
+mod bayesian;
 mod checkpoint;
 mod course;
 mod failure;
@@ -15,6 +16,7 @@ mod taught;
 mod tests;
 mod work;
 
+pub use bayesian::{BayesianCourse, BayesianStudent, infer_after_surgery};
 pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use course::{Setting, SettingGrid, StudentCourse};
 pub use failure::NonFinite;

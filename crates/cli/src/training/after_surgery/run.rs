@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Result, anyhow, ensure};
 use candle_core::{DType, Device};
-use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng};
+use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng, Schedule};
 use models::Architecture;
 use models::graph::Graph;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ use crate::training::Monitor;
 /// What checkpoints are called.
 const AFTER_SURGERY: &str = "a training after surgery";
 const FROM_SCRATCH: &str = "a training from random parameters";
+
+/// Share of the steps for which the step size rises: the first steps of Adam are as long as it, whatever the gradient.
+const RISE: f64 = 0.1;
 
 /// A small network after training.
 #[derive(Clone, Debug)]
@@ -64,10 +67,12 @@ impl Distilled {
 
 /// Trains a small network from parameters that surgery left, by labels where there are any and by the large network's outputs.
 ///
-/// Settings of the course are tried from the start by the same batches: all for a twenty-fourth of all steps, the best
-/// quarter for a sixth, by the loss of the validation examples. The best of these is trained for all epochs. Kept are the
-/// parameters after the epoch with the least loss of the validation examples, the first among equals, those before training
-/// among them, so that no training makes it larger.
+/// Settings of the course are tried from the start by the same batches: all for a sixteenth of all steps, the best quarter
+/// for a quarter, by the loss of the validation examples. The best of these is trained for all epochs. In a trial as in a
+/// training the step size rises for a tenth of the steps and then falls to 0 as a cosine does: trials are small trainings,
+/// and not the beginnings of long ones, by which only the smallest steps would look good. Kept are the parameters after the
+/// epoch with the least loss of the validation examples, the first among equals, those before training among them, so that
+/// no training makes it larger.
 ///
 /// Batches depend on the seed and the epoch alone. `checkpoints` get the state after each trial and each epoch, before
 /// `monitor` is told that the point is done; whatever ends the training then, the next call with the same arguments goes on
@@ -175,13 +180,22 @@ struct Learner {
     w: Params,
     adam: Adam,
     setting: Setting,
+    /// Steps in all, by which the step size moves.
+    n_steps: usize,
 }
 
 impl Learner {
-    fn new(w: &Params, setting: Setting) -> Result<Self> {
+    fn new(w: &Params, setting: Setting, n_steps: usize) -> Result<Self> {
         let w = w.trainable()?;
         let adam = Adam::new(AdamConfig::pytorch(setting.learning_rate), &w)?;
-        Ok(Self { w, adam, setting })
+        Ok(Self { w, adam, setting, n_steps })
+    }
+
+    /// The step size of a step, from 0: up to that of the setting, and down to 0, which is not reached.
+    fn learning_rate(&self, step: usize) -> f64 {
+        let rising = (step + 1) as f64 / (self.n_steps as f64 * RISE).max(1.0);
+        let falling = Schedule::Cosine(self.setting.learning_rate);
+        rising.min(1.0) * falling.at(step as f64 / self.n_steps as f64)
     }
 }
 
@@ -206,11 +220,12 @@ impl Training<'_> {
             self.monitor.point_done()
         };
         let (setting, trials) = self.choose(&mut progress, |progress| store(progress, &[]))?;
-        let mut learner = Learner::new(self.start, setting)?;
+        let n_steps = self.course.epochs * self.course.n_batches(self.data.n_examples());
+        let mut learner = Learner::new(self.start, setting, n_steps)?;
         let mut best = self.start.frozen();
         if let [w, kept_best, adam] = &parts[..] {
             let read = |bytes| Params::from_bytes(self.graph.layout(), bytes, &self.device());
-            (learner, best) = (Learner::new(&read(w)?, setting)?, read(kept_best)?);
+            (learner, best) = (Learner::new(&read(w)?, setting, n_steps)?, read(kept_best)?);
             learner.adam.restore(adam)?;
         }
         while !self.is_over(before, &progress) {
@@ -302,7 +317,7 @@ impl Training<'_> {
         setting: Setting,
         n_steps: usize,
     ) -> Result<std::result::Result<f64, NonFinite>> {
-        let mut learner = Learner::new(self.start, setting)?;
+        let mut learner = Learner::new(self.start, setting, n_steps)?;
         if let Err(error) = self.steps(&mut learner, 0..n_steps) {
             return error.downcast::<NonFinite>().map(Err);
         }
@@ -339,6 +354,7 @@ impl Training<'_> {
                 let at = Some((batch + 1, examples.to_vec()));
                 return Err(self.failure(learner, value, epoch, at)?.into());
             }
+            learner.adam.set_learning_rate(learner.learning_rate(step))?;
             learner.adam.step(&loss.backward()?)?;
             total += value;
         }

@@ -4,15 +4,15 @@ use std::cell::{Cell, RefCell};
 
 use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Dataset, Fit, Params, Rng, Targets};
-use losses::Distillation;
+use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng, Targets};
+use losses::{Distillation, distillation};
 use models::graph::Graph;
 use models::{Architecture, Mlp};
 
 use super::objective::Objective;
 use super::*;
 use crate::ledger::quality::Predicted;
-use crate::training::{Course, Interrupted, Monitor, Unwatched, train, with_teacher};
+use crate::training::{Interrupted, Monitor, Unwatched, with_teacher};
 
 /// A perceptron of 4 inputs and as many outputs as are wanted, as a graph.
 fn network(hidden: usize, n_outputs: usize, seed: u64) -> (Graph, Params) {
@@ -128,12 +128,13 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
     let examples = (taught(70, 3, Labels::Classes, 0), taught(30, 3, Labels::Classes, 1));
     let examples = (&examples.0, &examples.1);
     let (graph, start) = network(3, 3, 5);
-    let (course, rng) = (course(Predicted::Classes, 3), Rng::new(7));
+    let course = StudentCourse { batch_size: 8, ..course(Predicted::Classes, 3) };
+    let rng = Rng::new(7);
     let run = |monitor: &dyn Monitor, checkpoints: &mut Memory| {
         distill_after_surgery(monitor, (&graph, &start), examples, &course, &rng, checkpoints)
     };
     let n_points = course.n_points(70, true);
-    // 15 steps in all: eight settings for 8 steps, two of them for 15, and three epochs.
+    // 27 steps in all: eight settings for 16 steps, two of them for 27, and three epochs.
     assert_eq!(n_points, 8 + 2 + 3);
     let watch = Until::points(n_points + 1);
     let whole = run(&watch, &mut Memory::default()).unwrap();
@@ -162,7 +163,7 @@ fn a_checkpoint_of_other_data_or_options_is_refused() {
     let (usual, rng) = (course(Predicted::Classes, 2), Rng::new(7));
     let mut memory = Memory::default();
     let examples = (&calibration, &validation);
-    let until = Until::points(11);
+    let until = Until::points(9);
     distill_after_surgery(&until, (&graph, &start), examples, &usual, &rng, &mut memory)
         .unwrap_err();
     let mut error = |examples, course: &StudentCourse, start: &Params, rng: &Rng| {
@@ -184,7 +185,7 @@ fn a_checkpoint_of_other_data_or_options_is_refused() {
 }
 
 #[test]
-fn one_setting_and_whole_batches_are_the_usual_training() {
+fn one_setting_and_whole_batches_are_a_plain_loop() {
     let (calibration, validation) =
         (taught(40, 3, Labels::Classes, 0), taught(10, 3, Labels::Classes, 1));
     let (graph, start) = network(3, 3, 5);
@@ -205,14 +206,15 @@ fn one_setting_and_whole_batches_are_the_usual_training() {
     let of_large = of_large.moved(&of_large, 3.0).unwrap();
     let data = Dataset::new(calibration.x.clone(), calibration.targets.clone().unwrap()).unwrap();
     let data = with_teacher(&data, &large, &of_large).unwrap();
-    let usual = Course {
-        network: &graph,
-        fit: Fit { epochs: 20, batch_size: 40 },
-        learning_rate: 1e-2,
-        loss: Distillation::hinton(0.6, 2.0),
-    };
-    let w = start.trainable().unwrap();
-    train(&Unwatched, &usual, &w, &data, &mut Rng::new(3), |_, _| Ok(())).unwrap();
+    let (w, loss) = (start.trainable().unwrap(), Distillation::hinton(0.6, 2.0));
+    let mut adam = Adam::new(AdamConfig::pytorch(1e-2), &w).unwrap();
+    for t in 0..20 {
+        // Up for two steps, down as a cosine.
+        let falling = 0.5 * (1.0 + (std::f64::consts::PI * f64::from(t) / 20.0).cos());
+        adam.set_learning_rate(1e-2 * falling * if t == 0 { 0.5 } else { 1.0 }).unwrap();
+        let loss = distillation(&graph.forward(&w, data.x()).unwrap(), &data, &loss).unwrap();
+        adam.step(&loss.backward().unwrap()).unwrap();
+    }
     let pairs = w.to_vec().unwrap().into_iter().zip(found.params.to_vec().unwrap());
     // Sums in another order, after 20 steps of Adam.
     assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4));
@@ -390,4 +392,29 @@ fn a_loss_that_is_no_number_is_told_with_its_place() {
     calibration.x = Tensor::new(numbers, &Device::Cpu).unwrap();
     let error = run(&calibration, one(1e-3, 1.0, 1.0)).unwrap_err().to_string();
     assert!(error.contains("calibration example 7 (from 0): x is not a finite number"), "{error}");
+}
+
+#[test]
+fn from_scratch_the_start_is_random_and_the_checkpoint_another() {
+    let examples = (taught(70, 3, Labels::Classes, 0), taught(30, 3, Labels::Classes, 1));
+    let examples = (&examples.0, &examples.1);
+    let (graph, start) = network(3, 3, 5);
+    assert_eq!(epochs_of_equal_work(&graph, &graph, 1, 3), 3 + 2);
+    let (course, rng) = (course(Predicted::Classes, 2), Rng::new(7));
+    let mut memory = Memory::default();
+    let found =
+        distill_from_scratch(&Unwatched, &graph, examples, &course, &rng, &mut memory).unwrap();
+    assert_eq!((found.n_epochs(), found.best_epoch), (2, 2));
+    let random = graph.init(&mut rng.split("start"), &Device::Cpu).unwrap();
+    let before = |w: &Params| {
+        let w = (graph.clone(), w.clone());
+        losses_of(Predicted::Classes, examples.1, &w, None, (0.7, 1.0))[1]
+    };
+    assert!((found.curve[0] - before(&random)).abs() < 1e-12);
+    assert!((found.loss() - before(&found.params)).abs() < 1e-12);
+    let of = (&graph, &start);
+    let error = distill_after_surgery(&Unwatched, of, examples, &course, &rng, &mut memory);
+    let error = error.unwrap_err().to_string();
+    let wanted = "one of a training from random parameters, wanted one of a training after surgery";
+    assert!(error.contains(wanted), "{error}");
 }
