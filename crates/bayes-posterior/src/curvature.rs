@@ -11,7 +11,7 @@ use models::{Architecture, Mlp};
 use crate::checks;
 use crate::error::Result;
 use crate::kronecker::row_major;
-use crate::predictive::softmax;
+use crate::predictive::{softmax, two_classes};
 
 /// Examples that are looked at together.
 const CHUNK: usize = 256;
@@ -167,6 +167,11 @@ fn output_directions(logits: MatRef<f64>, directions: Directions) -> Result<Vec<
                 p[(i, c)].sqrt() * (if j == c { 1.0 } else { 0.0 } - p[(i, j)])
             };
             (0..k).map(|c| Mat::from_fn(m, k, |i, j| entry(i, j, c))).collect()
+        }
+        // S = √(p (1 − p)).
+        Directions::Curvature(Likelihood::Bernoulli) => {
+            let p = two_classes(row_major(logits), m, k)?;
+            vec![Mat::from_fn(m, 1, |i, _| (p[2 * i] * p[2 * i + 1]).sqrt())]
         }
     })
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use core_tensors::linalg::dot;
 use core_tensors::{Dataset, Params, Rng, Targets};
-use losses::{Likelihood, Predictions};
+use losses::{Likelihood, Predictions, two_class_logits};
 use models::{Architecture, Mlp};
 
 use crate::checks;
@@ -17,7 +17,7 @@ use crate::structure::Covariance;
 pub struct Predictive {
     /// m
     pub n_examples: usize,
-    /// k
+    /// k; of one logit under a Bernoulli likelihood 2, the classes 0 and 1.
     pub n_outputs: usize,
     /// Classification: E p(y = c | x, w); regression: E f(x, w).
     pub mean: Vec<f64>,
@@ -45,21 +45,26 @@ pub fn monte_carlo<S: Covariance>(
     checks::at_least("samples of a predictive distribution", 2, n_samples)?;
     checks::network(network)?;
     checks::some_examples(x.dim(0)?)?;
-    let k = network.widths[network.widths.len() - 1];
-    let mut mixture = Mixture::new(x.dim(0)?, k);
+    let (m, k) = (x.dim(0)?, network.widths[network.widths.len() - 1]);
+    let n_values = match likelihood {
+        Likelihood::Bernoulli => 2,
+        Likelihood::Categorical | Likelihood::Normal { .. } => k,
+    };
+    let mut mixture = Mixture::new(m, n_values);
     for _ in 0..n_samples {
         let w = Params::from_vec(&network.layout(), &gaussian.sample(rng)?, x.device())?;
         let logits = network.forward(&w, x)?.to_dtype(DType::F64)?;
         let values: Vec<f64> = logits.flatten_all()?.to_vec1()?;
         let values = match likelihood {
-            Likelihood::Categorical => softmax(values, mixture.m, k)?,
+            Likelihood::Categorical => softmax(values, m, k)?,
+            Likelihood::Bernoulli => two_classes(values, m, k)?,
             Likelihood::Normal { .. } => values,
         };
         mixture.add(&values, *likelihood);
     }
     let Mixture { m, k, mean, spread, .. } = mixture;
     Ok(match likelihood {
-        Likelihood::Categorical => Predictive {
+        Likelihood::Categorical | Likelihood::Bernoulli => Predictive {
             n_examples: m,
             n_outputs: k,
             entropy: mean.chunks_exact(k).map(entropy).collect(),
@@ -108,7 +113,7 @@ impl Mixture {
                     *sum += (values[i] - old[i]) * (values[i] - self.mean[i]);
                 }
             }
-            Likelihood::Categorical => {
+            Likelihood::Categorical | Likelihood::Bernoulli => {
                 self.spread.resize(self.m, 0.0);
                 for (i, sum) in self.spread.iter_mut().enumerate() {
                     let row = i * self.k..(i + 1) * self.k;
@@ -151,8 +156,8 @@ fn excess(t: f64) -> f64 {
 
 /// The predictive distribution from the network's linearization at the mean, without draws.
 ///
-/// f(x, w) ~ N(f(x, m), J Ψ Jᵀ). Classification: softmax(f_c / √(1 + π v_c / 8)) with v = diag J Ψ Jᵀ; regression is
-/// exact for the linearization. Costs k products Ψ · (p,) an example. The mutual information of a classification is
+/// f(x, w) ~ N(f(x, m), J Ψ Jᵀ). Classification: softmax(f_c / √(1 + π v_c / 8)) with v = diag J Ψ Jᵀ, of one logit
+/// σ(f / √(1 + π v / 8)); regression is exact for the linearization. Costs k products Ψ · (p,) an example. The mutual information of a classification is
 /// the entropy of the result less that of softmax(f), at least 0: a proxy.
 ///
 /// Source: MacKay (1992); Daxberger et al. (2021), section B.
@@ -200,15 +205,18 @@ pub fn linearized_predictive<S: Covariance>(
         }
         Ok(())
     })?;
-    if let Likelihood::Normal { variance } = likelihood {
-        return Ok(normal(n, k, mean, &of_f, *variance));
-    }
+    let probabilities = match likelihood {
+        Likelihood::Normal { variance } => return Ok(normal(n, k, mean, &of_f, *variance)),
+        Likelihood::Categorical => softmax,
+        Likelihood::Bernoulli => two_classes,
+    };
     let mut scaled = mean.clone();
     scaled
         .iter_mut()
         .zip(&of_f)
         .for_each(|(f, v)| *f /= (1.0 + std::f64::consts::PI * v / 8.0).sqrt());
-    let (mean, scaled) = (softmax(mean, n, k)?, softmax(scaled, n, k)?);
+    let (mean, scaled) = (probabilities(mean, n, k)?, probabilities(scaled, n, k)?);
+    let k = scaled.len() / n;
     let whole: Vec<f64> = scaled.chunks_exact(k).map(entropy).collect();
     let plain = mean.chunks_exact(k).map(entropy);
     let mutual_information = whole.iter().zip(plain).map(|(h, e)| (h - e).max(0.0)).collect();
@@ -239,6 +247,12 @@ fn normal(m: usize, k: usize, mean: Vec<f64>, of_f: &[f64], noise: f64) -> Predi
 pub(crate) fn softmax(logits: Vec<f64>, m: usize, k: usize) -> Result<Vec<f64>> {
     let logits = Tensor::from_vec(logits, (m, k), &Device::Cpu)?;
     Ok(Predictions::new(&logits)?.into_probabilities())
+}
+
+/// Probabilities of the classes 0 and 1 by one logit, (m, 1) → (m, 2) row by row.
+pub(crate) fn two_classes(logits: Vec<f64>, m: usize, k: usize) -> Result<Vec<f64>> {
+    let logits = Tensor::from_vec(logits, (m, k), &Device::Cpu)?;
+    Ok(Predictions::new(&two_class_logits(&logits)?)?.into_probabilities())
 }
 
 /// −Σ p log p with 0 log 0 = 0.

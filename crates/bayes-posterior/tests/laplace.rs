@@ -105,6 +105,35 @@ fn a_linear_regression_has_its_conjugate_posterior_and_evidence() -> TestResult 
 }
 
 #[test]
+fn a_logistic_regression_has_the_precision_of_its_formula() -> TestResult {
+    let mut rng = Rng::new(31);
+    let model = network(&[2, 1], true);
+    let (x, w) = (normals(40, &mut rng), normals(3, &mut rng));
+    let labels: Vec<u32> = (0..20u32).map(|i| i % 2).collect();
+    let targets = Targets::Classes { labels: Tensor::new(labels, &Device::Cpu)?, n_classes: 2 };
+    let data = Dataset::new(Tensor::from_slice(&x, (20, 2), &Device::Cpu)?, targets)?;
+    let params = f64_params(&model, &w)?;
+    let laplace = dense::laplace(&model, &params, &data, &Likelihood::Bernoulli, PRECISION);
+    let full = laplace.full()?;
+    // Σᵢ p (1 − p) aᵢ aᵢᵀ + δ I with aᵢ = [xᵢ; 1], and Σᵢ log p(yᵢ).
+    let (mut precision, mut log_likelihood) = (vec![vec![0.0; 3]; 3], 0.0);
+    for (i, x) in x.chunks_exact(2).enumerate() {
+        let a = [x[0], x[1], 1.0];
+        let f: f64 = a.iter().zip(&w).map(|(a, w)| a * w).sum();
+        let p = 1.0 / (1.0 + (-f).exp());
+        log_likelihood += if i % 2 == 1 { p.ln() } else { (1.0 - p).ln() };
+        for (r, c) in (0..3).flat_map(|r| (0..3).map(move |c| (r, c))) {
+            precision[r][c] += p * (1.0 - p) * a[r] * a[c];
+        }
+    }
+    (0..3).for_each(|r| precision[r][r] += PRECISION);
+    let found = to_dense(full.posterior.gaussian().covariance());
+    assert!(distance(&inverse(&precision), &found) < 1e-10);
+    assert!((full.log_likelihood - log_likelihood).abs() < 1e-10);
+    Ok(())
+}
+
+#[test]
 fn a_block_diagonal_posterior_inverts_the_blocks_of_the_whole_precision() -> TestResult {
     let mut rng = Rng::new(21);
     let model = network(&[2, 3, 2], true);

@@ -114,6 +114,54 @@ fn a_mixture_of_two_networks_has_the_information_of_its_parts() -> TestResult {
 }
 
 #[test]
+fn one_logit_has_the_predictives_of_two_classes() -> TestResult {
+    // f = w x with w ~ N(0.8, 2.5) at x = 1.
+    let (mean, v, n) = (0.8, 2.5, 4000);
+    let model = network(&[1, 1], false);
+    let gaussian = Gaussian::new(model.layout(), vec![mean], Diagonal::new(vec![v])?)?;
+    let x = Tensor::ones((1, 1), DType::F32, &Device::Cpu)?;
+    let sigmoid = |f: f64| 1.0 / (1.0 + (-f).exp());
+    let found = linearized_predictive(&model, &gaussian, &x, &Likelihood::Bernoulli)?;
+    let p = sigmoid(mean / (1.0 + std::f64::consts::PI * v / 8.0).sqrt());
+    assert_eq!((found.n_outputs, found.variance.len()), (2, 0));
+    assert!((found.mean[0] - (1.0 - p)).abs() < 1e-7 && (found.mean[1] - p).abs() < 1e-7);
+    let wanted = entropy(&[1.0 - p, p]);
+    let plain = entropy(&[sigmoid(-mean), sigmoid(mean)]);
+    assert!((found.entropy[0] - wanted).abs() < 1e-7);
+    assert!((found.mutual_information[0] - (wanted - plain)).abs() < 1e-7);
+
+    let drawn = monte_carlo(&model, &gaussian, &x, &Likelihood::Bernoulli, n, &mut Rng::new(4))?;
+    // ∫ g(f) N(f; mean, v) df by the midpoint rule.
+    let integral = |g: &dyn Fn(f64) -> f64| {
+        let (steps, width) = (4000, 16.0 * v.sqrt());
+        let of_step = |i: usize| {
+            let z = ((i as f64 + 0.5) / f64::from(steps) - 0.5) * width;
+            g(mean + z) * (-0.5 * z * z / v).exp()
+        };
+        (0..steps as usize).map(of_step).sum::<f64>() * width
+            / f64::from(steps)
+            / (std::f64::consts::TAU * v).sqrt()
+    };
+    let p = integral(&sigmoid);
+    let square = integral(&|f| (sigmoid(f) - p).powi(2));
+    let close = 5.0 * (square / n as f64).sqrt();
+    assert_eq!((drawn.n_outputs, drawn.mean.len()), (2, 2));
+    assert!((drawn.mean[1] - p).abs() < close && (drawn.mean[0] - (1.0 - p)).abs() < close);
+    let information = entropy(&[1.0 - p, p]) - integral(&|f| entropy(&[sigmoid(-f), sigmoid(f)]));
+    assert!((drawn.mutual_information[0] - information).abs() < 2.0 * close);
+    let two = network(&[1, 2], false);
+    let gaussian = Gaussian::new(two.layout(), vec![0.0; 2], Diagonal::new(vec![1.0; 2])?)?;
+    let wanted = "logits of a binary classifier: expected 1, found 2";
+    let likelihood = Likelihood::Bernoulli;
+    let found =
+        linearized_predictive(&two, &gaussian, &x, &likelihood).err().map(|e| e.to_string());
+    assert_eq!(found.as_deref(), Some(wanted));
+    let found = monte_carlo(&two, &gaussian, &x, &likelihood, 2, &mut Rng::new(0));
+    assert_eq!(found.err().map(|e| e.to_string()).as_deref(), Some(wanted));
+    Ok(())
+}
+
+#[test]
 fn both_predictives_refuse_alike() -> TestResult {
     let mut rng = Rng::new(1);
     let model = network(&[2, 3], true);

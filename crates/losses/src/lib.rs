@@ -47,7 +47,7 @@ pub use divergence::{Divergence, divergence};
 pub use dkd::{Dkd, dkd};
 pub use error::{Error, Result};
 pub use hyperparameters::{Gradients, Hyperparameters};
-pub use likelihood::Likelihood;
+pub use likelihood::{Likelihood, two_class_logits};
 pub use ls::ls;
 pub use metrics::Predictions;
 pub use mmd::{median_scale, mmd};

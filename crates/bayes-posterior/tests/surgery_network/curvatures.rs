@@ -9,7 +9,7 @@ use models::graph::axes::LinearMap;
 use models::graph::{Dimension, Op, Unary};
 
 use crate::growing::{Growing, Outcome, of};
-use crate::naive::{Net, calibration, case, dense, gap, of_mat, output};
+use crate::naive::{Net, calibration, case, dense, gap, of_mat, output, stream};
 
 type TestResult = Outcome<()>;
 
@@ -60,6 +60,7 @@ fn wanted(
             let same = f64::from(u8::from(a == b));
             match likelihood {
                 Likelihood::Categorical => same * p[a] - p[a] * p[b],
+                Likelihood::Bernoulli => row[0].exp() / (1.0 + row[0].exp()).powi(2),
                 Likelihood::Normal { variance } => same / variance,
             }
         });
@@ -85,6 +86,23 @@ fn curvatures_are_those_of_finite_differences() -> TestResult {
                 let apart = gap(&of_mat(&found), &of_mat(&wanted));
                 assert!(apart < DIFFERENCES, "{name}, {}, {likelihood:?}: {apart:e}", map.name);
             }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn curvatures_of_one_logit_are_those_of_finite_differences() -> TestResult {
+    for net in [dense(3, &[5, 6, 4, 1], Some(Unary::Tanh))?, stream(4, [5, 4, 6, 1])?] {
+        let x = net.examples(8, 9)?;
+        let (calibration, mut rng) = (calibration(&x, 3)?, Rng::new(0));
+        let likelihood = Likelihood::Bernoulli;
+        let found = output_curvatures(&net.network(), &calibration, likelihood, 4, &mut rng)?;
+        for (m, map) in net.axes.maps().iter().enumerate() {
+            let wanted = wanted(&net, &x, map, likelihood, &|_| true)?;
+            let found = found.get(m).map(|g| g.to_owned()).ok_or("a curvature")?;
+            let apart = gap(&of_mat(&found), &of_mat(&wanted));
+            assert!(apart < DIFFERENCES, "{}: {apart:e}", map.name);
         }
     }
     Ok(())

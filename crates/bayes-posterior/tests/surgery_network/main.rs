@@ -12,6 +12,7 @@ mod limits;
 mod masks;
 mod naive;
 mod nats;
+mod one_logit;
 mod orders;
 mod posterior;
 mod refusals;

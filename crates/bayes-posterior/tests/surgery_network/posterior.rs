@@ -21,8 +21,12 @@ const ROUNDING: f64 = 1e-6;
 #[test]
 fn the_posterior_of_a_graph_is_the_perceptrons_own() -> TestResult {
     for (bias, activation) in [(true, Activation::Tanh), (false, Activation::Relu)] {
-        for likelihood in [Likelihood::Categorical, Likelihood::Normal { variance: 0.4 }] {
-            let network = Mlp { widths: vec![5, 7, 4, 3], activation, bias };
+        for (likelihood, k) in [
+            (Likelihood::Categorical, 3),
+            (Likelihood::Bernoulli, 1),
+            (Likelihood::Normal { variance: 0.4 }, 3),
+        ] {
+            let network = Mlp { widths: vec![5, 7, 4, k], activation, bias };
             let mut rng = Rng::new(40);
             let layout = network.layout();
             let mut draw = |b: &Block| Ok((normal(&mut rng, &[b.rows, b.cols])? * 0.6)?);
@@ -30,10 +34,11 @@ fn the_posterior_of_a_graph_is_the_perceptrons_own() -> TestResult {
             let weights = Params::new(layout, blocks)?;
             let x = normal(&mut rng, &[60, 5])?;
             let targets = match likelihood {
-                Likelihood::Categorical => {
-                    let labels: Vec<u32> = (0..60).map(|i| i % 3).collect();
+                Likelihood::Categorical | Likelihood::Bernoulli => {
+                    let n_classes = k.max(2);
+                    let labels: Vec<u32> = (0..60).map(|i| i % n_classes as u32).collect();
                     let labels = Tensor::new(labels, &Device::Cpu)?;
-                    Targets::Classes { labels, n_classes: 3 }
+                    Targets::Classes { labels, n_classes }
                 }
                 Likelihood::Normal { .. } => Targets::Values(normal(&mut rng, &[60, 3])?),
             };

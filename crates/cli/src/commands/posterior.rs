@@ -269,7 +269,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         task: Some(task),
         noise_variance: match likelihood {
             Likelihood::Normal { variance } => Some(variance),
-            Likelihood::Categorical => None,
+            Likelihood::Categorical | Likelihood::Bernoulli => None,
         },
         prior_precision: Some(arguments.prior_precision),
         n_examples: Some(data.n_examples()),

@@ -10,8 +10,8 @@ use crate::features::{AtGap, NstKernel, at, fitnets, nst, pkt, rkd_angle, rkd_di
 use crate::supervision::tests::soft;
 use crate::{
     ClassReduction, Dist, Distillation, Divergence, Dkd, Likelihood, Normalizer, Regression,
-    Result, TemperatureScale, Weights, dirichlet, dist, distillation, divergence, dkd, ls,
-    regression, squared_error,
+    Result, Supervision, TemperatureScale, Weights, dirichlet, dist, distillation, divergence, dkd,
+    ls, regression, squared_error, two_class_logits,
 };
 
 pub(super) fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -233,6 +233,39 @@ fn losses_of_values() {
         normal.negative_log(f, &Dataset::new(y.clone(), Targets::Values(y))?)
     };
     assert_passes("normal likelihood", &tested(&loss, mean()));
+}
+
+#[test]
+fn losses_of_one_logit() {
+    fn tested<'a>(loss: Loss<'a>, properties: Vec<Property<'a>>) -> LossUnderTest<'a> {
+        let (student, teacher) = (normal(&[4, 1], 0), normal(&[4, 1], 1));
+        LossUnderTest { loss, student, teacher, properties }
+    }
+    let labels = Tensor::new(&[1u32, 0, 0, 1], &Device::Cpu).unwrap();
+    let of = |batch: &Batch| -> Result<Tensor> {
+        let rows: Vec<u32> = batch.examples.iter().map(|&i| i as u32).collect();
+        Ok(labels.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?)
+    };
+    let loss = |f: &Tensor, batch: &Batch| {
+        Likelihood::Bernoulli.negative_log(f, Supervision::labels(&of(batch)?))
+    };
+    assert_passes("bernoulli likelihood", &tested(&loss, nonnegative()));
+    for options in [Distillation::hinton(0.7, 3.0), Distillation::convex(0.4, 1.0)] {
+        let loss = |f: &Tensor, batch: &Batch| {
+            let (labels, teacher) = (of(batch)?, two_class_logits(&batch.teacher)?);
+            let targets = Supervision::labels(&labels).with_teacher(&teacher, None);
+            distillation(&two_class_logits(f)?, targets, &options)
+        };
+        assert_passes("distillation of one logit", &tested(&loss, mean()));
+    }
+    let kl = |f: &Tensor, batch: &Batch| {
+        let teacher = two_class_logits(&batch.teacher)?;
+        let (teacher, scale) = (Supervision::teacher(&teacher, None), TemperatureScale::Squared);
+        divergence(&two_class_logits(f)?, teacher, Divergence::ForwardKl, 2.0, scale)
+    };
+    let mut properties = nonnegative();
+    properties.push(Property::ZeroAtTeacher);
+    assert_passes("divergence of one logit", &tested(&kl, properties));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensors::{Params, Rng};
 use faer::{Mat, MatRef};
-use losses::{Likelihood, Predictions};
+use losses::{Likelihood, Predictions, two_class_logits};
 use models::graph::ValueId;
 use models::graph::axes::LinearMap;
 
@@ -57,12 +57,12 @@ impl OutputCurvatures {
 /// G = N⁻¹ Σᵢ Σ_c g_ic g_icᵀ with g_ic = (∂f/∂z)ᵀ s_c, summed over the positions of example i, and S Sᵀ = Λ the Hessian of
 /// −log p(y | f): the curvature that the network's own predictions have, without labels.
 ///
-/// Of a softmax s_c = √p_c (e_c − p), of a normal likelihood e_c/σ. With fewer `directions` than the network has outputs, so
+/// Of a softmax s_c = √p_c (e_c − p), of one logit under a Bernoulli likelihood √(p (1 − p)), of a normal likelihood e_c/σ. With fewer `directions` than the network has outputs, so
 /// many random combinations S r, r of signs, stand for all columns of S: the expectation is the same.
 /// [`enough_directions`] says how many serve.
 ///
 /// # Errors
-/// For examples that the graph does not take.
+/// For examples that the graph does not take, and for a Bernoulli likelihood of several logits.
 pub fn output_curvatures(
     network: &Network,
     calibration: &Calibration,
@@ -170,6 +170,9 @@ pub(super) fn pulled_back(
     let root = match likelihood {
         Likelihood::Normal { variance } => Root::Scaled(1.0 / variance.sqrt()),
         Likelihood::Categorical => Root::Softmax(Predictions::new(&rows)?.into_probabilities()),
+        Likelihood::Bernoulli => {
+            Root::Sigmoid(Predictions::new(&two_class_logits(&rows)?)?.into_probabilities())
+        }
     };
     // Rows of one example (tokens) are told apart by random signs, whose cross terms vanish in the mean.
     let is_single = n_rows == n;
@@ -205,6 +208,8 @@ enum Root {
     Scaled(f64),
     /// p, (rows, k).
     Softmax(Vec<f64>),
+    /// (1 − p, p) of one logit, (rows, 2).
+    Sigmoid(Vec<f64>),
 }
 
 impl Root {
@@ -212,6 +217,10 @@ impl Root {
     fn times(&self, i: usize, r: &[f64], to: &mut Vec<f64>) {
         match self {
             Self::Scaled(factor) => to.extend(r.iter().map(|r| r * factor)),
+            Self::Sigmoid(p) => {
+                let std = (p[2 * i] * p[2 * i + 1]).sqrt();
+                to.extend(r.iter().map(|r| r * std));
+            }
             Self::Softmax(p) => {
                 let k = r.len();
                 let p = &p[i * k..(i + 1) * k];
@@ -242,13 +251,15 @@ fn add_squares(
     Ok(())
 }
 
-/// Σ KL(softmax before ‖ softmax after) over rows, or half the squared error over the variance.
+/// Σ KL(before ‖ after) of the classes' distributions over rows, or half the squared error over the variance.
 pub(super) fn nats(before: &Tensor, after: &Tensor, likelihood: Likelihood) -> Result<f64> {
+    let of_classes = |before: &Tensor, after: &Tensor| -> Result<f64> {
+        let (before, after) = (Predictions::new(before)?, Predictions::new(after)?);
+        Ok(after.divergence_from(&before)? * before.n_examples() as f64)
+    };
     Ok(match likelihood {
-        Likelihood::Categorical => {
-            let (before, after) = (Predictions::new(before)?, Predictions::new(after)?);
-            after.divergence_from(&before)? * before.n_examples() as f64
-        }
+        Likelihood::Categorical => of_classes(before, after)?,
+        Likelihood::Bernoulli => of_classes(&two_class_logits(before)?, &two_class_logits(after)?)?,
         Likelihood::Normal { variance } => {
             (after - before)?.sqr()?.sum_all()?.to_scalar::<f64>()? / (2.0 * variance)
         }

@@ -62,7 +62,8 @@ pub struct Surgery {
     /// Exchanges of a unit that stays for one that went, after the greedy order, at most; each gains on the quadratic. Left out
     /// where more than 128 columns stay: there they gain next to nothing.
     pub exchanges: usize,
-    /// Whether the last map of a classifier is fitted to the original's softmax in the end.
+    /// Whether the last map of a classifier is fitted to the original's softmax in the end, or to its sigmoid where there is one
+    /// logit.
     pub softmax_fit: bool,
 }
 

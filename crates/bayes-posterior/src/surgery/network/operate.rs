@@ -99,8 +99,11 @@ pub fn operate_without(
     for m in 0..axes.maps().len() {
         state.visit(m, widths)?;
     }
-    if surgery.softmax_fit && matches!(likelihood, Some(Likelihood::Categorical)) {
-        fit_softmax(&mut state)?;
+    match likelihood.filter(|_| surgery.softmax_fit) {
+        Some(classes @ (Likelihood::Categorical | Likelihood::Bernoulli)) => {
+            fit_softmax(&mut state, classes)?;
+        }
+        Some(Likelihood::Normal { .. }) | None => {}
     }
     let State { now, mut report, passes, .. } = state;
     let predicted = report.groups.iter().map(|group| group.predicted);

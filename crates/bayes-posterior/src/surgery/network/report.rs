@@ -14,7 +14,7 @@ pub struct Report {
     /// Nats an example that all removals together were predicted to cost; `None` without curvatures.
     pub predicted: Option<f64>,
     /// Mean KL divergence of the new network's predictions from the original's on the examples held out, which the last fits
-    /// have seen, in nats; half the squared error over the variance for regression. `None` without a likelihood.
+    /// have seen, in nats, of one logit with its sigmoid; half the squared error over the variance for regression. `None` without a likelihood.
     pub measured: Option<f64>,
 }
 
@@ -59,7 +59,7 @@ pub struct MapReport {
     pub after: f64,
 }
 
-/// The last map of a classifier, fitted to the original's predictions.
+/// The last map of a classifier, fitted to the original's predictions by softmax, or by sigmoid where it has one logit.
 #[derive(Clone, Copy, Debug)]
 pub struct SoftmaxFit {
     /// The ridge as a share of the mean diagonal of the Hessian, `None` where no fit was better.

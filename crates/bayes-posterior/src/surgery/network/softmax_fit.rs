@@ -3,7 +3,7 @@
 use candle_core::DType;
 use core_tensors::linalg::{Cholesky, product};
 use faer::Mat;
-use losses::Predictions;
+use losses::{Likelihood, Predictions, two_class_logits};
 
 use super::operate::State;
 use super::passes::Version;
@@ -29,7 +29,7 @@ const HALVINGS: usize = 4;
 struct Problem {
     /// a = \[h; 1\], (m, n); the ones only where there is a bias.
     inputs: Mat<f64>,
-    /// p, (m, k): the original's softmax.
+    /// p, (m, k): the original's softmax; of one logit, (m, 2), whose first class has no row in W.
     targets: Mat<f64>,
 }
 
@@ -37,8 +37,9 @@ struct Problem {
 ///
 /// F is convex. A Newton step solves (H + r · mean diag H · I) D = ∇F with ∇F_c = E (q_c − p_c) a and
 /// H_cd = E q_c (δ_cd − q_d) a aᵀ; the ridge r also fixes what a softmax does not see, the same number added to all classes.
-/// r, or no fit, is chosen by F on held-out examples, and the fit is then made on all.
-pub(super) fn fit_softmax(state: &mut State) -> Result<()> {
+/// Of one logit the softmax is that of \[0, W a\], and the row of class 1 is fitted alone. r, or no fit, is chosen by F on
+/// held-out examples, and the fit is then made on all.
+pub(super) fn fit_softmax(state: &mut State, likelihood: Likelihood) -> Result<()> {
     let graph = state.network.graph;
     let axes = state.network.axes;
     let logits = graph.outputs().first().copied();
@@ -52,28 +53,27 @@ pub(super) fn fit_softmax(state: &mut State) -> Result<()> {
         map.tied.is_none() && map.window.is_none() && graph.value(map.output).shape.len() == 2;
     if !is_plain
         || !state.is_changed(map.output)
-        || before.nrows() < 2
+        || (before.nrows() < 2 && likelihood == Likelihood::Categorical)
         || before.nrows() * before.ncols() > MOST_WEIGHTS
     {
         return Ok(());
     }
     state.advance(map.node)?;
     let has_held_out = state.passes.calibration().n_held_out() > 0;
-    let all = Problem::of(state, m, &columns, |_| true)?;
+    let problem =
+        |is_wanted: &dyn Fn(bool) -> bool| Problem::of(state, (m, likelihood), &columns, is_wanted);
+    let all = problem(&|_| true)?;
     let (fitted, judge) = if has_held_out {
-        (
-            Problem::of(state, m, &columns, |held_out| !held_out)?,
-            Problem::of(state, m, &columns, |held_out| held_out)?,
-        )
+        (problem(&|held_out| !held_out)?, problem(&|held_out| held_out)?)
     } else {
-        (Problem::of(state, m, &columns, |_| true)?, Problem::of(state, m, &columns, |_| true)?)
+        (problem(&|_| true)?, problem(&|_| true)?)
     };
     let unfitted = judge.divergence(&before);
     if unfitted <= NOTHING_LOST {
         return Ok(());
     }
     let mut best = (None, unfitted);
-    let hessian = fitted.hessian(&fitted.predicted(&before).0);
+    let hessian = fitted.hessian(&fitted.predicted(&before).0, before.nrows());
     for ridge in RIDGES {
         let weights = fitted.minimized(&before, hessian.clone(), ridge);
         let divergence = weights.map_or(f64::INFINITY, |weights| judge.divergence(&weights));
@@ -101,9 +101,9 @@ pub(super) fn fit_softmax(state: &mut State) -> Result<()> {
 impl Problem {
     fn of(
         state: &State,
-        m: usize,
+        (m, likelihood): (usize, Likelihood),
         columns: &[usize],
-        is_wanted: impl Fn(bool) -> bool,
+        is_wanted: &dyn Fn(bool) -> bool,
     ) -> Result<Self> {
         let map = &state.network.axes.maps()[m];
         let (passes, ones) = (&state.passes, usize::from(map.bias.is_some()));
@@ -114,10 +114,12 @@ impl Problem {
                 let z =
                     passes.at(Version::Original, b, batch, &state.now, &[map.output])?.remove(0);
                 inputs.push(matrix(&h)?);
-                targets.push((
-                    z.dim(1)?,
-                    Predictions::new(&z.to_dtype(DType::F64)?)?.into_probabilities(),
-                ));
+                let z = z.to_dtype(DType::F64)?;
+                let z = match likelihood {
+                    Likelihood::Categorical | Likelihood::Normal { .. } => z,
+                    Likelihood::Bernoulli => two_class_logits(&z)?,
+                };
+                targets.push((z.dim(1)?, Predictions::new(&z)?.into_probabilities()));
             }
         }
         let n = columns.len();
@@ -141,10 +143,14 @@ impl Problem {
         })
     }
 
-    /// q = softmax(W a), (m, k), and F.
+    /// q = softmax(W a), of the size of the targets, and F.
     fn predicted(&self, weights: &Mat<f64>) -> (Mat<f64>, f64) {
-        let mut q = product(self.inputs.as_ref(), weights.transpose()); // (m, k)
-        let (m, k) = q.shape();
+        let f = product(self.inputs.as_ref(), weights.transpose());
+        let (m, k) = self.targets.shape();
+        let without_row = k - f.ncols();
+        let logit =
+            |i: usize, c: usize| if c < without_row { 0.0 } else { f[(i, c - without_row)] };
+        let mut q = Mat::from_fn(m, k, logit); // (m, k)
         let mut divergence = 0.0;
         for i in 0..m {
             let largest = (0..k).fold(f64::NEG_INFINITY, |l: f64, c| l.max(q[(i, c)]));
@@ -172,10 +178,11 @@ impl Problem {
         let (mut q, mut divergence) = self.predicted(&weights);
         let mut known = Some(first);
         for _ in 0..STEPS {
-            let gap = &q - &self.targets; // (m, k)
+            let gap = &q - &self.targets;
+            let gap = gap.subcols(gap.ncols() - k, k); // (m, k)
             let gradient = product(gap.transpose(), self.inputs.as_ref()); // (k, n)
             let gradient = gradient * faer::Scale(1.0 / self.inputs.nrows().max(1) as f64);
-            let mut hessian = known.take().unwrap_or_else(|| self.hessian(&q));
+            let mut hessian = known.take().unwrap_or_else(|| self.hessian(&q, k));
             let scale = (0..k * n).map(|i| hessian[(i, i)]).sum::<f64>() / (k * n) as f64;
             (0..k * n).for_each(|i| hessian[(i, i)] += ridge * scale);
             let mut step = Mat::from_fn(k * n, 1, |at, _| gradient[(at / n, at % n)]);
@@ -198,9 +205,10 @@ impl Problem {
         Some(weights)
     }
 
-    /// E (diag q − q qᵀ) ⊗ a aᵀ, (k·n, k·n).
-    fn hessian(&self, q: &Mat<f64>) -> Mat<f64> {
-        let (n, k) = (self.inputs.ncols(), q.ncols());
+    /// E (diag q − q qᵀ) ⊗ a aᵀ of the last k classes, (k·n, k·n).
+    fn hessian(&self, q: &Mat<f64>, k: usize) -> Mat<f64> {
+        let n = self.inputs.ncols();
+        let q = q.subcols(q.ncols() - k, k);
         let stride = (self.inputs.nrows() / HESSIAN_EXAMPLES).max(1);
         let rows: Vec<usize> = (0..self.inputs.nrows()).step_by(stride).collect();
         let m = rows.len();

@@ -1,7 +1,7 @@
 //! What a gate on each unit would do to the loss: saliencies that need labels.
 
 use candle_core::{DType, Tensor};
-use losses::log_softmax;
+use losses::{log_softmax, two_class_logits};
 
 use super::calibration::{Calibration, of_graph};
 use super::operate::Network;
@@ -10,7 +10,7 @@ use crate::checks;
 use crate::error::Result;
 
 /// |∂L/∂γ| of a gate γ = 1 on the columns of each unit in all its consumers, one list a group of the network; L is the mean
-/// cross-entropy of the labels.
+/// cross-entropy of the labels. One logit is that of class 1 beside a class 0.
 ///
 /// |Σ_W W ∂L/∂W| over the columns W of the unit
 ///
@@ -36,6 +36,7 @@ pub fn taylor_saliencies(
         let at = &graph.outputs()[..1];
         let f = graph.values_from(&weights, &batch.inputs, &[], at).map_err(of_graph)?.remove(0);
         let (_, n) = f.dims2()?;
+        let (f, n) = if n == 1 { (two_class_logits(&f)?, 2) } else { (f, n) };
         let own: Vec<u32> = batch.rows.iter().map(|&i| labels[i as usize]).collect();
         if let Some(&label) = own.iter().find(|&&label| label as usize >= n) {
             let (what, index) = ("class", label as usize);

@@ -116,7 +116,7 @@ pub struct PolishTrial {
 
 /// Moves the linear maps of a small network, from the output side on, towards the predictions of the original.
 ///
-/// F(W) = N⁻¹ Σᵢ KL(pᵢ ‖ softmax fᵢ), or N⁻¹ Σᵢ ‖fᵢ − f_originalᵢ‖²/(2σ²) under a normal likelihood; no labels.
+/// F(W) = N⁻¹ Σᵢ KL(pᵢ ‖ softmax fᵢ), of one logit softmax \[0, fᵢ\], or N⁻¹ Σᵢ ‖fᵢ − f_originalᵢ‖²/(2σ²) under a normal likelihood; no labels.
 ///
 /// Of a map z = W a, a = \[h; 1\], with V = (∂f/∂z)ᵀ S and S Sᵀ the Hessian of −log p by f:
 ///

@@ -1,7 +1,7 @@
 //! What a small network is to predict, how far it is from that, and the gradient of the distance by its outputs.
 
 use candle_core::{DType, Device, Tensor};
-use losses::{Likelihood, Predictions};
+use losses::{Likelihood, Predictions, two_class_logits};
 
 use super::super::calibration::{Batch, Calibration, of_graph};
 use super::super::curvature::nats;
@@ -43,7 +43,7 @@ impl<'a> Target<'a> {
         batch.is_held_out || self.calibration.n_held_out() == 0
     }
 
-    /// ∂ Σᵢ KL(pᵢ ‖ softmax fᵢ) / ∂f = q − p, or (f − f_original)/σ², of `n` examples of a batch; 0 where a mask leaves tokens out.
+    /// ∂ Σᵢ KL(pᵢ ‖ softmax fᵢ) / ∂f = q − p, of one logit those of class 1, or (f − f_original)/σ², of `n` examples of a batch; 0 where a mask leaves tokens out.
     pub(super) fn gradient(&self, b: usize, start: usize, n: usize, f: &Tensor) -> Result<Tensor> {
         let f = f.detach().to_dtype(DType::F64)?;
         let wanted = self.outputs[b].narrow(0, start * f.dim(0)? / n, f.dim(0)?)?;
@@ -57,6 +57,15 @@ impl<'a> Target<'a> {
                 };
                 (p(&f)? - p(&wanted)?)?
             }
+            Likelihood::Bernoulli => {
+                let p = |x: &Tensor| -> Result<Tensor> {
+                    let rows = two_class_logits(&counted_rows(x, Examples::Unknown, None)?)?;
+                    let rows = Predictions::new(&rows)?.into_probabilities();
+                    let of_one: Vec<f64> = rows.chunks_exact(2).map(|row| row[1]).collect();
+                    Ok(Tensor::from_vec(of_one, x.shape(), &Device::Cpu)?)
+                };
+                (p(&f)? - p(&wanted)?)?
+            }
             Likelihood::Normal { variance } => ((f - wanted)? / variance)?,
         };
         let Some(mask) = &self.calibration.batches()[b].mask else { return Ok(gradient) };
@@ -67,7 +76,7 @@ impl<'a> Target<'a> {
         Ok(gradient)
     }
 
-    /// Mean KL(p_original ‖ softmax f), or half the squared error over the variance, in nats an example, on the examples to
+    /// Mean KL from the original's distribution of classes, or half the squared error over the variance, in nats an example, on the examples to
     /// choose by; ∞ where outputs overflow.
     pub(super) fn divergence(&self, passes: &Passes, params: &core_tensors::Params) -> Result<f64> {
         let wanted = &passes.graph().outputs()[..1];

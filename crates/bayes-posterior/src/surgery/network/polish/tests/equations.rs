@@ -43,13 +43,14 @@ fn whole(equations: &Equations) -> Mat<f64> {
 #[test]
 fn equations_are_sums_over_jacobians() {
     let m = 11;
-    for case in cases(m) {
+    let several = cases(m).into_iter().map(|case| (case, vec![SOFTMAX, NORMAL]));
+    let sigmoid = |f: f64| 1.0 / (1.0 + (-f).exp());
+    for (case, likelihoods) in several.chain([(one_logit(m), vec![SIGMOID])]) {
         let small = other(&case.params, 1);
         let f = |params| rows(&case.graph.forward(params, &case.x).unwrap());
         let (before, after) = (f(&case.params), f(&small));
-        for (map, likelihood) in
-            case.axes.maps().iter().flat_map(|map| [(map, SOFTMAX), (map, NORMAL)])
-        {
+        let each = |map| likelihoods.iter().map(move |&likelihood| (map, likelihood));
+        for (map, likelihood) in case.axes.maps().iter().flat_map(each) {
             let found = equations(&case, &small, map, likelihood, &Polish::one_sweep());
             assert_eq!(found.method, PolishMethod::Exact);
             let (o, q) = found.gradient.shape();
@@ -60,6 +61,7 @@ fn equations_are_sums_over_jacobians() {
                 for c in 0..j.len() {
                     let slope = match likelihood {
                         Likelihood::Categorical => q_[c] - p[c],
+                        Likelihood::Bernoulli => sigmoid(after[i][c]) - sigmoid(before[i][c]),
                         Likelihood::Normal { variance } => (after[i][c] - before[i][c]) / variance,
                     };
                     g += &j[c] * faer::Scale(slope / m as f64);
@@ -67,6 +69,7 @@ fn equations_are_sums_over_jacobians() {
                         let is_same = f64::from(u8::from(c == d));
                         let hessian = match likelihood {
                             Likelihood::Categorical => q_[c] * (is_same - q_[d]),
+                            Likelihood::Bernoulli => sigmoid(after[i][c]) * sigmoid(-after[i][c]),
                             Likelihood::Normal { variance } => is_same / variance,
                         };
                         let vec = |j: &Mat<f64>| Mat::from_fn(o * q, 1, |a, _| j[(a / q, a % q)]);

@@ -21,6 +21,7 @@ use super::*;
 /// Relative distance of sums in f64 that are taken in another order.
 const CLOSE: f64 = 1e-9;
 const SOFTMAX: Likelihood = Likelihood::Categorical;
+const SIGMOID: Likelihood = Likelihood::Bernoulli;
 const NORMAL: Likelihood = Likelihood::Normal { variance: 0.5 };
 
 /// A network of f64 with its units, and inputs for it.
@@ -76,6 +77,14 @@ fn perceptron(seed: u64, m: usize) -> Case {
     let h = net.node(Op::Unary(Unary::Tanh), &[h]).unwrap();
     let y = net.matmul("c", h, [3, 5]).unwrap();
     Case::new("perceptron", net, y, &[6], m)
+}
+
+fn one_logit(m: usize) -> Case {
+    let (mut net, x) = Growing::new(6, &[6]);
+    let h = net.gemm("a", x, [5, 6], true).unwrap();
+    let h = net.node(Op::Unary(Unary::Tanh), &[h]).unwrap();
+    let y = net.gemm("b", h, [1, 5], true).unwrap();
+    Case::new("one logit", net, y, &[6], m)
 }
 
 fn convolutional(m: usize) -> Case {
