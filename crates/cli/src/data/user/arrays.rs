@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) noun: &'static str,
     pub(super) x: Option<Array>,
     pub(super) y: Option<Array>,
+    /// Whether the format is one of images, whose bytes are intensities.
+    pub(super) is_images: bool,
     /// Names of all arrays of the file.
     pub(super) names: Vec<String>,
     /// Where labels would have to be, if they are missed.
@@ -42,7 +44,7 @@ pub(super) struct Found {
 
 /// Features and targets.
 pub(super) fn read(found: Found, request: &Request) -> Result<Read> {
-    let Found { noun, x, y, names, hint, mut notices } = found;
+    let Found { noun, x, y, is_images, names, hint, mut notices } = found;
     let Some(x) = x else {
         bail!(
             "expected {} {noun} `x`, features of shape (m, n), found {names:?}{hint}",
@@ -81,7 +83,7 @@ pub(super) fn read(found: Found, request: &Request) -> Result<Read> {
                 // A network's input says more of what bytes are than their shape does.
                 (None, Purpose::Network) => (x, true),
                 (None | Some(_), _) => {
-                    let (x, assumed) = meaning(x, bytes, request.is_image)?;
+                    let (x, assumed) = meaning(x, bytes, request.is_image || is_images)?;
                     notices.extend(assumed);
                     (x, false)
                 }

@@ -146,7 +146,11 @@ impl Table<'_> {
                 );
                 (true, Some(told))
             }
-            (None, Purpose::Supervised) => (true, None),
+            (None, Purpose::Supervised) => {
+                let is_open = self.has_chosen && !before.is_empty() && !is_target(last);
+                let told = format!("{found} is taken as the target; --target NAME chooses another");
+                (true, is_open.then(|| format!("of the columns that are no features, {told}")))
+            }
             (None, Purpose::Network) if !is_target(last) => self.by_count(&found),
             (None, Purpose::Features | Purpose::Reference | Purpose::Network) => {
                 let told = format!(

@@ -87,7 +87,8 @@ pub(super) fn with_labels(x: Array, is_idx: bool, request: &Request) -> Result<F
     };
     let y = path.map(|path| labels(&path)).transpose()?;
     let names = vec!["x".to_owned()];
-    Ok(Found { noun: "array", x: Some(x), y, names, hint: HINT, notices })
+    let is_images = is_idx && x.shape.len() > 2;
+    Ok(Found { noun: "array", x: Some(x), y, is_images, names, hint: HINT, notices })
 }
 
 fn labels(path: &Path) -> Result<Array> {

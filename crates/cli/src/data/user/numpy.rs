@@ -54,7 +54,7 @@ pub(super) fn npz(bytes: &[u8]) -> Result<Found> {
         [_] => vec![format!("the array {} is not read", some(&others))],
         _ => vec![format!("the arrays {} are not read", some(&others))],
     };
-    Ok(Found { noun: "array", x, y, names, hint: HINT, notices })
+    Ok(Found { noun: "array", x, y, is_images: false, names, hint: HINT, notices })
 }
 
 /// The array of an .npy file, or of an entry of an .npz file; `at` is where it stands, for messages.

@@ -23,7 +23,7 @@ pub(super) fn read(file: &SafeTensors) -> Result<Found> {
         Ok(Some(Array { shape: view.shape().to_vec(), kind, numbers }))
     };
     let (x, y) = (get("x")?, get("y")?);
-    Ok(Found { noun: "tensor", x, y, names, hint: "", notices: Vec::new() })
+    Ok(Found { noun: "tensor", x, y, is_images: false, names, hint: "", notices: Vec::new() })
 }
 
 /// Little-endian numbers of a type in f64, which must hold each exactly; `at` is where they stand, for messages.

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::DType;
 use image::{ExtendedColorType, ImageEncoder};
 
-use super::super::Targets;
+use super::super::{Examples, Request, Targets};
 use super::opened;
 use crate::data::user::options::{Bytes, ImageOptions, Options};
 
@@ -83,6 +83,12 @@ fn idx_files_are_read_with_their_labels_packed_or_not() {
     let options = Options { labels: Some(at("y")), ..Options::default() };
     let (examples, _) = opened(&at("x"), (&options, none.1), None).unwrap();
     assert_eq!(labels(examples.targets.as_ref()), [7.0, 3.0]);
+    // Bytes of images are intensities for every command, as those of the known sets are.
+    let path = at("x");
+    let request = Request::supervised(path.to_str().unwrap(), Path::new("unused"), &options);
+    let (examples, notices) = Examples::opened(&request).unwrap();
+    assert_eq!(examples.x.dtype(), DType::U8);
+    assert!(notices[0].contains("image intensities"), "{notices:?}");
     // Every type, big-endian.
     for (kind, data, wanted) in [
         (9u8, vec![0xffu8, 5], vec![-1.0, 5.0]),
