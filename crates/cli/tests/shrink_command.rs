@@ -53,7 +53,10 @@ impl World {
             Ok::<_, core_tensors::Error>(std::ops::ControlFlow::Continue(()))
         })?;
         let (graph, params) = network.to_graph(&w.frozen())?;
-        std::fs::write(world.at("teacher.onnx"), export(&graph, &params, &ExportOptions::default())?)?;
+        std::fs::write(
+            world.at("teacher.onnx"),
+            export(&graph, &params, &ExportOptions::default())?,
+        )?;
         world.save("data.safetensors", &data, true)?;
         world.save("test.safetensors", &test, true)?;
         world.save("unlabeled.safetensors", &data, false)?;
@@ -65,7 +68,9 @@ impl World {
     }
 
     fn save(&self, name: &str, data: &Dataset, with_labels: bool) -> TestResult {
-        let Targets::Classes { labels, .. } = data.y() else { return Err("expected classes".into()) };
+        let Targets::Classes { labels, .. } = data.y() else {
+            return Err("expected classes".into());
+        };
         let mut tensors = std::collections::HashMap::from([("x".to_owned(), data.x().clone())]);
         if with_labels {
             tensors.insert("y".to_owned(), labels.clone());
@@ -102,7 +107,8 @@ fn report(folder: &Path) -> Result<serde_json::Value, Box<dyn Error>> {
 /// The network of an ONNX file.
 fn open(path: &Path) -> Result<(models::graph::Graph, Params), Box<dyn Error>> {
     let model = Model::parse(std::fs::read(path)?)?;
-    let imported = import(&model, &mut |_, _, _| Err("no file beside".into()), &ImportOptions::default())?;
+    let imported =
+        import(&model, &mut |_, _, _| Err("no file beside".into()), &ImportOptions::default())?;
     Ok((imported.graph, imported.params))
 }
 
@@ -125,13 +131,28 @@ fn measure<'a>(report: &'a serde_json::Value, name: &str) -> Option<&'a serde_js
 #[test]
 fn a_quarter_of_the_parameters_with_a_true_report() -> TestResult {
     let world = World::new()?;
-    let words = ["--data", "data.safetensors", "--test", "test.safetensors", "--to", "25%", "--out", "small"];
+    let words = [
+        "--data",
+        "data.safetensors",
+        "--test",
+        "test.safetensors",
+        "--to",
+        "25%",
+        "--out",
+        "small",
+    ];
     let output = world.shrink(&words)?;
     check_done(&output)?;
     let small = world.at("small");
     for name in [
-        "student.onnx", "student.safetensors", "student.py", "widths.json", "report.html",
-        "report.json", "front.csv", "run.toml",
+        "student.onnx",
+        "student.safetensors",
+        "student.py",
+        "widths.json",
+        "report.html",
+        "report.json",
+        "front.csv",
+        "run.toml",
     ] {
         assert!(small.join(name).is_file(), "{name}");
     }
@@ -142,7 +163,8 @@ fn a_quarter_of_the_parameters_with_a_true_report() -> TestResult {
     // What the report says is what the files give.
     let report = report(&small)?;
     let found = measure(&report, "accuracy").ok_or("a report without accuracy")?;
-    for (key, path) in [("first", world.at("teacher.onnx")), ("second", small.join("student.onnx"))] {
+    for (key, path) in [("first", world.at("teacher.onnx")), ("second", small.join("student.onnx"))]
+    {
         let said = found[key].as_f64().ok_or("a number")?;
         assert!((said - accuracy(&path)?).abs() < 1e-9, "{key}: {said}");
     }
@@ -161,7 +183,8 @@ fn a_quarter_of_the_parameters_with_a_true_report() -> TestResult {
     let replay = world.distill(&["shrink", "--config", "small/run.toml", "--out", "again"])?;
     check_done(&replay)?;
     for name in ["student.onnx", "student.safetensors", "front.csv", "widths.json"] {
-        let [first, second] = ["small", "again"].map(|folder| std::fs::read(world.at(folder).join(name)));
+        let [first, second] =
+            ["small", "again"].map(|folder| std::fs::read(world.at(folder).join(name)));
         assert_eq!(first?, second?, "{name}");
     }
     Ok(())
@@ -171,7 +194,20 @@ fn a_quarter_of_the_parameters_with_a_true_report() -> TestResult {
 fn training_resumes_to_the_same_bits_and_never_hurts_on_validation() -> TestResult {
     let world = World::new()?;
     let words = |out| {
-        vec!["--data", "data.safetensors", "--to", "30%", "--epochs", "3", "--baseline", "scratch", "--points", "0", "--out", out]
+        vec![
+            "--data",
+            "data.safetensors",
+            "--to",
+            "30%",
+            "--epochs",
+            "3",
+            "--baseline",
+            "scratch",
+            "--points",
+            "0",
+            "--out",
+            out,
+        ]
     };
     check_done(&world.shrink(&words("trained"))?)?;
     let of = report(&world.at("trained"))?;
@@ -185,7 +221,8 @@ fn training_resumes_to_the_same_bits_and_never_hurts_on_validation() -> TestResu
         .collect();
     assert!(left.is_empty(), "{left:?}");
     check_done(&world.shrink(&words("twice"))?)?;
-    let [first, second] = ["trained", "twice"].map(|out| std::fs::read(world.at(out).join("student.onnx")));
+    let [first, second] =
+        ["trained", "twice"].map(|out| std::fs::read(world.at(out).join("student.onnx")));
     assert_eq!(first?, second?);
     Ok(())
 }
@@ -193,26 +230,43 @@ fn training_resumes_to_the_same_bits_and_never_hurts_on_validation() -> TestResu
 #[test]
 fn without_labels_the_student_is_compared_with_the_network() -> TestResult {
     let world = World::new()?;
-    let output = world.shrink(&["--data", "unlabeled.safetensors", "--to", "40%", "--points", "2", "--out", "small"])?;
+    let output = world.shrink(&[
+        "--data",
+        "unlabeled.safetensors",
+        "--to",
+        "40%",
+        "--points",
+        "2",
+        "--out",
+        "small",
+    ])?;
     check_done(&output)?;
     let report = report(&world.at("small"))?;
     assert!(measure(&report, "accuracy").is_none());
-    assert!(measure(&report, "agreement").ok_or("agreement")?["second"].as_f64().ok_or("a number")? > 0.8);
+    assert!(
+        measure(&report, "agreement").ok_or("agreement")?["second"].as_f64().ok_or("a number")?
+            > 0.8
+    );
     Ok(())
 }
 
 #[test]
 fn a_loss_is_certified_or_the_smallest_that_can_be_is_said() -> TestResult {
     let world = World::new()?;
-    let output = world.shrink(&["--data", "data.safetensors", "--max-loss", "5%", "--out", "small"])?;
+    let output =
+        world.shrink(&["--data", "data.safetensors", "--max-loss", "5%", "--out", "small"])?;
     check_done(&output)?;
     let report = report(&world.at("small"))?;
     let sizes = &report["sizes"][0];
     assert!(sizes["after"].as_f64() < sizes["before"].as_f64());
-    let few = world.shrink(&["--data", "data.safetensors", "--max-loss", "0.1%", "--out", "fine"])?;
+    let few =
+        world.shrink(&["--data", "data.safetensors", "--max-loss", "0.1%", "--out", "fine"])?;
     assert_eq!(few.status.code(), Some(1));
     let told = text(&few.stderr);
-    assert!(told.contains("cannot certify a loss below") && told.contains("--validation"), "{told}");
+    assert!(
+        told.contains("cannot certify a loss below") && told.contains("--validation"),
+        "{told}"
+    );
     assert!(!world.at("fine/student.onnx").exists());
     Ok(())
 }
@@ -243,10 +297,15 @@ fn wrong_words_and_data_that_do_not_fit_say_what_to_do() -> TestResult {
     let Targets::Classes { labels, .. } = turned.y() else { return Err("expected classes".into()) };
     let labels: Vec<u32> = labels.to_vec1::<u32>()?.iter().map(|y| (y + 1) % 3).collect();
     let labels = Tensor::new(labels, &Device::Cpu)?;
-    let turned = Dataset::new(turned.x().clone(), Targets::Classes { labels, n_classes: N_CLASSES })?;
+    let turned =
+        Dataset::new(turned.x().clone(), Targets::Classes { labels, n_classes: N_CLASSES })?;
     world.save("turned.safetensors", &turned, true)?;
-    let output = world.shrink(&["--data", "turned.safetensors", "--to", "25%", "--out", "small"])?;
+    let output =
+        world.shrink(&["--data", "turned.safetensors", "--to", "25%", "--out", "small"])?;
     let told = text(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("no better") && told.contains("--force"), "{told}");
+    assert!(
+        output.status.code() == Some(1) && told.contains("no better") && told.contains("--force"),
+        "{told}"
+    );
     Ok(())
 }

@@ -197,7 +197,7 @@ fn mark(
 pub(super) fn likelihood(predicts: Predicts, variance: f64) -> Likelihood {
     match predicts {
         Predicts::Classes(_) => Likelihood::Categorical,
-        Predicts::TwoClasses => Likelihood::Categorical,
+        Predicts::TwoClasses => Likelihood::Bernoulli,
         Predicts::Values(_) => Likelihood::Normal { variance },
     }
 }

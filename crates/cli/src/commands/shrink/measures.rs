@@ -9,13 +9,17 @@ use super::case::Case;
 use super::split::Split;
 use super::train::Made;
 use crate::ledger::metric;
-use crate::ledger::quality::{Interval, PairedMeasure, PairedQuality, Thumbnail};
+use crate::ledger::quality::{Interval, PairedMeasure, PairedQuality, Predicted, Thumbnail};
 use crate::ledger::shrink::Student;
 use crate::training::logits;
-use crate::training::quality::{Calibration, Outputs, TestPart, paired_quality, thumbnail};
+use crate::training::quality::{
+    Calibration, Outputs, TestPart, class_logits, paired_quality, thumbnail,
+};
 
 /// Examples on which network and student differ most that a report lists.
 const N_DISAGREEMENTS: usize = 12;
+/// Draws of the parameters of a Bayesian student that its predictions are averaged over.
+const N_DRAWS: usize = 100;
 
 /// What a network puts out for the test examples, and what the validation examples say of its confidence.
 struct Answered {
@@ -24,11 +28,40 @@ struct Answered {
 }
 
 impl Answered {
-    fn of(split: &Split, graph: &Graph, params: &Params) -> Result<Self> {
-        let fitted =
-            |targets| Calibration::fitted(&logits(graph, params, &split.validation.x)?, targets);
+    /// `answer` gives logits or values of examples.
+    fn of(
+        case: &Case,
+        split: &Split,
+        mut answer: impl FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let mut answer = |x: &Tensor| -> Result<Tensor> {
+            let values = answer(x)?;
+            // A predictive distribution has a probability for each of two classes, where a network may have one logit.
+            Ok(match case.predicts.predicted() {
+                Predicted::Classes => class_logits(&values)?,
+                Predicted::Values => values,
+            })
+        };
+        let validation = answer(&split.validation.x)?;
+        let fitted = |targets| Calibration::fitted(&validation, targets);
         let calibration = split.validation.targets.as_ref().map(fitted).transpose()?;
-        Ok(Self { values: logits(graph, params, &split.test.x)?, calibration })
+        Ok(Self { values: answer(&split.test.x)?, calibration })
+    }
+
+    fn of_student(case: &Case, split: &Split, made: &Made, rng: &Rng) -> Result<Self> {
+        Self::of(case, split, |x| match &made.bayesian {
+            None => logits(&made.graph, &made.params, x),
+            Some(student) => {
+                let said = student.predictive(x, N_DRAWS, &mut rng.split("predictive"))?;
+                let shape = (said.n_examples, said.n_outputs);
+                let values = Tensor::from_vec(said.mean, shape, x.device())?;
+                Ok(match case.predicts.predicted() {
+                    // Logarithms of probabilities are logits; a probability of 0 stays finite.
+                    Predicted::Classes => values.clamp(f64::MIN_POSITIVE, 1.0)?.log()?,
+                    Predicted::Values => values,
+                })
+            }
+        })
     }
 
     fn outputs(&self) -> Outputs<'_> {
@@ -60,8 +93,8 @@ pub(super) fn students(
     let paired = |first: &Answered, second: &Answered| {
         paired_quality(first.outputs(), second.outputs(), &part, &mut rng.split("bootstrap"))
     };
-    let network = Answered::of(split, graph, params)?;
-    let answered = made.iter().map(|made| Answered::of(split, &made.graph, &made.params));
+    let network = Answered::of(case, split, |x| logits(graph, params, x))?;
+    let answered = made.iter().map(|made| Answered::of_student(case, split, made, rng));
     let answered: Vec<Answered> = answered.collect::<Result<_>>()?;
     let student = |(i, (made, own)): (usize, (&Made, &Answered))| -> Result<Student> {
         let is_chosen = i == chosen;

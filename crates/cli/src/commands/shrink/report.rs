@@ -71,6 +71,10 @@ pub(super) fn finish(
             widths_json(&layers, &before, &dict, standardization)?.into_bytes(),
         ),
     ];
+    if let Some(student) = students.iter().find_map(|made| made.bayesian.as_ref()) {
+        let bytes = student.posterior.to_bytes(&student.provenance)?;
+        files.push(("posterior.safetensors".to_owned(), bytes));
+    }
     if let Some(script) = python(graph, &dict, standardization) {
         files.push(("student.py".to_owned(), script.into_bytes()));
     }
@@ -90,7 +94,8 @@ pub(super) fn finish(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: "distill shrink --config run.toml --out FOLDER".to_owned(),
         understood: understood::sentences(arguments, case, &outcome.split),
-        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split, &network)?].concat(),
+        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split, &network)?]
+            .concat(),
         predicted,
         parts: outcome.split.parts,
         budget: budget_words(&arguments.size.budget()?),
@@ -121,8 +126,10 @@ fn students(
         graph: operated.graph.clone(),
         params: operated.params.clone(),
         loss: None,
+        bayesian: None,
     }];
-    if arguments.training.epochs() == 0 && arguments.training.baseline.is_none() {
+    let training = &arguments.training;
+    if training.epochs() == 0 && training.baseline.is_none() && !training.bayesian {
         return Ok(students);
     }
     let course = Course {
@@ -135,12 +142,15 @@ fn students(
         seed,
         stop,
     };
-    if arguments.training.epochs() > 0 {
-        let small = (&operated.graph, &operated.params);
+    let small = (&operated.graph, &operated.params);
+    if training.epochs() > 0 {
         students.push(course.distilled(small, &rng.split("distillation"))?);
     }
     let scratch = course.scratch(&outcome.plan, &operated.graph, &rng.split("scratch"))?;
     students.extend(scratch);
+    if training.bayesian {
+        students.push(course.inferred(small, &rng.split("inference"))?);
+    }
     Ok(students)
 }
 

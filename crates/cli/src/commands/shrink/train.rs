@@ -13,12 +13,16 @@ use super::arguments::{Arguments, Baseline};
 use crate::data::user::Prepared;
 use crate::files::{ask_on_signals, note, read, write_whole};
 use crate::ledger::quality::Predicted;
+use crate::ledger::stats;
 use crate::training::after_surgery::{
-    Checkpoints, Distilled, StudentCourse, Taught, distill_after_surgery, distill_from_scratch,
-    epochs_of_equal_work,
+    BayesianCourse, BayesianStudent, Checkpoints, Distilled, StudentCourse, Taught,
+    distill_after_surgery, distill_from_scratch, epochs_of_equal_work, infer_after_surgery,
 };
 use crate::training::shrink::Plan;
 use crate::training::{Interrupted, Monitor, logits};
+
+/// Passes of variational inference where no number is given.
+const BAYESIAN_EPOCHS: usize = 20;
 
 /// A student and how it came about.
 pub(super) struct Made {
@@ -30,6 +34,8 @@ pub(super) struct Made {
     pub(super) params: Params,
     /// Loss of the validation examples in nats, by which the student is chosen.
     pub(super) loss: Option<f64>,
+    /// The distribution of its parameters, of a Bayesian student, whose mean the parameters are not.
+    pub(super) bayesian: Option<BayesianStudent>,
 }
 
 /// Examples of a training, with what the network predicts for them.
@@ -90,6 +96,33 @@ impl Course<'_> {
         Ok(Some(made(how, &found, small)))
     }
 
+    /// A distribution of the small perceptron's parameters under the posterior that surgery carried over.
+    pub(super) fn inferred(&self, small: (&Graph, &Params), rng: &Rng) -> Result<Made> {
+        let epochs = match self.arguments.training.epochs() {
+            0 => BAYESIAN_EPOCHS,
+            given => given,
+        };
+        let batch_size = (self.calibration.n_examples() / 20).clamp(8, 128);
+        let course = BayesianCourse {
+            noise_variance: self.noise.as_deref().map(stats::mean),
+            ..BayesianCourse::after_surgery(self.predicted, epochs, batch_size)
+        };
+        let examples = (&self.calibration, &self.validation);
+        let found = self
+            .stop
+            .during(|| infer_after_surgery(self.stop, small, examples, &course, rng))
+            .context("--bayesian")?;
+        let training = format!(
+            "prior: the network's posterior, its examples counted by {}; epoch {} of {epochs} was best on the validation \
+             examples; {:.1} nats from the prior",
+            course.counted, found.best_epoch, found.divergence
+        );
+        let how =
+            "variational inference after surgery, predictions averaged over 100 draws".to_owned();
+        let (graph, params) = (small.0.clone(), small.1.clone());
+        Ok(Made { how, training, graph, params, loss: None, bayesian: Some(found) })
+    }
+
     fn kept(&self, what: &str) -> InFolder {
         InFolder { path: self.folder.join(format!("{what}-{}.checkpoint", self.seed)) }
     }
@@ -106,7 +139,7 @@ fn made(how: String, found: &Distilled, graph: &Graph) -> Made {
         found.n_epochs()
     );
     let (graph, params) = (graph.clone(), found.params.clone());
-    Made { how, training, graph, params, loss: Some(found.loss()) }
+    Made { how, training, graph, params, loss: Some(found.loss()), bayesian: None }
 }
 
 fn epochs_words(n: usize) -> String {

@@ -185,7 +185,7 @@ pub fn infer_after_surgery(
 /// What a file says of the posterior.
 fn provenance(likelihood: Likelihood, prior_precision: f64, n_examples: usize) -> Provenance {
     let (task, noise_variance) = match likelihood {
-        Likelihood::Categorical => (Task::Classification, None),
+        Likelihood::Categorical | Likelihood::Bernoulli => (Task::Classification, None),
         Likelihood::Normal { variance } => (Task::Regression, Some(variance)),
     };
     Provenance {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use core_tensors::{Dataset, Params, Targets};
-use losses::{Distillation, Predictions, distillation, squared_error};
+use losses::{Distillation, Predictions, distillation, squared_error, two_class_logits};
 use models::Architecture;
 
 use super::course::Setting;
@@ -115,7 +115,7 @@ impl Objective {
         let outputs = outputs.to_dtype(DType::F32)?;
         Ok(match &self.outputs {
             Outputs::Classes { .. } => outputs,
-            Outputs::OneLogit => Tensor::cat(&[&outputs.zeros_like()?, &outputs], 1)?,
+            Outputs::OneLogit => two_class_logits(&outputs)?,
             Outputs::Values { precision_roots, .. } => outputs.broadcast_mul(precision_roots)?,
         })
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use core_tensors::Targets;
-use losses::{Predictions, fitted_temperature};
+use losses::{Predictions, fitted_temperature, two_class_logits};
 
 use crate::ledger::stats;
 
@@ -121,7 +121,7 @@ pub fn right(values: &Tensor, targets: &Targets) -> Result<Vec<bool>> {
 /// Logits of at least two classes: a single logit z is that of class 1, beside 0 for class 0.
 pub fn class_logits(values: &Tensor) -> Result<Tensor> {
     let (_, k) = values.dims2()?;
-    Ok(if k == 1 { Tensor::cat(&[&values.zeros_like()?, values], 1)? } else { values.clone() })
+    Ok(if k == 1 { two_class_logits(values)? } else { values.clone() })
 }
 
 /// The classes of examples, each below the number of logits.

@@ -52,7 +52,7 @@ impl Judge {
         let targets = match (&examples.targets, likelihood) {
             (Some(targets), _) => targets.clone(),
             (None, Likelihood::Normal { .. }) => Targets::Values(outputs.clone()),
-            (None, Likelihood::Categorical) => {
+            (None, Likelihood::Categorical | Likelihood::Bernoulli) => {
                 let logits = class_logits(&outputs)?;
                 let labels = logits.argmax(1)?.to_dtype(DType::U32)?;
                 Targets::Classes { labels, n_classes: logits.dim(1)? }
@@ -74,7 +74,7 @@ impl Judge {
 
     fn nats_of(&self, student: &Tensor) -> Result<f64> {
         Ok(match self.likelihood {
-            Likelihood::Categorical => {
+            Likelihood::Categorical | Likelihood::Bernoulli => {
                 let of = |values: &Tensor| anyhow::Ok(Predictions::new(&class_logits(values)?)?);
                 of(student)?.divergence_from(&of(&self.outputs)?)?
             }
