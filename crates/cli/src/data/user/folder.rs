@@ -25,9 +25,9 @@ pub(super) fn read(folder: &Path, request: &Request) -> Result<Read> {
         anyhow!("expected a file, found a folder: this command takes no folder of images")
     })?;
     let frame = request.input_shape.and_then(frame);
-    let size = options.size.or(frame.map(|[_, height, width]| [height, width]));
+    let size = options.image_size.or(frame.map(|[_, height, width]| [height, width]));
     let size = size.ok_or_else(|| {
-        anyhow!("--size: expected a height and a width such as 224x224, as the network does not say them")
+        anyhow!("--image-size: expected a height and a width such as 224x224, as the network does not say them")
     })?;
     let channels = if options.grayscale { 1 } else { frame.map_or(3, |[channels, ..]| channels) };
     if ![1, 3].contains(&channels) {

@@ -55,7 +55,7 @@ pub(crate) struct Options {
 pub(crate) struct ImageOptions {
     /// Height and width to which the images of a folder are resized, as in 224x224 [default: what the network takes].
     #[arg(long, value_name = "HxW", value_parser = size, requires = "data", help_heading = HEADING)]
-    pub(crate) size: Option<[usize; 2]>,
+    pub(crate) image_size: Option<[usize; 2]>,
     /// Makes the images of a folder gray [default: where the network takes one channel].
     #[arg(long, requires = "data", help_heading = HEADING)]
     pub(crate) grayscale: bool,
@@ -164,7 +164,7 @@ impl ImageOptions {
     /// The options given.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Scope)> + use<> {
         let given = [
-            ("--size", Scope::Folders, self.size.is_some()),
+            ("--image-size", Scope::Folders, self.image_size.is_some()),
             ("--grayscale", Scope::Folders, self.grayscale),
             ("--image-mean", Scope::Images, !self.image_mean.is_empty()),
             ("--image-std", Scope::Images, !self.image_std.is_empty()),

@@ -125,8 +125,8 @@ impl Examples {
             (Place::Lines { .. }, None) => anyhow!(
                 "{error}; --drop leaves columns out, --features chooses them, --target names the target or none"
             ),
-            (Place::Rows(_), _) if self.images.size.is_some() => {
-                anyhow!("{error}; --size says to which height and width images are resized")
+            (Place::Rows(_), _) if self.images.image_size.is_some() => {
+                anyhow!("{error}; --image-size says to which height and width images are resized")
             }
             (Place::Rows(_), _) => error,
         }

@@ -161,7 +161,7 @@ fn a_folder_has_a_class_for_each_folder_in_it() {
     // By the network's one channel, or by the option, images are gray.
     for (gray, shape) in [(false, &[1, 2, 3][..]), (true, &[2, 3])] {
         let size = Some([2, 3]);
-        let images = ImageOptions { grayscale: gray, size, ..ImageOptions::default() };
+        let images = ImageOptions { grayscale: gray, image_size: size, ..ImageOptions::default() };
         let options = Options { classes: vec!["dog".into(), "cat".into()], ..none.clone() };
         let found = opened(folder.path(), (&options, &images), Some(shape)).unwrap().0;
         assert_eq!(found.x.dims(), [3, 1, 2, 3]);
@@ -175,8 +175,8 @@ fn a_folder_has_a_class_for_each_folder_in_it() {
         let Err(error) = opened(path, (&none, &images), shape) else { panic!("it was read") };
         error.to_string()
     };
-    assert!(error(folder.path(), None).contains("--size: expected"));
-    assert!(error(folder.path(), Some(&[6])).contains("--size: expected"));
+    assert!(error(folder.path(), None).contains("--image-size: expected"));
+    assert!(error(folder.path(), Some(&[6])).contains("--image-size: expected"));
     // Images directly in a folder have no labels.
     let (examples, _) = opened(&at("dog"), (&none, &images), Some(&[3, 2, 2])).unwrap();
     assert!(examples.targets.is_none());

@@ -88,7 +88,7 @@ fn images_are_resized_as_pil_does_it() {
     for case in cases {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), bytes(&case)).unwrap();
-        let images = ImageOptions { size: Some([4, 6]), ..ImageOptions::default() };
+        let images = ImageOptions { image_size: Some([4, 6]), ..ImageOptions::default() };
         let (examples, _) = opened(folder.path(), (&Options::default(), &images), None).unwrap();
         assert_eq!(examples.x.dims(), [1, 3, 4, 6]);
         let levels = examples.x.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
