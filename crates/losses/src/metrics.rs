@@ -74,7 +74,7 @@ impl Predictions {
     /// Σₖ (gₖ − \[k = yᵢ\])² of each example: its share of [`Predictions::brier`].
     pub fn briers(&self, labels: &[u32]) -> Result<Vec<f64>> {
         self.check_labels(labels)?;
-        Ok(self.rows().zip(labels).map(|(row, &y)| row.brier(y as usize)).collect())
+        Ok(self.rows().zip(labels).map(|(row, &y)| brier(row, y as usize)).collect())
     }
 
     /// Probability of the most probable class of each example, and whether that is the label: what calibration errors are
@@ -124,7 +124,7 @@ impl Predictions {
     ///
     /// Source: Brier (1950), the multi-class form.
     pub fn brier(&self, labels: &[u32]) -> Result<f64> {
-        self.mean_over(labels, |row, y| row.brier(y))
+        self.mean_over(labels, brier)
     }
 
     /// Expected calibration error over 15 bins of equal width; in \[0, 1\].
@@ -206,6 +206,11 @@ fn expected(p: f64, number: f64) -> f64 {
     if p == 0.0 { 0.0 } else { p * number }
 }
 
+/// Σₖ (gₖ − \[k = y\])² of one example.
+fn brier(row: Row, y: usize) -> f64 {
+    row.g.iter().enumerate().map(|(k, g)| (g - f64::from(k == y)).powi(2)).sum()
+}
+
 /// One example.
 #[derive(Clone, Copy)]
 struct Row<'a> {
@@ -217,10 +222,6 @@ impl Row<'_> {
     /// `value`, or NaN where the network's logits were not numbers: a run that diverged must not look like a poor one.
     fn if_defined(self, value: f64) -> f64 {
         if self.log_g.iter().any(|l| l.is_nan()) { f64::NAN } else { value }
-    }
-
-    fn brier(self, y: usize) -> f64 {
-        self.g.iter().enumerate().map(|(k, g)| (g - f64::from(k == y)).powi(2)).sum()
     }
 
     /// The most probable class, the first among equals.

@@ -285,13 +285,18 @@ fn a_network_fits_where_it_beats_the_best_constant() {
     let check = fit_check(&z, &classes(&rare, 2)).unwrap();
     assert!(check.is_better && check.measures[0].network == check.measures[0].constant);
 
-    let y = Targets::Values(tensor(&[&[1.0], &[2.0], &[3.0], &[4.0], &[5.0]]));
-    let near = tensor(&[&[1.1], &[2.1], &[2.9], &[4.0], &[5.2]]);
+    let column = |of: &dyn Fn(i32) -> f64| {
+        let values: Vec<f64> = (0..20).map(of).collect();
+        Tensor::from_vec(values, (20, 1), &Device::Cpu).unwrap()
+    };
+    let y = Targets::Values(column(&f64::from));
+    let near = column(&|i| f64::from(i) + if i % 2 == 0 { 0.1 } else { -0.1 });
     assert!(fit_check(&near, &y).unwrap().is_better);
-    let far = (near + 10.0).unwrap();
-    let check = fit_check(&far, &y).unwrap();
+    let check = fit_check(&(near + 10.0).unwrap(), &y).unwrap();
     assert!(!check.is_better);
-    assert_eq!((check.measures[0].constant, check.measures[1].constant), (2f64.sqrt(), 0.0));
+    // (n² − 1) / 12
+    assert_near(check.measures[0].constant, 33.25f64.sqrt());
+    assert_eq!(check.measures[1].constant, 0.0);
 }
 
 /// Reasons of outputs that are given, with a network that knows nothing of any input.
