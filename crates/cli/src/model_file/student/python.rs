@@ -157,7 +157,8 @@ impl Chain<'_> {
     fn tensor(&self, id: ValueId, is_turned: bool) -> Option<String> {
         let place = self.dict.places.get(&self.graph.value(id).name)?;
         let turn = if place.is_turned == is_turned { "" } else { ".T" };
-        Some(format!("t[{}]{turn}", quoted(&place.name)?))
+        let sign = if self.dict.negated.contains(&self.graph.value(id).name) { "-" } else { "" };
+        Some(format!("{sign}t[{}]{turn}", quoted(&place.name)?))
     }
 
     /// A parameter of n numbers, as a vector.

@@ -24,6 +24,8 @@ pub(crate) struct StateDict {
     pub(super) places: HashMap<String, Place>,
     /// Biases of the graph that are 0 and have no tensor.
     pub(super) zeros: HashSet<String>,
+    /// Biases of the graph that are means of a normalization, with the other sign.
+    pub(super) negated: HashSet<String>,
     /// What a user of the original's class must know.
     pub(crate) notes: Vec<String>,
     /// What the file says of itself.
@@ -47,8 +49,8 @@ impl Network {
             }
         }
         said.insert(network::PARENT.to_owned(), self.sha256.clone());
-        let Writer { tensors, places, zeros, notes, .. } = writer;
-        Ok(StateDict { tensors, places, zeros, notes, about: said })
+        let Writer { tensors, places, zeros, negated, notes, .. } = writer;
+        Ok(StateDict { tensors, places, zeros, negated, notes, about: said })
     }
 }
 
@@ -76,6 +78,7 @@ struct Writer<'a> {
     tensors: Vec<(String, Tensor)>,
     places: HashMap<String, Place>,
     zeros: HashSet<String>,
+    negated: HashSet<String>,
     notes: Vec<String>,
 }
 
@@ -83,7 +86,16 @@ impl<'a> Writer<'a> {
     fn new(graph: &'a Graph, params: &'a Params) -> Self {
         let ids = graph.parameters().iter().map(|&id| (graph.value(id).name.as_str(), id));
         let (tensors, places, zeros) = (Vec::new(), HashMap::new(), HashSet::new());
-        Self { graph, params, ids: ids.collect(), tensors, places, zeros, notes: Vec::new() }
+        Self {
+            graph,
+            params,
+            ids: ids.collect(),
+            tensors,
+            places,
+            zeros,
+            negated: HashSet::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// The numbers of a parameter of the graph, where it has one of this name.
@@ -204,8 +216,12 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         let Some(numbers) = numbers else { return Ok(None) };
-        if let Some(shift) = layer.of_units.as_ref().and_then(|norm| norm.shift.clone()) {
-            self.places.insert(parameter.to_owned(), Place { name: shift, is_turned: false });
+        if let Some(norm) = &layer.of_units {
+            let name = norm.shift.as_ref().unwrap_or(&norm.mean).clone();
+            self.places.insert(parameter.to_owned(), Place { name, is_turned: false });
+            if norm.shift.is_none() {
+                self.negated.insert(parameter.to_owned());
+            }
             return Ok(Some(numbers));
         }
         if numbers.abs()?.max_all()?.to_scalar::<f32>()? > 0.0 {
