@@ -40,8 +40,9 @@ pub struct BayesianCourse {
     /// δ > 0: precision of the prior that the large network had; p/‖w‖², under which the carried parameters are as likely as
     /// can be, where it is not given.
     pub prior_precision: Option<f64>,
-    /// τ ∈ \[0, 1\]: weight of the examples in the carried posterior. 1 believes it as it is, and counts examples twice that
-    /// both networks saw; 0 leaves N(w, I/δ) around the carried mean.
+    /// τ ≥ 0: the carried posterior counts τ times as many examples as there are calibration examples. 1 counts these twice
+    /// where both networks saw them, less tempers that, and 0 leaves N(w, I/δ) around the carried mean; more than 1 stands for
+    /// a large network that was trained by more examples.
     pub counted: f64,
     /// σ² > 0 of a regression; estimated by the large network's errors where it is not given.
     pub noise_variance: Option<f64>,
@@ -81,8 +82,8 @@ impl BayesianCourse {
 
     fn check(&self) -> Result<()> {
         ensure!(
-            (0.0..=1.0).contains(&self.counted),
-            "weight of the examples in the prior: wanted a number in [0, 1], found {}",
+            self.counted >= 0.0 && self.counted.is_finite(),
+            "weight of the examples in the prior: wanted a number from 0 on, found {}",
             self.counted
         );
         ensure!(self.epochs > 0, "epochs of inference: wanted at least 1, found 0");
@@ -122,8 +123,9 @@ impl BayesianStudent {
 /// The prior is N(w, (τ N G ⊗ A + δI)⁻¹) for each layer, w what surgery left: the Laplace posterior of the small network by
 /// the same examples that the large one's would have, which is the large one's where surgery changed nothing. It has seen
 /// the examples that come now: for τ = 1 they count twice, and the result is too sure of itself. `counted` is τ.
-/// The result has independent parameters, which start at w with the inverse precisions of the Laplace posterior. Kept is the
-/// epoch with the least loss of the validation examples, the start among them; there is no checkpoint.
+/// The result has independent parameters, which start at w with the inverses of the diagonal of (1 + τ) N G ⊗ A + δI, where
+/// they end in a linear network. Kept is the epoch with the least loss of the validation examples, the start among them;
+/// there is no checkpoint.
 ///
 /// # Errors
 /// For a graph that is no perceptron, with the node that no perceptron has; for examples without labels, or with those of
@@ -268,7 +270,7 @@ fn likelihood(course: &BayesianCourse, examples: &Taught) -> Result<Likelihood> 
 struct Carried {
     /// N(w, (τ N G ⊗ A + δI)⁻¹).
     prior: Gaussian<KroneckerEigen>,
-    /// Inverses of the diagonal of N G ⊗ A + δI, in vec order.
+    /// Inverses of the diagonal of (1 + τ) N G ⊗ A + δI, in vec order.
     variance: Vec<f64>,
 }
 
@@ -280,7 +282,9 @@ fn carried(
 ) -> Result<Carried> {
     let laplace = Laplace { network, weights, data, likelihood, prior_precision };
     let whole = laplace.kronecker()?.posterior.into_gaussian();
-    let variance = whole.covariance().precision_diagonal()?.iter().map(|p| p.recip()).collect();
+    let diagonal = whole.covariance().precision_diagonal()?;
+    let seen = |p: &f64| (1.0 + course.counted) * (p - prior_precision).max(0.0) + prior_precision;
+    let variance = diagonal.iter().map(|p| seen(p).recip()).collect();
     let layer = |layer: &LayerCurvature| {
         let values = layer.rows.values().iter().map(|g| course.counted * g).collect();
         let rows = Spectrum::new(layer.rows.vectors().to_owned(), values)?;

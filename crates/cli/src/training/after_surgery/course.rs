@@ -10,10 +10,10 @@ const BATCH: usize = 128;
 const STEPS: usize = 24;
 /// Epochs without a better validation loss after which a distillation after surgery ends.
 const PATIENCE: usize = 4;
-/// Steps of the trials, in the order of the rounds: a share of all steps, and no fewer than that many.
-const ROUNDS: [(f64, usize); 2] = [(1.0 / 16.0, 16), (1.0 / 4.0, 48)];
-/// Of the settings of a round, every so many-th goes on to the next.
-const HALVING: usize = 4;
+/// Steps of the trials that choose λ and T for each step size: a share of all steps, and no fewer than that many.
+const FIRST_ROUND: (f64, usize) = (1.0 / 16.0, 8);
+/// Steps of those that choose the step size.
+const SECOND_ROUND: (f64, usize) = (1.0 / 4.0, 64);
 
 /// Step size, weight of the teacher and temperature of one training.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -122,9 +122,8 @@ impl StudentCourse {
 
     /// How many points a monitor is told of by examples with labels or without, where training does not end early.
     pub fn n_points(&self, n_examples: usize, has_labels: bool) -> usize {
-        let n_settings = self.settings(has_labels).len();
-        let trials: usize = self.rounds(n_examples, n_settings).iter().map(|round| round.n).sum();
-        trials + self.epochs
+        let rounds = self.rounds(n_examples, &self.settings(has_labels));
+        rounds.iter().map(|round| round.n).sum::<usize>() + self.epochs
     }
 
     /// The settings that are tried.
@@ -137,19 +136,23 @@ impl StudentCourse {
         n_examples.div_ceil(self.batch_size.max(1))
     }
 
-    /// The rounds of trials; none where there is nothing to choose.
-    pub(super) fn rounds(&self, n_examples: usize, n_settings: usize) -> Vec<Round> {
+    /// The rounds of trials, none where there is nothing to choose: all settings, then the best of each step size.
+    ///
+    /// Step sizes meet in the second round alone: after few steps the smallest would always look best.
+    pub(super) fn rounds(&self, n_examples: usize, settings: &[Setting]) -> Vec<Round> {
         let all = self.epochs * self.n_batches(n_examples);
-        let mut n = n_settings;
-        let mut rounds: Vec<Round> = Vec::new();
-        for (share, least) in ROUNDS {
-            let n_steps = ((all as f64 * share).ceil() as usize).max(least).min(all);
-            // As many steps again would find the same.
-            let is_longer = rounds.last().is_none_or(|last| last.n_steps < n_steps);
-            if n > 1 && is_longer {
-                rounds.push(Round { n, n_steps });
-                n = n.div_ceil(HALVING);
-            }
+        let steps = |(share, least): (f64, usize)| {
+            ((all as f64 * share).ceil() as usize).max(least).min(all)
+        };
+        let n_rates = n_learning_rates(settings);
+        let first = Round { n: settings.len(), n_steps: steps(FIRST_ROUND) };
+        let second = Round { n: n_rates, n_steps: steps(SECOND_ROUND) };
+        let mut rounds = Vec::new();
+        if settings.len() > n_rates {
+            rounds.push(first);
+        }
+        if n_rates > 1 {
+            rounds.push(second);
         }
         rounds
     }
@@ -174,6 +177,12 @@ impl StudentCourse {
         }
         Ok(())
     }
+}
+
+/// How many step sizes there are among settings, those of one beside one another.
+fn n_learning_rates(settings: &[Setting]) -> usize {
+    let of = |s: &Setting| s.learning_rate;
+    settings.chunk_by(|a, b| of(a) == of(b)).count()
 }
 
 /// Settings that are tried beside one another.
@@ -209,21 +218,26 @@ mod tests {
     #[test]
     fn rounds_by_hand() {
         let course = StudentCourse::after_surgery(Predicted::Classes, 3, 6400);
-        // 50 steps an epoch: 150 / 16 < 16, 150 / 4 < 48; a quarter of 16 settings goes on.
-        let rounds = [Round { n: 16, n_steps: 16 }, Round { n: 4, n_steps: 48 }];
-        assert_eq!(course.rounds(6400, 16), rounds);
+        let rounds = |course: &StudentCourse, has_labels| {
+            let rounds = course.rounds(6400, &course.settings(has_labels));
+            rounds.iter().map(|round| (round.n, round.n_steps)).collect::<Vec<_>>()
+        };
+        // 50 steps an epoch: 150 / 16 = 9.4, 150 / 4 < 64; two λ and two T of four step sizes.
+        assert_eq!(rounds(&course, true), [(16, 10), (4, 64)]);
         assert_eq!(course.n_points(6400, true), 16 + 4 + 3);
+        assert_eq!(rounds(&course, false), [(8, 10), (4, 64)]);
         let long = StudentCourse { epochs: 32, ..course.clone() };
-        assert_eq!(
-            long.rounds(6400, 16).iter().map(|round| round.n_steps).collect::<Vec<_>>(),
-            [100, 400]
-        );
-        // Two of eight.
-        assert_eq!(course.rounds(6400, 8)[1].n, 2);
-        assert!(course.rounds(6400, 1).is_empty());
-        // All of training is no longer than a first trial.
-        let short = StudentCourse { epochs: 1, batch_size: 1000, ..course };
-        assert_eq!(short.rounds(6400, 16), [Round { n: 16, n_steps: 7 }]);
+        assert_eq!(rounds(&long, true), [(16, 100), (4, 400)]);
+        // No more than all of training.
+        let short = StudentCourse { epochs: 1, batch_size: 1000, ..course.clone() };
+        assert_eq!(rounds(&short, true), [(16, 7), (4, 7)]);
+        // Nothing to choose, in one round or both.
+        let values = StudentCourse { predicted: Predicted::Values, ..course };
+        assert_eq!(rounds(&values, false), [(4, 64)]);
+        let grid = SettingGrid { learning_rates: vec![1e-3], ..values.grid.clone() };
+        let one = StudentCourse { grid, ..values };
+        assert_eq!(rounds(&one, true), [(2, 10)]);
+        assert!(rounds(&one, false).is_empty());
     }
 
     #[test]

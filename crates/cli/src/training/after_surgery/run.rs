@@ -67,12 +67,12 @@ impl Distilled {
 
 /// Trains a small network from parameters that surgery left, by labels where there are any and by the large network's outputs.
 ///
-/// Settings of the course are tried from the start by the same batches: all for a sixteenth of all steps, the best quarter
-/// for a quarter, by the loss of the validation examples. The best of these is trained for all epochs. In a trial as in a
-/// training the step size rises for a tenth of the steps and then falls to 0 as a cosine does: trials are small trainings,
-/// and not the beginnings of long ones, by which only the smallest steps would look good. Kept are the parameters after the
-/// epoch with the least loss of the validation examples, the first among equals, those before training among them, so that
-/// no training makes it larger.
+/// Settings of the course are tried from the start by the same batches and judged by the loss of the validation examples: all
+/// for a sixteenth of all steps, then the best of each step size for a quarter. The best of these is trained for all epochs.
+/// In a trial as in a training the step size rises for a tenth of the steps and then falls to 0 as a cosine does: trials are
+/// small trainings, and not the beginnings of long ones, by which only the smallest steps would look good. Kept are the
+/// parameters after the epoch with the least loss of the validation examples, the first among equals, those before training
+/// among them, so that no training makes it larger.
 ///
 /// Batches depend on the seed and the epoch alone. `checkpoints` get the state after each trial and each epoch, before
 /// `monitor` is told that the point is done; whatever ends the training then, the next call with the same arguments goes on
@@ -133,7 +133,7 @@ fn trained(
     let fingerprint = fingerprint((graph, start), examples, course, rng)?;
     let (data, held_out) = (objective.data(calibration)?, objective.data(validation)?);
     let settings = course.settings(objective.has_labels);
-    let rounds = course.rounds(data.n_examples(), settings.len());
+    let rounds = course.rounds(data.n_examples(), &settings);
     let rng = rng.split("batches");
     let training = Training {
         kind,
@@ -269,7 +269,6 @@ impl Training<'_> {
         let mut left: Vec<usize> = (0..self.settings.len()).collect();
         let mut trials = Vec::new();
         for (r, &Round { n_steps, n }) in self.rounds.iter().enumerate() {
-            left.truncate(n);
             let mut losses = Vec::new();
             let mut failure = None;
             for &i in &left {
@@ -289,7 +288,14 @@ impl Training<'_> {
                 losses.extend(loss.map(|loss| (loss, i)));
             }
             losses.sort_by(|(a, i), (b, j)| a.total_cmp(b).then(i.cmp(j)));
-            left = losses.iter().map(|(_, i)| *i).collect();
+            // The best first, one of each step size.
+            left = Vec::new();
+            for &(_, i) in &losses {
+                let rate = |i: usize| self.settings[i].learning_rate;
+                if left.iter().all(|&other| rate(other) != rate(i)) {
+                    left.push(i);
+                }
+            }
             let Some(&(loss, i)) = losses.first() else {
                 // What was found before an interruption is found again.
                 let failure = match failure {

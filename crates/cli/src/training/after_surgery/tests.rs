@@ -134,7 +134,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         distill_after_surgery(monitor, (&graph, &start), examples, &course, &rng, checkpoints)
     };
     let n_points = course.n_points(70, true);
-    // 27 steps in all: eight settings for 16 steps, two of them for 27, and three epochs.
+    // 27 steps in all: eight settings for 8 steps, two of them for 27, and three epochs.
     assert_eq!(n_points, 8 + 2 + 3);
     let watch = Until::points(n_points + 1);
     let whole = run(&watch, &mut Memory::default()).unwrap();
