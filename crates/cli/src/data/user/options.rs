@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) decimal: Option<Decimal>,
     /// What bytes (U8) in `x` are: numbers as they stand, or image intensities, which are divided by 255
-    /// [default: intensities where `x` has shape (m, 1 or 3, height, width) or is an IDX file of images, or where any network
+    /// [default: intensities where `x` has shape (m, 1 or 3, height, width) or is an IDX file of images, or where a network
     /// takes images, else numbers].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) bytes: Option<Bytes>,
