@@ -41,7 +41,7 @@ pub(super) fn with_file(command: &Command, words: Vec<OsString>) -> Result<Vec<O
     })?;
     let reader = Reader { file: &file, text: &text, sub, keys: keys(sub), root: command };
     let (options, arguments) = reader.words(said)?;
-    Ok(merged(words, command, name, options, arguments))
+    Ok(merged(&words, command, name, options, arguments))
 }
 
 /// A command that takes any of its words, and leaves out any.
@@ -59,7 +59,7 @@ fn open(command: Command) -> Command {
 
 /// The words of a file and of the command line in one.
 fn merged(
-    words: Vec<OsString>,
+    words: &[OsString],
     command: &Command,
     name: &str,
     options: Vec<OsString>,
