@@ -3,10 +3,6 @@
 mod network;
 mod posterior;
 mod state_dict;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, unused_imports, reason = "`distill shrink` writes these files")
-)]
 pub(crate) mod student;
 mod tensors;
 
@@ -30,7 +26,6 @@ pub(crate) struct Trained {
     /// Names of the layers, input side first.
     pub(crate) names: Vec<String>,
     /// The tensors of each layer in its file; none where the file keeps layers in another way.
-    #[cfg_attr(not(test), allow(dead_code, reason = "`distill shrink` writes a file like it"))]
     pub(crate) spelled: Vec<SpelledLayer>,
 }
 

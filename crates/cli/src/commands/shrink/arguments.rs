@@ -40,7 +40,7 @@ pub(in crate::commands) struct Arguments {
     /// Examples to choose by, instead of a part of DATA.
     #[arg(long, value_name = "DATA")]
     pub(super) validation: Option<String>,
-    /// Examples that only the final measures see, instead of a part of DATA.
+    /// Examples that only the final measures see, instead of a part of DATA; of a known data set its test examples.
     #[arg(long, value_name = "DATA")]
     pub(super) test: Option<String>,
     /// The folder of the student and its report.

@@ -61,6 +61,7 @@ pub(super) fn finish(
 
     let onnx = file(graph, params)?;
     let dict = case.network.student_state_dict(graph, params)?;
+    dict.notes.iter().for_each(|line| note(line));
     let before = case.network.student_state_dict(&network.0, &network.1)?;
     let layers = layers(&outcome.plan, &outcome.chosen.widths, &outcome.chosen.operated.report);
     let mut files = vec![

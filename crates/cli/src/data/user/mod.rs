@@ -114,7 +114,7 @@ impl Examples {
         let path = Path::new(word);
         let read = if IDS.contains(&word) && !path.is_file() {
             request.check_options(&[Scope::Images], word)?;
-            Self::known(word, request.cache)
+            Self::known(word, request.cache, request.flag == "--test")
         } else if path.is_dir() && request.images.is_some() {
             folder::read(path, request)
         } else if !path.exists() || path.is_dir() {
@@ -179,8 +179,9 @@ impl Examples {
         arrays::read(found, request)
     }
 
-    /// The training examples of a known data set; never synthetic ones, which a posterior would take for real.
-    fn known(id: &str, cache: &Path) -> Result<Read> {
+    /// The training examples of a known data set, or its test examples; never synthetic ones, which a posterior would take for
+    /// real.
+    fn known(id: &str, cache: &Path, is_test: bool) -> Result<Read> {
         let explicit = match published::from_environment() {
             Some(explicit) => explicit,
             None => {
@@ -192,11 +193,12 @@ impl Examples {
         let mut told = String::new();
         let images = Images::load(id, &places, &Device::Cpu, &mut |line| told = line)?;
         let images = images.unless_synthetic(&told)?;
-        let core_tensors::Targets::Classes { labels, .. } = images.train.y() else {
+        let part = if is_test { &images.test } else { &images.train };
+        let core_tensors::Targets::Classes { labels, .. } = part.y() else {
             bail!("expected classes, found values");
         };
         let classes = labels.to_dtype(DType::F64)?.to_vec1()?;
-        let (x, y) = (images.train.x().clone(), Some(Targets::Classes(classes)));
+        let (x, y) = (part.x().clone(), Some(Targets::Classes(classes)));
         let (place, image) = (Place::Rows("array"), Some(images.shape));
         Ok(Read { x, y, place, image, is_open: false, notices: Vec::new() })
     }

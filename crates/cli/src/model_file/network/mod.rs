@@ -42,7 +42,6 @@ pub(crate) struct OnnxFile {
     /// Its bytes and their index.
     pub(crate) model: Model,
     /// Its network, which changed graphs are compared with when they are written into the file.
-    #[cfg_attr(not(test), allow(dead_code, reason = "`distill shrink` writes a file like it"))]
     pub(crate) imported: Imported,
 }
 
