@@ -9,7 +9,9 @@ use core_tensors::Rng;
 use serde::Serialize;
 
 use super::evaluate::calibration;
-use super::{Answered, DataArguments, SEED, ends, image_of, label, outputs, p_value, points};
+use super::{
+    Answered, DataArguments, SEED, ends, image_of, outputs, p_value, paired_table, points,
+};
 use crate::commands::options::NetworkOptions;
 use crate::files::{cells, say, text_table};
 use crate::ledger::quality::{McNemar, PairedQuality, Thumbnail};
@@ -132,18 +134,7 @@ fn text(answer: &Answer) -> String {
         quality.n_examples,
         if quality.has_labels { "" } else { " without labels" }
     );
-    let mut rows = vec![cells!["", "A", "B", "B - A", "95 % interval"]];
-    for measure in &quality.measures {
-        let metric = measure.metric;
-        rows.push(cells![
-            label(metric, "A"),
-            metric.text(measure.first),
-            metric.text(measure.second),
-            metric.text(measure.difference.value),
-            ends(metric, &measure.difference),
-        ]);
-    }
-    text += &text_table(&rows);
+    text += &paired_table(quality, ["A", "B", "B - A"]);
     if let (Some(test), Some(most)) = (&quality.mc_nemar, answer.most_lost) {
         let _ = write!(text, "\n{}", sentences(test, most));
     }

@@ -22,9 +22,9 @@ pub(super) use predict::run as run_predict;
 use super::options::NetworkOptions;
 use super::posterior::TaskName;
 use crate::data::user::{Examples, ImageOptions, Options, Prepared, Request, place_of};
-use crate::files::{Input, note, setting};
+use crate::files::{Input, cells, note, setting, text_table};
 use crate::ledger::Metric;
-use crate::ledger::quality::{Interval, Predicted, Thumbnail};
+use crate::ledger::quality::{Interval, PairedQuality, Predicted, Thumbnail};
 use crate::model_file::Network;
 use crate::training::{logits, thumbnail};
 
@@ -181,6 +181,23 @@ fn points(share: f64) -> String {
     let percent = 100.0 * share;
     let digits = if percent.abs() < 1.0 { 2 } else { 1 };
     setting(format!("{percent:.digits$}").parse().unwrap_or(percent))
+}
+
+/// Each measure of two networks and its change, under these names for the two and the change.
+pub(super) fn paired_table(quality: &PairedQuality, names: [&str; 3]) -> String {
+    let [first, second, change] = names;
+    let mut rows = vec![cells!["", first, second, change, "95 % interval"]];
+    for measure in &quality.measures {
+        let metric = measure.metric;
+        rows.push(cells![
+            label(metric, first),
+            metric.text(measure.first),
+            metric.text(measure.second),
+            metric.text(measure.difference.value),
+            ends(metric, &measure.difference),
+        ]);
+    }
+    text_table(&rows)
 }
 
 #[cfg(test)]

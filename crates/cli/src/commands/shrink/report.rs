@@ -17,6 +17,7 @@ use super::replay;
 use super::split::Split;
 use super::train::{Course, Made, Stop, taught};
 use super::understood;
+use crate::commands::quality::paired_table;
 use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
 use crate::ledger::shrink::{Repetition, Shrunk};
@@ -243,6 +244,7 @@ impl Finished {
     /// Writes the folder; gives the report as JSON.
     pub(super) fn write(&self, arguments: &Arguments) -> Result<String> {
         let pages = crate::report::shrink::pages(&self.shrunk)?;
+        self.shrunk.warnings.iter().for_each(|line| warn(line));
         let json = pages.iter().find(|(name, _)| name == JSON).map(|(_, text)| text.clone());
         let pages = pages.into_iter().map(|(name, text)| (name, text.into_bytes()));
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
@@ -272,6 +274,7 @@ impl Finished {
                 plain((1000.0 * size.after / size.before).round() / 10.0)
             ));
         }
+        lines.push(String::new());
         for student in &shrunk.students {
             let chosen =
                 if student.is_chosen && shrunk.students.len() > 1 { " (written)" } else { "" };
@@ -279,19 +282,8 @@ impl Finished {
                 "{}{chosen}, on {} test examples:",
                 student.how, student.quality.n_examples
             ));
-            for measure in &student.quality.measures {
-                let m = measure.metric;
-                let d = measure.difference;
-                lines.push(format!(
-                    "  {}: {} -> {}, change {:+.4} [{:+.4}, {:+.4}]",
-                    m.label,
-                    m.text(measure.first),
-                    m.text(measure.second),
-                    d.value,
-                    d.low,
-                    d.high
-                ));
-            }
+            let names = ["network", "student", "change"];
+            lines.push(paired_table(&student.quality, names).trim_end().to_owned());
         }
         lines.push(format!(
             "{}: student.onnx, student.safetensors, report.html and more",
