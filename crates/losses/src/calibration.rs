@@ -156,6 +156,8 @@ mod tests {
     use super::*;
     use core_tensors::Rng;
 
+    type Measure = dyn Fn(&[(f64, bool)]) -> f64;
+
     /// Examples of a classifier whose confidence is its probability of being right.
     fn calibrated(m: usize, rng: &mut Rng) -> Vec<(f64, bool)> {
         let judged = |_| {
@@ -181,7 +183,7 @@ mod tests {
         let n_draws = 4000;
         for m in [30, 150] {
             let draws: Vec<Vec<_>> = (0..n_draws).map(|_| calibrated(m, &mut rng)).collect();
-            let mean = |of: &dyn Fn(&[(f64, bool)]) -> f64| {
+            let mean = |of: &Measure| {
                 draws.iter().map(|judged| of(judged)).sum::<f64>() / f64::from(n_draws)
             };
             // Two examples a bin: products of a standard deviation of 1/6, of 15 bins and 4 000 draws .0007.

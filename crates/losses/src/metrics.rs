@@ -267,7 +267,7 @@ mod tests {
         assert_near(p.spreads()[1], 0.6);
         assert_near(p.negative_logs(&labels).unwrap()[1], 5f64.ln());
         assert_near(p.briers(&labels).unwrap()[0], 0.375);
-        assert_eq!(p.judged(&labels).unwrap()[1].1, false);
+        assert!(!p.judged(&labels).unwrap()[1].1);
         assert_near(p.judged(&labels).unwrap()[1].0, 0.7);
         assert_near(p.entropies()[0], 0.5 * 2f64.ln() + 0.5 * 4f64.ln());
         assert_near(p.probabilities(1).unwrap()[2], 0.7);

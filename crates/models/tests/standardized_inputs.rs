@@ -19,8 +19,10 @@ fn random(rng: &mut Rng, shape: &[usize]) -> Outcome<Tensor> {
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-/// Networks, the shape of their inputs, and how those are standardized.
-fn cases() -> Outcome<Vec<(Graph, Params, Vec<usize>, Standardization)>> {
+/// A network, the shape of its input, and how that is standardized.
+type Case = (Graph, Params, Vec<usize>, Standardization);
+
+fn cases() -> Outcome<Vec<Case>> {
     let mut rng = Rng::new(3);
     let mlp = Mlp { widths: vec![3, 5, 2], activation: Activation::Relu, bias: true };
     let (graph, params) = mlp.to_graph(&mlp.init(&mut rng, &Device::Cpu)?)?;

@@ -31,5 +31,5 @@ pub(crate) use tensors::{
     check_finite, parse, tensor_bytes, write_described_tensors, write_tensors,
 };
 pub(crate) use write::{
-    Content, check_replaceable, check_writable, stream_whole, write_together, write_whole,
+    Content, check_replaceable, check_writable, discard, stream_whole, write_together, write_whole,
 };

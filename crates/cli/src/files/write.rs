@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::read::kind;
+use super::warn;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 20;
@@ -95,6 +96,22 @@ impl Staged {
         // The name too: a folder is a file of names. Some file systems cannot, and lose nothing but the newest name.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
+    }
+}
+
+/// Removes a file of this program that has served; one that is no regular file, or cannot go, is said.
+pub(crate) fn discard(path: &Path) {
+    let is_file = std::fs::symlink_metadata(path).map(|about| about.is_file());
+    let removed = match is_file {
+        Ok(true) => std::fs::remove_file(path),
+        Ok(false) => Err(std::io::Error::other("expected a file, found something else")),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            warn(&format!("{}: not removed: {error}", path.display()));
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
             sentences(&test, most_lost(&test, 1000))
         };
         let told = test(3, 2);
-        assert!(told.contains("no proof of none") && told.contains("at most 0.5"), "{told}");
+        assert!(told.contains("no proof of none") && told.contains("at most 0.61"), "{told}");
         assert!(test(40, 10).contains("B is less accurate"));
         assert!(test(10, 40).contains("B is more accurate") && test(10, 40).contains("at most 0 "));
     }

@@ -15,7 +15,7 @@ use super::latency::latencies;
 use super::measures::{self, main_measure};
 use super::replay;
 use super::split::Split;
-use super::train::{Course, Made, Stop, taught};
+use super::train::{Course, Made, Stop, discard_checkpoints, taught};
 use super::understood;
 use crate::commands::quality::paired_table;
 use crate::files::{note, sha256, warn, write_set};
@@ -249,15 +249,7 @@ impl Finished {
         let pages = pages.into_iter().map(|(name, text)| (name, text.into_bytes()));
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
         write_set(&arguments.out, &[], files)?;
-        let left = std::fs::read_dir(&arguments.out)?.filter_map(|entry| Some(entry.ok()?.path()));
-        let is_checkpoint = |path: &std::path::PathBuf| {
-            path.extension().is_some_and(|ending| ending == "checkpoint")
-        };
-        for path in left.filter(is_checkpoint) {
-            if let Err(error) = std::fs::remove_file(&path) {
-                warn(&format!("{}: not removed: {error}", path.display()));
-            }
-        }
+        discard_checkpoints(&arguments.out, &arguments.training.seeds());
         Ok(json.unwrap_or_default() + "\n")
     }
 

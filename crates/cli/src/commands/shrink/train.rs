@@ -11,7 +11,7 @@ use models::graph::Graph;
 
 use super::arguments::{Arguments, Baseline};
 use crate::data::user::Prepared;
-use crate::files::{ask_on_signals, note, read, write_whole};
+use crate::files::{ask_on_signals, discard, note, read, write_whole};
 use crate::ledger::quality::Predicted;
 use crate::ledger::stats;
 use crate::training::after_surgery::{
@@ -21,8 +21,12 @@ use crate::training::after_surgery::{
 use crate::training::shrink::Plan;
 use crate::training::{Interrupted, Monitor, logits};
 
-/// Passes of variational inference where no number is given.
+/// Passes of variational inference at least.
 const BAYESIAN_EPOCHS: usize = 20;
+
+/// Names of checkpoints.
+const DISTILLATION: &str = "distillation";
+const SCRATCH: &str = "scratch";
 
 /// A student and how it came about.
 pub(super) struct Made {
@@ -67,7 +71,7 @@ impl Course<'_> {
         let n = self.calibration.n_examples();
         let mut course = StudentCourse::after_surgery(self.predicted, epochs, n);
         course.noise_variances.clone_from(&self.noise);
-        let mut kept = self.kept("distillation");
+        let mut kept = self.kept(DISTILLATION);
         let examples = (&self.calibration, &self.validation);
         let found = self.stop.during(|| {
             distill_after_surgery(self.stop, small, examples, &course, rng, &mut kept)
@@ -82,7 +86,7 @@ impl Course<'_> {
             None => return Ok(None),
             Some(Baseline::Scratch) => {}
         }
-        let mut kept = self.kept("scratch");
+        let mut kept = self.kept(SCRATCH);
         let n = self.calibration.n_examples();
         let epochs = self.arguments.training.epochs();
         let epochs = epochs_of_equal_work(&plan.graph, small, plan.n_directions(), epochs);
@@ -98,10 +102,7 @@ impl Course<'_> {
 
     /// A distribution of the small perceptron's parameters under the posterior that surgery carried over.
     pub(super) fn inferred(&self, small: (&Graph, &Params), rng: &Rng) -> Result<Made> {
-        let epochs = match self.arguments.training.epochs() {
-            0 => BAYESIAN_EPOCHS,
-            given => given,
-        };
+        let epochs = self.arguments.training.epochs().max(BAYESIAN_EPOCHS);
         let batch_size = (self.calibration.n_examples() / 20).clamp(8, 128);
         let course = BayesianCourse {
             noise_variance: self.noise.as_deref().map(stats::mean),
@@ -124,7 +125,7 @@ impl Course<'_> {
     }
 
     fn kept(&self, what: &str) -> InFolder {
-        InFolder { path: self.folder.join(format!("{what}-{}.checkpoint", self.seed)) }
+        InFolder { path: checkpoint(self.folder, what, self.seed) }
     }
 }
 
@@ -144,6 +145,17 @@ fn made(how: String, found: &Distilled, graph: &Graph) -> Made {
 
 fn epochs_words(n: usize) -> String {
     format!("{n} {} of distillation", if n == 1 { "epoch" } else { "epochs" })
+}
+
+fn checkpoint(folder: &Path, what: &str, seed: u64) -> PathBuf {
+    folder.join(format!("{what}-{seed}.checkpoint"))
+}
+
+/// Removes what a complete run needs no more.
+pub(super) fn discard_checkpoints(folder: &Path, seeds: &[u64]) {
+    for &seed in seeds {
+        [DISTILLATION, SCRATCH].iter().for_each(|what| discard(&checkpoint(folder, what, seed)));
+    }
 }
 
 /// Checkpoints in a file, which goes when the run is complete.

@@ -70,7 +70,7 @@ impl Plan {
         let before = graph.layout().n_parameters() as f64;
         let (graph, params, _) = graph.with_batch_norm_folded(params)?;
         let axes = Axes::of(&graph);
-        let calibration = Calibration::new(&[x.clone()], None, Cutting::default())?;
+        let calibration = Calibration::new(std::slice::from_ref(x), None, Cutting::default())?;
         let network = Network { graph: &graph, params: &params, axes: &axes };
         let n_directions = enough_directions(&calibration).min(n_outputs(&graph));
         let mut draws = rng.split("curvatures");

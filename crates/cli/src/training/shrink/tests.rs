@@ -77,9 +77,9 @@ fn widths_are_multiples_where_a_layer_has_that_many_units() {
     let plan = plan(4);
     let widths = plan.widths(Resource::Parameters, 0.5 * n_parameters(12, 8)).unwrap();
     let free = plan.free();
-    assert!(free.iter().all(|&g| widths[g] % 4 == 0), "{widths:?}");
+    assert!(free.iter().all(|&g| widths[g].is_multiple_of(4)), "{widths:?}");
     let uniform = plan.uniform_widths(Resource::Parameters, 0.5 * n_parameters(12, 8)).unwrap();
-    assert!(free.iter().all(|&g| uniform[g] % 4 == 0), "{uniform:?}");
+    assert!(free.iter().all(|&g| uniform[g].is_multiple_of(4)), "{uniform:?}");
     assert_eq!(free.iter().map(|&g| plan.least()[g]).collect::<Vec<_>>(), [4, 4]);
 }
 
