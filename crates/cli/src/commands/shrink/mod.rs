@@ -87,6 +87,7 @@ fn check_out(arguments: &Arguments) -> Result<()> {
         ("--data", Some(place_of(&arguments.data, cache))),
         ("--validation", data(&arguments.validation)),
         ("--test", data(&arguments.test)),
+        ("--labels", arguments.options.labels.clone()),
     ];
     let inputs: Vec<Input> =
         inputs.into_iter().filter_map(|(name, path)| Some(Input::new(name, path?))).collect();

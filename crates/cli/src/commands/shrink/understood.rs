@@ -11,6 +11,8 @@ use super::case::{Case, Predicts};
 use super::split::Split;
 use crate::data::user::{Prepared, duplicates_across};
 use crate::files::{printable, warn};
+use crate::ledger::metric;
+use crate::ledger::quality::FitMeasure;
 use crate::training::logits;
 use crate::training::quality::{fit_check, fit_reasons, right};
 
@@ -19,6 +21,8 @@ const MOST_NAMES: usize = 10;
 /// Accuracy that looks like that of training data, of so many examples at least.
 const PERFECT: f64 = 0.995;
 const FEWEST: f64 = 100.0;
+/// Share of the errors of the best constant from which a network is said to be poor.
+const POOR: f64 = 0.5;
 /// Standard errors of a difference that is no chance.
 const CLEARLY: f64 = 3.0;
 
@@ -117,6 +121,13 @@ pub(super) fn warnings(
     Ok(warnings)
 }
 
+/// Whether the network makes more than half of the errors of the best constant.
+fn is_poor(measure: &FitMeasure) -> bool {
+    let FitMeasure { metric, network, constant } = *measure;
+    [metric::ACCURACY, metric::R_SQUARED].contains(&metric)
+        && 1.0 - network > POOR * (1.0 - constant)
+}
+
 /// Whether the network's accuracy is that of data that it was trained on: perfect, or clearly better than on a test file.
 fn looks_like_training_data(
     split: &Split,
@@ -172,13 +183,20 @@ pub(super) fn check_fit(
             check.n_examples
         ))?;
     }
-    if check.is_better {
+    let is_poor = check.measures.iter().any(is_poor);
+    if check.is_better && !is_poor {
         return Ok(());
     }
     let name = &case.data.name;
     let mut run = |x: &Tensor| logits(graph, params, x);
     let reasons =
         fit_reasons(&outputs, targets, &case.data.class_names, &part.x, &mut run)?.join(" ");
+    if check.is_better {
+        warn(&format!(
+            "{name}: the network is not much better on these examples than a constant prediction. {reasons}"
+        ));
+        return Ok(());
+    }
     let message = format!(
         "{name}: the network is no better on these examples than a constant prediction. {reasons}"
     );
