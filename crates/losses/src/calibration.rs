@@ -79,8 +79,19 @@ pub fn equal_mass(judged: &[(f64, bool)]) -> Result<Vec<u8>> {
     order.sort_by(|&i, &j| judged[i].0.total_cmp(&judged[j].0));
     let n_bins = N_BINS.min(m / 2).max(1);
     let mut bin_of = vec![0; m];
-    for (rank, &i) in order.iter().enumerate() {
-        bin_of[i] = (rank * n_bins / m) as u8;
+    // Equal confidences stay together, in the bin of their middle: which of them comes first is chance, or the order of a file.
+    let (mut next, mut last) = (0, None);
+    for tie in order.chunk_by(|&i, &j| judged[i].0.total_cmp(&judged[j].0).is_eq()) {
+        let middle = next + tie.len() / 2;
+        let bin = (middle * n_bins / m) as u8;
+        // Bins count without gaps.
+        let numbered = match last {
+            None => (bin, 0),
+            Some((before, number)) if before == bin => (bin, number),
+            Some((_, number)) => (bin, number + 1),
+        };
+        tie.iter().for_each(|&i| bin_of[i] = numbered.1);
+        (next, last) = (next + tie.len(), Some(numbered));
     }
     Ok(bin_of)
 }

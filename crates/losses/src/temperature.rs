@@ -16,8 +16,10 @@ const MOST_STEPS: usize = 100;
 
 /// The temperature T in \[1e-3, 1e3\] at which the cross-entropy of softmax(logits / T) on these labels is least.
 ///
-/// −(1/m) Σᵢ log softmax(zᵢ / T)_{yᵢ} is convex in β = 1/T, with derivative (1/m) Σᵢ (E_g zᵢ − z_{i,yᵢ}), whose root is
-/// found to a relative 1e-10 by bisection. Logits (m, k), labels below k; a cross-entropy that falls or grows over the
+/// −Σᵢ log softmax(zᵢ / T)_{yᵢ} and that of one example more, whose label may be any class of any of these examples alike, is
+/// convex in β = 1/T, with derivative Σᵢ (E_g zᵢ − z_{i,yᵢ}) + (1/m) Σᵢ (E_g zᵢ − mean zᵢ), whose root is found to a
+/// relative 1e-10 by bisection. Without the one more, examples that are all classified rightly would give T = 0, and one
+/// later mistake would cost thousands of nats. Logits (m, k), labels below k; a cross-entropy that falls or grows over the
 /// whole range has its minimum at an end of it.
 ///
 /// Fit it on examples other than those that it is judged on.
@@ -58,7 +60,7 @@ pub fn fitted_temperature(logits: &Tensor, labels: &[u32]) -> Result<f64> {
     Ok((-f64::midpoint(low, high)).exp())
 }
 
-/// Σᵢ (E_g zᵢ − z_{i,yᵢ}) at g = softmax(β z), of logits less the largest of their row.
+/// Σᵢ (E_g zᵢ − z_{i,yᵢ}) + (1/m) Σᵢ (E_g zᵢ − mean zᵢ) at g = softmax(β z), of logits less the largest of their row.
 fn slope(z: &[f64], labels: &[u32], k: usize, beta: f64) -> f64 {
     let of = |(row, &y): (&[f64], &u32)| {
         let (mut sum, mut weighted) = (0.0, 0.0);
@@ -70,7 +72,10 @@ fn slope(z: &[f64], labels: &[u32], k: usize, beta: f64) -> f64 {
                 weighted += power * z;
             }
         }
-        weighted / sum - row[y as usize]
+        let (expected, mean) = (weighted / sum, row.iter().sum::<f64>() / k as f64);
+        // A logit of −∞ has no mean; such an example says nothing of the one more.
+        let more = if mean.is_finite() { (expected - mean) / labels.len() as f64 } else { 0.0 };
+        expected - row[y as usize] + more
     };
     z.chunks_exact(k).zip(labels).map(of).sum()
 }
@@ -103,8 +108,13 @@ mod tests {
             let fitted = fitted_temperature(&logits, &labels).unwrap();
             // A standard deviation of about 3 %.
             assert!((fitted / truth - 1.0).abs() < 0.12, "{truth}: {fitted}");
-            let loss =
-                |t: f64| Predictions::tempered(&logits, t).unwrap().cross_entropy(&labels).unwrap();
+            // The mean over the examples, and over one more that has each label of each example alike.
+            let loss = |t: f64| {
+                let p = Predictions::tempered(&logits, t).unwrap();
+                let of = |labels: &[u32]| p.cross_entropy(labels).unwrap();
+                let more: f64 = (0..3).map(|y| of(&vec![y; 3000])).sum::<f64>() / 3.0;
+                of(&labels) + more / 3000.0
+            };
             let least = loss(fitted);
             for i in -200..=200 {
                 assert!(least <= loss(fitted * (f64::from(i) / 100.0).exp()) + 1e-13);
@@ -118,17 +128,22 @@ mod tests {
 
     #[test]
     fn two_classes_by_hand() {
-        // Logit 1 for the class that is right in three cases of four: σ(1/T) = ¾, 1/T = log 3.
+        // Logit 1 for the class that is right in three cases of four, and half a case more of either: σ(1/T) = 3.5 / 5.
         let logits = Tensor::new(&[[1.0, 0.0]; 4], &Device::Cpu).unwrap();
         let fitted = fitted_temperature(&logits, &[0, 0, 0, 1]).unwrap();
-        assert!((fitted - 1.0 / 3f64.ln()).abs() < 1e-9, "{fitted}");
+        assert!((fitted - 1.0 / (3.5f64 / 1.5).ln()).abs() < 1e-9, "{fitted}");
     }
 
     #[test]
     fn ends_of_the_range_where_there_is_no_minimum() {
         let logits = Tensor::new(&[[1.0, 0.0], [0.0, 2.0]], &Device::Cpu).unwrap();
-        // Where the powers of the other class are 0 in f64, the slope is.
-        assert!(fitted_temperature(&logits, &[0, 1]).unwrap() < 2e-3);
+        // All right: the one example more keeps the temperature from 0. Σ σ(−βz) z = (1/2) Σ z (1/2 − σ(−βz)), z = 1, 2.
+        let fitted = fitted_temperature(&logits, &[0, 1]).unwrap();
+        let slope = |beta: f64| -> f64 {
+            let of = |z: f64| z * (1.5 / (1.0 + (beta * z).exp()) - 0.25);
+            of(1.0) + of(2.0)
+        };
+        assert!(slope(1.0 / fitted).abs() < 1e-8, "{fitted}");
         assert_eq!(fitted_temperature(&logits, &[1, 0]).unwrap(), 1e3);
         let huge = Tensor::new(&[[1e6, -1e6], [f64::NEG_INFINITY, 0.0]], &Device::Cpu).unwrap();
         assert!(fitted_temperature(&huge, &[0, 1]).unwrap().is_finite());

@@ -59,14 +59,14 @@ pub struct FitCheck {
     pub is_better: bool,
 }
 
-/// McNemar's exact test: whether two classifiers are right equally often.
+/// McNemar's test: whether two classifiers are right equally often.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct McNemar {
     /// Examples that the first network alone classifies rightly.
     pub only_first: usize,
     /// Examples that the second network alone classifies rightly.
     pub only_second: usize,
-    /// Two-sided p of the binomial test on those examples; 1 where there are none.
+    /// Two-sided mid-p of the binomial test on those examples; 1 where there are none.
     pub p: f64,
 }
 

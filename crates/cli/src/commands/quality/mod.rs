@@ -176,11 +176,12 @@ fn p_value(p: f64) -> String {
     if p < 1e-4 { "p < 0.0001".into() } else { format!("p = {p:.4}") }
 }
 
-/// A share in points of percent, of three significant digits at most.
+/// A share in points of percent, of three significant digits at most, rounded up: it bounds something.
 fn points(share: f64) -> String {
     let percent = 100.0 * share;
     let digits = if percent.abs() < 1.0 { 2 } else { 1 };
-    setting(format!("{percent:.digits$}").parse().unwrap_or(percent))
+    let unit = 10f64.powi(digits as i32);
+    setting(format!("{:.digits$}", (percent * unit).ceil() / unit).parse().unwrap_or(percent))
 }
 
 /// Each measure of two networks and its change, under these names for the two and the change.

@@ -96,7 +96,7 @@ pub(super) struct SizeOptions {
     /// with 95 % confidence on the validation examples: 0.5%.
     #[arg(long, value_name = "POINTS", value_parser = amounts::loss, group = "budget")]
     max_loss: Option<f64>,
-    /// Units that stay, layer by layer: fc1=64,fc2=32; `distill inspect` lists the layers.
+    /// Units that stay, layer by layer: fc1=64,fc2=32; the others keep all. A name that is not there lists the layers.
     #[arg(long, value_name = "LAYER=UNITS", value_parser = amounts::width, value_delimiter = ',', group = "budget")]
     widths: Vec<(String, usize)>,
     /// Widths are multiples of this, such as 8 for runtimes that want it [default: 1].

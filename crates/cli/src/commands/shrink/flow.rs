@@ -22,6 +22,8 @@ pub(super) struct Outcome {
     pub(super) chosen: Narrowed,
     /// The smallest first.
     pub(super) front: Vec<FrontPoint>,
+    /// Judges by the validation examples.
+    pub(super) validation: Judge,
     /// What a reader must not overlook.
     pub(super) warnings: Vec<String>,
 }
@@ -80,7 +82,7 @@ pub(super) fn narrow(
         points(&plan, &validation, arguments.size.n_points(), &chosen, &mut front)?;
     }
     mark(&plan, &validation, &chosen, &mut front)?;
-    Ok(Outcome { split, plan, chosen, front, warnings })
+    Ok(Outcome { split, plan, chosen, front, validation, warnings })
 }
 
 /// Some of the calibration examples, drawn by chance where there are more.

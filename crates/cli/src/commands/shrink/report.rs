@@ -23,6 +23,10 @@ use crate::ledger::quality::Predicted;
 use crate::ledger::shrink::{Repetition, Shrunk};
 use crate::model_file::student::{python, widths_json};
 use crate::training::logits;
+use crate::training::shrink::Budget;
+
+/// Least variance of the noise of an output, as a share of the largest.
+const LEAST_NOISE: f64 = 1e-8;
 
 /// The report for programs.
 const JSON: &str = "report.json";
@@ -53,9 +57,10 @@ pub(super) fn finish(
         case.network.student_onnx(&arguments.model, graph, params, standardization)
     };
     let n_before = file(&network.0, &network.1)?.len();
-    let outcome = flow::narrow(arguments, split, &network, (likelihood, n_before), rng)?;
+    let budget = arguments.size.budget()?;
+    let mut outcome = flow::narrow(arguments, split, &network, (likelihood, n_before), rng)?;
     let students = students(arguments, &outcome, &network, (predicted, noise), (seed, rng), stop)?;
-    let chosen = best(&students);
+    let chosen = best(&budget, &mut outcome, &students)?;
     let made = (&students[..], chosen);
     let measured = measures::students(case, &outcome.split, &network, made, rng)?;
     let Made { graph, params, .. } = &students[chosen];
@@ -80,10 +85,7 @@ pub(super) fn finish(
     if let Some(script) = python(graph, &dict, standardization) {
         files.push(("student.py".to_owned(), script.into_bytes()));
     }
-    files.push((
-        "run.toml".to_owned(),
-        replay::toml(arguments, &arguments.size.budget()?, &layers).into_bytes(),
-    ));
+    files.push(("run.toml".to_owned(), replay::toml(arguments, &budget, &layers).into_bytes()));
 
     let n_bytes = [n_before, onnx.len()];
     let batch = arguments.size.latency_batch();
@@ -100,7 +102,7 @@ pub(super) fn finish(
             .concat(),
         predicted,
         parts: outcome.split.parts,
-        budget: budget_words(&arguments.size.budget()?),
+        budget: budget_words(&budget),
         sizes: sizes(&outcome.plan, &outcome.chosen.widths, n_bytes),
         latency: Some(times),
         students: measured,
@@ -145,6 +147,7 @@ fn students(
         stop,
     };
     let small = (&operated.graph, &operated.params);
+    students[0].loss = Some(course.loss(small)?);
     if training.epochs() > 0 {
         students.push(course.distilled(small, &rng.split("distillation"))?);
     }
@@ -157,9 +160,29 @@ fn students(
 }
 
 /// The student with the least loss of the validation examples; surgery's where nothing was trained.
-fn best(students: &[Made]) -> usize {
-    let known = students.iter().enumerate().filter_map(|(i, made)| Some((i, made.loss?)));
-    known.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(i, _)| i)
+///
+/// Where a loss was promised, only students that keep the promise are asked.
+fn best(budget: &Budget, outcome: &mut Outcome, students: &[Made]) -> Result<usize> {
+    let mut best = 0;
+    for (i, made) in students.iter().enumerate().skip(1) {
+        let (Some(loss), Some(least)) = (made.loss, students[best].loss) else { continue };
+        if loss.is_nan() || loss >= least {
+            continue;
+        }
+        if let Budget::Loss(most) = budget {
+            let bound = outcome.validation.upper_bound(&made.graph, &made.params)?;
+            if bound > *most {
+                outcome.warnings.push(format!(
+                    "The student of {} has the least validation loss, but may lose {:.2} points and was not taken.",
+                    made.how,
+                    100.0 * bound
+                ));
+                continue;
+            }
+        }
+        best = i;
+    }
+    Ok(best)
 }
 
 /// σ² of each output of a regression: given, or the mean squared error on the validation examples.
@@ -185,7 +208,11 @@ fn noise(
         }
     };
     let variances: Vec<f64> = residuals.sqr()?.mean(0)?.to_vec1()?;
-    let positive = |v: f64| if v > 0.0 && v.is_finite() { v } else { 1.0 };
+    // An output that is exact to rounding must not outweigh all others.
+    let largest = variances.iter().copied().fold(0.0, f64::max);
+    let positive = |v: f64| {
+        if largest > 0.0 && largest.is_finite() { v.max(LEAST_NOISE * largest) } else { 1.0 }
+    };
     let variances: Vec<f64> = variances.into_iter().map(positive).collect();
     if split.validation.targets.is_some() {
         let shown: Vec<String> = variances.iter().take(4).map(|v| format!("{v:.3e}")).collect();

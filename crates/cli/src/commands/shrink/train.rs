@@ -1,22 +1,24 @@
 //! Training of the student: short distillation, the same shape from scratch.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::{Params, Rng};
+use indicatif::{ProgressBar, ProgressStyle};
 use models::graph::Graph;
 
 use super::arguments::{Arguments, Baseline};
 use crate::data::user::Prepared;
-use crate::files::{ask_on_signals, discard, note, read, write_whole};
+use crate::files::{ask_on_signals, discard, note, progress_target, read, write_whole};
 use crate::ledger::quality::Predicted;
 use crate::ledger::stats;
 use crate::training::after_surgery::{
     BayesianCourse, BayesianStudent, Checkpoints, Distilled, StudentCourse, Taught,
     distill_after_surgery, distill_from_scratch, epochs_of_equal_work, infer_after_surgery,
+    validation_loss,
 };
 use crate::training::shrink::Plan;
 use crate::training::{Interrupted, Monitor, logits};
@@ -65,6 +67,14 @@ pub(super) fn taught(part: &Prepared, (graph, params): &(Graph, Params)) -> Resu
 }
 
 impl Course<'_> {
+    /// Loss of the validation examples, comparable with that of trained students.
+    pub(super) fn loss(&self, small: (&Graph, &Params)) -> Result<f64> {
+        let n = self.calibration.n_examples();
+        let mut course = StudentCourse::after_surgery(self.predicted, 1, n);
+        course.noise_variances.clone_from(&self.noise);
+        validation_loss(small, (&self.calibration, &self.validation), &course)
+    }
+
     /// Some gentle epochs from what surgery left.
     pub(super) fn distilled(&self, small: (&Graph, &Params), rng: &Rng) -> Result<Made> {
         let epochs = self.arguments.training.epochs();
@@ -73,7 +83,8 @@ impl Course<'_> {
         course.noise_variances.clone_from(&self.noise);
         let mut kept = self.kept(DISTILLATION);
         let examples = (&self.calibration, &self.validation);
-        let found = self.stop.during(|| {
+        let n_points = course.n_points(n, self.calibration.targets.is_some());
+        let found = self.stop.during(n_points, || {
             distill_after_surgery(self.stop, small, examples, &course, rng, &mut kept)
         })?;
         let how = format!("surgery and {}", epochs_words(found.n_epochs()));
@@ -93,9 +104,10 @@ impl Course<'_> {
         let mut course = StudentCourse::from_scratch(self.predicted, epochs, n);
         course.noise_variances.clone_from(&self.noise);
         let examples = (&self.calibration, &self.validation);
-        let found = self
-            .stop
-            .during(|| distill_from_scratch(self.stop, small, examples, &course, rng, &mut kept))?;
+        let n_points = course.n_points(n, self.calibration.targets.is_some());
+        let found = self.stop.during(n_points, || {
+            distill_from_scratch(self.stop, small, examples, &course, rng, &mut kept)
+        })?;
         let how = format!("from scratch with equal work ({})", epochs_words(found.n_epochs()));
         Ok(Some(made(how, &found, small)))
     }
@@ -111,7 +123,7 @@ impl Course<'_> {
         let examples = (&self.calibration, &self.validation);
         let found = self
             .stop
-            .during(|| infer_after_surgery(self.stop, small, examples, &course, rng))
+            .during(epochs, || infer_after_surgery(self.stop, small, examples, &course, rng))
             .context("--bayesian")?;
         let training = format!(
             "prior: the network's posterior, its examples counted by {}; epoch {} of {epochs} was best on the validation \
@@ -179,11 +191,12 @@ impl Checkpoints for InFolder {
     }
 }
 
-/// A signal, heeded at the end of an epoch while something is trained, and at once else.
+/// A signal, heeded at the end of an epoch while something is trained, and at once else; and how far training is.
 #[derive(Clone, Default)]
 pub(super) struct Stop {
     status: Arc<AtomicU8>,
     is_training: Arc<AtomicBool>,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 impl Stop {
@@ -209,20 +222,41 @@ impl Stop {
         Some(self.status.load(Ordering::SeqCst)).filter(|&status| status > 0)
     }
 
-    fn during<T>(&self, train: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Trains, with a bar for that many trials and epochs on a terminal.
+    fn during<T>(&self, n_points: usize, train: impl FnOnce() -> Result<T>) -> Result<T> {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {msg}")?;
+        let bar = ProgressBar::with_draw_target(Some(n_points as u64), progress_target());
+        self.set_bar(Some(bar.with_style(style)));
         self.is_training.store(true, Ordering::SeqCst);
         let trained = train();
         self.is_training.store(false, Ordering::SeqCst);
+        if let Some(bar) = self.set_bar(None) {
+            bar.finish_and_clear();
+        }
         trained
+    }
+
+    fn set_bar(&self, bar: Option<ProgressBar>) -> Option<ProgressBar> {
+        std::mem::replace(&mut *self.bar.lock().unwrap_or_else(PoisonError::into_inner), bar)
+    }
+
+    /// The bar, where it is on a terminal.
+    fn bar(&self) -> Option<ProgressBar> {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        bar.filter(|bar| !bar.is_hidden())
     }
 }
 
 impl Monitor for Stop {
     fn point_done(&self) -> Result<()> {
+        self.bar().inspect(|bar| bar.inc(1));
         if self.status().is_some() { Err(Interrupted.into()) } else { Ok(()) }
     }
 
     fn note(&self, line: &str) {
-        note(line);
+        match self.bar() {
+            Some(bar) => bar.set_message(line.to_owned()),
+            None => note(line),
+        }
     }
 }

@@ -11,8 +11,8 @@ use super::case::{Case, Predicts};
 use super::split::Split;
 use crate::data::user::{Prepared, duplicates_across};
 use crate::files::{printable, warn};
-use crate::ledger::metric;
 use crate::ledger::quality::FitMeasure;
+use crate::ledger::{Better, metric};
 use crate::training::logits;
 use crate::training::quality::{fit_check, fit_reasons, right};
 
@@ -121,6 +121,16 @@ pub(super) fn warnings(
     Ok(warnings)
 }
 
+/// Whether the network is better on these examples, by chance or not.
+fn seems_better(measure: &FitMeasure) -> bool {
+    let FitMeasure { metric, network, constant } = *measure;
+    match metric.better {
+        Better::Higher => network > constant,
+        Better::Lower => network < constant,
+        Better::Neither => false,
+    }
+}
+
 /// Whether the network makes more than half of the errors of the best constant.
 fn is_poor(measure: &FitMeasure) -> bool {
     let FitMeasure { metric, network, constant } = *measure;
@@ -170,13 +180,14 @@ pub(super) fn check_fit(
     split: &Split,
     (graph, params): &(Graph, Params),
 ) -> Result<()> {
-    let part: &Prepared = &split.validation;
+    // Nothing is fitted to them yet, and they are the most.
+    let part: &Prepared = &split.calibration;
     let Some(targets) = &part.targets else { return Ok(()) };
     let outputs = logits(graph, params, &part.x)?;
     let check = fit_check(&outputs, targets)?;
     for measure in &check.measures {
         arguments.tell(&format!(
-            "Fit: {} of the network {}, of the best constant {}, on {} validation examples.\n",
+            "Fit: {} of the network {}, of the best constant {}, on {} examples.\n",
             measure.metric.label,
             measure.metric.text(measure.network),
             measure.metric.text(measure.constant),
@@ -191,9 +202,10 @@ pub(super) fn check_fit(
     let mut run = |x: &Tensor| logits(graph, params, x);
     let reasons =
         fit_reasons(&outputs, targets, &case.data.class_names, &part.x, &mut run)?.join(" ");
-    if check.is_better {
+    if check.is_better || check.measures.iter().all(seems_better) {
+        let how = if check.is_better { "not much" } else { "not certainly" };
         warn(&format!(
-            "{name}: the network is not much better on these examples than a constant prediction. {reasons}"
+            "{name}: the network is {how} better on these examples than a constant prediction. {reasons}"
         ));
         return Ok(());
     }

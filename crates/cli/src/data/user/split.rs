@@ -28,8 +28,8 @@ pub(crate) fn split(
     let shares = [1.0 - validation - test, validation, test];
     let m = prepared.n_examples();
     let mut parts = [const { Vec::new() }; 3];
-    for members in classes(prepared)? {
-        let counts = counts(members.len(), shares);
+    for (class, members) in classes(prepared)?.into_iter().enumerate() {
+        let counts = counts(members.len(), shares, class);
         let mut order = rng.permutation(members.len()).into_iter().map(|i| members[i]);
         for (part, n) in parts.iter_mut().zip(counts) {
             part.extend(order.by_ref().take(n));
@@ -65,12 +65,14 @@ fn classes(prepared: &Prepared) -> Result<Vec<Vec<usize>>> {
     Ok(classes)
 }
 
-/// How many of `n` go to each part: the whole part of its share, and one more to the largest remainders.
-fn counts(n: usize, shares: [f64; 3]) -> [usize; 3] {
+/// How many of `n` go to each part: the whole part of its share, and one more to the largest remainders, among equal ones to
+/// the part `first` and those after it.
+fn counts(n: usize, shares: [f64; 3], first: usize) -> [usize; 3] {
     let quotas = shares.map(|share| share * n as f64);
     let mut counts = quotas.map(|quota| quota.floor() as usize);
     let mut order = [0, 1, 2];
-    // Equal remainders go to calibration first.
+    // Equal remainders go to another part first for each class: many small classes then add up to the shares.
+    order.rotate_left(first % 3);
     order.sort_by(|&i, &j| quotas[j].fract().total_cmp(&quotas[i].fract()));
     let mut left = n.saturating_sub(counts.iter().sum());
     for i in order.into_iter().cycle().filter(|&i| shares[i] > 0.0) {

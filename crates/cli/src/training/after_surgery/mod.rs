@@ -20,6 +20,6 @@ pub use bayesian::{BayesianCourse, BayesianStudent, infer_after_surgery};
 pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use course::{Setting, SettingGrid, StudentCourse};
 pub use failure::NonFinite;
-pub use run::{Distilled, Trial, distill_after_surgery, distill_from_scratch};
+pub use run::{Distilled, Trial, distill_after_surgery, distill_from_scratch, validation_loss};
 pub use taught::Taught;
 pub use work::epochs_of_equal_work;

@@ -151,6 +151,21 @@ fn trained(
     training.run(&fingerprint, checkpoints)
 }
 
+/// Loss of the validation examples of a network, by which trainings choose: comparable with [`Distilled::loss`].
+///
+/// # Errors
+/// For examples that do not fit.
+pub fn validation_loss(
+    (graph, params): (&Graph, &Params),
+    (calibration, validation): (&Taught, &Taught),
+    course: &StudentCourse,
+) -> Result<f64> {
+    let noise = course.noise_variances.as_deref();
+    let objective = Objective::new(course.predicted, noise, calibration, validation)?;
+    let held_out = objective.data(validation)?;
+    objective.judged(graph, params, &held_out)
+}
+
 /// How far a training has come; all numbers are finite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Progress {
@@ -393,7 +408,10 @@ impl Training<'_> {
         let n = progress.epochs.len();
         let waited = n - best_epoch(&curve(before, progress));
         n >= self.course.epochs
-            || self.course.patience.is_some_and(|most| waited > 0 && waited >= most)
+            || self.course.patience.is_some_and(|most| {
+                // The step size rises for a tenth of the epochs: nothing ends before it has fallen for a while.
+                waited > 0 && waited >= most.max(self.course.epochs / 4)
+            })
     }
 
     fn device(&self) -> Device {

@@ -3,10 +3,7 @@
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use core_tensors::Rng;
-use losses::{
-    Predictions, binned_calibration_error, calibration_bins, debiased_squared_calibration_error,
-    equal_mass,
-};
+use losses::{Predictions, calibration_bins, debiased_squared_calibration_error, equal_mass};
 
 use super::TestPart;
 use super::bootstrap::{interval, standard_errors};
@@ -48,12 +45,11 @@ impl Judged {
     }
 
     /// Calibration errors of examples: plain, and the root of the debiased square.
-    fn calibration(&self, of: &[usize]) -> [f64; 2] {
-        let examples = || of.iter().copied();
-        let plain = binned_calibration_error(&self.judged, &self.bin_of, examples());
-        let squared = debiased_squared_calibration_error(&self.judged, &self.bin_of, examples());
+    fn calibration(&self, of: &[usize]) -> f64 {
+        let examples = of.iter().copied();
+        let squared = debiased_squared_calibration_error(&self.judged, &self.bin_of, examples);
         // Below 0 there is no error that the noise lets see; what is no number stays none.
-        [plain, if squared < 0.0 { 0.0 } else { squared.sqrt() }]
+        if squared < 0.0 { 0.0 } else { squared.sqrt() }
     }
 
     fn reliability(&self) -> Result<Vec<ReliabilityBin>> {
@@ -76,8 +72,7 @@ fn calibrated(logits: &Tensor, temperatures: &[f64], labels: &[u32]) -> Result<V
     Ok((0..labels.len()).map(|i| by_fold[i % by_fold.len()][i]).collect())
 }
 
-const CALIBRATION: [Metric; 2] =
-    [metric::CALIBRATION_ERROR_OF_EQUAL_MASS, metric::DEBIASED_CALIBRATION_ERROR];
+const CALIBRATION: Metric = metric::DEBIASED_CALIBRATION_ERROR;
 
 /// Both networks on the examples.
 pub(super) fn paired(
@@ -122,9 +117,8 @@ pub(super) fn paired(
 fn of_the_first(classes: &[Vec<u32>; 2], distances: &[f64]) -> Vec<PairedMeasure> {
     let m = distances.len();
     let n_equal = classes[0].iter().zip(&classes[1]).filter(|(a, b)| a == b).count();
-    let (value, (low, high)) =
-        (n_equal as f64 / m as f64, stats::paired_proportions_interval(m - n_equal, 0, m));
-    let difference = Interval { value: value - 1.0, low, high: high.min(0.0) };
+    let (value, (low, high)) = (n_equal as f64 / m as f64, stats::proportion_interval(n_equal, m));
+    let difference = Interval { value: value - 1.0, low: low - 1.0, high: high - 1.0 };
     let agreement =
         PairedMeasure { metric: metric::AGREEMENT, first: 1.0, second: value, difference };
     let difference = interval_of_mean(distances);
@@ -147,17 +141,11 @@ fn measures(a: &Judged, b: &Judged, rng: &mut Rng) -> Vec<PairedMeasure> {
         let Some((_, of_b)) = b.means.iter().find(|(other, _)| other == metric) else { continue };
         measures.push(of_means(*metric, of_a, of_b));
     }
-    let differences = |of: &[usize]| {
-        let [of_a, of_b] = [a.calibration(of), b.calibration(of)];
-        [of_b[0] - of_a[0], of_b[1] - of_a[1]]
-    };
     let all: Vec<usize> = (0..m).collect();
-    let errors = standard_errors(m, rng, differences);
-    let [of_a, of_b] = [a.calibration(&all), b.calibration(&all)];
-    for (i, metric) in CALIBRATION.into_iter().enumerate() {
-        let difference = interval(of_b[i] - of_a[i], errors[i]);
-        measures.push(PairedMeasure { metric, first: of_a[i], second: of_b[i], difference });
-    }
+    let [error] = standard_errors(m, rng, |of| [b.calibration(of) - a.calibration(of)]);
+    let [first, second] = [a.calibration(&all), b.calibration(&all)];
+    let (metric, difference) = (CALIBRATION, interval(second - first, error));
+    measures.push(PairedMeasure { metric, first, second, difference });
     measures
 }
 
@@ -225,13 +213,11 @@ pub(super) fn alone(outputs: Outputs, part: &TestPart, rng: &mut Rng) -> Result<
     let means = judged.means.iter();
     measures
         .extend(means.map(|(metric, of)| Measure { metric: *metric, value: interval_of_mean(of) }));
-    let errors = standard_errors(m, rng, |of| judged.calibration(of));
+    let [error] = standard_errors(m, rng, |of| [judged.calibration(of)]);
     let all: Vec<usize> = (0..m).collect();
-    let found = judged.calibration(&all);
-    for (i, metric) in CALIBRATION.into_iter().enumerate() {
-        let around = interval(found[i], errors[i]);
-        measures.push(Measure { metric, value: Interval { low: around.low.max(0.0), ..around } });
-    }
+    let around = interval(judged.calibration(&all), error);
+    let value = Interval { low: around.low.max(0.0), ..around };
+    measures.push(Measure { metric: CALIBRATION, value });
     Ok(Quality {
         predicted: Predicted::Classes,
         n_examples: m,

@@ -153,9 +153,22 @@ pub(super) fn rows_of(targets: &Tensor, k: usize, m: usize) -> Result<(Vec<f64>,
     rows(targets)
 }
 
+/// Refuses outputs that are no numbers: none of the measures means anything then.
+pub(super) fn check_finite(values: &Tensor) -> Result<()> {
+    let (numbers, k) = rows(values)?;
+    match numbers.chunks_exact(k).position(|row| row.iter().any(|value| !value.is_finite())) {
+        None => Ok(()),
+        Some(row) => bail!(
+            "expected finite outputs of the network, found others for example {row} (from 0): its inputs may be far larger than \
+             in training"
+        ),
+    }
+}
+
 /// Refuses outputs of different shapes.
 pub(super) fn check_same(first: Outputs, second: Outputs) -> Result<()> {
     let (a, b) = (first.values.dims2()?, second.values.dims2()?);
+    [first, second].iter().try_for_each(|outputs| check_finite(outputs.values))?;
     ensure!(a.0 > 0, "expected at least one example, found none");
     if a.0 != b.0 {
         bail!("expected outputs of both networks for the same examples, found {} and {}", a.0, b.0);

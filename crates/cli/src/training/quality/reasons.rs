@@ -10,6 +10,7 @@ use super::fit::fit_check;
 use super::outputs::{class_logits, labels, rows, rows_of};
 use super::words::class;
 use crate::ledger::metric::{self, Metric};
+use crate::ledger::quality::{FitCheck, FitMeasure};
 use crate::ledger::stats;
 
 /// Examples that other inputs are tried on.
@@ -146,6 +147,7 @@ fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<String> {
     let m = (f.len() / k) as f64;
     let column = |of: &[f64], j: usize| of.iter().skip(j).step_by(k).copied().collect::<Vec<f64>>();
     let (mut maps, mut total) = (Vec::new(), 0.0);
+    let (mut squared, mut spreads): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     for j in 0..k {
         let (f, y) = (column(f, j), column(y, j));
         let (mean_f, mean_y) = (stats::mean(&f), stats::mean(&y));
@@ -158,11 +160,14 @@ fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<String> {
             return None;
         }
         let slope = both / of_f;
+        squared.push(f.iter().zip(&y).map(|(f, y)| (f - y).powi(2)).sum::<f64>());
+        spreads.push(of_y);
         maps.push(format!("{slope:.4} f + {:.4}", mean_y - slope * mean_f));
         total += both * both / (of_f * of_y) / k as f64;
     }
     // Without any use the share is 1/m on average, with a tail that is exponential at most.
-    let is_told = total > WORTH_TELLING && total * m > 20.0;
+    let own: f64 = squared.iter().zip(&spreads).map(|(e, s)| 1.0 - e / s).sum::<f64>() / k as f64;
+    let is_told = total > own.max(0.0) + WORTH_TELLING && total * m > 20.0;
     let more = if k > LISTED { ", …" } else { "" };
     maps.truncate(LISTED);
     is_told.then(|| {
@@ -175,7 +180,13 @@ fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<String> {
     })
 }
 
-/// Says on which other inputs the network does fit, the best first.
+/// Accuracy or R² of a check.
+fn main_score(check: &FitCheck) -> Option<FitMeasure> {
+    let score = |metric: Metric| check.measures.iter().find(|measure| measure.metric == metric);
+    score(metric::ACCURACY).or_else(|| score(metric::R_SQUARED)).copied()
+}
+
+/// Says on which other inputs the network fits much better, the best first.
 fn other_inputs(
     targets: &Targets,
     x: &Tensor,
@@ -195,13 +206,12 @@ fn other_inputs(
     };
     let x = pick(x)?;
     let mut found: Vec<(f64, String)> = Vec::new();
+    let own = main_score(&fit_check(&run(&x)?, &targets)?).map_or(0.0, |measure| measure.network);
     for (words, changed) in changes(&x)? {
         let outputs = run(&changed)?;
         let check = fit_check(&outputs, &targets)?;
-        let score = |metric: Metric| check.measures.iter().find(|measure| measure.metric == metric);
-        let score = score(metric::ACCURACY).or_else(|| score(metric::R_SQUARED));
-        if let (true, Some(measure)) = (check.is_better, score)
-            && measure.network > measure.constant
+        if let (true, Some(measure)) = (check.is_better, main_score(&check))
+            && measure.network > measure.constant.max(own + WORTH_TELLING)
         {
             let (metric, value) = (measure.metric, measure.network);
             let text = metric.text(value);

@@ -1,6 +1,6 @@
 //! What students lose on validation examples, beside the network that they are made of.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use core_tensors::{Params, Targets};
 use losses::{Likelihood, Predictions};
@@ -12,7 +12,8 @@ use crate::data::user::Prepared;
 use crate::ledger::quality::Interval;
 use crate::ledger::shrink::FrontPoint;
 use crate::ledger::stats::{
-    Estimate, discordant, paired_proportions_interval, upper_bound_of_loss, upper_bound_of_mean,
+    Estimate, discordant, paired_proportions_interval, proportion_interval, upper_bound_of_loss,
+    upper_bound_of_mean,
 };
 use crate::training::logits;
 use crate::training::quality::{class_logits, r_squared_losses, right};
@@ -89,7 +90,7 @@ impl Judge {
     pub(crate) fn upper_bound(&self, graph: &Graph, params: &Params) -> Result<f64> {
         Ok(match self.losses(&logits(graph, params, &self.x)?)? {
             Losses::Rights(network, student) => upper_bound_of_loss(&network, &student, LEVEL),
-            Losses::Numbers(losses) => upper_bound_of_mean(&losses, LEVEL),
+            Losses::Numbers(losses) => bound_of_numbers(losses),
         })
     }
 
@@ -100,7 +101,7 @@ impl Judge {
                 let rights = vec![true; self.n_examples()];
                 upper_bound_of_loss(&rights, &rights, LEVEL)
             }
-            Targets::Values(_) => 0.0,
+            Targets::Values(_) => bound_of_numbers(vec![0.0; self.n_examples()]),
         }
     }
 
@@ -116,7 +117,14 @@ impl Judge {
             Losses::Rights(network, student) => {
                 let (b, c) = discordant(&network, &student);
                 let n = network.len();
-                let (low, high) = paired_proportions_interval(b, c, n);
+                // A student cannot agree with the network more often than always.
+                let (low, high) = match self.has_labels {
+                    true => paired_proportions_interval(b, c, n),
+                    false => {
+                        let (low, high) = proportion_interval(n - b, n);
+                        (low - 1.0, high - 1.0)
+                    }
+                };
                 Interval { value: (c as f64 - b as f64) / n as f64, low, high }
             }
             Losses::Numbers(losses) => {
@@ -145,9 +153,15 @@ impl Judge {
             }
             Targets::Values(_) => {
                 let losses = r_squared_losses(&self.outputs, student, &self.targets)?;
-                // Targets that do not differ have no R².
-                Losses::Numbers(losses.unwrap_or_else(|| vec![0.0; self.n_examples()]))
+                Losses::Numbers(losses.context("all targets are equal, so that there is no R²")?)
             }
         })
     }
+}
+
+/// Student's bound of a mean loss, with one example more that loses all of R²: examples on which a student fails are rare, and a
+/// sample that happens to have none of them must not certify it.
+fn bound_of_numbers(mut losses: Vec<f64>) -> f64 {
+    losses.push(1.0);
+    upper_bound_of_mean(&losses, LEVEL)
 }

@@ -57,7 +57,7 @@ fn counts_are_those_of_largest_remainders() {
         (7, [0.5, 0.5, 0.0], [4, 3, 0]),
         (9, [1.0, 0.0, 0.0], [9, 0, 0]),
     ] {
-        let found = counts(n, shares);
+        let found = counts(n, shares, 0);
         assert_eq!(found, wanted, "{n} {shares:?}");
     }
 }
