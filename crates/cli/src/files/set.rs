@@ -19,8 +19,8 @@ type Sums = BTreeMap<String, String>;
 
 /// Writes files by name into a folder, and a list of them, by which the next call removes what it no longer writes.
 ///
-/// Removed is a regular file that the list names, that lies in one of the folders `within`, and that is still as it was
-/// written. Everything else stays, and is said where the list names it. No link below the folder is followed: neither
+/// Removed is a regular file that the list names, that is one of `within` or lies in one of these folders, and that is still as
+/// it was written. Everything else stays, and is said where the list names it. No link below the folder is followed: neither
 /// to remove nor to write.
 pub(crate) fn write_set<C: AsRef<[u8]>>(
     folder: &Path,
@@ -40,8 +40,9 @@ pub(crate) fn write_set<C: AsRef<[u8]>>(
         write_whole(&folder.join(&name), content.as_ref())?;
         sums.insert(name, sha256(content.as_ref()));
     }
-    let is_stale =
-        |name: &str| !sums.contains_key(name) && within.iter().any(|of| is_below(name, of));
+    let is_stale = |name: &str| {
+        !sums.contains_key(name) && within.iter().any(|of| name == *of || is_below(name, of))
+    };
     for (name, sum) in earlier.iter().filter(|(name, _)| is_stale(name)) {
         if let Err(error) = remove(folder, name, sum) {
             let path = folder.join(name);

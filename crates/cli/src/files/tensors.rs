@@ -1,6 +1,6 @@
 //! Safetensors files: their bytes read as tensors, and tensors written, every number of them finite.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use anyhow::{Result, anyhow, bail};
@@ -49,7 +49,18 @@ pub(crate) fn write_described_tensors<S: AsRef<str>>(
         let (dtype, shape) = (View::dtype(tensor), tensor.dims().to_vec());
         infos.push(((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) }));
     }
-    let mut header = serde_json::to_vec(&Metadata::new(about, infos)?)?;
+    let mut header = serde_json::to_vec(&Metadata::new(None, infos)?)?;
+    if let Some(about) = about {
+        // In the order of its names: a map by hash would give other bytes each time.
+        let about: BTreeMap<String, String> = about.into_iter().collect();
+        let mut described = b"{\"__metadata__\":".to_vec();
+        described.extend(serde_json::to_vec(&about)?);
+        if header.len() > 2 {
+            described.push(b',');
+        }
+        described.extend(&header[1..]);
+        header = described;
+    }
     header.resize(header.len().next_multiple_of(8), b' ');
     to.write_all(&(header.len() as u64).to_le_bytes())?;
     to.write_all(&header)?;

@@ -96,8 +96,7 @@ metrics! {
     COSINE: "cosine", "cosine to the original's vector", "", Higher, 4, Compared, "mean cosine of a vector of the network and that of the original";
     BRIER: "brier", "Brier", "", Lower, 4, Table, "losses::Predictions::brier";
     CALIBRATION_ERROR: "calibration_error", "ECE", "share", Lower, 4, Table, "losses::Predictions::calibration_error";
-    CALIBRATION_ERROR_OF_EQUAL_MASS: "calibration_error_of_equal_mass", "ECE, bins of equal mass", "share", Lower, 4, Table, "losses::binned_calibration_error";
-    DEBIASED_CALIBRATION_ERROR: "debiased_calibration_error", "RMS calibration error, debiased", "share", Lower, 4, Table, "the root of losses::debiased_squared_calibration_error, 0 where that is below 0";
+    DEBIASED_CALIBRATION_ERROR: "debiased_calibration_error", "ECE (equal mass, debiased, RMS)", "share", Lower, 4, Table, "the root of losses::debiased_squared_calibration_error, 0 where that is below 0";
     CALIBRATED_CROSS_ENTROPY: "calibrated_cross_entropy", "cross-entropy after temperature scaling", "nats", Lower, 4, Table, "losses::Predictions::cross_entropy at losses::fitted_temperature of the validation examples";
     R_SQUARED: "r_squared", "R²", "", Higher, 4, Table, "1 − mean squared error / variance of the targets, mean over the outputs";
     ROOT_MEAN_SQUARED_ERROR: "root_mean_squared_error", "RMSE", "", Lower, 4, Table, "root of the mean squared error over examples and outputs";

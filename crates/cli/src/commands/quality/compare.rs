@@ -27,7 +27,7 @@ const LISTED: usize = 5;
   distill compare teacher.onnx student.onnx --data images.npz
   distill compare teacher.onnx student.onnx --data unlabeled.npz --json
 
-Every measure of both, the difference B - A with its 95 % interval, paired by example, and McNemar's exact test of the
+Every measure of both, the difference B - A with its 95 % interval, paired by example, and McNemar's test of the
 accuracies; the classes that lose most; the examples on which the networks differ most, by their index in DATA from 0.
 Without labels: the share of examples on which B agrees with A, and the KL divergence of B from A, or the mean squared
 distance of values. The options for the network's file hold for both networks.")]
@@ -181,7 +181,7 @@ fn sentences(test: &McNemar, most_lost: f64) -> String {
         false => "no difference found, which is no proof of none",
     };
     format!(
-        "McNemar's exact test: {only_first} examples are right with A alone and {only_second} with B alone, {}: {verdict}.\n\
+        "McNemar's test: {only_first} examples are right with A alone and {only_second} with B alone, {}: {verdict}.\n\
          With 95 % confidence B loses at most {} points of accuracy.\n",
         p_value(p),
         points(most_lost.max(0.0))

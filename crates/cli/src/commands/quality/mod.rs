@@ -212,6 +212,6 @@ mod tests {
         assert_eq!(label(metric::TEACHER_DIVERGENCE, "A"), "KL from A, nats");
         assert_eq!(p_value(0.0123), "p = 0.0123");
         assert_eq!(p_value(1e-9), "p < 0.0001");
-        assert_eq!([0.00318, 0.0123, 0.5].map(points), ["0.32", "1.2", "50"]);
+        assert_eq!([0.00318, 0.0123, 0.5].map(points), ["0.32", "1.3", "50"]);
     }
 }

@@ -170,6 +170,9 @@ const N_POINTS: u32 = 6;
 impl SizeOptions {
     /// What was asked for; clap sees to it that it is one.
     pub(super) fn budget(&self) -> Result<Budget, UsageError> {
+        if !self.widths.is_empty() && self.multiple.is_some() {
+            return Err(UsageError("--multiple: --widths says all widths already".into()));
+        }
         let of = |resource| move |amount| Budget::Size(resource, amount);
         let named = (!self.widths.is_empty()).then(|| Budget::Widths(self.widths.clone()));
         self.to

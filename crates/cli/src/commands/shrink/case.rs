@@ -7,6 +7,7 @@ use core_tensors::Targets;
 use super::arguments::Arguments;
 use crate::commands::posterior::TaskName;
 use crate::data::user::{Examples, Prepared, Request};
+use crate::files::note;
 use crate::ledger::quality::Predicted;
 use crate::model_file::Network;
 
@@ -55,6 +56,14 @@ impl Case {
         };
         let data = open("--data", &arguments.data, said)?;
         let predicts = predicts(&data, n_outputs, said);
+        if data.targets.is_none() && said.is_none() {
+            let what = match predicts {
+                Predicts::Classes(k) => format!("logits of {k} classes"),
+                Predicts::TwoClasses => "the logit of the second of two classes".to_owned(),
+                Predicts::Values(k) => format!("{k} predicted values"),
+            };
+            note(&format!("without labels the outputs are taken as {what}; --task overrules"));
+        }
         // The same task for all files: one of them may hold too few classes to tell.
         let task = match predicts {
             Predicts::Classes(_) | Predicts::TwoClasses => Task::Classification,
@@ -63,12 +72,17 @@ impl Case {
         let also = |flag, word: &Option<String>| -> Result<Option<Prepared>> {
             let Some(word) = word else { return Ok(None) };
             let other = open(flag, word, Some(task))?;
-            if other.targets.is_some() != data.targets.is_some() {
-                let has = |is| if is { "labels" } else { "no labels" };
-                let (mine, theirs) = (has(data.targets.is_some()), has(other.targets.is_some()));
-                bail!("{flag} {word}: expected {mine}, as --data has, found {theirs}");
+            match (data.targets.is_some(), other.targets.is_some()) {
+                (true, false) => {
+                    bail!("{flag} {word}: expected labels, as --data has, found none")
+                }
+                // Nothing is chosen by labels that the calibration part does not have.
+                (false, true) if flag == "--validation" => {
+                    return Ok(Some(Prepared { targets: None, ..other }));
+                }
+                (true, true) | (false, true | false) => {}
             }
-            if other.class_names != data.class_names {
+            if data.targets.is_some() && other.class_names != data.class_names {
                 bail!(
                     "{flag} {word}: expected the classes of --data ({}), found {}; --classes gives all of them in their order",
                     data.class_names.join(", "),
@@ -87,7 +101,7 @@ fn predicts(data: &Prepared, n_outputs: usize, said: Option<Task>) -> Predicts {
     let is_classes = match (&data.targets, said) {
         (Some(Targets::Classes { .. }), _) | (None, Some(Task::Classification)) => true,
         (Some(Targets::Values(_)), _) | (None, Some(Task::Regression)) => false,
-        // Several outputs without a word are logits, which `prepared` has said.
+        // Several outputs without a word are taken as logits.
         (None, None) => n_outputs > 1,
     };
     match (is_classes, n_outputs) {

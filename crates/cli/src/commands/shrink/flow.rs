@@ -47,13 +47,13 @@ pub(super) fn narrow(
     arguments: &Arguments,
     split: Split,
     (graph, params): &(Graph, Params),
-    (likelihood, n_bytes): (Likelihood, usize),
+    (likelihood, [n_bytes, n_bytes_each]): (Likelihood, [usize; 2]),
     rng: &Rng,
 ) -> Result<Outcome> {
     let mut warnings = Vec::new();
     let x = calibration(&split.calibration.x, arguments.training.n_calibration(), rng)?;
     let multiple = arguments.size.multiple();
-    let options = PlanOptions { likelihood, multiple, n_bytes };
+    let options = PlanOptions { likelihood, multiple, n_bytes, n_bytes_each };
     let plan = Plan::new(graph, params, &x, options, rng)?;
     let validation = Judge::new(&split.validation, (graph, params), likelihood)?;
     let mut front = Vec::new();
@@ -61,7 +61,13 @@ pub(super) fn narrow(
     let mut nats = |graph: &Graph, params: &Params| validation.nats(graph, params);
     let chosen = match &budget {
         Budget::Size(resource, amount) => {
-            let most = amount.of(plan.size(*resource, &plan.full()));
+            let whole = plan.size(*resource, &plan.full());
+            let most = amount.of(whole);
+            ensure!(
+                most < whole,
+                "the network has {whole} {} only; ask for fewer",
+                resource.unit()
+            );
             plan.narrowed_to(*resource, most, &mut nats)?
         }
         Budget::Latency(amount) => {
@@ -69,7 +75,12 @@ pub(super) fn narrow(
             let mut measure =
                 |graph: &Graph, params: &Params| Ok(latency(graph, params, &x, batch)?.median_ms);
             let whole = measure(&plan.graph, &plan.params)?;
-            let widths = plan.widths_for_latency(amount.of(whole), &mut measure)?;
+            let most = amount.of(whole);
+            ensure!(
+                most < whole,
+                "--latency: a forward pass takes {whole:.4} ms here; ask for less"
+            );
+            let widths = plan.widths_for_latency(most, &mut measure)?;
             Narrowed { operated: plan.student(&widths)?, widths }
         }
         Budget::Widths(named) => {

@@ -119,8 +119,9 @@ fn with_labels(quality: &PairedQuality) -> Option<Interval> {
     found.filter_map(|metric| quality.measure(metric)).map(|measure| measure.difference).next()
 }
 
-/// The measure that a reader looks at first: accuracy, R², or agreement without labels.
+/// The measure that a reader looks at first: accuracy, R², or without labels agreement or the distance of values.
 pub(super) fn main_measure(quality: &PairedQuality) -> Option<PairedMeasure> {
-    let found = [metric::ACCURACY, metric::R_SQUARED, metric::AGREEMENT].into_iter();
+    let found = [metric::ACCURACY, metric::R_SQUARED, metric::AGREEMENT, metric::TEACHER_DISTANCE]
+        .into_iter();
     found.filter_map(|metric| quality.measure(metric).copied()).next()
 }

@@ -15,7 +15,7 @@ mod understood;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use core_tensors::Rng;
 
 pub(super) use arguments::Arguments;
@@ -60,6 +60,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let case = Case::open(arguments)?;
+    if arguments.training.bayesian {
+        check_bayesian(arguments, &case)?;
+    }
     let mut finished: Option<Finished> = None;
     for seed in arguments.training.seeds() {
         let rng = Rng::new(seed);
@@ -76,6 +79,21 @@ fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let Some(finished) = finished else { return Ok(()) };
     let json = finished.write(arguments)?;
     say(&if arguments.json { json } else { finished.summary(arguments) })
+}
+
+/// Refuses what variational inference cannot do, before hours of other work.
+fn check_bayesian(arguments: &Arguments, case: &Case) -> Result<()> {
+    if arguments.task.standardize {
+        let message = "--bayesian: not together with --standardize, which its file cannot hold";
+        return Err(UsageError(message.into()).into());
+    }
+    ensure!(
+        case.data.targets.is_some(),
+        "--bayesian: expected labels, found examples without them"
+    );
+    let (graph, params) = (&case.network.graph, &case.network.params);
+    graph.as_perceptron(params).context("--bayesian: expected a network of dense layers alone")?;
+    Ok(())
 }
 
 /// Refuses a folder that holds something that this command would destroy.
@@ -99,6 +117,11 @@ fn check_out(arguments: &Arguments) -> Result<()> {
             "--out: {} holds {first} of an earlier run; give another folder, or --overwrite",
             out.display()
         );
+        return Err(UsageError(message).into());
+    }
+    if let Some(name) = found.iter().find(|name| !out.join(name).is_file()) {
+        let message =
+            format!("--out: expected a file in the place of {}", out.join(name).display());
         return Err(UsageError(message).into());
     }
     check_writable(out)?;

@@ -26,7 +26,7 @@ use crate::training::logits;
 use crate::training::shrink::Budget;
 
 /// Least variance of the noise of an output, as a share of the largest.
-const LEAST_NOISE: f64 = 1e-8;
+const LEAST_NOISE: f64 = 1e-12;
 
 /// The report for programs.
 const JSON: &str = "report.json";
@@ -57,8 +57,14 @@ pub(super) fn finish(
         case.network.student_onnx(&arguments.model, graph, params, standardization)
     };
     let n_before = file(&network.0, &network.1)?.len();
+    let is_double = |block: &candle_core::Tensor| block.dtype() == DType::F64;
+    let n_bytes_each = match case.network.is_onnx() {
+        true if case.network.params.blocks().iter().any(is_double) => 8,
+        true | false => 4,
+    };
     let budget = arguments.size.budget()?;
-    let mut outcome = flow::narrow(arguments, split, &network, (likelihood, n_before), rng)?;
+    let mut outcome =
+        flow::narrow(arguments, split, &network, (likelihood, [n_before, n_bytes_each]), rng)?;
     let students = students(arguments, &outcome, &network, (predicted, noise), (seed, rng), stop)?;
     let chosen = best(&budget, &mut outcome, &students)?;
     let made = (&students[..], chosen);
@@ -91,6 +97,15 @@ pub(super) fn finish(
     let batch = arguments.size.latency_batch();
     let times =
         latencies([(&network.0, &network.1), (graph, params)], &outcome.split.test.x, batch)?;
+    let mut warnings = outcome.warnings.clone();
+    if let Budget::Latency(amount) = &budget
+        && times[1].median_ms > amount.of(times[0].median_ms)
+    {
+        warnings.push(format!(
+            "Measured again, a forward pass takes {:.4} ms, more than was asked for: times on a busy machine differ from run to run.",
+            times[1].median_ms
+        ));
+    }
     let shrunk = Shrunk {
         model: file_name(&arguments.model),
         model_sha256: case.network.sha256.clone(),
@@ -98,8 +113,7 @@ pub(super) fn finish(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: "distill shrink --config run.toml --out FOLDER".to_owned(),
         understood: understood::sentences(arguments, case, &outcome.split),
-        warnings: [outcome.warnings.clone(), understood::warnings(case, &outcome.split, &network)?]
-            .concat(),
+        warnings: [warnings, understood::warnings(case, &outcome.split, &network)?].concat(),
         predicted,
         parts: outcome.split.parts,
         budget: budget_words(&budget),
@@ -275,8 +289,8 @@ impl Finished {
         let json = pages.iter().find(|(name, _)| name == JSON).map(|(_, text)| text.clone());
         let pages = pages.into_iter().map(|(name, text)| (name, text.into_bytes()));
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
-        write_set(&arguments.out, &[], files)?;
-        discard_checkpoints(&arguments.out, &arguments.training.seeds());
+        write_set(&arguments.out, &super::WRITTEN, files)?;
+        discard_checkpoints(&arguments.out, &arguments.training);
         Ok(json.unwrap_or_default() + "\n")
     }
 

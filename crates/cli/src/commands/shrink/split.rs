@@ -9,6 +9,8 @@ use super::case::Case;
 use crate::data::user::{Prepared, split};
 use crate::ledger::shrink::Parts;
 
+/// Share of its mean below which the std of a feature is rounding, as features are f32.
+const ROUNDING: f64 = 1e-6;
 /// Share of the data that choices are made by, and that of the final measures, where the user has no files of their own.
 const SHARES: [f64; 2] = [0.2, 0.2];
 
@@ -20,16 +22,13 @@ pub(super) struct Split {
     pub(super) parts: Parts,
     /// Index in its file of each test example.
     pub(super) test_rows: Vec<usize>,
-    /// Rows of `--data` that are in each part.
-    pub(super) rows: [Vec<usize>; 3],
 }
 
 impl Split {
     pub(super) fn new(case: &Case, rng: &Rng) -> Result<Self> {
         let of = |own: &Option<Prepared>, share| if own.is_some() { 0.0 } else { share };
         let shares = [of(&case.validation, SHARES[0]), of(&case.test, SHARES[1])];
-        let rows = split(&case.data, shares, &mut rng.split("split"))?;
-        let [calibration, validation, test] = &rows;
+        let [calibration, validation, test] = &split(&case.data, shares, &mut rng.split("split"))?;
         let n_test = case.test.as_ref().map_or(Ok(0), |own| own.x.dim(0))?;
         let test_rows = if case.test.is_some() { (0..n_test).collect() } else { test.clone() };
         let part = |own: &Option<Prepared>, rows: &[usize]| match own {
@@ -51,11 +50,10 @@ impl Split {
         ] {
             ensure!(
                 n >= 2,
-                "{}: too few examples: {n} are left {name}; give more, or files of your own by --validation and --test",
-                case.data.name
+                "too few examples: {n} are left {name}; give more, or files of your own by --validation and --test"
             );
         }
-        Ok(Self { calibration, validation, test, parts, test_rows, rows })
+        Ok(Self { calibration, validation, test, parts, test_rows })
     }
 }
 
@@ -82,8 +80,11 @@ impl Split {
         };
         let mean = rows.mean(0)?;
         let std: Vec<f64> = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?.sqrt()?.to_vec1()?;
-        let std = std.into_iter().map(|std| if std > 0.0 { std } else { 1.0 }).collect();
-        let standardization = Standardization { shape, mean: mean.to_vec1()?, std };
+        let mean: Vec<f64> = mean.to_vec1()?;
+        // What rounding of a constant leaves is no spread.
+        let spread = |(std, mean): (f64, &f64)| if std > ROUNDING * mean.abs() { std } else { 1.0 };
+        let std = std.into_iter().zip(&mean).map(spread).collect();
+        let standardization = Standardization { shape, mean, std };
         let of = |part: Prepared| -> Result<Prepared> {
             Ok(Prepared { x: apply(&standardization, &part.x)?, ..part })
         };

@@ -10,9 +10,9 @@ use core_tensors::{Params, Rng};
 use indicatif::{ProgressBar, ProgressStyle};
 use models::graph::Graph;
 
-use super::arguments::{Arguments, Baseline};
+use super::arguments::{Arguments, Baseline, TrainingOptions};
 use crate::data::user::Prepared;
-use crate::files::{ask_on_signals, discard, note, progress_target, read, write_whole};
+use crate::files::{ask_on_signals, check_set, discard, note, progress_target, read, write_whole};
 use crate::ledger::quality::Predicted;
 use crate::ledger::stats;
 use crate::training::after_surgery::{
@@ -84,7 +84,7 @@ impl Course<'_> {
         let mut kept = self.kept(DISTILLATION);
         let examples = (&self.calibration, &self.validation);
         let n_points = course.n_points(n, self.calibration.targets.is_some());
-        let found = self.stop.during(n_points, || {
+        let found = self.stop.during((n_points, true), || {
             distill_after_surgery(self.stop, small, examples, &course, rng, &mut kept)
         })?;
         let how = format!("surgery and {}", epochs_words(found.n_epochs()));
@@ -105,10 +105,11 @@ impl Course<'_> {
         course.noise_variances.clone_from(&self.noise);
         let examples = (&self.calibration, &self.validation);
         let n_points = course.n_points(n, self.calibration.targets.is_some());
-        let found = self.stop.during(n_points, || {
+        let found = self.stop.during((n_points, true), || {
             distill_from_scratch(self.stop, small, examples, &course, rng, &mut kept)
         })?;
-        let how = format!("from scratch with equal work ({})", epochs_words(found.n_epochs()));
+        let how =
+            format!("training from scratch with equal work ({})", epochs_words(found.n_epochs()));
         Ok(Some(made(how, &found, small)))
     }
 
@@ -123,7 +124,9 @@ impl Course<'_> {
         let examples = (&self.calibration, &self.validation);
         let found = self
             .stop
-            .during(epochs, || infer_after_surgery(self.stop, small, examples, &course, rng))
+            .during((epochs, false), || {
+                infer_after_surgery(self.stop, small, examples, &course, rng)
+            })
             .context("--bayesian")?;
         let training = format!(
             "prior: the network's posterior, its examples counted by {}; epoch {} of {epochs} was best on the validation \
@@ -164,9 +167,12 @@ fn checkpoint(folder: &Path, what: &str, seed: u64) -> PathBuf {
 }
 
 /// Removes what a complete run needs no more.
-pub(super) fn discard_checkpoints(folder: &Path, seeds: &[u64]) {
-    for &seed in seeds {
-        [DISTILLATION, SCRATCH].iter().for_each(|what| discard(&checkpoint(folder, what, seed)));
+pub(super) fn discard_checkpoints(folder: &Path, training: &TrainingOptions) {
+    let of = [(DISTILLATION, training.epochs() > 0), (SCRATCH, training.baseline.is_some())];
+    // Those of another run, which trained something else, stay.
+    for seed in training.seeds() {
+        let own = of.iter().filter(|(_, was_trained)| *was_trained);
+        own.for_each(|(what, _)| discard(&checkpoint(folder, what, seed)));
     }
 }
 
@@ -180,6 +186,7 @@ impl Checkpoints for InFolder {
         if !self.path.exists() {
             return Ok(None);
         }
+        self.refuse_links()?;
         note(&format!("{}: going on from there", self.path.display()));
         read(&self.path).map(Some)
     }
@@ -187,7 +194,16 @@ impl Checkpoints for InFolder {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
         let folder = self.path.parent().context("a checkpoint has a folder")?;
         std::fs::create_dir_all(folder)?;
+        self.refuse_links()?;
         write_whole(&self.path, bytes)
+    }
+}
+
+impl InFolder {
+    fn refuse_links(&self) -> Result<()> {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        check_set(folder, &[name.unwrap_or_default().as_str()])
     }
 }
 
@@ -222,12 +238,16 @@ impl Stop {
         Some(self.status.load(Ordering::SeqCst)).filter(|&status| status > 0)
     }
 
-    /// Trains, with a bar for that many trials and epochs on a terminal.
-    fn during<T>(&self, n_points: usize, train: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Trains, with a bar for that many trials and epochs on a terminal; a signal waits for a checkpoint where there are some.
+    fn during<T>(
+        &self,
+        (n_points, can_resume): (usize, bool),
+        train: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {msg}")?;
         let bar = ProgressBar::with_draw_target(Some(n_points as u64), progress_target());
         self.set_bar(Some(bar.with_style(style)));
-        self.is_training.store(true, Ordering::SeqCst);
+        self.is_training.store(can_resume, Ordering::SeqCst);
         let trained = train();
         self.is_training.store(false, Ordering::SeqCst);
         if let Some(bar) = self.set_bar(None) {

@@ -46,12 +46,15 @@ pub(super) fn sentences(arguments: &Arguments, case: &Case, split: &Split) -> Ve
     let own = |is_own, words| if is_own { "of their own file" } else { words };
     vec![
         format!(
-            "Network: {}, {} parameters, {} multiply-adds an example, input {}, {} outputs.",
+            "Network: {}, {} parameters, {} multiply-adds an example, input {}, {}.",
             arguments.model.display(),
             graph.layout().n_parameters(),
             graph.n_products_in_all(),
             inputs.collect::<Vec<_>>().join(", "),
-            case.network.n_outputs()
+            match case.network.n_outputs() {
+                1 => "1 output".to_owned(),
+                n => format!("{n} outputs"),
+            }
         ),
         format!("Task: {}.", task(case)),
         format!(
@@ -110,13 +113,20 @@ pub(super) fn warnings(
                 .to_owned(),
         );
     }
-    if case.test.is_none() && case.validation.is_none() {
-        let n = duplicates_across(&case.data, &split.rows)?;
-        if n > 0 {
-            warnings.push(format!(
-                "{n} examples equal one of another part number by number, so that what is measured on them was seen before."
-            ));
-        }
+    let parts = [&split.calibration, &split.validation, &split.test];
+    let x: Vec<&Tensor> = parts.iter().map(|part| &part.x).collect();
+    let all = Prepared { x: Tensor::cat(&x, 0)?, targets: None, ..split.test.clone() };
+    let mut next = 0;
+    let rows = parts.map(|part| {
+        let first = next;
+        next += part.n_examples();
+        (first..next).collect::<Vec<_>>()
+    });
+    let n = duplicates_across(&all, &rows)?;
+    if n > 0 {
+        warnings.push(format!(
+            "{n} examples equal one of another part number by number, so that what is measured on them was seen before."
+        ));
     }
     Ok(warnings)
 }
@@ -173,35 +183,45 @@ fn looks_like_training_data(
     }))
 }
 
-/// Stops where the network is no better on the data than a constant.
+/// Stops where the network is no better on the data, or on a file of the user's own, than a constant.
 pub(super) fn check_fit(
     arguments: &Arguments,
     case: &Case,
     split: &Split,
+    network: &(Graph, Params),
+) -> Result<()> {
+    // Nothing is fitted to the calibration part yet, and it is the largest.
+    let mut parts = vec![&split.calibration];
+    parts.extend(case.validation.is_some().then_some(&split.validation));
+    parts.extend(case.test.is_some().then_some(&split.test));
+    parts.into_iter().try_for_each(|part| check_part(arguments, part, network))
+}
+
+fn check_part(
+    arguments: &Arguments,
+    part: &Prepared,
     (graph, params): &(Graph, Params),
 ) -> Result<()> {
-    // Nothing is fitted to them yet, and they are the most.
-    let part: &Prepared = &split.calibration;
     let Some(targets) = &part.targets else { return Ok(()) };
     let outputs = logits(graph, params, &part.x)?;
     let check = fit_check(&outputs, targets)?;
     for measure in &check.measures {
         arguments.tell(&format!(
-            "Fit: {} of the network {}, of the best constant {}, on {} examples.\n",
+            "Fit: {} of the network {}, of the best constant {}, on {} examples of {}.\n",
             measure.metric.label,
             measure.metric.text(measure.network),
             measure.metric.text(measure.constant),
-            check.n_examples
+            check.n_examples,
+            part.name
         ))?;
     }
     let is_poor = check.measures.iter().any(is_poor);
     if check.is_better && !is_poor {
         return Ok(());
     }
-    let name = &case.data.name;
+    let name = &part.name;
     let mut run = |x: &Tensor| logits(graph, params, x);
-    let reasons =
-        fit_reasons(&outputs, targets, &case.data.class_names, &part.x, &mut run)?.join(" ");
+    let reasons = fit_reasons(&outputs, targets, &part.class_names, &part.x, &mut run)?.join(" ");
     if check.is_better || check.measures.iter().all(seems_better) {
         let how = if check.is_better { "not much" } else { "not certainly" };
         warn(&format!(

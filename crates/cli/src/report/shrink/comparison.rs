@@ -63,7 +63,7 @@ fn mc_nemar(test: &McNemar, n_examples: usize, main: Option<&PairedMeasure>) -> 
     let n = count_of(n_examples, "example", "examples");
     let counts = format!(
         "Of the {n}, {first} are classified correctly by the network alone and {second} by the student alone \
-         (McNemar’s exact test: p\u{a0}{p})."
+         (McNemar’s test: p\u{a0}{p})."
     );
     let low = main
         .filter(|measure| measure.metric == metric::ACCURACY)

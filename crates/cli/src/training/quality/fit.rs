@@ -15,7 +15,7 @@ const LEVEL: f64 = 0.975;
 
 /// A network beside the best constant prediction on the same examples.
 ///
-/// Classes: accuracy beside the share of the most frequent class, by McNemar's exact test, and cross-entropy beside the
+/// Classes: accuracy beside the share of the most frequent class, by McNemar's test, and cross-entropy beside the
 /// entropy of the shares; values: R² and RMSE beside the means of the targets; means over examples by Student's one-sided
 /// bound. Better by one of the tests is better: a network can be poorly calibrated, or classes unbalanced.
 pub fn fit_check(outputs: &Tensor, targets: &Targets) -> Result<FitCheck> {

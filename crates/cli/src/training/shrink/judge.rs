@@ -114,6 +114,12 @@ impl Judge {
     ) -> Result<FrontPoint> {
         let student = logits(graph, params, &self.x)?;
         let change = match self.losses(&student)? {
+            // Without targets a reader is told of the distance of values, which has no sign.
+            Losses::Numbers(_) if !self.has_labels => {
+                let squares = (&student - &self.outputs)?.to_dtype(DType::F64)?.sqr()?;
+                let Estimate { mean, ci95, .. } = Estimate::new(&squares.mean(1)?.to_vec1()?);
+                Interval { value: mean, low: ci95.0, high: ci95.1 }
+            }
             Losses::Rights(network, student) => {
                 let (b, c) = discordant(&network, &student);
                 let n = network.len();

@@ -23,6 +23,17 @@ pub(crate) enum Resource {
     Bytes,
 }
 
+impl Resource {
+    /// What is counted.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Parameters => "parameters",
+            Self::Products => "multiply-adds",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
 /// A network, its units, and what calibration examples tell of them.
 pub(crate) struct Plan {
     /// f(x, w), batch normalizations folded into the maps before them.
@@ -34,6 +45,7 @@ pub(crate) struct Plan {
     sizes: Sizes,
     /// Bytes of the file beside its parameters.
     n_bytes_beside: f64,
+    n_bytes_each: f64,
     calibration: Calibration,
     curvatures: OutputCurvatures,
     /// What each group that can lose units costs at each width.
@@ -52,10 +64,9 @@ pub(crate) struct PlanOptions {
     pub(crate) multiple: usize,
     /// Bytes of the network's ONNX file.
     pub(crate) n_bytes: usize,
+    /// Bytes of a parameter there: 4, or 8 of a network in f64.
+    pub(crate) n_bytes_each: usize,
 }
-
-/// Bytes of a parameter in a file.
-const BYTES_A_PARAMETER: f64 = 4.0;
 
 impl Plan {
     /// Looks at each group of units by the calibration examples `x`, which need no labels.
@@ -66,7 +77,8 @@ impl Plan {
         options: PlanOptions,
         rng: &Rng,
     ) -> Result<Self> {
-        let PlanOptions { likelihood, multiple, n_bytes } = options;
+        let PlanOptions { likelihood, multiple, n_bytes, n_bytes_each } = options;
+        let n_bytes_each = n_bytes_each as f64;
         let before = graph.layout().n_parameters() as f64;
         let (graph, params, _) = graph.with_batch_norm_folded(params)?;
         let axes = Axes::of(&graph);
@@ -78,7 +90,7 @@ impl Plan {
             output_curvatures(&network, &calibration, likelihood, n_directions, &mut draws)?;
         let surgery = Surgery::held_out();
         let curves = curves(&network, &calibration, &surgery, Some(&curvatures))?;
-        let n_bytes_beside = (n_bytes as f64 - BYTES_A_PARAMETER * before).max(0.0);
+        let n_bytes_beside = (n_bytes as f64 - n_bytes_each * before).max(0.0);
         let sizes = axes.sizes(&graph);
         Ok(Self {
             graph,
@@ -86,6 +98,7 @@ impl Plan {
             axes,
             sizes,
             n_bytes_beside,
+            n_bytes_each,
             calibration,
             curvatures,
             curves,
@@ -132,7 +145,7 @@ impl Plan {
             Resource::Parameters => self.sizes.n_parameters(widths),
             Resource::Products => self.sizes.n_products(widths),
             Resource::Bytes => {
-                self.n_bytes_beside + BYTES_A_PARAMETER * self.sizes.n_parameters(widths)
+                self.n_bytes_beside + self.n_bytes_each * self.sizes.n_parameters(widths)
             }
         }
     }
@@ -177,7 +190,11 @@ impl Plan {
     /// Widths by the names of groups; the others stay.
     pub(crate) fn named_widths(&self, named: &[(String, usize)]) -> Result<Vec<usize>> {
         let mut widths = self.full();
-        for (name, width) in named {
+        for (i, (name, width)) in named.iter().enumerate() {
+            ensure!(
+                named[..i].iter().all(|(other, _)| other != name),
+                "--widths: `{name}` is there twice"
+            );
             let found = self.axes.groups().iter().position(|group| group.name == *name);
             let Some(g) = found else {
                 let free = self.free();

@@ -18,7 +18,8 @@ fn plan(multiple: usize) -> Plan {
     let x: Vec<f32> = (0..200 * 6).map(|_| rng.normal() as f32).collect();
     let x = Tensor::from_vec(x, (200, 6), &Device::Cpu).unwrap();
     let n_bytes = 4 * graph.layout().n_parameters() + 500;
-    let options = PlanOptions { likelihood: Likelihood::Categorical, multiple, n_bytes };
+    let likelihood = Likelihood::Categorical;
+    let options = PlanOptions { likelihood, multiple, n_bytes, n_bytes_each: 4 };
     Plan::new(&graph, &params, &x, options, &rng).unwrap()
 }
 
@@ -143,7 +144,8 @@ fn a_network_without_hidden_layers_says_so() {
     let w = network.init(&mut rng, &Device::Cpu).unwrap();
     let (graph, params) = network.to_graph(&w).unwrap();
     let x = Tensor::ones((20, 6), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let options = PlanOptions { likelihood: Likelihood::Categorical, multiple: 1, n_bytes: 1000 };
+    let likelihood = Likelihood::Categorical;
+    let options = PlanOptions { likelihood, multiple: 1, n_bytes: 1000, n_bytes_each: 4 };
     let plan = Plan::new(&graph, &params, &x, options, &rng).unwrap();
     let message = plan.widths(Resource::Parameters, 10.0).unwrap_err().to_string();
     assert!(message.contains("no layer of this network can lose units"), "{message}");
