@@ -98,7 +98,7 @@ fn two_networks_are_compared_example_by_example() -> TestResult {
     let common = ["compare", word(&first), word(&second), "--data", word(&data), "--target"];
     let told = success(&[&common[..], &["kind"]].concat())?;
     for part in [
-        "McNemar's exact test",
+        "McNemar's test",
         "B is less accurate",
         "largest losses",
         "cow",
