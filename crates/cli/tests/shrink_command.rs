@@ -182,6 +182,12 @@ fn a_quarter_of_the_parameters_with_a_true_report() -> TestResult {
     assert!(text(&again.stderr).contains("--overwrite"), "{}", text(&again.stderr));
     let replay = world.distill(&["shrink", "--config", "small/run.toml", "--out", "again"])?;
     check_done(&replay)?;
+    // Another size on the command line stands in the place of that of the file, which is not written over.
+    let words = ["shrink", "--config", "small/run.toml", "--macs", "50%", "--points", "0"];
+    check_done(&world.distill(&[&words[..], &["--out", "half"]].concat())?)?;
+    let output = world.distill(&[&words[..], &["--overwrite", "--out", "small"]].concat())?;
+    let told = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && told.contains("--config"), "{told}");
     for name in ["student.onnx", "student.safetensors", "front.csv", "widths.json"] {
         let [first, second] =
             ["small", "again"].map(|folder| std::fs::read(world.at(folder).join(name)));

@@ -113,6 +113,7 @@ fn arguments() -> Result<Result<Arguments, ExitCode>> {
         Ok((mut arguments, given)) => {
             if let Command::Shrink(shrink) = &mut arguments.command {
                 shrink.given = given;
+                shrink.config.clone_from(&arguments.config);
             }
             return Ok(Ok(arguments));
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{ArgGroup, ArgMatches, Command, Id};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -116,7 +116,9 @@ impl Reader<'_> {
             }
             let values = self.values(key, value)?;
             let id = key.arg.get_id().as_str();
-            if said.value_source(id) == Some(ValueSource::CommandLine) {
+            if said.value_source(id) == Some(ValueSource::CommandLine)
+                || self.is_excluded(key.arg.get_id(), said)
+            {
                 continue;
             }
             match key.arg.get_index() {
@@ -126,6 +128,15 @@ impl Reader<'_> {
         }
         arguments.sort_by_key(|(index, _)| *index);
         Ok((options, arguments.into_iter().flat_map(|(_, values)| values).collect()))
+    }
+
+    /// Whether the command line has an option that excludes this one: of a group of which one may be given.
+    fn is_excluded(&self, id: &Id, said: &ArgMatches) -> bool {
+        let has = |group: &&ArgGroup| group.get_args().any(|other| other == id);
+        let is_single = |group: &&ArgGroup| !(*group).clone().is_multiple();
+        let groups = self.sub.get_groups().filter(has).filter(is_single);
+        let is_said = |id: &Id| said.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        groups.flat_map(ArgGroup::get_args).any(is_said)
     }
 
     fn check_command(&self, value: &Spanned<DeValue<'_>>) -> Result<(), Failure> {

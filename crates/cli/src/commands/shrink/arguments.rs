@@ -67,6 +67,9 @@ pub(in crate::commands) struct Arguments {
     /// What the command line said, for run.toml.
     #[arg(skip)]
     pub(in crate::commands) given: Vec<(String, toml::Value)>,
+    /// The file of options, which is not written over.
+    #[arg(skip)]
+    pub(in crate::commands) config: Option<PathBuf>,
 }
 
 impl Arguments {

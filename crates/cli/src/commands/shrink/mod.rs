@@ -106,6 +106,7 @@ fn check_out(arguments: &Arguments) -> Result<()> {
         ("--validation", data(&arguments.validation)),
         ("--test", data(&arguments.test)),
         ("--labels", arguments.options.labels.clone()),
+        ("--config", arguments.config.clone()),
     ];
     let inputs: Vec<Input> =
         inputs.into_iter().filter_map(|(name, path)| Some(Input::new(name, path?))).collect();

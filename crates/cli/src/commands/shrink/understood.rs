@@ -107,11 +107,17 @@ pub(super) fn warnings(
     }
     warnings.extend(looks_like_training_data(split, network)?);
     if case.data.targets.is_none() {
-        warnings.push(
-            "There are no labels: the student is compared with the network, and nothing is known of the errors that both \
-             make."
-                .to_owned(),
-        );
+        warnings.push(match case.test.as_ref().is_some_and(|test| test.targets.is_some()) {
+            true => {
+                "The data have no labels: nothing was chosen by labels, those of the test examples serve the measures alone."
+                    .to_owned()
+            }
+            false => {
+                "There are no labels: the student is compared with the network, and nothing is known of the errors that \
+                 both make."
+                    .to_owned()
+            }
+        });
     }
     let parts = [&split.calibration, &split.validation, &split.test];
     let x: Vec<&Tensor> = parts.iter().map(|part| &part.x).collect();
