@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use core_tensors::{Params, Rng, Targets};
 use models::graph::Graph;
 
@@ -57,11 +57,9 @@ pub(super) fn finish(
         case.network.student_onnx(&arguments.model, graph, params, standardization)
     };
     let n_before = file(&network.0, &network.1)?.len();
-    let is_double = |block: &candle_core::Tensor| block.dtype() == DType::F64;
-    let n_bytes_each = match case.network.is_onnx() {
-        true if case.network.params.blocks().iter().any(is_double) => 8,
-        true | false => 4,
-    };
+    let is_double = |block: &Tensor| block.dtype() == DType::F64;
+    let has_doubles = case.network.params.blocks().iter().any(is_double);
+    let n_bytes_each = if case.network.is_onnx() && has_doubles { 8 } else { 4 };
     let budget = arguments.size.budget()?;
     let mut outcome =
         flow::narrow(arguments, split, &network, (likelihood, [n_before, n_bytes_each]), rng)?;
