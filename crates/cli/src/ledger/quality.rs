@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Metric;
+use super::{Metric, metric};
 
 /// A number and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -186,6 +186,17 @@ pub struct PairedQuality {
 }
 
 impl PairedQuality {
+    /// The measure that a reader asks for first: accuracy, R², or without labels agreement or the distance of values.
+    pub fn main_measure(&self) -> Option<&PairedMeasure> {
+        let wanted = match (self.predicted, self.has_labels) {
+            (Predicted::Classes, true) => metric::ACCURACY,
+            (Predicted::Classes, false) => metric::AGREEMENT,
+            (Predicted::Values, _) => metric::R_SQUARED,
+        };
+        let found = self.measures.iter().find(|measure| measure.metric.name == wanted.name);
+        found.or_else(|| self.measures.first())
+    }
+
     /// The paired measure of a metric, where it was taken.
     pub fn measure(&self, metric: Metric) -> Option<&PairedMeasure> {
         self.measures.iter().find(|measure| measure.metric == metric)

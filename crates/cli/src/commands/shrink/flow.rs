@@ -206,7 +206,7 @@ fn mark(
     Ok(())
 }
 
-/// In what a loss of the network is measured; `residuals` are those of a regression, example by example, (m, k).
+/// In what a loss of the network is measured; `variance` is that of the noise of a regression.
 pub(super) fn likelihood(predicts: Predicts, variance: f64) -> Likelihood {
     match predicts {
         Predicts::Classes(_) => Likelihood::Categorical,

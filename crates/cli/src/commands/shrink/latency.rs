@@ -39,13 +39,3 @@ pub(super) fn latency(graph: &Graph, params: &Params, x: &Tensor, batch: usize) 
         threads,
     })
 }
-
-/// Times of two networks.
-pub(super) fn latencies(
-    networks: [(&Graph, &Params); 2],
-    x: &Tensor,
-    batch: usize,
-) -> Result<[Latency; 2]> {
-    let [first, second] = networks;
-    Ok([latency(first.0, first.1, x, batch)?, latency(second.0, second.1, x, batch)?])
-}

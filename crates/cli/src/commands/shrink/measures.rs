@@ -9,7 +9,7 @@ use super::case::Case;
 use super::split::Split;
 use super::train::Made;
 use crate::ledger::metric;
-use crate::ledger::quality::{Interval, PairedMeasure, PairedQuality, Predicted, Thumbnail};
+use crate::ledger::quality::{Interval, PairedQuality, Predicted, Thumbnail};
 use crate::ledger::shrink::Student;
 use crate::training::logits;
 use crate::training::quality::{
@@ -117,11 +117,4 @@ pub(super) fn students(
 fn with_labels(quality: &PairedQuality) -> Option<Interval> {
     let found = [metric::ACCURACY, metric::R_SQUARED].into_iter();
     found.filter_map(|metric| quality.measure(metric)).map(|measure| measure.difference).next()
-}
-
-/// The measure that a reader looks at first: accuracy, R², or without labels agreement or the distance of values.
-pub(super) fn main_measure(quality: &PairedQuality) -> Option<PairedMeasure> {
-    let found = [metric::ACCURACY, metric::R_SQUARED, metric::AGREEMENT, metric::TEACHER_DISTANCE]
-        .into_iter();
-    found.filter_map(|metric| quality.measure(metric).copied()).next()
 }

@@ -11,8 +11,8 @@ use super::account::{budget_words, layers, plain, sizes, untouched};
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
 use super::flow::{self, Outcome};
-use super::latency::latencies;
-use super::measures::{self, main_measure};
+use super::latency::latency;
+use super::measures;
 use super::replay;
 use super::split::Split;
 use super::train::{Course, Made, Stop, discard_checkpoints, taught};
@@ -93,8 +93,9 @@ pub(super) fn finish(
 
     let n_bytes = [n_before, onnx.len()];
     let batch = arguments.size.latency_batch();
-    let times =
-        latencies([(&network.0, &network.1), (graph, params)], &outcome.split.test.x, batch)?;
+    let x = &outcome.split.test.x;
+    let before = latency(&network.0, &network.1, x, batch)?;
+    let times = [before, latency(graph, params, x, batch)?];
     let mut warnings = outcome.warnings.clone();
     if let Budget::Latency(amount) = &budget
         && times[1].median_ms > amount.of(times[0].median_ms)
@@ -273,10 +274,10 @@ impl Finished {
 
     fn repetition(&self) -> Option<Repetition> {
         let chosen = self.shrunk.students.iter().find(|student| student.is_chosen)?;
-        let main = main_measure(&chosen.quality)?;
+        let main = chosen.quality.main_measure()?;
         let scratch = self.shrunk.students.iter().find(|student| student.how.contains("scratch"));
         let scratch =
-            scratch.and_then(|student| main_measure(&student.quality)).map(|found| found.second);
+            scratch.and_then(|student| student.quality.main_measure()).map(|found| found.second);
         Some(Repetition { seed: self.seed, before: main.first, after: main.second, scratch })
     }
 

@@ -71,7 +71,7 @@ pub(super) fn targets(
     Ok((Checked::Classes { labels, n_classes }, notices))
 }
 
-/// What (m, k) numbers are where nobody says it, and what to say, where they could be the other.
+/// Whether (m, k) numbers are classes or values where no option tells, with a notice where they could be the other.
 fn guess(values: &[f64], k: usize, n_outputs: usize) -> (Task, Option<String>) {
     let has = |wanted: f64| values.contains(&wanted);
     let is_binary = || values.iter().all(|&v| v == 0.0 || v == 1.0) && has(0.0) && has(1.0);

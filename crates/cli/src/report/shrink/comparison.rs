@@ -1,7 +1,7 @@
 //! The network before and the student after: measures, sizes, speed, and students that were made in another way.
 
+use super::explanations;
 use super::words::{self, count_of, sentence};
-use super::{explanations, main_measure};
 use crate::ledger::quality::{Interval, McNemar, PairedMeasure, PairedQuality};
 use crate::ledger::shrink::{Latency, Shrunk, Student};
 use crate::ledger::{Better, Metric, metric};
@@ -191,7 +191,7 @@ pub(super) fn students(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Blo
 fn verdict(student: &Student, metric: Metric) -> String {
     let name = format!("The student made by {}", student.how);
     let Some(difference) = student.beside_chosen else {
-        let own = main_measure(&student.quality).map_or(String::new(), |measure| {
+        let own = student.quality.main_measure().map_or(String::new(), |measure| {
             format!(
                 " (its {} is {})",
                 measure.metric.label,

@@ -18,17 +18,13 @@ use anyhow::{Context, Result};
 
 use self::words::{count_of, list, sentence};
 use crate::ledger::metric;
-use crate::ledger::quality::{PairedMeasure, PairedQuality, Predicted};
+use crate::ledger::quality::{PairedMeasure, PairedQuality};
 use crate::ledger::shrink::{Shrunk, Size, Student};
 use crate::report::blocks::{Block, Document};
 use crate::report::render::html;
 
 /// What the count of parameters is called in [`Size::what`].
 const PARAMETERS: &str = "parameters";
-/// Name of the coefficient of determination in the metric table.
-const R_SQUARED: &str = "r_squared";
-/// Name of the distance of the student's values from the network's in the metric table.
-const TEACHER_DISTANCE: &str = "teacher_distance";
 
 /// Names and texts of the files of the report.
 ///
@@ -47,7 +43,7 @@ pub fn pages(shrunk: &Shrunk) -> Result<Vec<(String, String)>> {
 fn document(shrunk: &Shrunk) -> Result<Document> {
     let chosen = chosen(shrunk)?;
     let quality = &chosen.quality;
-    let main = main_measure(quality);
+    let main = quality.main_measure();
     let mut blocks = vec![Block::Paragraph(outcome(shrunk, chosen, main))];
     blocks.push(Block::Paragraph(how(chosen)));
     blocks.extend(shrunk.warnings.iter().map(|text| Block::Warning(sentence(text))));
@@ -92,17 +88,6 @@ fn chosen(shrunk: &Shrunk) -> Result<&Student> {
         .context("no student is marked as the chosen one")
 }
 
-/// The measure that a reader asks for first: accuracy, R² or agreement.
-fn main_measure(quality: &PairedQuality) -> Option<&PairedMeasure> {
-    let wanted = match (quality.predicted, quality.has_labels) {
-        (Predicted::Classes, true) => metric::ACCURACY.name,
-        (Predicted::Classes, false) => metric::AGREEMENT.name,
-        (Predicted::Values, _) => R_SQUARED,
-    };
-    let measures = &quality.measures;
-    measures.iter().find(|measure| measure.metric.name == wanted).or_else(|| measures.first())
-}
-
 /// The size of this name.
 fn size<'a>(shrunk: &'a Shrunk, what: &str) -> Option<&'a Size> {
     shrunk.sizes.iter().find(|size| size.what == what)
@@ -137,7 +122,7 @@ fn kept(quality: &PairedQuality, measure: &PairedMeasure) -> String {
             "predicts the same class as the network on {after} of {n} (95 % interval {interval})"
         );
     }
-    if measure.metric.name == TEACHER_DISTANCE {
+    if measure.metric.name == metric::TEACHER_DISTANCE.name {
         return format!(
             "predicts at a mean squared distance of {after} from the network on {n} (95 % interval {interval})"
         );

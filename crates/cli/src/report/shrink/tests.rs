@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{comparison, explanations, fixtures, main_measure, pages, words};
+use super::{comparison, explanations, fixtures, pages, words};
 use crate::ledger::metric;
 use crate::ledger::quality::Interval;
 use crate::ledger::shrink::Shrunk;
@@ -304,8 +304,8 @@ fn the_sentence_on_accuracies_warns_where_no_difference_was_found() {
     for (p, wanted) in [(0.4, "No significant difference"), (0.01, "The difference is significant")]
     {
         quality.mc_nemar.as_mut().unwrap().p = p;
-        let blocks = comparison::before_and_after(quality, main_measure(quality));
-        assert_eq!(main_measure(quality).unwrap().metric, metric::ACCURACY);
+        let blocks = comparison::before_and_after(quality, quality.main_measure());
+        assert_eq!(quality.main_measure().unwrap().metric, metric::ACCURACY);
         let is_said = blocks.iter().any(|block| match block {
             crate::report::blocks::Block::Paragraph(text) => text.contains(wanted),
             _ => false,
