@@ -108,6 +108,15 @@ impl Inference<'_> {
         self.check(q, batch)?;
         match self.estimator {
             Estimator::Reparametrization => {
+                let x = features(batch.x())?;
+                if let Some(perceptron) = q.perceptron(self.network, &x) {
+                    let network = (self.network, perceptron);
+                    let loss = |f: &Tensor| Ok(self.likelihood.negative_log(f, batch)?);
+                    let step = |q: &mut MeanField, kl_gradient: &KlGradient| {
+                        q.step_of_perceptron(network, &x, rng, kl_gradient, loss)
+                    };
+                    return Ok(-self.with_kl_gradient(q, step)?);
+                }
                 let w = q.sample(rng)?;
                 let logits = self.network.forward(&w, batch.x())?;
                 let loss = self.likelihood.negative_log(&logits, batch)?;
@@ -174,11 +183,11 @@ impl Inference<'_> {
         checks::at_least("examples of a likelihood", 1, data.n_examples())
     }
 
-    fn with_kl_gradient(
+    fn with_kl_gradient<R>(
         &self,
         q: &mut MeanField,
-        step: impl FnOnce(&mut MeanField, &KlGradient) -> Result<()>,
-    ) -> Result<()> {
+        step: impl FnOnce(&mut MeanField, &KlGradient) -> Result<R>,
+    ) -> Result<R> {
         checks::at_least("examples of an inference", 1, self.n_examples)?;
         let scale = self.kl_weight / self.n_examples as f64;
         match self.prior {

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::kernels;
+use crate::kernels::perceptron::{Buffers, Gradient, Weights};
 use crate::params::Params;
 
 /// Settings of [`Adam`].
@@ -53,6 +54,7 @@ pub struct Adam {
     config: AdamConfig,
     blocks: Vec<Tensor>,
     states: Vec<State>,
+    buffers: Buffers,
 }
 
 /// What is kept of one block.
@@ -83,7 +85,7 @@ impl Adam {
         let zeros =
             |block| Ok(State { n_steps: 0, moments: Moments::zeros(block, config.epsilon)? });
         let states = params.blocks().iter().map(zeros).collect::<Result<_>>()?;
-        Ok(Self { config, blocks: params.blocks().to_vec(), states })
+        Ok(Self { config, blocks: params.blocks().to_vec(), states, buffers: Buffers::default() })
     }
 
     /// Another step size from the next step on, for a [`Schedule`](crate::Schedule); refuses one that is not above 0.
@@ -107,6 +109,10 @@ impl Adam {
             }
         }
         Ok(())
+    }
+
+    fn no_block(&self, index: usize) -> Error {
+        Error::Index { what: "block", index, n: self.blocks.len() }
     }
 
     /// The state as a safetensors file: tensors `first.t`, `second.t` and `steps.t` for block t.
@@ -149,6 +155,34 @@ impl Adam {
         }
         self.states = states;
         Ok(())
+    }
+}
+
+/// The blocks of a perceptron on the CPU; the gradient by a block moves it at once.
+impl Weights for Adam {
+    fn read(&self, t: usize, see: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let block = self.blocks.get(t).ok_or_else(|| self.no_block(t))?;
+        let (storage, layout) = block.storage_and_layout();
+        see(kernels::numbers(kernels::on_cpu(&storage)?, layout)?)
+    }
+
+    fn descend(&mut self, t: usize, gradient: &Gradient) -> Result<()> {
+        let (Some(block), Some(state)) = (self.blocks.get(t), self.states.get_mut(t)) else {
+            return Err(self.no_block(t));
+        };
+        state.n_steps = state.n_steps.saturating_add(1);
+        let update = kernels::adam::Update::new(&self.config, state.n_steps);
+        match &mut state.moments {
+            Moments::Fused { first, second } => {
+                Ok(update.in_parts(block, gradient, first, second, &self.buffers)?)
+            }
+            Moments::Composed { first, second } => {
+                let mut whole = vec![0.0; block.elem_count()];
+                gradient.rows(0..block.dims()[0], &mut whole)?;
+                let whole = Tensor::from_vec(whole, block.shape(), block.device())?;
+                Ok(update.composed(block, &whole.to_dtype(block.dtype())?, first, second)?)
+            }
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::{Activation, features};
-use core_tensors::{Adam, AdamConfig, Dataset, Error, Expected, Fit, Rng, Targets};
+use core_tensors::{AdamConfig, Dataset, Error, Expected, Fit, Rng, Targets};
 use losses::{Distillation, Predictions, distillation, median_scale, mmd};
-use models::{Architecture, Mlp};
+use models::{Architecture, Descent, Mlp};
 
 /// Hidden units of the classifier that tells domains apart.
 const N_HIDDEN: usize = 32;
@@ -57,14 +57,11 @@ pub fn proxy_distance(a: &Tensor, b: &Tensor, rng: &mut Rng) -> losses::Result<f
     let (seen, unseen) = (half(0)?, half(1)?);
     let network = Mlp { widths: vec![n, N_HIDDEN, 2], activation: Activation::Relu, bias: true };
     let w = network.init(rng, both.x().device())?.trainable()?;
-    let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
-    let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x())?;
-        distillation(&logits, batch, &Distillation::labels_only())
-    };
+    let mut descent = Descent::new(&network, &w, AdamConfig::pytorch(LEARNING_RATE))?;
+    let loss = |f: &Tensor, batch: &Dataset| distillation(f, batch, &Distillation::labels_only());
     let keep = |_| Ok::<_, losses::Error>(ControlFlow::Continue(()));
     let fit = Fit { epochs: EPOCHS, batch_size: BATCH };
-    fit.minimize(&mut adam, &seen, rng, loss, keep)?;
+    descent.fit(fit, &seen, rng, loss, keep)?;
     let Targets::Classes { labels, .. } = unseen.y() else {
         return Err(losses::Error::WantedClasses { what: "proxy distance" });
     };

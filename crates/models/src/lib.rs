@@ -6,6 +6,7 @@ mod bag_of_words;
 mod bert;
 mod bi_lstm;
 mod cnn;
+mod descent;
 pub mod graph;
 mod mlp;
 pub mod onnx;
@@ -14,12 +15,14 @@ mod translator;
 mod vgg;
 
 use candle_core::{Device, Tensor};
+use core_tensors::kernels::perceptron::Perceptron;
 use core_tensors::{Error, Expected, Layout, Params, Result, Rng};
 
 pub use bag_of_words::BagOfWords;
 pub use bert::BertEncoder;
 pub use bi_lstm::BiLstm;
 pub use cnn::{Cnn, Convolution};
+pub use descent::Descent;
 pub use mlp::Mlp;
 pub use spectral::SpectralNorm;
 pub use translator::{Domain, Encoding, TranslatorNetwork};
@@ -53,7 +56,7 @@ pub use vgg::{InputScale, Vgg19};
 /// # Ok(())
 /// # }
 /// ```
-pub trait Architecture {
+pub trait Architecture: Send + Sync {
     /// Order and shapes of the matrices in w.
     fn layout(&self) -> Layout;
 
@@ -70,6 +73,12 @@ pub trait Architecture {
             expected: Expected::AtLeast(1),
             found: 0,
         })
+    }
+
+    /// The same function on slices, of networks that are chains of dense layers whose blocks are those of w: what training
+    /// then uses for f32 on the CPU ([`Descent`]).
+    fn perceptron(&self) -> Option<Perceptron> {
+        None
     }
 
     /// Fan-in n_{t−1} of each block, without the bias.

@@ -1,6 +1,7 @@
 //! Multilayer perceptron.
 
 use candle_core::Tensor;
+use core_tensors::kernels::perceptron::Perceptron;
 use core_tensors::kernels::{Activation, features, linear};
 use core_tensors::{Block, Layout, Params, Result};
 
@@ -53,6 +54,10 @@ impl Architecture for Mlp {
             outputs.push(z.clone());
         }
         Ok(outputs)
+    }
+
+    fn perceptron(&self) -> Option<Perceptron> {
+        Perceptron::new(&self.widths, self.activation, self.bias)
     }
 
     fn fan_in(&self) -> Vec<usize> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use candle_core::Tensor;
 use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Fit, Layout, Params, Rng};
 use losses::{Distillation, distillation};
-use models::Architecture;
+use models::{Architecture, Descent};
 
 use super::{Examination, Monitor, Record};
 use crate::ledger::Curve;
@@ -47,11 +47,12 @@ pub fn train_through(
     mut view: impl FnMut(&Dataset) -> Result<Dataset>,
     on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
-    let loss = |batch: &Dataset| {
+    let mut descent = Descent::new(course.network, w, AdamConfig::pytorch(course.learning_rate))?;
+    let step = |batch: &Dataset| {
         let batch = view(batch)?;
-        Ok(distillation(&course.network.forward(w, batch.x())?, &batch, &course.loss)?)
+        descent.step(batch.x(), |f| Ok(distillation(f, &batch, &course.loss)?))
     };
-    train_on(monitor, (course.fit, course.learning_rate), w, data, rng, loss, on_epoch)
+    course.fit.run(data, rng, step, after_epochs(monitor, w, on_epoch))
 }
 
 /// Trains `w` in place on any loss of a batch, shape (); it may hold the weights of several networks.
@@ -62,16 +63,24 @@ pub fn train_on(
     data: &Dataset,
     rng: &mut Rng,
     loss: impl FnMut(&Dataset) -> Result<Tensor>,
-    mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
+    on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
 ) -> Result<()> {
     let mut adam = Adam::new(AdamConfig::pytorch(learning_rate), w)?;
+    fit.minimize(&mut adam, data, rng, loss, after_epochs(monitor, w, on_epoch))
+}
+
+/// Shows the parameters after a pass, and tells the monitor.
+fn after_epochs(
+    monitor: &dyn Monitor,
+    w: &Params,
+    mut on_epoch: impl FnMut(&Params, Epoch) -> Result<()>,
+) -> impl FnMut(Epoch) -> Result<ControlFlow<()>> {
     let frozen = w.frozen();
-    let after = |epoch: Epoch| -> Result<ControlFlow<()>> {
+    move |epoch| {
         on_epoch(&frozen, epoch)?;
         monitor.point_done()?;
         Ok(ControlFlow::Continue(()))
-    };
-    fit.minimize(&mut adam, data, rng, loss, after)
+    }
 }
 
 /// How far a training has come, for a [`Schedule`](core_tensors::Schedule).

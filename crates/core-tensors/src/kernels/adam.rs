@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 
+use super::perceptron::{Buffers, Gradient};
 use super::{numbers, vectorized};
 use crate::optim::AdamConfig;
 
@@ -64,6 +65,19 @@ impl Update {
         block.inplace_op2(&gradient.contiguous()?, &Fused { update: self, moments })
     }
 
+    /// [`Update::fused`] with a gradient that is made part by part, each part used while it is in the cache.
+    pub(crate) fn in_parts(
+        &self,
+        block: &Tensor,
+        gradient: &Gradient,
+        first: &mut [f32],
+        second: &mut [f32],
+        buffers: &Buffers,
+    ) -> Result<()> {
+        let moments = RefCell::new((first, second));
+        block.inplace_op1(&InParts { update: self, gradient, moments, buffers })
+    }
+
     /// The same in tensor operations.
     pub(crate) fn composed(
         &self,
@@ -105,6 +119,24 @@ impl Constants {
     }
 }
 
+impl Constants {
+    /// New values of a block and its moments, all of one length.
+    fn steps(&self, block: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+        let n = block.len().min(gradient.len());
+        let (block, gradient) = (&mut block[..n], &gradient[..n]);
+        let (first, second) = (&mut first[..n], &mut second[..n]);
+        // A closure that is not inlined leaves the wide instruction set.
+        vectorized(
+            #[inline(always)]
+            || {
+                for i in 0..n {
+                    block[i] = self.step(block[i], gradient[i], &mut first[i], &mut second[i]);
+                }
+            },
+        );
+    }
+}
+
 struct Fused<'a> {
     update: &'a Update,
     moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
@@ -134,17 +166,39 @@ impl InplaceOp2 for Fused<'_> {
         if gradient.len() != n || first.len() != n || second.len() != n {
             bail!("adam wanted {n} gradients and moments, found {}", gradient.len());
         }
-        let constants = self.update.constants();
-        let (first, second) = (&mut first[..n], &mut second[..n]);
-        // A closure that is not inlined leaves the wide instruction set.
-        vectorized(
-            #[inline(always)]
-            || {
-                for i in 0..n {
-                    block[i] = constants.step(block[i], gradient[i], &mut first[i], &mut second[i]);
-                }
-            },
-        );
+        self.update.constants().steps(block, gradient, first, second);
+        Ok(())
+    }
+}
+
+/// [`Fused`] with a gradient in parts.
+struct InParts<'a> {
+    update: &'a Update,
+    gradient: &'a Gradient<'a>,
+    moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
+    buffers: &'a Buffers,
+}
+
+impl InplaceOp1 for InParts<'_> {
+    fn name(&self) -> &'static str {
+        "adam"
+    }
+
+    fn cpu_fwd(&self, block: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("adam wanted a contiguous block, found {layout:?}");
+        };
+        let CpuStorage::F32(block) = block else { bail!("adam wanted a block of f32") };
+        let block = &mut block[start..end];
+        let mut moments = self.moments.borrow_mut();
+        let (first, second) = &mut *moments;
+        let (n, constants) = (self.gradient.numbers_at_a_time(), self.update.constants());
+        let parts = block.chunks_mut(n).zip(first.chunks_mut(n)).zip(second.chunks_mut(n));
+        self.gradient.share_out(self.buffers, parts.collect(), |gradient, part| {
+            let ((block, first), second) = part;
+            constants.steps(block, gradient, first, second);
+            Ok(())
+        })?;
         Ok(())
     }
 }

@@ -2,115 +2,10 @@
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::elementwise::{Real, derivative, gelu, sigmoid, silu, tanh};
+use super::activation::{Activation, activate, times_derivative};
+use super::elementwise::Real;
 use super::matmul::{Shape as Matrix, matmul};
-use super::{is_fused, numbers, on_cpu, vectorized};
-
-/// What a layer does to its sums.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Activation {
-    /// z
-    Identity,
-    /// max(z, 0)
-    Relu,
-    /// z for z > 0, else slope · z; the slope is in (0, 1), 0.01 in the papers' code.
-    LeakyRelu {
-        /// Factor of negative sums.
-        slope: f64,
-    },
-    /// tanh z
-    Tanh,
-    /// σ(z) = 1 / (1 + e⁻ᶻ)
-    Sigmoid,
-    /// z σ(z), also called swish
-    Silu,
-    /// z Φ(z) with the normal distribution function Φ, exact: ½ z (1 + erf(z/√2))
-    Gelu,
-}
-
-impl Activation {
-    /// Its name in files: identity, relu, leaky_relu, tanh, sigmoid, silu or gelu.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Relu => "relu",
-            Self::LeakyRelu { .. } => "leaky_relu",
-            Self::Tanh => "tanh",
-            Self::Sigmoid => "sigmoid",
-            Self::Silu => "silu",
-            Self::Gelu => "gelu",
-        }
-    }
-
-    /// The slope of a leaky ReLU; others have none.
-    pub fn slope(self) -> Option<f64> {
-        match self {
-            Self::LeakyRelu { slope } => Some(slope),
-            _ => None,
-        }
-    }
-
-    /// The activation of a name and a slope; `None` for other names, and for a leaky ReLU without a slope in (0, 1).
-    pub fn from_name(name: &str, slope: Option<f64>) -> Option<Self> {
-        Some(match name {
-            "identity" => Self::Identity,
-            "relu" => Self::Relu,
-            "leaky_relu" => {
-                let slope = slope.filter(|&slope| slope > 0.0 && slope < 1.0)?;
-                Self::LeakyRelu { slope }
-            }
-            "tanh" => Self::Tanh,
-            "sigmoid" => Self::Sigmoid,
-            "silu" => Self::Silu,
-            "gelu" => Self::Gelu,
-            _ => return None,
-        })
-    }
-
-    /// act(z) in tensor operations, of any shape.
-    pub fn apply(self, z: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Identity => Ok(z.clone()),
-            Self::Relu => z.relu(),
-            Self::LeakyRelu { slope } => z.relu()? - (z.neg()?.relu()? * slope)?,
-            Self::Tanh => tanh(z),
-            Self::Sigmoid => sigmoid(z),
-            Self::Silu => silu(z),
-            Self::Gelu => gelu(z),
-        }
-    }
-
-    /// act′ at one sum z; 0 or the slope of a (leaky) ReLU at z = 0.
-    pub fn derivative(self, z: f64) -> f64 {
-        match self {
-            Self::Identity => 1.0,
-            Self::Relu if z > 0.0 => 1.0,
-            Self::Relu => 0.0,
-            Self::LeakyRelu { .. } if z > 0.0 => 1.0,
-            Self::LeakyRelu { slope } => slope,
-            Self::Tanh => {
-                let y = z.tanh();
-                1.0 - y * y
-            }
-            Self::Sigmoid => {
-                let y = Real::sigmoid(z);
-                y * (1.0 - y)
-            }
-            Self::Silu => derivative::silu(z),
-            Self::Gelu => derivative::gelu(z),
-        }
-    }
-
-    /// Whether a layer's own pass applies it; the others are an operation of their own, for their derivative needs the sums.
-    fn is_in_the_layer(self) -> bool {
-        match self {
-            Self::Identity | Self::Relu | Self::LeakyRelu { .. } | Self::Tanh | Self::Sigmoid => {
-                true
-            }
-            Self::Silu | Self::Gelu => false,
-        }
-    }
-}
+use super::{is_fused, numbers, on_cpu};
 
 /// One dense layer: act(x Uᵀ + b); shape (m, n_out).
 ///
@@ -245,20 +140,7 @@ fn forward<T: Real>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> Resul
         rest.chunks_exact_mut(s.n_out).for_each(|row| row.copy_from_slice(first));
     }
     matmul((&mut y, s.y()), (x, s.x()), (u, s.u().transposed()), s.has_bias())?;
-    let zero = T::zero();
-    vectorized(
-        #[inline(always)]
-        || match activation {
-            Activation::Identity | Activation::Silu | Activation::Gelu => {}
-            Activation::Relu => y.iter_mut().for_each(|z| *z = if *z < zero { zero } else { *z }),
-            Activation::LeakyRelu { slope } => {
-                let slope = T::from_f64(slope);
-                y.iter_mut().for_each(|z| *z = if *z < zero { slope * *z } else { *z });
-            }
-            Activation::Tanh => y.iter_mut().for_each(|z| *z = z.tanh()),
-            Activation::Sigmoid => y.iter_mut().for_each(|z| *z = z.sigmoid()),
-        },
-    );
+    activate(&mut y, activation);
     Ok(y)
 }
 
@@ -273,7 +155,8 @@ fn backward<T: Real>(
     let s = Sizes { m, n_in, n_out, n_cols };
     let gradient = gradient.contiguous()?;
     let ((gs, gl), (ys, yl)) = (gradient.storage_and_layout(), y.storage_and_layout());
-    let dz = sum_gradient::<T>(numbers(on_cpu(&gs)?, gl)?, numbers(on_cpu(&ys)?, yl)?, activation);
+    let mut dz = numbers::<T>(on_cpu(&gs)?, gl)?.to_vec();
+    times_derivative(&mut dz, numbers(on_cpu(&ys)?, yl)?, activation);
 
     let du = if u.track_op() {
         let (xs, xl) = x.storage_and_layout();
@@ -302,24 +185,6 @@ fn backward<T: Real>(
         None
     };
     Ok((dx, du))
-}
-
-/// Gradient with respect to the sums z. act′(z) is read off y: ReLUs keep the sign, tanh and σ are invertible; NaN stays NaN.
-fn sum_gradient<T: Real>(gradient: &[T], y: &[T], activation: Activation) -> Vec<T> {
-    let (zero, one, pairs) = (T::zero(), T::one(), gradient.iter().zip(y));
-    vectorized(
-        #[inline(always)]
-        || match activation {
-            Activation::Identity | Activation::Silu | Activation::Gelu => gradient.to_vec(),
-            Activation::Relu => pairs.map(|(&g, &y)| if y <= zero { zero } else { g }).collect(),
-            Activation::LeakyRelu { slope } => {
-                let slope = T::from_f64(slope);
-                pairs.map(|(&g, &y)| if y <= zero { slope * g } else { g }).collect()
-            }
-            Activation::Tanh => pairs.map(|(&g, &y)| g * (one - y * y)).collect(),
-            Activation::Sigmoid => pairs.map(|(&g, &y)| g * (y * (one - y))).collect(),
-        },
-    )
 }
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 use super::adam::{Constants, Update};
 use super::exponential::exp;
 use super::normal::{LANES, normals};
-use super::vectorized;
-use crate::error::{Error, Expected, Result};
+use super::perceptron::{Buffers, Gradient};
+use super::{share_out, vectorized};
+use crate::error::{Expected, Result};
 use crate::optim::AdamConfig;
 use crate::rng::Rng;
+
+/// Weights that are drawn together, a multiple of [`LANES`].
+const PART: usize = 256 * LANES;
 
 /// q = N(m, diag e^{2ρ}) over a block of n weights, with Adam's moments, in f32.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ impl KlGradient<'_> {
                 ("gradients of a prior", [by_mean.len(), by_variance.len()])
             }
         };
-        lengths.into_iter().try_for_each(|found| same_length(what, p, found))
+        lengths.into_iter().try_for_each(|found| Expected::Exactly(p).check(what, found))
     }
 
     /// The same over the n parameters from `start` on.
@@ -89,13 +93,14 @@ impl KlGradient<'_> {
         Ok(match *self {
             Self::Isotropic { .. } => *self,
             Self::Diagonal { mean, precision, scale } => {
-                same_length("numbers of a prior", end, mean.len().min(precision.len()).min(end))?;
+                let found = mean.len().min(precision.len()).min(end);
+                Expected::Exactly(end).check("numbers of a prior", found)?;
                 let (mean, precision) = (&mean[start..end], &precision[start..end]);
                 Self::Diagonal { mean, precision, scale }
             }
             Self::Given { by_mean, by_variance, scale } => {
                 let found = by_mean.len().min(by_variance.len()).min(end);
-                same_length("gradients of a prior", end, found)?;
+                Expected::Exactly(end).check("gradients of a prior", found)?;
                 let (by_mean, by_variance) = (&by_mean[start..end], &by_variance[start..end]);
                 Self::Given { by_mean, by_variance, scale }
             }
@@ -103,17 +108,10 @@ impl KlGradient<'_> {
     }
 }
 
-fn same_length(what: &'static str, n: usize, found: usize) -> Result<()> {
-    if n == found {
-        return Ok(());
-    }
-    Err(Error::Count { what, expected: Expected::Exactly(n), found })
-}
-
 impl BlockState {
     /// From m and ρ, (n,) each, and no moments.
     pub fn new(mean: Vec<f32>, log_std: Vec<f32>) -> Result<Self> {
-        same_length("log-standard deviations", mean.len(), log_std.len())?;
+        Expected::Exactly(mean.len()).check("log-standard deviations", log_std.len())?;
         let moments = std::array::from_fn(|_| vec![0.0; mean.len()]);
         Ok(Self { mean, log_std, moments })
     }
@@ -130,22 +128,27 @@ impl BlockState {
 
     /// w = m + e^ρ ε, ε ~ N(0, I).
     pub fn sample(&self, rng: &mut Rng) -> Vec<f32> {
-        let (mut words, mut noise) = ([0; LANES], [0.0; LANES]);
-        let mut w = vec![0.0; self.mean.len()];
-        let parts = self.mean.chunks(LANES).zip(self.log_std.chunks(LANES));
-        for (w, (mean, log_std)) in w.chunks_mut(LANES).zip(parts) {
-            rng.fill_words(&mut words);
-            normals(&words, &mut noise);
-            vectorized(
-                #[inline(always)]
-                || {
-                    for i in 0..w.len().min(LANES) {
-                        w[i] = mean[i] + exp(log_std[i]) * noise[i];
-                    }
-                },
-            );
-        }
+        let mut w = Vec::new();
+        self.sample_into(&mut w, rng);
         w
+    }
+
+    /// [`BlockState::sample`] in memory that is used again; on several threads where there are some, with the same draws.
+    pub fn sample_into(&self, w: &mut Vec<f32>, rng: &mut Rng) {
+        let n = self.mean.len();
+        w.resize(n, 0.0);
+        let start = rng.position();
+        let parts = w.chunks_mut(PART).zip(self.mean.chunks(PART).zip(self.log_std.chunks(PART)));
+        let draw = |(part, (w, (mean, log_std))): (usize, (&mut [f32], (&[f32], &[f32])))| {
+            // Each number costs one word of the generator, so that a part's draws do not depend on who makes the others.
+            let mut rng = rng.clone();
+            rng.seek(start + (part * PART) as u128);
+            draws(w, mean, log_std, &mut rng);
+            Ok(())
+        };
+        // Drawing never fails.
+        let _ = share_out(parts.enumerate().collect(), draw);
+        rng.seek(start + n.next_multiple_of(LANES) as u128);
     }
 
     /// v = e^{2ρ}, (n,).
@@ -154,6 +157,31 @@ impl BlockState {
             #[inline(always)]
             || self.log_std.iter().map(|&rho| exp(2.0 * rho)).collect(),
         )
+    }
+
+    /// [`BlockState::step`] at a draw w with a gradient that is made part by part, each part used while it is in the cache.
+    pub fn step_in_parts(
+        &mut self,
+        (config, n_steps): (&AdamConfig, i32),
+        w: &[f32],
+        gradient: &Gradient,
+        (kl_gradient, start): (&KlGradient, usize),
+        buffers: &Buffers,
+    ) -> Result<()> {
+        Expected::Exactly(self.mean.len()).check("numbers of a draw", w.len())?;
+        let kl_gradient = &kl_gradient.part(start, self.mean.len())?;
+        let constants = Update::new(config, n_steps).constants();
+        let n = gradient.numbers_at_a_time();
+        let parts = self.whole().chunks(n).into_iter().zip(w.chunks(n)).enumerate().collect();
+        gradient.share_out(buffers, parts, |gradient, (i, (mut part, w))| {
+            let likelihood = LikelihoodGradient::AtDraw { w, gradient };
+            part.step(&constants, likelihood, &kl_gradient.part(i * n, w.len())?)
+        })
+    }
+
+    fn whole(&mut self) -> Part<'_> {
+        let moments = self.moments.each_mut().map(Vec::as_mut_slice);
+        Part { mean: &mut self.mean, log_std: &mut self.log_std, moments }
     }
 
     /// Step `n_steps` (from 1) of Adam; the block begins at parameter `start` of those of `kl_gradient`.
@@ -165,13 +193,63 @@ impl BlockState {
         kl_gradient: &KlGradient,
         start: usize,
     ) -> Result<()> {
+        let kl_gradient = &kl_gradient.part(start, self.mean.len())?;
+        let constants = Update::new(config, n_steps).constants();
+        self.whole().step(&constants, likelihood, kl_gradient)
+    }
+}
+
+/// w = m + e^ρ ε of a part of a block.
+fn draws(w: &mut [f32], mean: &[f32], log_std: &[f32], rng: &mut Rng) {
+    let (mut words, mut noise) = ([0; LANES], [0.0; LANES]);
+    let parts = mean.chunks(LANES).zip(log_std.chunks(LANES));
+    for (w, (mean, log_std)) in w.chunks_mut(LANES).zip(parts) {
+        rng.fill_words(&mut words);
+        normals(&words, &mut noise);
+        vectorized(
+            #[inline(always)]
+            || {
+                for i in 0..w.len().min(LANES) {
+                    w[i] = mean[i] + exp(log_std[i]) * noise[i];
+                }
+            },
+        );
+    }
+}
+
+/// Some consecutive weights of a block.
+struct Part<'a> {
+    mean: &'a mut [f32],
+    log_std: &'a mut [f32],
+    moments: [&'a mut [f32]; 4],
+}
+
+impl<'a> Part<'a> {
+    /// Parts of n weights each, the last one of what is left.
+    fn chunks(self, n: usize) -> Vec<Self> {
+        let [m1, m2, r1, r2] = self.moments.map(|moment| moment.chunks_mut(n));
+        let states = self.mean.chunks_mut(n).zip(self.log_std.chunks_mut(n));
+        let moments = m1.zip(m2).zip(r1.zip(r2));
+        let part = |((mean, log_std), ((m1, m2), (r1, r2)))| Self {
+            mean,
+            log_std,
+            moments: [m1, m2, r1, r2],
+        };
+        states.zip(moments).map(part).collect()
+    }
+
+    /// A step of Adam; `kl_gradient` is that of these weights.
+    fn step(
+        &mut self,
+        constants: &Constants,
+        likelihood: LikelihoodGradient,
+        kl_gradient: &KlGradient,
+    ) -> Result<()> {
         let n = self.mean.len();
         let (LikelihoodGradient::AtDraw { w: first, gradient: second }
         | LikelihoodGradient::ByMoments { by_mean: first, by_variance: second }) = likelihood;
-        same_length("numbers of a gradient", n, first.len())?;
-        same_length("numbers of a gradient", n, second.len())?;
-        let kl_gradient = &kl_gradient.part(start, n)?;
-        let constants = Update::new(config, n_steps).constants();
+        Expected::Exactly(n).check("numbers of a gradient", first.len())?;
+        Expected::Exactly(n).check("numbers of a gradient", second.len())?;
         // A closure that is not inlined leaves the wide instruction set.
         vectorized(
             #[inline(always)]
@@ -179,7 +257,7 @@ impl BlockState {
                 LikelihoodGradient::AtDraw { w, gradient } => {
                     let (w, gradient) = (&w[..n], &gradient[..n]);
                     self.with_prior(
-                        &constants,
+                        constants,
                         kl_gradient,
                         #[inline(always)]
                         |i: usize, mean, _| (gradient[i], gradient[i] * (w[i] - mean)),
@@ -188,7 +266,7 @@ impl BlockState {
                 LikelihoodGradient::ByMoments { by_mean, by_variance } => {
                     let (by_mean, by_variance) = (&by_mean[..n], &by_variance[..n]);
                     self.with_prior(
-                        &constants,
+                        constants,
                         kl_gradient,
                         #[inline(always)]
                         |i: usize, _, variance| (by_mean[i], 2.0 * variance * by_variance[i]),

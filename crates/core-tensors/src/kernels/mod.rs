@@ -7,6 +7,7 @@
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+mod activation;
 pub(crate) mod adam;
 mod convolution;
 mod elementwise;
@@ -20,14 +21,16 @@ mod matmul;
 pub mod mean_field;
 pub(crate) mod normal;
 mod normalization;
+pub mod perceptron;
 mod pooling;
 mod sliding_window;
 
+pub use activation::Activation;
 pub use convolution::{Window, convolve, convolve_relu_max_pool, grouped_convolution};
 pub use elementwise::{erf, gelu, gelu_tanh, hard_sigmoid, hard_swish, sigmoid, silu, tanh};
 pub use exponential::exp_nonpositive;
 pub use grayscale::features;
-pub use linear::{Activation, linear};
+pub use linear::linear;
 pub use logistic::{bernoulli_negative_log, composed_softplus, log_1p, softplus};
 pub use lstm::bi_lstm;
 pub use normalization::{affine_channels, batch_norm, layer_norm, log_softmax_last, softmax_last};

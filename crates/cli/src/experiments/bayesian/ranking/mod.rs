@@ -28,10 +28,10 @@ use bayes_posterior::{
     Covariance, Damping, PathStep, Posterior, PruningCriterion, RankInput, Structure, UnitScore,
     follow_path, rank,
 };
-use candle_core::Device;
-use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng};
+use candle_core::{Device, Tensor};
+use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng};
 use losses::Likelihood;
-use models::{Architecture, Mlp};
+use models::{Architecture, Descent, Mlp};
 
 use crate::ledger::{Curve, Figure, Point, RowSpec, metric};
 use crate::training::Monitor;
@@ -231,16 +231,13 @@ fn trained(
     rng: &Rng,
 ) -> Result<Params> {
     let w = network.init(&mut rng.split("teacher"), &task.session.device)?.trainable()?;
-    let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), &w)?;
-    let loss = |batch: &Dataset| {
-        let logits = network.forward(&w, batch.x())?;
-        Ok(likelihood.negative_log(&logits, batch)?)
-    };
+    let mut descent = Descent::new(network, &w, AdamConfig::pytorch(LEARNING_RATE))?;
+    let loss = |f: &Tensor, batch: &Dataset| Ok(likelihood.negative_log(f, batch)?);
     let after = |_| -> Result<ControlFlow<()>> {
         task.point_done()?;
         Ok(ControlFlow::Continue(()))
     };
-    fit.minimize(&mut adam, data, &mut rng.split("batches"), loss, after)?;
+    descent.fit(fit, data, &mut rng.split("batches"), loss, after)?;
     Ok(w.frozen())
 }
 

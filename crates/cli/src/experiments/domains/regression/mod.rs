@@ -10,10 +10,10 @@ use crate::ledger::{Curve, Metric, Part, metric};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use core_tensors::kernels::Activation;
-use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
+use core_tensors::{AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use domain_adapt::{DomainMap, Identity, Selection, Sine};
 use losses::{squared_error, squared_error_of_all_pairs};
-use models::{Architecture, Mlp};
+use models::{Architecture, Descent, Mlp};
 
 use crate::experiments::base::{LEARNING_RATE, STUDENT_BATCH, TEACHER_BATCH};
 use crate::experiments::{Outcome, Task};
@@ -92,18 +92,15 @@ fn train(
     mut on_epoch: impl FnMut(&Params) -> Result<()>,
 ) -> Result<()> {
     let Course { network, fit, error } = *course;
-    let mut adam = Adam::new(AdamConfig::pytorch(LEARNING_RATE), w)?;
-    let loss = |batch: &Dataset| {
-        let predictions = network.forward(w, batch.x())?;
-        objective(&predictions, batch, error)
-    };
+    let mut descent = Descent::new(network, w, AdamConfig::pytorch(LEARNING_RATE))?;
+    let loss = |predictions: &Tensor, batch: &Dataset| objective(predictions, batch, error);
     let frozen = w.frozen();
     let after = |_| {
         on_epoch(&frozen)?;
         task.point_done()?;
         Ok::<_, anyhow::Error>(ControlFlow::Continue(()))
     };
-    fit.minimize(&mut adam, data, rng, loss, after)
+    descent.fit(fit, data, rng, loss, after)
 }
 
 /// The error to the targets, and that to the teacher's answers where the data have them.

@@ -1,0 +1,323 @@
+//! A step of a perceptron: outputs and the gradient by its weights, in buffers that serve every step.
+
+mod buffers;
+
+use std::ops::Range;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+pub use self::buffers::Buffers;
+use super::activation::{Activation, activate, times_derivative};
+use super::matmul::{Shape, matmul};
+use super::{numbers, on_cpu, share_out};
+use crate::error::{Error, Expected, Result};
+
+/// Multiply-adds that a part of a product has at least, where a product is shared out among threads.
+const SMALLEST_PART: usize = 1 << 20;
+/// Numbers of a gradient that are made and used at a time, so that they stay in the cache of one core.
+const NUMBERS_AT_A_TIME: usize = 1 << 16;
+/// Rows of a part are a multiple of this, which the products are fast at.
+const ROWS: usize = 16;
+
+/// f(x, w) = U_T act(… act(U_1 x + b_1) …) + b_T and ∂loss/∂U_t on slices of f32.
+///
+/// The arithmetic is that of [`linear`](super::linear) layer by layer. What differs is the memory: activations and gradients
+/// lie in buffers that are used again, and the gradient by a block goes to its [`Weights`] piece by piece, while a piece
+/// is in the cache, instead of as a tensor. Where rayon's pool has several threads, large products are shared out in parts
+/// that depend on their shapes alone, so that the bits do not depend on the number of threads.
+#[derive(Clone, Debug)]
+pub struct Perceptron {
+    /// n_0, …, n_T
+    widths: Vec<usize>,
+    activation: Activation,
+    has_bias: bool,
+    /// The outputs of the layers, (m, n_t) each.
+    outputs: Vec<Vec<f32>>,
+    /// ∂loss/∂(sums of a layer), (m, n_t), and the same of the layer before.
+    by_sums: Vec<f32>,
+    by_inputs: Vec<f32>,
+}
+
+/// Where a perceptron's blocks lie, and what becomes of the gradient by them.
+pub trait Weights {
+    /// Shows the numbers of block t, row by row.
+    fn read(&self, t: usize, see: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()>;
+
+    /// Takes the gradient by block t, whose numbers nobody reads any more in this step.
+    fn descend(&mut self, t: usize, gradient: &Gradient) -> Result<()>;
+}
+
+impl Perceptron {
+    /// Layers of n_0, …, n_T units; `None` for activations whose derivative cannot be told from their values.
+    pub fn new(widths: &[usize], activation: Activation, has_bias: bool) -> Option<Self> {
+        let is_covered = activation.is_in_the_layer() && widths.len() > 1 && !widths.contains(&0);
+        is_covered.then(|| Self {
+            widths: widths.to_vec(),
+            activation,
+            has_bias,
+            outputs: vec![Vec::new(); widths.len() - 1],
+            by_sums: Vec::new(),
+            by_inputs: Vec::new(),
+        })
+    }
+
+    /// f(x, w) of m examples, (m, n_T) row by row; `x` is (m, n_0).
+    pub fn forward(&mut self, x: &[f32], w: &impl Weights) -> Result<&[f32]> {
+        let m = self.n_examples(x)?;
+        for t in 0..self.outputs.len() {
+            let layer = self.layer(t, m);
+            let (before, rest) = self.outputs.split_at_mut(t);
+            let inputs = before.last().map_or(x, Vec::as_slice);
+            let Some(outputs) = rest.first_mut() else { continue };
+            outputs.resize(m * layer.n_out, 0.0);
+            w.read(t, &mut |u| layer.forward(inputs, u, outputs))?;
+        }
+        Ok(self.outputs.last().map_or(&[], Vec::as_slice))
+    }
+
+    /// Gives the weights their gradients, the last block's first; `by_outputs` is ∂loss/∂f, (m, n_T), at the x of the
+    /// last [`Perceptron::forward`].
+    pub fn backward(&mut self, x: &[f32], by_outputs: &[f32], w: &mut impl Weights) -> Result<()> {
+        let m = self.n_examples(x)?;
+        let n = m * self.widths[self.widths.len() - 1];
+        for found in [by_outputs.len(), self.outputs.last().map_or(0, Vec::len)] {
+            Expected::Exactly(n).check("numbers of a gradient by outputs", found)?;
+        }
+        self.by_sums.clear();
+        self.by_sums.extend_from_slice(by_outputs);
+        for t in (0..self.outputs.len()).rev() {
+            let layer = self.layer(t, m);
+            let below = t.checked_sub(1).map(|below| &self.outputs[below]);
+            Expected::Exactly(m * layer.n_in)
+                .check("inputs of a layer", below.map_or(x, |b| b).len())?;
+            if let Some(inputs) = below {
+                let (by_sums, by_inputs) = (&self.by_sums, &mut self.by_inputs);
+                by_inputs.resize(m * layer.n_in, 0.0);
+                let activation = self.activation;
+                w.read(t, &mut |u| {
+                    layer.backward(by_sums, u, by_inputs, |g, first| {
+                        times_derivative(g, &inputs[first..first + g.len()], activation);
+                    })
+                })?;
+            }
+            let inputs = below.map_or(x, Vec::as_slice);
+            w.descend(t, &Gradient { layer, by_sums: &self.by_sums, inputs })?;
+            std::mem::swap(&mut self.by_sums, &mut self.by_inputs);
+        }
+        Ok(())
+    }
+
+    /// One step: f(x, w), a scalar of it in tensor operations, and its gradient given to the weights; returns the scalar.
+    ///
+    /// `x` is (m, n_0) or (m, …) with n_0 numbers an example, f32 on the CPU. A loss that does not depend on f moves nothing.
+    pub fn step<E: From<Error>>(
+        &mut self,
+        x: &Tensor,
+        w: &mut impl Weights,
+        loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<f64, E> {
+        let x = x.contiguous().map_err(Error::from)?;
+        let (storage, layout) = x.storage_and_layout();
+        let x = on_cpu(&storage).and_then(|x| numbers::<f32>(x, layout)).map_err(Error::from)?;
+        let outputs = self.outputs_of(x, w)?;
+        let loss = loss(&outputs)?;
+        Ok(self.descend(x, &outputs, &loss, w)?)
+    }
+
+    /// f(x, w) as a variable.
+    fn outputs_of(&mut self, x: &[f32], w: &impl Weights) -> Result<Var> {
+        let n = self.widths[self.widths.len() - 1];
+        let outputs = self.forward(x, w)?;
+        Ok(Var::from_slice(outputs, (outputs.len() / n, n), &Device::Cpu)?)
+    }
+
+    fn descend(
+        &mut self,
+        x: &[f32],
+        outputs: &Var,
+        loss: &Tensor,
+        w: &mut impl Weights,
+    ) -> Result<f64> {
+        if let Some(gradient) = loss.backward()?.get(outputs) {
+            let gradient = gradient.contiguous()?;
+            let (storage, layout) = gradient.storage_and_layout();
+            self.backward(x, numbers(on_cpu(&storage)?, layout)?, w)?;
+        }
+        Ok(loss.to_dtype(DType::F64)?.to_scalar()?)
+    }
+
+    fn n_examples(&self, x: &[f32]) -> Result<usize> {
+        let n = self.widths[0];
+        Expected::MultipleOf(n).check("features of a batch", x.len())?;
+        Ok(x.len() / n)
+    }
+
+    fn layer(&self, t: usize, m: usize) -> Layer {
+        let (n_in, n_out) = (self.widths[t], self.widths[t + 1]);
+        let is_last = t + 2 == self.widths.len();
+        let activation = if is_last { Activation::Identity } else { self.activation };
+        Layer { m, n_in, n_out, n_cols: n_in + usize::from(self.has_bias), activation }
+    }
+}
+
+/// One layer on a batch of m examples.
+#[derive(Clone, Copy, Debug)]
+struct Layer {
+    m: usize,
+    n_in: usize,
+    n_out: usize,
+    /// n_in, and one for the bias.
+    n_cols: usize,
+    activation: Activation,
+}
+
+impl Layer {
+    /// Examples of a part; the same whatever the number of threads.
+    fn rows_of_a_part(&self) -> usize {
+        let work = self.n_in * self.n_out;
+        let rows = SMALLEST_PART.div_ceil(work.max(1)).max(self.m.div_ceil(4));
+        rows.next_multiple_of(ROWS)
+    }
+
+    /// U without its bias.
+    fn weights(&self) -> Shape {
+        Shape::rows_apart(self.n_out, self.n_in, self.n_cols)
+    }
+
+    fn forward(&self, x: &[f32], u: &[f32], y: &mut [f32]) -> Result<()> {
+        Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
+        let (n_in, n_out) = (self.n_in, self.n_out);
+        let has_bias = self.n_cols > n_in;
+        let rows = self.rows_of_a_part();
+        let parts = y.chunks_mut(rows * n_out).zip(x.chunks(rows * n_in)).collect();
+        let work = |(y, x): (&mut [f32], &[f32])| {
+            if has_bias && y.len() >= n_out {
+                let (first, rest) = y.split_at_mut(n_out);
+                for (b, row) in first.iter_mut().zip(u.chunks_exact(self.n_cols)) {
+                    *b = row[n_in];
+                }
+                rest.chunks_exact_mut(n_out).for_each(|row| row.copy_from_slice(first));
+            }
+            let m = y.len() / n_out;
+            let (sums, inputs) =
+                (Shape::rows_apart(m, n_out, n_out), Shape::rows_apart(m, n_in, n_in));
+            matmul((y, sums), (x, inputs), (u, self.weights().transposed()), has_bias)?;
+            activate(y, self.activation);
+            Ok(())
+        };
+        Ok(share_out(parts, work)?)
+    }
+
+    /// ∂loss/∂(inputs) from ∂loss/∂(sums); `finish` gets each part and where it begins.
+    fn backward(
+        &self,
+        by_sums: &[f32],
+        u: &[f32],
+        by_inputs: &mut [f32],
+        finish: impl Fn(&mut [f32], usize) + Sync,
+    ) -> Result<()> {
+        Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
+        let (n_in, n_out) = (self.n_in, self.n_out);
+        let rows = self.rows_of_a_part();
+        let parts = by_inputs.chunks_mut(rows * n_in).zip(by_sums.chunks(rows * n_out));
+        let parts: Vec<_> = parts.enumerate().collect();
+        let work = |(part, (by_inputs, by_sums)): (usize, (&mut [f32], &[f32]))| {
+            let m = by_sums.len() / n_out;
+            let (inputs, sums) =
+                (Shape::rows_apart(m, n_in, n_in), Shape::rows_apart(m, n_out, n_out));
+            matmul((by_inputs, inputs), (by_sums, sums), (u, self.weights()), false)?;
+            finish(by_inputs, part * rows * n_in);
+            Ok(())
+        };
+        Ok(share_out(parts, work)?)
+    }
+}
+
+/// ∂loss/∂U of one block, of which rows are made when they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradient<'a> {
+    layer: Layer,
+    /// ∂loss/∂(sums), (m, n_out).
+    by_sums: &'a [f32],
+    /// (m, n_in)
+    inputs: &'a [f32],
+}
+
+impl Gradient<'_> {
+    /// Columns of the block: inputs, and one for the bias where there is one.
+    pub fn n_cols(&self) -> usize {
+        self.layer.n_cols
+    }
+
+    /// Numbers of whole rows that are best asked for at a time.
+    pub fn numbers_at_a_time(&self) -> usize {
+        let Layer { n_cols, n_out, .. } = self.layer;
+        let rows = (NUMBERS_AT_A_TIME / n_cols).next_multiple_of(ROWS);
+        rows.min(n_out) * n_cols
+    }
+
+    /// Whether threads may be worth their start.
+    fn is_large(&self) -> bool {
+        self.layer.m * self.layer.n_in * self.layer.n_out >= 2 * SMALLEST_PART
+    }
+
+    /// Σᵢ δᵢⱼ xᵢ and Σᵢ δᵢⱼ for the units j in `rows`, row by row.
+    pub fn rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let Layer { m, n_in, n_out, n_cols, .. } = self.layer;
+        let n = rows.len();
+        Expected::Exactly(n * n_cols).check("numbers of a part of a gradient", out.len())?;
+        if rows.end > n_out {
+            return Err(Error::Index { what: "unit", index: rows.end, n: n_out });
+        }
+        if n == 0 {
+            return Ok(());
+        }
+        let by_sums = self.by_sums.get(rows.start..).unwrap_or(&[]);
+        let columns = Shape::rows_apart(m, n, n_out).transposed();
+        let dst = Shape::rows_apart(n, n_in, n_cols);
+        matmul(
+            (out, dst),
+            (by_sums, columns),
+            (self.inputs, Shape::rows_apart(m, n_in, n_in)),
+            false,
+        )?;
+        if n_cols > n_in {
+            // One pass over δ for all units, a running sum in the last column of each.
+            out.chunks_exact_mut(n_cols).for_each(|row| row[n_in] = 0.0);
+            for deltas in self.by_sums.chunks_exact(n_out) {
+                for (row, &delta) in out.chunks_exact_mut(n_cols).zip(&deltas[rows.clone()]) {
+                    row[n_in] += delta;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the gradient part by part in `buffers` and hands each to `take` with the part of the state that belongs to it.
+    ///
+    /// `state` has one entry for each [`Gradient::numbers_at_a_time`] numbers of the block, in order.
+    pub fn share_out<P: Send>(
+        &self,
+        buffers: &Buffers,
+        state: Vec<P>,
+        take: impl Fn(&[f32], P) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        let n_rows = self.numbers_at_a_time() / self.n_cols();
+        let work = |(part, state): (usize, P)| {
+            let first = part * n_rows;
+            let rows = first..(first + n_rows).min(self.layer.n_out);
+            buffers.with(rows.len() * self.n_cols(), |gradient| {
+                self.rows(rows, gradient)?;
+                take(gradient, state)
+            })
+        };
+        let parts: Vec<_> = state.into_iter().enumerate().collect();
+        if self.is_large() {
+            return Ok(share_out(parts, |part| Ok(work(part)?))?);
+        }
+        parts.into_iter().try_for_each(work)
+    }
+}
+
+#[cfg(test)]
+mod tests;

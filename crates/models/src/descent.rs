@@ -1,0 +1,95 @@
+//! A network that is trained step by step, by the fastest path that its shape has.
+
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Tensor};
+use core_tensors::kernels::features;
+use core_tensors::kernels::perceptron::Perceptron;
+use core_tensors::{Adam, AdamConfig, Dataset, Epoch, Error, Fit, Params, Result, Rng};
+
+use crate::Architecture;
+
+/// Steps of Adam down a loss of a network's outputs.
+///
+/// A perceptron in f32 on the CPU takes each step in buffers that are used again ([`Perceptron`]), and only the loss is
+/// differentiated in tensor operations; any other network goes through those as a whole. Both are the same mathematics, up to
+/// the rounding of f32.
+///
+/// ```
+/// use core_tensors::candle_core::{Device, Tensor};
+/// use core_tensors::kernels::Activation;
+/// use core_tensors::{AdamConfig, Rng};
+/// use models::{Architecture, Descent, Mlp};
+/// # fn main() -> core_tensors::Result<()> {
+/// let network = Mlp { widths: vec![1, 1], activation: Activation::Relu, bias: false };
+/// let w = network.init(&mut Rng::new(0), &Device::Cpu)?.trainable()?;
+/// let x = Tensor::new(&[[1f32], [2.0]], &Device::Cpu)?;
+/// let y = (&x * 3.0)?;
+/// let mut descent = Descent::new(&network, &w, AdamConfig::pytorch(0.1))?;
+/// for _ in 0..300 {
+///     descent.step(&x, |f| -> core_tensors::Result<_> { Ok((f - &y)?.sqr()?.mean_all()?) })?;
+/// }
+/// assert!((w.to_vec()?[0] - 3.0).abs() < 1e-3);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Descent<'a> {
+    network: &'a dyn Architecture,
+    w: Params,
+    adam: Adam,
+    perceptron: Option<Perceptron>,
+}
+
+impl<'a> Descent<'a> {
+    /// For trainable parameters of the network; refuses settings of Adam out of range.
+    pub fn new(network: &'a dyn Architecture, w: &Params, config: AdamConfig) -> Result<Self> {
+        network.layout().check_same("parameters to train", w.layout())?;
+        let adam = Adam::new(config, w)?;
+        let perceptron = network.perceptron().filter(|_| w.blocks().iter().all(is_plain));
+        // Which share their numbers with those of the caller.
+        let w = w.clone();
+        Ok(Self { network, w, adam, perceptron })
+    }
+
+    /// The optimizer, for its state and its step size.
+    pub fn optimizer(&mut self) -> &mut Adam {
+        &mut self.adam
+    }
+
+    /// One step on a batch x; `loss` maps f(x, w), (m, k), to a scalar, whose value before the step is returned.
+    pub fn step<E: From<Error>>(
+        &mut self,
+        x: &Tensor,
+        loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<f64, E> {
+        if let Some(perceptron) = self.perceptron.as_mut()
+            && is_plain(x)
+        {
+            return perceptron.step(&features(x).map_err(Error::from)?, &mut self.adam, loss);
+        }
+        let loss = loss(&self.network.forward(&self.w, x)?)?;
+        Ok(step_in_tensors(&mut self.adam, &loss)?)
+    }
+
+    /// Steps down a loss of f(x, w) and its batch over whole passes, as [`Fit::minimize`] takes them.
+    pub fn fit<E: From<Error>>(
+        &mut self,
+        fit: Fit,
+        data: &Dataset,
+        rng: &mut Rng,
+        mut loss: impl FnMut(&Tensor, &Dataset) -> std::result::Result<Tensor, E>,
+        on_epoch: impl FnMut(Epoch) -> std::result::Result<ControlFlow<()>, E>,
+    ) -> std::result::Result<(), E> {
+        fit.run(data, rng, |batch| self.step(batch.x(), |f| loss(f, batch)), on_epoch)
+    }
+}
+
+fn step_in_tensors(adam: &mut Adam, loss: &Tensor) -> Result<f64> {
+    adam.step(&loss.backward()?)?;
+    Ok(loss.to_dtype(DType::F64)?.to_scalar()?)
+}
+
+/// Whether a tensor is f32, or bytes that count as such, on the CPU: what a [`Perceptron`] computes on.
+fn is_plain(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::U8)
+}
