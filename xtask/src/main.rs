@@ -15,7 +15,7 @@ cargo xtask COMMAND [OPTIONS]
 Commands:
   reproduce  re-run the papers' experiments and give a verdict on each claim (--help for its options)
   fetch      download data sets into datasets/cache and check them (--help for its options)
-  bench      run the benches; with --reference FILE compare steps with a reference script's lines
+  bench      run the benches; with --against SOURCE, training steps beside other programs (--help)
   examples   run the example programs of every crate
   tidy       formatting, links, lints, documentation, layers: everything that needs no training";
 

@@ -1,17 +1,18 @@
 //! A diagonal Gaussian over the parameters of a network, and the optimizer that moves it.
 
+mod perceptron;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensors::kernels::mean_field::{BlockState, KlGradient, LikelihoodGradient};
-use core_tensors::kernels::perceptron::{Buffers, Gradient, Perceptron, Weights};
 use core_tensors::kernels::{numbers, on_cpu};
-use core_tensors::{Adam, AdamConfig, Block, Layout, Params, Rng};
-use models::{Architecture, Mlp};
+use core_tensors::{Adam, AdamConfig, Layout, Params, Rng};
 
 use crate::checks;
 use crate::diagonal::Diagonal;
 use crate::error::Result;
 use crate::gaussian::Gaussian;
+use perceptron::Scratch;
 
 /// q(w) = N(m, diag e^{2ρ}) with Adam on m and ρ.
 ///
@@ -44,43 +45,6 @@ pub struct MeanField {
     /// Steps of every block: the prior reaches each one, also where the data do not.
     n_steps: i32,
     scratch: Scratch,
-}
-
-/// Memory of a perceptron's step, which the next one uses again.
-#[derive(Clone, Debug, Default)]
-struct Scratch {
-    perceptron: Option<(Mlp, Perceptron)>,
-    /// The last draw of the weights.
-    draws: Vec<Vec<f32>>,
-    buffers: Buffers,
-}
-
-/// q at a draw: what a perceptron reads and moves.
-struct AtDraw<'a> {
-    q: &'a mut MeanField,
-    n_steps: i32,
-    kl_gradient: &'a KlGradient<'a>,
-}
-
-impl Weights for AtDraw<'_> {
-    fn read(
-        &self,
-        t: usize,
-        see: &mut dyn FnMut(&[f32]) -> core_tensors::Result<()>,
-    ) -> core_tensors::Result<()> {
-        see(self.q.scratch.draws.get(t).map_or(&[], Vec::as_slice))
-    }
-
-    fn descend(&mut self, t: usize, gradient: &Gradient) -> core_tensors::Result<()> {
-        let start = self.q.layout.blocks.iter().take(t).map(Block::n_parameters).sum();
-        let MeanField { config, blocks, scratch, .. } = &mut *self.q;
-        let Scratch { draws, buffers, .. } = scratch;
-        let n = blocks.len();
-        let (Some(block), Some(w)) = (blocks.get_mut(t), draws.get(t)) else {
-            return Err(core_tensors::Error::Index { what: "block", index: t, n });
-        };
-        block.step_in_parts((config, self.n_steps), w, gradient, (self.kl_gradient, start), buffers)
-    }
 }
 
 impl MeanField {
@@ -203,32 +167,6 @@ impl MeanField {
             start += block.mean().len();
         }
         Ok(())
-    }
-
-    /// The network's form on slices, where it has one and the numbers are f32 on the CPU; kept from step to step.
-    pub(crate) fn perceptron(&mut self, network: &Mlp, x: &Tensor) -> Option<Perceptron> {
-        let is_plain = self.device.is_cpu() && x.device().is_cpu() && x.dtype() == DType::F32;
-        let kept = self.scratch.perceptron.take().filter(|(of, _)| of == network);
-        kept.map(|(_, kept)| kept).or_else(|| network.perceptron()).filter(|_| is_plain)
-    }
-
-    /// One step at a draw for that form of a network: `loss` maps f(x, w) to the likelihood's term, whose value is returned.
-    pub(crate) fn step_of_perceptron(
-        &mut self,
-        (network, mut perceptron): (&Mlp, Perceptron),
-        x: &Tensor,
-        rng: &mut Rng,
-        kl_gradient: &KlGradient,
-        loss: impl FnOnce(&Tensor) -> Result<Tensor>,
-    ) -> Result<f64> {
-        let n_steps = self.next(kl_gradient)?;
-        self.scratch.draws.resize_with(self.blocks.len(), Vec::new);
-        for (block, w) in self.blocks.iter().zip(&mut self.scratch.draws) {
-            block.sample_into(w, rng);
-        }
-        let value = perceptron.step(x, &mut AtDraw { q: self, n_steps, kl_gradient }, loss)?;
-        self.scratch.perceptron = Some((network.clone(), perceptron));
-        Ok(value)
     }
 
     fn next(&mut self, kl_gradient: &KlGradient) -> Result<i32> {

@@ -93,3 +93,81 @@ fn step_in_tensors(adam: &mut Adam, loss: &Tensor) -> Result<f64> {
 fn is_plain(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::U8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mlp;
+    use candle_core::Device;
+    use core_tensors::Targets;
+    use core_tensors::kernels::Activation;
+
+    /// Weights after some passes over bytes or numbers, and the last objective; a device-independent copy of the network
+    /// has no form on slices.
+    fn trained(network: &dyn Architecture, as_bytes: bool) -> (Vec<f64>, f64) {
+        let mut rng = Rng::new(3);
+        let x: Vec<u8> = (0..50 * 20).map(|_| rng.below(256) as u8).collect();
+        let x = Tensor::from_vec(x, (50, 20), &Device::Cpu).unwrap();
+        let x = if as_bytes { x } else { features(&x).unwrap() };
+        let mut y = vec![0f32; 50];
+        rng.fill_normal(&mut y);
+        let y = Targets::Values(Tensor::from_vec(y, (50, 1), &Device::Cpu).unwrap());
+        let data = Dataset::new(x, y).unwrap();
+        let w = network.init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();
+        let mut descent = Descent::new(network, &w, AdamConfig::pytorch(1e-2)).unwrap();
+        let loss = |f: &Tensor, batch: &Dataset| {
+            let Targets::Values(y) = batch.y() else { unreachable!("the data hold values") };
+            Ok::<_, Error>((f - y)?.sqr()?.mean_all()?)
+        };
+        let mut last = f64::NAN;
+        let after = |epoch: Epoch| {
+            last = epoch.objective;
+            Ok(ControlFlow::Continue(()))
+        };
+        let fit = Fit { epochs: 4, batch_size: 16 };
+        descent.fit(fit, &data, &mut Rng::new(1), loss, after).unwrap();
+        (w.to_vec().unwrap(), last)
+    }
+
+    /// A perceptron that does not tell that it is one.
+    struct Unknown(Mlp);
+
+    impl Architecture for Unknown {
+        fn layout(&self) -> core_tensors::Layout {
+            self.0.layout()
+        }
+
+        fn activations(&self, w: &Params, x: &Tensor) -> Result<Vec<Tensor>> {
+            self.0.activations(w, x)
+        }
+
+        fn fan_in(&self) -> Vec<usize> {
+            self.0.fan_in()
+        }
+    }
+
+    #[test]
+    fn both_paths_end_at_the_same_weights() {
+        for (activation, bias) in [(Activation::Relu, true), (Activation::Sigmoid, false)] {
+            let network = Mlp { widths: vec![20, 9, 1], activation, bias };
+            assert!(network.perceptron().is_some());
+            for as_bytes in [false, true] {
+                let (fast, a) = trained(&network, as_bytes);
+                let (plain, b) = trained(&Unknown(network.clone()), as_bytes);
+                let gap = fast.iter().zip(&plain).fold(0f64, |gap, (a, b)| gap.max((a - b).abs()));
+                assert!(gap < 1e-4 && (a - b).abs() < 1e-5 * b, "{gap}, {a} {b}");
+            }
+        }
+        // Its derivative needs the sums: no form on slices, and still trained.
+        let network = Mlp { widths: vec![20, 9, 1], activation: Activation::Gelu, bias: true };
+        assert!(network.perceptron().is_none() && trained(&network, false).1.is_finite());
+    }
+
+    #[test]
+    fn foreign_parameters_are_refused() {
+        let network = |n| Mlp { widths: vec![n, 1], activation: Activation::Relu, bias: true };
+        let w = network(2).init(&mut Rng::new(0), &Device::Cpu).unwrap().trainable().unwrap();
+        let other = network(3);
+        assert!(Descent::new(&other, &w, AdamConfig::pytorch(1e-2)).is_err());
+    }
+}

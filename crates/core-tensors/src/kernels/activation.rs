@@ -141,8 +141,8 @@ pub(super) fn times_derivative<T: Real>(gradient: &mut [T], y: &[T], activation:
                 let slope = T::from_f64(slope);
                 pairs.for_each(|(g, &y)| *g = if y <= zero { slope * *g } else { *g });
             }
-            Activation::Tanh => pairs.for_each(|(g, &y)| *g = *g * (one - y * y)),
-            Activation::Sigmoid => pairs.for_each(|(g, &y)| *g = *g * (y * (one - y))),
+            Activation::Tanh => pairs.for_each(|(g, &y)| *g *= one - y * y),
+            Activation::Sigmoid => pairs.for_each(|(g, &y)| *g *= y * (one - y)),
         },
     );
 }

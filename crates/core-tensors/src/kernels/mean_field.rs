@@ -138,16 +138,17 @@ impl BlockState {
         let n = self.mean.len();
         w.resize(n, 0.0);
         let start = rng.position();
-        let parts = w.chunks_mut(PART).zip(self.mean.chunks(PART).zip(self.log_std.chunks(PART)));
-        let draw = |(part, (w, (mean, log_std))): (usize, (&mut [f32], (&[f32], &[f32])))| {
+        let draw = |(part, w): (usize, &mut [f32])| {
             // Each number costs one word of the generator, so that a part's draws do not depend on who makes the others.
+            let first = part * PART;
             let mut rng = rng.clone();
-            rng.seek(start + (part * PART) as u128);
-            draws(w, mean, log_std, &mut rng);
+            rng.seek(start + first as u128);
+            let range = first..first + w.len();
+            draws(w, &self.mean[range.clone()], &self.log_std[range], &mut rng);
             Ok(())
         };
         // Drawing never fails.
-        let _ = share_out(parts.enumerate().collect(), draw);
+        let _ = share_out(w.chunks_mut(PART).enumerate().collect(), draw);
         rng.seek(start + n.next_multiple_of(LANES) as u128);
     }
 

@@ -14,6 +14,8 @@ use crate::error::{Error, Expected, Result};
 
 /// Multiply-adds that a part of a product has at least, where a product is shared out among threads.
 const SMALLEST_PART: usize = 1 << 20;
+/// Parts of a large product at most, on any number of threads.
+const PARTS: usize = 4;
 /// Numbers of a gradient that are made and used at a time, so that they stay in the cache of one core.
 const NUMBERS_AT_A_TIME: usize = 1 << 16;
 /// Rows of a part are a multiple of this, which the products are fast at.
@@ -175,7 +177,7 @@ impl Layer {
     /// Examples of a part; the same whatever the number of threads.
     fn rows_of_a_part(&self) -> usize {
         let work = self.n_in * self.n_out;
-        let rows = SMALLEST_PART.div_ceil(work.max(1)).max(self.m.div_ceil(4));
+        let rows = SMALLEST_PART.div_ceil(work.max(1)).max(self.m.div_ceil(PARTS));
         rows.next_multiple_of(ROWS)
     }
 
@@ -252,7 +254,8 @@ impl Gradient<'_> {
     /// Numbers of whole rows that are best asked for at a time.
     pub fn numbers_at_a_time(&self) -> usize {
         let Layer { n_cols, n_out, .. } = self.layer;
-        let rows = (NUMBERS_AT_A_TIME / n_cols).next_multiple_of(ROWS);
+        let most = if self.is_large() { n_out.div_ceil(PARTS) } else { n_out };
+        let rows = (NUMBERS_AT_A_TIME / n_cols).min(most).next_multiple_of(ROWS);
         rows.min(n_out) * n_cols
     }
 
