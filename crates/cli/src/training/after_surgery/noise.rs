@@ -39,8 +39,10 @@ pub fn noise_variances(outputs: &Tensor, targets: Option<&Targets>) -> Result<Ve
         let is_constant = spread <= (ROUNDING * center).powi(2);
         let size = if is_constant { center.powi(2) } else { spread };
         let error = f.iter().zip(y).map(|(f, y)| (f - y).powi(2)).sum::<f64>() / m;
-        let noise = if has_targets { error.max(LEAST_NOISE * size) } else { size };
-        if noise.is_normal() { noise } else { 1.0 }
+        let (noise, least) = if has_targets { (error, LEAST_NOISE * size) } else { (size, size) };
+        // What is no number is the smaller one to `max`.
+        let variance = if noise.is_finite() { noise.max(least) } else { noise };
+        if variance.is_normal() { variance } else { 1.0 }
     };
     Ok(f.iter().zip(&y).map(of).collect())
 }

@@ -9,7 +9,8 @@ use models::graph::Graph;
 use super::plan::Resource;
 use super::{OutputLikelihood, Plan};
 use crate::data::user::Prepared;
-use crate::ledger::quality::Interval;
+use crate::ledger::metric;
+use crate::ledger::quality::{Interval, PairedMeasure};
 use crate::ledger::shrink::FrontPoint;
 use crate::ledger::stats::{
     Estimate, discordant, paired_proportions_interval, proportion_interval, upper_bound_of_loss,
@@ -36,7 +37,7 @@ pub(crate) struct Judge {
 enum Losses {
     /// Whether the network is right, and whether the student is.
     Rights(Vec<bool>, Vec<bool>),
-    /// R² that the example takes away, the mean being the loss.
+    /// R² that the example takes away, the mean being the loss and their spread its error.
     Numbers(Vec<f64>),
 }
 
@@ -120,7 +121,8 @@ impl Judge {
             Losses::Numbers(_) if !self.has_labels => {
                 let squares = (&student - &self.outputs)?.to_dtype(DType::F64)?.sqr()?;
                 let Estimate { mean, ci95, .. } = Estimate::new(&squares.mean(1)?.to_vec1()?);
-                Interval { value: mean, low: ci95.0, high: ci95.1 }
+                let distance = Interval { value: mean, low: ci95.0, high: ci95.1 };
+                PairedMeasure::from_exact(metric::TEACHER_DISTANCE, 0.0, distance).difference
             }
             Losses::Rights(network, student) => {
                 let (b, c) = discordant(&network, &student);

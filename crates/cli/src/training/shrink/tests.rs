@@ -64,9 +64,8 @@ fn the_better_of_two_allocations_is_taken() {
     assert_ne!(by_curves, uniform);
     for wanted in [&by_curves, &uniform] {
         let blocks = plan.shape(wanted).unwrap().0.layout();
-        let mut nats = |graph: &models::graph::Graph, _: &core_tensors::Params| {
-            Ok(if graph.layout() == blocks { 0.1 } else { 0.2 })
-        };
+        let mut nats =
+            |graph: &Graph, _: &Params| Ok(if graph.layout() == blocks { 0.1 } else { 0.2 });
         let found = plan.narrowed_to(Resource::Parameters, most, &mut nats).unwrap();
         assert_eq!(found.widths, *wanted);
         assert_eq!(found.operated.graph.layout(), blocks);
@@ -88,9 +87,7 @@ fn widths_are_multiples_where_a_layer_has_that_many_units() {
 fn a_latency_is_met_by_the_largest_widths_of_a_bisection() {
     let plan = plan(1);
     // A clock that counts multiply-adds: 1 ms a hundred.
-    let mut measure = |graph: &models::graph::Graph, _: &core_tensors::Params| {
-        Ok(graph.n_products_in_all() as f64 / 100.0)
-    };
+    let mut measure = |graph: &Graph, _: &Params| Ok(graph.n_products_in_all() as f64 / 100.0);
     let whole = plan.size(Resource::Products, &plan.full()) / 100.0;
     let least = plan.size(Resource::Products, &plan.least()) / 100.0;
     for most in [0.75 * whole, 0.4 * whole, least] {
