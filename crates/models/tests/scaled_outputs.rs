@@ -76,7 +76,7 @@ fn outputs_are_multiplied_and_back_again() -> TestResult {
                 n_checked += 1;
             }
             Err(message) => {
-                assert!(message.contains("cannot be scaled"), "{name}: {message}\n{groups}")
+                assert!(message.contains("cannot be scaled"), "{name}: {message}\n{groups}");
             }
             Ok(_) => return Err(format!("{name}: no factors were taken").into()),
         }
