@@ -10,6 +10,18 @@ use models::onnx::{Edit, ExportOptions, ExternalError, Model, export, rewrite, s
 
 use crate::model_file::network::{Beside, Network, Origin, PARENT, with_all_numbers};
 
+/// An ONNX file whose metadata say this, too.
+pub(crate) fn with_metadata(bytes: Vec<u8>, metadata: &[(String, String)]) -> Result<Vec<u8>> {
+    if metadata.is_empty() {
+        return Ok(bytes);
+    }
+    let set = |(key, value): &(String, String)| Edit::SetMetadata {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    Ok(Model::parse(bytes)?.patch(&metadata.iter().map(set).collect::<Vec<_>>())?)
+}
+
 impl Network {
     /// The bytes of an ONNX file of a student: `graph` is this network's, changed under the names that it had.
     ///

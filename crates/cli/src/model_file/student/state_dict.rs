@@ -55,6 +55,11 @@ impl Network {
 }
 
 impl StateDict {
+    /// Lets the metadata of the file say this, too.
+    pub(crate) fn say(&mut self, metadata: &[(String, String)]) {
+        self.about.extend(metadata.iter().cloned());
+    }
+
     /// The bytes of a safetensors file.
     ///
     /// Its metadata say the SHA-256 of the original, and how examples are standardized before they enter, where they are.
