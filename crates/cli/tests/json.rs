@@ -140,7 +140,7 @@ fn every_command_prints_one_json_object_and_nothing_else() -> TestResult {
             }
             "fetch" => assert_eq!(value["fetched"][0]["id"], "fashion-mnist"),
             "completions" => {
-                assert!(value["script"].as_str().is_some_and(|s| s.contains("shrink")))
+                assert!(value["script"].as_str().is_some_and(|s| s.contains("shrink")));
             }
             _ => {}
         }

@@ -224,6 +224,7 @@ fn a_student_says_how_images_are_prepared_and_commands_heed_it() -> TestResult {
     let model = Model::parse(std::fs::read(world.at("small/student.onnx"))?)?;
     let said = model.metadata().iter().find(|(key, _)| key == "distill.images");
     let said = &said.ok_or("metadata of the ONNX file")?.1;
+    let said_text = said.clone();
     let bytes = std::fs::read(world.at("small/student.safetensors"))?;
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)?;
     let of_dict = header.metadata().as_ref().and_then(|all| all.get("distill.images"));
@@ -254,6 +255,26 @@ fn a_student_says_how_images_are_prepared_and_commands_heed_it() -> TestResult {
     let [by_file, by_options, other] = ["by-file.csv", "by-options.csv", "other.csv"]
         .map(|name| std::fs::read_to_string(world.at(name)).unwrap_or_default());
     assert!(by_file == by_options && by_file != other);
+    // What is made from the student says so, too.
+    let again = [
+        "shrink",
+        "small/student.onnx",
+        "--data",
+        "photos",
+        "--widths",
+        "layers.0=1",
+        "--points",
+        "0",
+    ];
+    world.done(&[&again[..], &["--force", "--out", "smaller"]].concat())?;
+    world.done(&["convert", "smaller/student.safetensors", "--out", "converted.onnx"])?;
+    world.done(&["convert", "converted.onnx", "--out", "back.safetensors"])?;
+    let model = Model::parse(std::fs::read(world.at("converted.onnx"))?)?;
+    assert!(model.metadata().contains(&("distill.images".to_owned(), said_text.clone())));
+    let bytes = std::fs::read(world.at("back.safetensors"))?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)?;
+    let of_dict = header.metadata().as_ref().and_then(|all| all.get("distill.images"));
+    assert_eq!(of_dict, Some(&said_text));
     // The teacher's file says nothing of images, the student's speaks for both.
     let words = ["compare", "images.safetensors", "small/student.onnx", "--data", "photos"];
     let told = world.done(&words)?;

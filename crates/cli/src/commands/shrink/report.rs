@@ -55,7 +55,12 @@ pub(super) fn finish(
     understood::check_fit(arguments, case, &split, &network)?;
     let standardization = standardization.as_ref();
     let metadata = match &case.data.images {
-        Some(steps) => vec![(ImageSteps::KEY.to_owned(), steps.to_json()?)],
+        Some(steps) => {
+            let before = case.network.metadata.get(ImageSteps::KEY);
+            let before = before.map(|text| ImageSteps::from_json(text)).transpose()?;
+            let steps = steps.clone().with_size_of(&before.unwrap_or_default());
+            vec![(ImageSteps::KEY.to_owned(), steps.to_json()?)]
+        }
         None => Vec::new(),
     };
     let file = |graph: &Graph, params: &Params| {

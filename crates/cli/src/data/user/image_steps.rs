@@ -42,6 +42,15 @@ impl ImageSteps {
         Ok(serde_json::to_string(self)?)
     }
 
+    /// With the size and color of others, where these are not of a folder: what is known of images is not lost when a
+    /// network is narrowed again by arrays.
+    pub(crate) fn with_size_of(mut self, others: &Self) -> Self {
+        if self.size.is_none() {
+            (self.size, self.grayscale) = (others.size, others.grayscale);
+        }
+        self
+    }
+
     /// What the metadata of a file say.
     ///
     /// # Errors

@@ -19,6 +19,11 @@ pub(crate) use onnx::import_beside;
 pub(crate) use save::Format;
 pub(super) use save::{PARENT, with_all_numbers};
 
+/// How keys of metadata begin that this program writes.
+const OURS: &str = "distill.";
+/// Those that say what a file was made from, and what is in it.
+const OF_THE_FILE: [&str; 2] = [PARENT, "distill.network"];
+
 /// A trained network, from a file of any format that we take.
 pub(crate) struct Network {
     /// f(x, w).
@@ -81,6 +86,16 @@ impl Network {
     /// Whether its file is an ONNX file.
     pub(crate) fn is_onnx(&self) -> bool {
         matches!(self.origin, Origin::Onnx(_))
+    }
+
+    /// What the metadata of a file made from this one say, too: of inputs, such as how images are prepared, and not of the
+    /// file itself.
+    pub(crate) fn carried_metadata(&self) -> Vec<(String, String)> {
+        let is_carried = |key: &str| key.starts_with(OURS) && !OF_THE_FILE.contains(&key);
+        let carried = self.metadata.iter().filter(|(key, _)| is_carried(key));
+        let mut carried: Vec<_> = carried.map(|(k, v)| (k.clone(), v.clone())).collect();
+        carried.sort();
+        carried
     }
 
     /// Names of the layers in a state dict, each with that in the graph.

@@ -59,6 +59,8 @@ impl Network {
         let model = Model::parse(bytes)?;
         let mut edits = with_all_numbers(&model, path)?;
         edits.push(Edit::SetMetadata { key: PARENT.to_owned(), value: self.sha256.clone() });
+        let carried = self.carried_metadata().into_iter();
+        edits.extend(carried.map(|(key, value)| Edit::SetMetadata { key, value }));
         Ok(model.patch(&edits)?)
     }
 }

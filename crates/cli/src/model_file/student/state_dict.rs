@@ -48,6 +48,7 @@ impl Network {
                 said = about(trained, Some(&self.sha256))?;
             }
         }
+        said.extend(self.carried_metadata());
         said.insert(network::PARENT.to_owned(), self.sha256.clone());
         let Writer { tensors, places, zeros, negated, notes, .. } = writer;
         Ok(StateDict { tensors, places, zeros, negated, notes, about: said })
