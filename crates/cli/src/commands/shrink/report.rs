@@ -11,20 +11,21 @@ use super::account::{budget_words, layers, plain, sizes, untouched};
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
 use super::flow::{self, Outcome};
-use super::latency::latency;
+use super::latency::latencies;
 use super::measures;
 use super::replay;
 use super::split::Split;
-use super::train::{Course, Made, Stop, discard_checkpoints, taught};
+use super::train::{Course, Made, Stop, discard_checkpoints, taught, tell_of_checkpoints};
 use super::understood;
 use crate::commands::quality::paired_table;
+use crate::data::user::ImageSteps;
 use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
-use crate::ledger::shrink::{Repetition, Shrunk};
-use crate::model_file::student::{python, widths_json};
+use crate::ledger::shrink::{Latency, Quartiles, Repetition, Shrunk};
+use crate::model_file::student::{python, widths_json, with_metadata};
 use crate::training::after_surgery::noise_variances;
 use crate::training::logits;
-use crate::training::shrink::Budget;
+use crate::training::shrink::{Amount, Budget};
 
 /// The report for programs.
 const JSON: &str = "report.json";
@@ -51,16 +52,33 @@ pub(super) fn finish(
     let likelihood = flow::likelihood(case.predicts, noise.as_deref());
     understood::check_fit(arguments, case, &split, &network)?;
     let standardization = standardization.as_ref();
+    let metadata = match &case.data.images {
+        Some(steps) => {
+            let before = case.network.metadata.get(ImageSteps::KEY);
+            let before = before.map(|text| ImageSteps::from_json(text)).transpose()?;
+            let steps = steps.clone().with_size_of(&before.unwrap_or_default());
+            vec![(ImageSteps::KEY.to_owned(), steps.to_json()?)]
+        }
+        None => Vec::new(),
+    };
     let file = |graph: &Graph, params: &Params| {
-        case.network.student_onnx(&arguments.model, graph, params, standardization)
+        let model = &arguments.model;
+        let bytes = case.network.student_onnx(model, graph, params, standardization)?;
+        with_metadata(bytes, &metadata)
     };
     let n_before = file(&network.0, &network.1)?.len();
     let is_double = |block: &Tensor| block.dtype() == DType::F64;
     let has_doubles = case.network.params.blocks().iter().any(is_double);
     let n_bytes_each = if case.network.is_onnx() && has_doubles { 8 } else { 4 };
     let budget = arguments.size.budget()?;
-    let mut outcome =
-        flow::narrow(arguments, split, &network, (likelihood, [n_before, n_bytes_each]), rng)?;
+    let mut outcome = flow::narrow(
+        arguments,
+        split,
+        &network,
+        (likelihood, [n_before, n_bytes_each]),
+        &case.network.spelled_layers(),
+        rng,
+    )?;
     let students = students(arguments, &outcome, &network, (predicted, noise), (seed, rng), stop)?;
     let chosen = best(&budget, &mut outcome, &students)?;
     let made = (&students[..], chosen);
@@ -68,7 +86,8 @@ pub(super) fn finish(
     let Made { graph, params, .. } = &students[chosen];
 
     let onnx = file(graph, params)?;
-    let dict = case.network.student_state_dict(graph, params)?;
+    let mut dict = case.network.student_state_dict(graph, params)?;
+    dict.say(&metadata);
     dict.notes.iter().for_each(|line| note(line));
     let before = case.network.student_state_dict(&network.0, &network.1)?;
     let layers = layers(&outcome.plan, &outcome.chosen.widths, &outcome.chosen.operated.report);
@@ -87,20 +106,22 @@ pub(super) fn finish(
     if let Some(script) = python(graph, &dict, standardization) {
         files.push(("student.py".to_owned(), script.into_bytes()));
     }
-    files.push(("run.toml".to_owned(), replay::toml(arguments, &budget, &layers).into_bytes()));
+    let replay = replay::toml(arguments, &budget, &layers, &outcome.split.filled_in);
+    files.push(("run.toml".to_owned(), replay.into_bytes()));
 
     let n_bytes = [n_before, onnx.len()];
     let batch = arguments.size.latency_batch();
     let x = &outcome.split.test.x;
-    let before = latency(&network.0, &network.1, x, batch)?;
-    let times = [before, latency(graph, params, x, batch)?];
+    let (times, ratio) = latencies([(&network.0, &network.1), (graph, params)], x, batch)?;
     let mut warnings = outcome.warnings.clone();
     if let Budget::Latency(amount) = &budget
-        && times[1].median_ms > amount.of(times[0].median_ms)
+        && is_too_slow(*amount, &times, &ratio)
     {
         warnings.push(format!(
-            "Measured again, a forward pass takes {:.4} ms, more than was asked for: times on a busy machine differ from run to run.",
-            times[1].median_ms
+            "Measured again, a forward pass takes {:.4} ms, {:.1} % of the network's, more than was asked for: times on a busy \
+             machine differ from run to run.",
+            times[1].median_ms,
+            100.0 * ratio.median
         ));
     }
     let shrunk = Shrunk {
@@ -114,8 +135,9 @@ pub(super) fn finish(
         predicted,
         parts: outcome.split.parts,
         budget: budget_words(&budget),
-        sizes: sizes(&outcome.plan, &outcome.chosen.widths, n_bytes),
+        sizes: sizes(&network.0, &outcome.plan, &outcome.chosen.widths, n_bytes),
         latency: Some(times),
+        latency_ratio: Some(ratio),
         students: measured,
         front: outcome.front,
         layers,
@@ -123,6 +145,14 @@ pub(super) fn finish(
         repetitions: Vec::new(),
     };
     Ok(Finished { shrunk, seed, files })
+}
+
+/// Whether a student takes longer than was asked for.
+fn is_too_slow(amount: Amount, times: &[Latency; 2], ratio: &Quartiles) -> bool {
+    match amount {
+        Amount::Share(share) => ratio.median > share,
+        Amount::Absolute(most) => times[1].median_ms > most,
+    }
 }
 
 /// The student of surgery, after training where it is asked for, and the one from scratch.
@@ -270,6 +300,7 @@ impl Finished {
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
         write_set(&arguments.out, &super::WRITTEN, files)?;
         discard_checkpoints(&arguments.out, &arguments.training);
+        tell_of_checkpoints(&arguments.out);
         Ok(json.unwrap_or_default() + "\n")
     }
 

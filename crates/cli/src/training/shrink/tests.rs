@@ -104,13 +104,25 @@ fn names_say_which_layers_there_are() {
     let plan = plan(1);
     let free = plan.free();
     let name = plan.axes.groups()[free[1]].name.clone();
-    let widths = plan.named_widths(&[(name.clone(), 5)]).unwrap();
-    assert_eq!((widths[free[0]], widths[free[1]]), (12, 5));
+    let spelled = [("fc1", "layers.0"), ("fc2", "layers.1"), ("fc3", "layers.2")]
+        .map(|(file, graph)| (file.to_owned(), graph.to_owned()));
+    // The name in the graph and that in the file are the same layer.
+    assert_eq!(name, "layers.1");
+    for name in [&name, "fc2"] {
+        let widths = plan.named_widths(&[(name.to_owned(), 5)], &spelled).unwrap();
+        assert_eq!((widths[free[0]], widths[free[1]]), (12, 5));
+    }
+    let twice = [("fc2".to_owned(), 5), (name.clone(), 4)];
+    let message = plan.named_widths(&twice, &spelled).unwrap_err().to_string();
+    assert!(message.contains("is there twice (layers.1 or fc2)"), "{message}");
     for (given, part) in [
-        (("nothing".to_owned(), 5), "no layer `nothing`; layers that can lose units: "),
+        (
+            ("nothing".to_owned(), 5),
+            "no layer `nothing`; layers that can lose units: layers.0 or fc1 (12 units), layers.1",
+        ),
         ((name.clone(), 9), "has 8 units, expected a width of 1 to 8, found 9"),
     ] {
-        let message = plan.named_widths(&[given]).unwrap_err().to_string();
+        let message = plan.named_widths(&[given], &spelled).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
 }
