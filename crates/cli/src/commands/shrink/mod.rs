@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let case = Case::open(arguments)?;
     if arguments.training.bayesian {
-        check_bayesian(arguments, &case)?;
+        check_bayesian(&case)?;
     }
     let mut finished: Option<Finished> = None;
     for seed in arguments.training.seeds() {
@@ -82,11 +82,7 @@ fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
 }
 
 /// Refuses what variational inference cannot do, before hours of other work.
-fn check_bayesian(arguments: &Arguments, case: &Case) -> Result<()> {
-    if arguments.task.standardize {
-        let message = "--bayesian: not together with --standardize, which its file cannot hold";
-        return Err(UsageError(message.into()).into());
-    }
+fn check_bayesian(case: &Case) -> Result<()> {
     ensure!(
         case.data.targets.is_some(),
         "--bayesian: expected labels, found examples without them"

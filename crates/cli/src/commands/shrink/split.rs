@@ -1,7 +1,7 @@
 //! Which examples surgery sees, which choices are made by, and which only the final measures see.
 
 use anyhow::{Result, ensure};
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use core_tensors::Rng;
 use models::graph::change::Standardization;
 
@@ -86,20 +86,10 @@ impl Split {
         let std = std.into_iter().zip(&mean).map(spread).collect();
         let standardization = Standardization { shape, mean, std };
         let of = |part: Prepared| -> Result<Prepared> {
-            Ok(Prepared { x: apply(&standardization, &part.x)?, ..part })
+            Ok(Prepared { x: standardization.apply(&part.x)?, ..part })
         };
         let Self { calibration, validation, test, .. } = self;
         let (calibration, validation, test) = (of(calibration)?, of(validation)?, of(test)?);
         Ok((Self { calibration, validation, test, ..self }, Some(standardization)))
     }
-}
-
-/// (x − mean)/std in f32, as the student's file does it.
-fn apply(standardization: &Standardization, x: &Tensor) -> Result<Tensor> {
-    let Standardization { shape, mean, std } = standardization;
-    let of = |values: &[f64]| -> Result<Tensor> {
-        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        Ok(Tensor::from_vec(values, shape.as_slice(), x.device())?)
-    };
-    Ok(x.broadcast_sub(&of(mean)?)?.broadcast_div(&of(std)?)?)
 }
