@@ -69,6 +69,7 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
         log_likelihood: Some(-17.25),
         damping: Some(Damping::Numerical { epsilon: 1e-3 }),
         parent: Some("ab".into()),
+        ..Provenance::default()
     };
     let mean = normals(layout.n_parameters(), &mut rng);
     macro_rules! posterior {
