@@ -20,7 +20,7 @@ pub use after_surgery::{
     BayesianCourse, BayesianSetting, BayesianStudent, BayesianTrial, Checkpoints, Distilled,
     NoCheckpoints, NonFinite, Setting, SettingGrid, StudentCourse, Taught, Trial,
     distill_after_surgery, distill_from_scratch, epochs_of_equal_work, infer_after_surgery,
-    validation_loss,
+    noise_variances, validation_loss,
 };
 pub use bayesian::{
     BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,

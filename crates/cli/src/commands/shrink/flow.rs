@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use candle_core::{DType, Tensor};
 use core_tensors::{Params, Rng};
-use losses::Likelihood;
 use models::graph::Graph;
 
 use super::arguments::Arguments;
@@ -12,7 +11,9 @@ use super::latency::latency;
 use super::split::Split;
 use crate::files::note;
 use crate::ledger::shrink::FrontPoint;
-use crate::training::shrink::{Budget, Judge, Narrowed, Plan, PlanOptions, Resource};
+use crate::training::shrink::{
+    Budget, Judge, Narrowed, OutputLikelihood, Plan, PlanOptions, Resource,
+};
 
 /// What one seed gave, before training.
 pub(super) struct Outcome {
@@ -47,14 +48,19 @@ pub(super) fn narrow(
     arguments: &Arguments,
     split: Split,
     (graph, params): &(Graph, Params),
-    (likelihood, [n_bytes, n_bytes_each]): (Likelihood, [usize; 2]),
+    (likelihood, [n_bytes, n_bytes_each]): (OutputLikelihood, [usize; 2]),
     rng: &Rng,
 ) -> Result<Outcome> {
     let mut warnings = Vec::new();
     let x = calibration(&split.calibration.x, arguments.training.n_calibration(), rng)?;
     let multiple = arguments.size.multiple();
-    let options = PlanOptions { likelihood, multiple, n_bytes, n_bytes_each };
+    let options = PlanOptions { likelihood: likelihood.clone(), multiple, n_bytes, n_bytes_each };
     let plan = Plan::new(graph, params, &x, options, rng)?;
+    if let Some(reason) = &plan.shared_variance {
+        warnings.push(format!(
+            "The outputs share one variance of the noise while units are chosen, so that those of small scale count for less: {reason}."
+        ));
+    }
     let validation = Judge::new(&split.validation, (graph, params), likelihood)?;
     let mut front = Vec::new();
     let budget = arguments.size.budget()?;
@@ -74,7 +80,8 @@ pub(super) fn narrow(
             let batch = arguments.size.latency_batch();
             let mut measure =
                 |graph: &Graph, params: &Params| Ok(latency(graph, params, &x, batch)?.median_ms);
-            let whole = measure(&plan.graph, &plan.params)?;
+            let (unchanged, numbers) = plan.shape(&plan.full())?;
+            let whole = measure(&unchanged, &numbers)?;
             let most = amount.of(whole);
             ensure!(
                 most < whole,
@@ -206,12 +213,14 @@ fn mark(
     Ok(())
 }
 
-/// In what a loss of the network is measured; `variance` is that of the noise of a regression.
-pub(super) fn likelihood(predicts: Predicts, variance: f64) -> Likelihood {
+/// In what a loss of the network is measured; `noise` has the variance of each output of a regression.
+pub(super) fn likelihood(predicts: Predicts, noise: Option<&[f64]>) -> OutputLikelihood {
     match predicts {
-        Predicts::Classes(_) => Likelihood::Categorical,
-        Predicts::TwoClasses => Likelihood::Bernoulli,
-        Predicts::Values(_) => Likelihood::Normal { variance },
+        Predicts::Classes(_) => OutputLikelihood::Categorical,
+        Predicts::TwoClasses => OutputLikelihood::Bernoulli,
+        Predicts::Values(k) => {
+            OutputLikelihood::Normal { variances: noise.map_or(vec![1.0; k], <[f64]>::to_vec) }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use core_tensors::{Params, Rng, Targets};
+use core_tensors::{Params, Rng};
 use models::graph::Graph;
 use models::graph::change::Standardization;
 
@@ -23,11 +23,9 @@ use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
 use crate::ledger::shrink::{Repetition, Shrunk};
 use crate::model_file::student::{python, widths_json};
+use crate::training::after_surgery::noise_variances;
 use crate::training::logits;
 use crate::training::shrink::Budget;
-
-/// Least variance of the noise of an output, as a share of the largest.
-const LEAST_NOISE: f64 = 1e-12;
 
 /// The report for programs.
 const JSON: &str = "report.json";
@@ -51,7 +49,7 @@ pub(super) fn finish(
     let network = flow::whole(case)?;
     let predicted = case.predicts.predicted();
     let noise = noise(arguments, case.predicts, &split, &network)?;
-    let likelihood = flow::likelihood(case.predicts, mean(noise.as_deref()));
+    let likelihood = flow::likelihood(case.predicts, noise.as_deref());
     understood::check_fit(arguments, case, &split, &network)?;
     let standardization = standardization.as_ref();
     let file = |graph: &Graph, params: &Params| {
@@ -205,7 +203,8 @@ fn best(budget: &Budget, outcome: &mut Outcome, students: &[Made]) -> Result<usi
     Ok(best)
 }
 
-/// σ² of each output of a regression: given, or the mean squared error on the validation examples.
+/// σ² of each output of a regression: given, or the network's mean squared error on the validation examples; without targets
+/// nats are in units of what the outputs vary by.
 fn noise(
     arguments: &Arguments,
     predicts: Predicts,
@@ -216,37 +215,18 @@ fn noise(
     if let Some(variance) = arguments.task.noise_variance {
         return Ok(Some(vec![variance; k]));
     }
-    let outputs = logits(graph, params, &split.validation.x)?;
-    let residuals = match &split.validation.targets {
-        Some(Targets::Values(values)) => {
-            (outputs.to_dtype(DType::F64)? - values.to_dtype(DType::F64)?)?
-        }
-        // Without targets nats are in units of what the outputs vary by.
-        Some(Targets::Classes { .. }) | None => {
-            let outputs = outputs.to_dtype(DType::F64)?;
-            outputs.broadcast_sub(&outputs.mean_keepdim(0)?)?
-        }
-    };
-    let variances: Vec<f64> = residuals.sqr()?.mean(0)?.to_vec1()?;
-    // An output that is exact to rounding must not outweigh all others.
-    let largest = variances.iter().copied().fold(0.0, f64::max);
-    let positive = |v: f64| {
-        if largest > 0.0 && largest.is_finite() { v.max(LEAST_NOISE * largest) } else { 1.0 }
-    };
-    let variances: Vec<f64> = variances.into_iter().map(positive).collect();
-    if split.validation.targets.is_some() {
+    let targets = split.validation.targets.as_ref();
+    let variances = noise_variances(&logits(graph, params, &split.validation.x)?, targets)?;
+    if targets.is_some() {
         let shown: Vec<String> = variances.iter().take(4).map(|v| format!("{v:.3e}")).collect();
         note(&format!(
-            "variance of the targets' noise: {}, the network's mean squared error on the validation examples \
+            "variance of the targets' noise: {}{}, the network's mean squared error on the validation examples \
              (--noise-variance overrules)",
-            shown.join(", ")
+            shown.join(", "),
+            if variances.len() > shown.len() { ", …" } else { "" }
         ));
     }
     Ok(Some(variances))
-}
-
-fn mean(variances: Option<&[f64]>) -> f64 {
-    variances.map_or(1.0, crate::ledger::stats::mean)
 }
 
 /// A standardization of an input of these extents as one of its features, which a perceptron takes in a row.

@@ -12,6 +12,8 @@ use losses::Likelihood;
 use models::graph::Graph;
 use models::graph::axes::{Axes, Sizes};
 
+use super::likelihood::{InUnits, OutputLikelihood};
+
 /// What a small network may have less of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
@@ -38,8 +40,12 @@ impl Resource {
 pub(crate) struct Plan {
     /// f(x, w), batch normalizations folded into the maps before them.
     pub(crate) graph: Graph,
-    /// w.
-    pub(crate) params: Params,
+    /// w, with outputs in units of their noise.
+    params: Params,
+    /// σ, by which the outputs are divided; `None` where they are those of the network.
+    scales: Option<Vec<f64>>,
+    /// Why outputs of different noise share one variance, where they do.
+    pub(crate) shared_variance: Option<String>,
     /// The units of the graph.
     pub(crate) axes: Axes,
     sizes: Sizes,
@@ -56,10 +62,10 @@ pub(crate) struct Plan {
 }
 
 /// How a plan is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlanOptions {
     /// In what a loss of the network is measured.
-    pub(crate) likelihood: Likelihood,
+    pub(crate) likelihood: OutputLikelihood,
     /// Widths are multiples of this.
     pub(crate) multiple: usize,
     /// Bytes of the network's ONNX file.
@@ -81,6 +87,8 @@ impl Plan {
         let n_bytes_each = n_bytes_each as f64;
         let before = graph.layout().n_parameters() as f64;
         let (graph, params, _) = graph.with_batch_norm_folded(params)?;
+        let InUnits { params, likelihood, scales, shared } =
+            likelihood.in_units(&graph, &params)?;
         let axes = Axes::of(&graph);
         let calibration = Calibration::new(std::slice::from_ref(x), None, Cutting::default())?;
         let network = Network { graph: &graph, params: &params, axes: &axes };
@@ -95,6 +103,8 @@ impl Plan {
         Ok(Self {
             graph,
             params,
+            scales,
+            shared_variance: shared,
             axes,
             sizes,
             n_bytes_beside,
@@ -248,12 +258,16 @@ impl Plan {
         Ok(self.axes.narrow(&self.graph, &self.params, &kept)?)
     }
 
-    /// The network at some widths, one a group, without training.
+    /// The network at some widths, one a group, without training; its outputs are in the network's own units.
     pub(crate) fn student(&self, widths: &[usize]) -> Result<Operated> {
         let network = Network { graph: &self.graph, params: &self.params, axes: &self.axes };
         let (surgery, curvatures) = (Surgery::held_out(), Some(&self.curvatures));
         let likelihood = Some(self.likelihood);
-        Ok(operate(&network, &self.calibration, widths, &surgery, curvatures, likelihood)?)
+        let operated =
+            operate(&network, &self.calibration, widths, &surgery, curvatures, likelihood)?;
+        let Some(scales) = &self.scales else { return Ok(operated) };
+        let params = operated.graph.with_scaled_outputs(&operated.params, scales)?;
+        Ok(Operated { params, ..operated })
     }
 
     fn most(&self, most: f64) -> Most {

@@ -8,14 +8,11 @@ use losses::Likelihood;
 use models::graph::Graph;
 use models::{Architecture, Mlp};
 
+use super::super::noise::noise_variances;
 use super::super::taught::Taught;
 use super::BayesianCourse;
 use crate::ledger::quality::Predicted;
 use crate::training::logits;
-
-/// A noise variance is at least this share of the target's variance: a network that is exact on the validation examples would
-/// be sure of everything.
-const LEAST_NOISE: f64 = 1e-6;
 
 /// A perceptron whose outputs are logits, or values in units of their noise.
 ///
@@ -206,13 +203,8 @@ fn noise(
     let k = n_outputs(network);
     let variances = match (given, &validation.targets) {
         (Some(given), _) => given.to_vec(),
-        (None, Some(Targets::Values(y))) => {
-            let f = logits(network, weights, &validation.x)?.to_dtype(DType::F64)?;
-            let y = y.to_dtype(DType::F64)?;
-            let errors: Vec<f64> = (f - &y)?.sqr()?.mean(0)?.to_vec1()?;
-            let centered = y.broadcast_sub(&y.mean_keepdim(0)?)?;
-            let spreads: Vec<f64> = centered.sqr()?.mean(0)?.to_vec1()?;
-            errors.iter().zip(&spreads).map(|(e, spread)| e.max(LEAST_NOISE * spread)).collect()
+        (None, Some(y @ Targets::Values(_))) => {
+            noise_variances(&logits(network, weights, &validation.x)?, Some(y))?
         }
         (None, Some(Targets::Classes { .. }) | None) => bail!(NO_LABELS),
     };

@@ -5,9 +5,9 @@ use bayes_posterior::surgery::network::{
 };
 use bayes_posterior::{Covariance, KroneckerEigen};
 use candle_core::{DType, Device};
-use core_tensors::{Dataset, Targets};
 use core_tensors::kernels::Activation;
 use core_tensors::linalg::Cholesky;
+use core_tensors::{Dataset, Targets};
 use faer::Mat;
 use models::graph::axes::Axes;
 use models::{Architecture, Cnn, Convolution, Mlp};
