@@ -115,10 +115,11 @@ fn a_linear_student_has_the_posterior_of_its_closed_form_for_each_output() {
                 let wanted = std * std / precision[(j, j)];
                 let gap = (found_mean[3 * output + j] - std * mean[j]) / wanted.sqrt();
                 let ratio = found_variance[3 * output + j] / wanted;
-                // Kept is the best epoch by validation, not the last: within a standard deviation of the optimum.
+                // Kept is the best epoch by 50 draws, not the last: around the optimum by less than a standard deviation, and by
+                // less than the 2 and 10⁶ that (1 + τ) and σ² make.
                 let at = format!("τ {tau}, output {output}, parameter {j}");
                 assert!(gap.abs() < 0.5, "{at}: {gap} standard deviations");
-                assert!((ratio - 1.0).abs() < 0.2, "{at}: variance times {ratio}");
+                assert!((ratio - 1.0).abs() < 0.3, "{at}: variance times {ratio}");
             }
         }
         assert_eq!(found.provenance.noise_variances, course.noise_variances);
