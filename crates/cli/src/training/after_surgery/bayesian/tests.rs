@@ -295,15 +295,21 @@ fn an_interrupted_inference_goes_on_to_the_same_bits() {
     let (mlp, w) = perceptron_of(&[3, 4, 3], 5);
     let (graph, params) = mlp.to_graph(&w).unwrap();
     let course = BayesianCourse {
-        learning_rates: vec![1e-3, 1e-2],
-        counted: vec![1.0, 10.0],
+        learning_rates: vec![1e-2, 0.2],
+        counted: vec![0.5, 1.0],
         ..BayesianCourse::after_surgery(Predicted::Classes, 5, 16)
     };
-    let rng = Rng::new(7);
-    let run = |monitor: &dyn Monitor, checkpoints: &mut Memory| {
+    let with = |rng: &Rng, monitor: &dyn Monitor, checkpoints: &mut Memory| {
         let (small, examples) = ((&graph, &params), (&taught, &others));
-        infer_after_surgery(monitor, small, examples, &course, &rng, checkpoints)
+        infer_after_surgery(monitor, small, examples, &course, rng, checkpoints)
     };
+    // A run whose best epoch is neither the start nor the last, so that both are to be kept.
+    let is_between = |rng: &Rng| {
+        let found = with(rng, &Unwatched, &mut Memory::default()).unwrap();
+        (1..5).contains(&found.best_epoch)
+    };
+    let rng = (0..40).map(Rng::new).find(is_between).unwrap();
+    let run = |monitor: &dyn Monitor, checkpoints: &mut Memory| with(&rng, monitor, checkpoints);
     let bits = |found: &BayesianStudent| {
         let bytes = found.posterior.to_bytes(&found.provenance).unwrap();
         let curve: Vec<u64> = found.curve.iter().map(|loss| loss.to_bits()).collect();
@@ -315,7 +321,6 @@ fn an_interrupted_inference_goes_on_to_the_same_bits() {
     let watch = Until::points(n_points + 1);
     let whole = run(&watch, &mut Memory::default()).unwrap();
     assert_eq!((watch.n_left.get(), watch.lines.borrow().len()), (1, 1 + 5));
-    assert!(whole.best_epoch > 1, "{:?}", whole.curve);
     for n in 1..=n_points {
         let mut memory = Memory::default();
         let error = run(&Until::points(n), &mut memory).unwrap_err();
