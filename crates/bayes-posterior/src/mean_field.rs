@@ -1,5 +1,7 @@
 //! A diagonal Gaussian over the parameters of a network, and the optimizer that moves it.
 
+mod state;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use core_tensors::kernels::mean_field::{BlockState, KlGradient, LikelihoodGradient};
@@ -64,8 +66,7 @@ impl MeanField {
         checks::length("numbers of a mean", p, mean.len())?;
         checks::length("variances", p, variance.len())?;
         checks::all_positive("variance", variance)?;
-        // An optimizer over nothing checks the settings.
-        Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
+        check_config(config)?;
         let block = |range: std::ops::Range<usize>| {
             let mean = mean[range.clone()].iter().map(|&m| m as f32).collect();
             let log_std = variance[range].iter().map(|v| (0.5 * v.ln()) as f32).collect();
@@ -74,6 +75,14 @@ impl MeanField {
         let blocks = layout.ranges().into_iter().map(block);
         let blocks = blocks.collect::<core_tensors::Result<_>>()?;
         Ok(Self { config, layout: layout.clone(), device: device.clone(), blocks, n_steps: 0 })
+    }
+
+    /// Another step size from the next step on; the moments stay. Refuses one out of range.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let config = AdamConfig { learning_rate, ..self.config };
+        check_config(config)?;
+        self.config = config;
+        Ok(())
     }
 
     /// Order and shapes of the blocks.
@@ -172,6 +181,12 @@ impl MeanField {
         }
         Ok(Params::new(self.layout.clone(), blocks)?)
     }
+}
+
+/// Refuses settings of Adam out of range: an optimizer over nothing checks them.
+fn check_config(config: AdamConfig) -> Result<()> {
+    Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
+    Ok(())
 }
 
 /// A tensor as contiguous f32 on the CPU; a block that the loss does not reach has no gradient, which counts as zeros.

@@ -101,6 +101,7 @@ metrics! {
     R_SQUARED: "r_squared", "R²", "", Higher, 4, Table, "1 − mean squared error / variance of the targets, mean over the outputs";
     ROOT_MEAN_SQUARED_ERROR: "root_mean_squared_error", "RMSE", "", Lower, 4, Table, "root of the mean squared error over examples and outputs";
     NORMAL_NLL: "normal_nll", "negative log-likelihood", "nats", Lower, 4, Table, "of a normal distribution with the noise variance of each output, with constants";
+    COVERAGE: "coverage", "targets within 95 % of the prediction", "share", Neither, 4, Table, "of the same normal distribution as the negative log-likelihood; .95 where it is as wide as the errors";
     TEACHER_DISTANCE: "teacher_distance", "mean squared distance from the teacher", "", Lower, 4, Table, "squared distance of the outputs, mean over examples and outputs";
     AGREEMENT: "agreement", "agreement with teacher", "share", Higher, 4, Table, "losses::Predictions::agreement";
     CROSS_ENTROPY_TRUE: "cross_entropy_true", "cross-entropy to truth", "nats", Lower, 4, Table, "losses::Predictions::cross_entropy_against";
@@ -139,7 +140,13 @@ impl Metric {
     /// The least and the largest number that such a measure of a network can be, where intervals end too.
     pub fn range(self) -> (f64, f64) {
         let is_any_of = |metrics: &[Self]| metrics.contains(&self);
-        if is_any_of(&[ACCURACY, AGREEMENT, CALIBRATION_ERROR, DEBIASED_CALIBRATION_ERROR]) {
+        if is_any_of(&[
+            ACCURACY,
+            AGREEMENT,
+            COVERAGE,
+            CALIBRATION_ERROR,
+            DEBIASED_CALIBRATION_ERROR,
+        ]) {
             (0.0, 1.0)
         } else if self == BRIER {
             (0.0, 2.0)

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use core_tensors::{Params, Rng};
 use models::graph::Graph;
+use models::graph::change::Standardization;
 
 use super::account::{budget_words, layers, plain, sizes, untouched};
 use super::arguments::Arguments;
@@ -100,7 +101,13 @@ pub(super) fn finish(
         ),
     ];
     if let Some(student) = students.iter().find_map(|made| made.bayesian.as_ref()) {
-        let bytes = student.posterior.to_bytes(&student.provenance)?;
+        let input = case.network.input_shape()?;
+        let of_features = standardization.map(|of| of_features(of, &input)).transpose()?;
+        let provenance = bayes_posterior::Provenance {
+            standardization: of_features,
+            ..student.provenance.clone()
+        };
+        let bytes = student.posterior.to_bytes(&provenance)?;
         files.push(("posterior.safetensors".to_owned(), bytes));
     }
     if let Some(script) = python(graph, &dict, standardization) {
@@ -250,6 +257,17 @@ fn noise(
         ));
     }
     Ok(Some(variances))
+}
+
+/// A standardization of an input of these extents as one of its features, which a perceptron takes in a row.
+fn of_features(standardization: &Standardization, input: &[usize]) -> Result<Standardization> {
+    let Standardization { shape, mean, std } = standardization;
+    let spread = |numbers: &[f64]| -> Result<Vec<f64>> {
+        let numbers = Tensor::from_slice(numbers, shape.as_slice(), &Device::Cpu)?;
+        Ok(numbers.broadcast_as(input)?.flatten_all()?.to_vec1()?)
+    };
+    let (mean, std) = (spread(mean)?, spread(std)?);
+    Ok(Standardization { shape: vec![mean.len()], mean, std })
 }
 
 /// Name of a file without its folders.

@@ -92,7 +92,7 @@ impl Split {
         let std = std.into_iter().zip(&mean).map(spread).collect();
         let standardization = Standardization { shape, mean, std };
         let of = |part: Prepared| -> Result<Prepared> {
-            Ok(Prepared { x: apply(&standardization, &part.x)?, ..part })
+            Ok(Prepared { x: standardization.apply(&part.x)?, ..part })
         };
         let Self { calibration, validation, test, .. } = self;
         let (calibration, validation, test) = (of(calibration)?, of(validation)?, of(test)?);
@@ -150,16 +150,6 @@ pub(super) fn filled_in_words(filled_in: &[(String, f64)]) -> String {
     let of = |(name, mean): &(String, f64)| format!("`{}` with {mean}", printable(name));
     let listed: Vec<String> = filled_in.iter().map(of).collect();
     format!("{}, the means of the examples to fit", listed.join(", "))
-}
-
-/// (x − mean)/std in f32, as the student's file does it.
-fn apply(standardization: &Standardization, x: &Tensor) -> Result<Tensor> {
-    let Standardization { shape, mean, std } = standardization;
-    let of = |values: &[f64]| -> Result<Tensor> {
-        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        Ok(Tensor::from_vec(values, shape.as_slice(), x.device())?)
-    };
-    Ok(x.broadcast_sub(&of(mean)?)?.broadcast_div(&of(std)?)?)
 }
 
 #[cfg(test)]

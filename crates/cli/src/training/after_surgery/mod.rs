@@ -17,7 +17,9 @@ mod taught;
 mod tests;
 mod work;
 
-pub use bayesian::{BayesianCourse, BayesianStudent, infer_after_surgery};
+pub use bayesian::{
+    BayesianCourse, BayesianSetting, BayesianStudent, BayesianTrial, infer_after_surgery,
+};
 pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use course::{Setting, SettingGrid, StudentCourse};
 pub use failure::NonFinite;

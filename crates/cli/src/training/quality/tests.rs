@@ -187,10 +187,29 @@ fn values_by_hand() {
     let tau = std::f64::consts::TAU;
     // ½ log(2π ½) + ½ log(2π 2) = log 2π, and squared errors 1/½ over 3 examples.
     assert_near(measure(&quality, metric::NORMAL_NLL).first, tau.ln() + 1.0 / 3.0);
+    assert_near(measure(&quality, metric::COVERAGE).first, 1.0);
     assert_eq!(quality.disagreements[0].example, 2);
     assert_eq!(quality.disagreements[0].first, "5.000, 1.000");
     let fitted = Calibration::fitted(&second, &y).unwrap();
     assert_eq!(fitted, Calibration::of_noise(vec![1.0 / 3.0, 4.0 / 3.0]));
+}
+
+#[test]
+fn a_predictive_distribution_has_a_variance_for_each_example() {
+    let of = |values: Vec<f64>| Tensor::from_vec(values, (2, 2), &Device::Cpu).unwrap();
+    let (values, y) = (of(vec![0.0; 4]), of(vec![1.0, 3.0, 2.0, 4.0]));
+    let targets = Targets::Values(y);
+    let part = part(Predicted::Values, Some(&targets));
+    let variances = [1.0, 1.0, 4.0, 2.0];
+    let own = Calibration::of_predictive(&variances, 2);
+    let outputs = Outputs { values: &values, calibration: Some(&own) };
+    let quality = quality_alone(outputs, &part, &mut Rng::new(0)).unwrap();
+    let found = |metric| quality.measures.iter().find(|m| m.metric == metric).unwrap().value.value;
+    // Of 1, 3, 1 and 2√2 standard deviations two lie within 1.96.
+    assert_near(found(metric::COVERAGE), 0.5);
+    let squares = 1.0 + 9.0 + 1.0 + 8.0;
+    let logs: f64 = variances.iter().map(|v| (std::f64::consts::TAU * v).ln()).sum();
+    assert_near(found(metric::NORMAL_NLL), 0.25 * (squares + logs));
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::ledger::quality::{
 };
 use crate::ledger::{metric, stats};
 
+/// Standard deviations on both sides of a normal's mean that hold 95 %.
+const WITHIN_95: f64 = 1.959_963_984_540_054;
+
 /// Squared errors of a network by example and output, and what they are measured by.
 struct Errors<'a> {
     /// (f − y)², row by row.
@@ -107,6 +110,16 @@ impl<'a> Errors<'a> {
         let rows = self.squared.chunks_exact(self.k).enumerate();
         (!folds.is_empty() && folds.iter().all(is_given)).then(|| rows.map(of).collect())
     }
+
+    /// Share of the outputs of each example that lie within the central 95 % of N(f, v), v as for the likelihood.
+    fn covered(&self, folds: &[&[f64]]) -> Vec<f64> {
+        let within = |(e, v): (&f64, &f64)| f64::from(*e <= WITHIN_95 * WITHIN_95 * v);
+        let of = |(i, row): (usize, &[f64])| -> f64 {
+            let terms = row.iter().zip(folds[i % folds.len()]);
+            terms.map(within).sum::<f64>() / self.k as f64
+        };
+        self.squared.chunks_exact(self.k).enumerate().map(of).collect()
+    }
 }
 
 /// What a second network loses of R² on each example, with the example's influence on the variance V of the targets:
@@ -148,12 +161,11 @@ pub(super) fn paired(first: Outputs, second: Outputs, part: &TestPart) -> Result
         let [a, b] = [Errors::new(first.values, spread)?, Errors::new(second.values, spread)?];
         measures.extend(r_squared(&a, &b));
         measures.push(root_mean_squared_error(&a, &b));
-        let logs = [
-            first.noise_variances().and_then(|v| a.negative_logs(&v)),
-            second.noise_variances().and_then(|v| b.negative_logs(&v)),
-        ];
-        if let [Some(of_a), Some(of_b)] = &logs {
-            measures.push(of_means(metric::NORMAL_NLL, of_a, of_b));
+        if let [Some(v), Some(w)] = [first.noise_variances(), second.noise_variances()]
+            && let [Some(of_a), Some(of_b)] = [a.negative_logs(&v), b.negative_logs(&w)]
+        {
+            measures.push(of_means(metric::NORMAL_NLL, &of_a, &of_b));
+            measures.push(of_means(metric::COVERAGE, &a.covered(&v), &b.covered(&w)));
         }
     }
     let y = spread.as_ref().map(|spread| spread.y.as_slice());
@@ -207,9 +219,12 @@ pub(super) fn alone(outputs: Outputs, part: &TestPart) -> Result<Quality> {
     let mut measures =
         vec![Measure::new(metric::ROOT_MEAN_SQUARED_ERROR, around(root, &influences))];
     measures.extend(errors.r_squared().map(|value| Measure::new(metric::R_SQUARED, value)));
-    let variances = outputs.noise_variances();
-    if let Some(logs) = variances.and_then(|variances| errors.negative_logs(&variances)) {
+    if let Some(variances) = outputs.noise_variances()
+        && let Some(logs) = errors.negative_logs(&variances)
+    {
         measures.push(Measure::new(metric::NORMAL_NLL, interval_of_mean(&logs)));
+        let covered = interval_of_mean(&errors.covered(&variances));
+        measures.push(Measure::new(metric::COVERAGE, covered));
     }
     Ok(Quality {
         predicted: Predicted::Values,
