@@ -4,7 +4,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `format` | 1 |
+//! | `format` | 1; 2 where inputs are standardized, which older versions would overlook |
 //! | `widths` | n_0, …, n_T |
 //! | `bias` | whether each layer has one |
 //! | `activation` | `relu`, `leaky_relu` (then `slope` beside it), `tanh`, `sigmoid`, `silu`, `gelu` (the exact one) or `identity` |
@@ -14,6 +14,7 @@
 //! | `parent` | SHA-256 of the file this one was made from, in hexadecimal digits, or null |
 //! | `inexact` | whether a condition of a theorem was waived |
 //! | `task` | `classification` or `regression`, or null |
+//! | `noise_variances` | σ² of each output of a regression, where they differ; `noise_variance` is then their mean |
 //! | `noise_variance`, `prior_precision`, `n_examples` | what evidence is computed from, or null |
 //! | `damping` | of `kronecker` made from `kronecker_eigen`: `"prior"`, or `{"numerical": {"epsilon": ε}}` where the mean was carried by G ⊗ (A + ε) |
 //! | `log_likelihood` | Σ log p(y \| x, m) over those examples at the mean m of this file, or null: an edit moves m |
@@ -31,6 +32,8 @@
 //! | `low_rank` | `factor` (p, r) and `variance` (p,): Ψ = F Fᵀ + diag v; or `precision_factor` and `precision_diagonal` for Ψ⁻¹ |
 //! | `full` | `covariance` (p, p) |
 //!
+//! In format 2 also `input_mean` and `input_std`, (n_0,) each: the network takes (x − mean)/std, entry by entry.
+//!
 //! Reading refuses, before it takes memory for it, a size that the file does not bear out, and a number that is not
 //! finite by the name of its tensor and its place. Writing refuses the latter before the first byte, so that what is
 //! written can be read.
@@ -43,6 +46,7 @@ use std::io::Write;
 use core_tensors::{Dataset, Rng};
 use losses::Likelihood;
 use models::Mlp;
+use models::graph::change::Standardization;
 use serde::{Deserialize, Serialize};
 
 use crate::block_diagonal::{BlockDiagonal, Group};
@@ -59,8 +63,12 @@ use crate::structure::Covariance;
 
 /// Key of the metadata.
 pub const METADATA: &str = "distill";
-/// Version of the format that this crate writes, and the only one it reads.
+/// Version of the format that this crate writes where inputs are taken as they are.
 pub const VERSION: u32 = 1;
+/// Version where inputs are standardized first; no other is read.
+pub const VERSION_STANDARDIZED: u32 = 2;
+/// Names of the tensors of a standardization.
+const INPUT: [&str; 2] = ["input_mean", "input_std"];
 
 /// Bytes of a header (names, shapes and metadata) beside few numbers. To parse one takes about 14 times its size.
 const SMALL_HEADER: usize = 1 << 22;
@@ -152,6 +160,12 @@ pub struct Provenance {
     /// σ² of a regression's noise.
     #[serde(default)]
     pub noise_variance: Option<f64>,
+    /// σ² of each output, (k,), where they differ; `noise_variance` is then their mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_variances: Option<Vec<f64>>,
+    /// (x − mean)/std before the network, over its n_0 inputs; tensors in a file.
+    #[serde(skip)]
+    pub standardization: Option<Standardization>,
     /// Precision of the isotropic prior N(0, 1/a) of the network that was edited first.
     #[serde(default)]
     pub prior_precision: Option<f64>,
@@ -221,6 +235,9 @@ impl Provenance {
         for (name, value) in positive {
             value.map_or(Ok(()), |value| checks::positive(&format!("`{name}`"), value))?;
         }
+        let variances = self.noise_variances.as_deref().unwrap_or_default();
+        let check = |&variance: &f64| checks::positive("`noise_variances`", variance);
+        variances.iter().try_for_each(check)?;
         self.log_likelihood.map_or(Ok(()), |value| checks::finite("`log_likelihood`", value))?;
         self.damping.map_or(Ok(()), Damping::check)?;
         let refuse = |field, expected, found| Err(Error::Provenance { field, expected, found });
@@ -235,6 +252,23 @@ impl Provenance {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a standardization of other inputs than the network has, or by numbers that are none.
+fn check_inputs(standardization: &Standardization, n_inputs: usize) -> Result<()> {
+    let Standardization { mean, std, .. } = standardization;
+    checks::length("means of inputs", n_inputs, mean.len())?;
+    checks::length("deviations of inputs", n_inputs, std.len())?;
+    let mut numbers = mean.iter().enumerate();
+    numbers.try_for_each(|(i, &mean)| checks::finite(&format!("mean of input {i}"), mean))?;
+    let mut numbers = std.iter().enumerate();
+    numbers.try_for_each(|(i, &std)| checks::positive(&format!("deviation of input {i}"), std))
+}
+
+/// Refuses another number of variances than outputs.
+fn check_outputs(noise_variances: Option<&[f64]>, n_outputs: usize) -> Result<()> {
+    let found = noise_variances.map_or(n_outputs, <[f64]>::len);
+    checks::length("noise variances", n_outputs, found)
 }
 
 fn is_hash(text: &str) -> bool {

@@ -1,6 +1,10 @@
 //! A diagonal Gaussian over the parameters of a network, and the optimizer that moves it.
 
+<<<<<<< HEAD
 mod perceptron;
+=======
+mod state;
+>>>>>>> main
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
@@ -68,8 +72,7 @@ impl MeanField {
         checks::length("numbers of a mean", p, mean.len())?;
         checks::length("variances", p, variance.len())?;
         checks::all_positive("variance", variance)?;
-        // An optimizer over nothing checks the settings.
-        Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
+        check_config(config)?;
         let block = |range: std::ops::Range<usize>| {
             let mean = mean[range.clone()].iter().map(|&m| m as f32).collect();
             let log_std = variance[range].iter().map(|v| (0.5 * v.ln()) as f32).collect();
@@ -85,6 +88,14 @@ impl MeanField {
             n_steps: 0,
             scratch: Scratch::default(),
         })
+    }
+
+    /// Another step size from the next step on; the moments stay. Refuses one out of range.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let config = AdamConfig { learning_rate, ..self.config };
+        check_config(config)?;
+        self.config = config;
+        Ok(())
     }
 
     /// Order and shapes of the blocks.
@@ -183,6 +194,12 @@ impl MeanField {
         }
         Ok(Params::new(self.layout.clone(), blocks)?)
     }
+}
+
+/// Refuses settings of Adam out of range: an optimizer over nothing checks them.
+fn check_config(config: AdamConfig) -> Result<()> {
+    Adam::new(config, &Params::new(Layout { blocks: vec![] }, vec![])?)?;
+    Ok(())
 }
 
 /// A tensor as contiguous f32 on the CPU; a block that the loss does not reach has no gradient, which counts as zeros.

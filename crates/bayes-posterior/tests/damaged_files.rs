@@ -11,6 +11,7 @@ use bayes_posterior::{
 use core_tensors::Rng;
 use dense::{TestResult, network, normals};
 use models::Architecture;
+use models::graph::change::Standardization;
 
 /// A safetensors file of a header without metadata's quotes escaped, and numbers.
 fn file(metadata: &str, tensors: &[(&str, &str, &[f64])]) -> Vec<u8> {
@@ -367,8 +368,8 @@ fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
         prior_precision: Some(2.0),
         n_examples: Some(30),
         log_likelihood: Some(-12.5),
-        damping: None,
         parent: Some("0a".into()),
+        ..Provenance::default()
     };
     let plans = [
         vec![Edit::RemoveUnits { layer: 1, units: vec![1] }],
@@ -376,7 +377,19 @@ fn damage_is_an_error_or_finite_all_the_way() -> TestResult {
         vec![Edit::RemoveLayer { layer: 2, matching: UnitMatching::Density }],
     ];
     let (mut n_read, mut n_edited, mut n_scored) = (0, 0, 0);
-    for good in all(&mut rng)? {
+    for (of, good) in all(&mut rng)?.into_iter().enumerate() {
+        // Every other file takes raw inputs and has a variance for each output.
+        let widths = &good.network().widths;
+        let standardization = Standardization {
+            shape: vec![widths[0]],
+            mean: (0..widths[0]).map(|i| i as f64).collect(),
+            std: vec![0.5; widths[0]],
+        };
+        let provenance = Provenance {
+            standardization: (of % 2 == 0).then_some(standardization),
+            noise_variances: (of % 2 == 0).then(|| vec![0.25; widths[widths.len() - 1]]),
+            ..provenance.clone()
+        };
         let bytes = good.to_bytes(&provenance)?;
         for i in 0..400 {
             let new = damaged(&bytes, &mut rng);

@@ -8,6 +8,7 @@ use bayes_posterior::{
 use core_tensors::Rng;
 use core_tensors::kernels::Activation;
 use dense::{TestResult, distance, network, normals, to_dense};
+use models::graph::change::Standardization;
 use models::{Architecture, Mlp};
 
 /// A safetensors file put together by hand: length of the header, header, numbers.
@@ -68,6 +69,7 @@ fn every_structure_comes_back_bit_for_bit() -> TestResult {
         log_likelihood: Some(-17.25),
         damping: Some(Damping::Numerical { epsilon: 1e-3 }),
         parent: Some("ab".into()),
+        ..Provenance::default()
     };
     let mean = normals(layout.n_parameters(), &mut rng);
     macro_rules! posterior {
@@ -190,6 +192,48 @@ fn far_more_directions_than_parameters_are_as_many_as_parameters() -> TestResult
 }
 
 #[test]
+fn standardized_inputs_and_the_noise_of_each_output_come_back() -> TestResult {
+    let network = network(&[2, 3, 2], true);
+    let layout = network.layout();
+    let mean = normals(layout.n_parameters(), &mut Rng::new(0));
+    let covariance = dense::diagonal(&layout, &mut Rng::new(1));
+    let posterior = Posterior::new(network, Gaussian::new(layout, mean, covariance)?)?;
+    let posterior = AnyPosterior::Diagonal(posterior);
+    let standardization =
+        Standardization { shape: vec![2], mean: vec![0.1, -1.0 / 3.0], std: vec![1e-3, 7.0] };
+    let provenance = Provenance {
+        noise_variances: Some(vec![0.1, 1.0 / 3.0]),
+        standardization: Some(standardization.clone()),
+        ..Provenance::default()
+    };
+    let bytes = posterior.to_bytes(&provenance)?;
+    let (again, read) = AnyPosterior::from_bytes(&bytes)?;
+    assert_eq!((again.mean(), &read), (posterior.mean(), &provenance));
+    let header = String::from_utf8_lossy(&bytes).replace('\\', "");
+    assert!(header.contains("\"format\":2"), "{header}");
+    // Where inputs are taken as they are, the file is what older versions read.
+    let plain = posterior.to_bytes(&Provenance::default())?;
+    let header = String::from_utf8_lossy(&plain).replace('\\', "");
+    assert!(header.contains("\"format\":1") && !header.contains("noise_variances"), "{header}");
+    let refused = |provenance: Provenance| posterior.to_bytes(&provenance).unwrap_err().to_string();
+    let with = |mean: &[f64], std: &[f64]| Provenance {
+        standardization: Some(Standardization {
+            shape: vec![mean.len()],
+            mean: mean.to_vec(),
+            std: std.to_vec(),
+        }),
+        ..Provenance::default()
+    };
+    let error = refused(with(&[0.0; 3], &[1.0; 3]));
+    assert!(error.contains("means of inputs"), "{error}");
+    let error = refused(with(&[0.0; 2], &[1.0, 0.0]));
+    assert!(error.contains("deviation of input 1 must lie in (0, ∞), got 0"), "{error}");
+    let of = Provenance { noise_variances: Some(vec![1.0]), ..Provenance::default() };
+    assert!(refused(of).contains("noise variances"));
+    Ok(())
+}
+
+#[test]
 fn bad_files_are_refused_with_what_is_wrong() {
     let header = |structure: &str, more: &str| {
         format!(
@@ -212,9 +256,9 @@ fn bad_files_are_refused_with_what_is_wrong() {
         (header("full", "").replace("relu", "sine"), vec![mean], "activation `sine`"),
         (header("block", ""), vec![mean], "wants `blocks`"),
         (
-            header("full", "").replace("\"format\":1", "\"format\":2"),
+            header("full", "").replace("\"format\":1", "\"format\":3"),
             vec![mean],
-            "format 2, this version reads 1",
+            "format 3, this version reads 1 and 2",
         ),
         (
             header("full", ""),

@@ -3,11 +3,16 @@
 use core_tensors::Layout;
 use core_tensors::kernels::Activation;
 use faer::Mat;
+use models::graph::change::Standardization;
 use models::{Architecture, Mlp};
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 
-use super::{AnyPosterior, Header, METADATA, Provenance, VERSION, check_header, names_of};
+use super::write::ends;
+use super::{
+    AnyPosterior, Header, INPUT, METADATA, Provenance, VERSION, VERSION_STANDARDIZED, check_header,
+    check_inputs, check_outputs, names_of,
+};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::diagonal::Diagonal;
 use crate::edit::Posterior;
@@ -31,7 +36,7 @@ const MOST_KEYS: usize = 4096;
 /// else is at most of their size, or a tensor that is in the file too.
 pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Provenance)> {
     let file = File::open(bytes)?;
-    let (header, provenance) = file.header()?;
+    let (header, mut provenance) = file.header()?;
     let network = header.network()?;
     let p = n_parameters(&network)?;
     let mean = file.vector("mean", p)?;
@@ -73,6 +78,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<(AnyPosterior, Provenance)> {
             )));
         }
     };
+    let (n_inputs, n_outputs) = ends(any.network());
+    check_outputs(provenance.noise_variances.as_deref(), n_outputs)?;
+    if header.format == VERSION_STANDARDIZED {
+        let [mean, std] = INPUT.map(|name| file.vector(name, n_inputs));
+        let of = Standardization { shape: vec![n_inputs], mean: mean?, std: std? };
+        check_inputs(&of, n_inputs)?;
+        provenance.standardization = Some(of);
+    }
     Ok((any, provenance))
 }
 
@@ -163,9 +176,11 @@ impl<'a> File<'a> {
             Error::Format(format!("the metadata `{METADATA}`: {}", shown(&e.to_string())))
         };
         let header: Header = serde_json::from_str(text).map_err(refuse)?;
-        if header.format != VERSION {
+        if ![VERSION, VERSION_STANDARDIZED].contains(&header.format) {
             let found = header.format;
-            return Err(Error::Format(format!("format {found}, this version reads {VERSION}")));
+            return Err(Error::Format(format!(
+                "format {found}, this version reads {VERSION} and {VERSION_STANDARDIZED}"
+            )));
         }
         // Read apart: a flattened part would hold a copy of every unknown key.
         let provenance: Provenance = serde_json::from_str(text).map_err(refuse)?;

@@ -3,8 +3,12 @@
 use std::io::Write;
 
 use faer::MatRef;
+use models::Mlp;
 
-use super::{Header, METADATA, Provenance, VERSION, check_header, names_of};
+use super::{
+    Header, INPUT, METADATA, Provenance, VERSION, VERSION_STANDARDIZED, check_header, check_inputs,
+    check_outputs, names_of,
+};
 use crate::block_diagonal::{BlockDiagonal, Group};
 use crate::checks;
 use crate::diagonal::Diagonal;
@@ -26,8 +30,12 @@ pub(super) fn write<S: Tensors>(
     posterior.check()?;
     provenance.check()?;
     let network = posterior.network();
+    let (n_inputs, n_outputs) = ends(network);
+    check_outputs(provenance.noise_variances.as_deref(), n_outputs)?;
+    let standardization = provenance.standardization.as_ref();
+    standardization.map_or(Ok(()), |of| check_inputs(of, n_inputs))?;
     let header = Header {
-        format: VERSION,
+        format: if standardization.is_some() { VERSION_STANDARDIZED } else { VERSION },
         widths: network.widths.clone(),
         bias: network.bias,
         activation: network.activation.name().into(),
@@ -40,6 +48,10 @@ pub(super) fn write<S: Tensors>(
     header.network()?;
     let mut tensors = vec![Named::vector("mean", posterior.gaussian().mean())];
     tensors.extend(posterior.gaussian().covariance().tensors());
+    if let Some(of) = standardization {
+        let [mean, std] = INPUT;
+        tensors.extend([Named::vector(mean, &of.mean), Named::vector(std, &of.std)]);
+    }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     tensors.iter().try_for_each(Named::check)?;
     let json = |e: serde_json::Error| Error::Format(e.to_string());
@@ -64,6 +76,12 @@ pub(super) fn write<S: Tensors>(
     to.write_all(&head)?;
     tensors.iter().try_for_each(|named| named.numbers.write(to))?;
     Ok(())
+}
+
+/// n_0 and n_T.
+pub(super) fn ends(network: &Mlp) -> (usize, usize) {
+    let of = |width: Option<&usize>| width.copied().unwrap_or(0);
+    (of(network.widths.first()), of(network.widths.last()))
 }
 
 /// The metadata of a file.

@@ -274,8 +274,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         prior_precision: Some(arguments.prior_precision),
         n_examples: Some(data.n_examples()),
         log_likelihood: Some(made.log_likelihood),
-        damping: None,
-        parent: None,
+        ..Provenance::default()
     };
     write(&arguments.out, &made.posterior, &provenance)?;
     say(&match arguments.json {

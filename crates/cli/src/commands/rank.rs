@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use bayes_posterior::{AnyPosterior, Provenance, PruningCriterion, Task, UnitScore};
 use clap::builder::PossibleValuesParser;
+use core_tensors::kernels::features;
 use core_tensors::{Dataset, Rng};
 use losses::Likelihood;
 use serde::Serialize;
@@ -141,9 +142,22 @@ fn data(
     let noise_variance = arguments.noise_variance.or(provenance.noise_variance);
     let (task, likelihood) = likelihood(task, noise_variance);
     let widths = &posterior.network().widths;
+    let (n_inputs, n_outputs) = (widths[0], widths[widths.len() - 1]);
+    // One logit tells two classes apart.
+    let (likelihood, n_outputs) = match (task, n_outputs) {
+        (Task::Classification, 1) => (Likelihood::Bernoulli, 2),
+        _ => (likelihood, n_outputs),
+    };
     let request = Request::supervised(word, &arguments.cache, &arguments.options);
     let examples = Examples::open(&request)?;
-    let data = examples.dataset(task, widths[0], widths[widths.len() - 1])?;
+    let data = examples.dataset(task, n_inputs, n_outputs)?;
+    let data = match &provenance.standardization {
+        None => data,
+        Some(standardization) => {
+            let x = standardization.apply(&features(data.x())?.flatten_from(1)?)?;
+            Dataset::new(x, data.y().clone())?
+        }
+    };
     Ok(Some((data, likelihood)))
 }
 

@@ -101,6 +101,7 @@ metrics! {
     R_SQUARED: "r_squared", "R²", "", Higher, 4, Table, "1 − mean squared error / variance of the targets, mean over the outputs";
     ROOT_MEAN_SQUARED_ERROR: "root_mean_squared_error", "RMSE", "", Lower, 4, Table, "root of the mean squared error over examples and outputs";
     NORMAL_NLL: "normal_nll", "negative log-likelihood", "nats", Lower, 4, Table, "of a normal distribution with the noise variance of each output, with constants";
+    COVERAGE: "coverage", "targets within 95 % of the prediction", "share", Neither, 4, Table, "of the same normal distribution as the negative log-likelihood; .95 where it is as wide as the errors";
     TEACHER_DISTANCE: "teacher_distance", "mean squared distance from the teacher", "", Lower, 4, Table, "squared distance of the outputs, mean over examples and outputs";
     AGREEMENT: "agreement", "agreement with teacher", "share", Higher, 4, Table, "losses::Predictions::agreement";
     CROSS_ENTROPY_TRUE: "cross_entropy_true", "cross-entropy to truth", "nats", Lower, 4, Table, "losses::Predictions::cross_entropy_against";
@@ -133,6 +134,43 @@ metrics! {
     START_ACCURACY: "start_accuracy", "accuracy at the start", "share", Higher, 4, Data, "accuracy before the first step";
     SHARE: "share", "share of the teacher's rows", "", Neither, 4, Data, "the share of examples whose teacher logits are known";
     DECILE: "decile", "decile", "", Neither, 1, Data, "the decile of the teacher's entropy, 1 the surest";
+}
+
+impl Metric {
+    /// The least and the largest number that such a measure of a network can be, where intervals end too.
+    pub fn range(self) -> (f64, f64) {
+        let is_any_of = |metrics: &[Self]| metrics.contains(&self);
+        if is_any_of(&[
+            ACCURACY,
+            AGREEMENT,
+            COVERAGE,
+            CALIBRATION_ERROR,
+            DEBIASED_CALIBRATION_ERROR,
+        ]) {
+            (0.0, 1.0)
+        } else if self == BRIER {
+            (0.0, 2.0)
+        } else if self == R_SQUARED {
+            (f64::NEG_INFINITY, 1.0)
+        } else if is_any_of(&[
+            CROSS_ENTROPY,
+            CALIBRATED_CROSS_ENTROPY,
+            TEACHER_DIVERGENCE,
+            TEACHER_DISTANCE,
+            ROOT_MEAN_SQUARED_ERROR,
+            SQUARED_ERROR,
+        ]) {
+            (0.0, f64::INFINITY)
+        } else {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        }
+    }
+
+    /// The same of the difference of two networks.
+    pub fn range_of_differences(self) -> (f64, f64) {
+        let (least, most) = self.range();
+        (least - most, most - least)
+    }
 }
 
 impl Better {

@@ -17,9 +17,10 @@ mod tuning;
 
 pub use ablations::{Ablation, entropies, smoothed_labels};
 pub use after_surgery::{
-    BayesianCourse, BayesianStudent, Checkpoints, Distilled, NoCheckpoints, NonFinite, Setting,
-    SettingGrid, StudentCourse, Taught, Trial, distill_after_surgery, distill_from_scratch,
-    epochs_of_equal_work, infer_after_surgery, validation_loss,
+    BayesianCourse, BayesianSetting, BayesianStudent, BayesianTrial, Checkpoints, Distilled,
+    NoCheckpoints, NonFinite, Setting, SettingGrid, StudentCourse, Taught, Trial,
+    distill_after_surgery, distill_from_scratch, epochs_of_equal_work, infer_after_surgery,
+    noise_variances, validation_loss,
 };
 pub use bayesian::{
     BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,

@@ -116,6 +116,19 @@ impl BlockState {
         Ok(Self { mean, log_std, moments })
     }
 
+    /// The same with the moments that another block had, (n,) each: it goes on where that one was.
+    pub fn with_moments(mean: Vec<f32>, log_std: Vec<f32>, moments: [Vec<f32>; 4]) -> Result<Self> {
+        for moment in &moments {
+            same_length("moments of Adam", mean.len(), moment.len())?;
+        }
+        Ok(Self { moments, ..Self::new(mean, log_std)? })
+    }
+
+    /// First and second moments of m, then those of ρ, (n,) each.
+    pub fn moments(&self) -> &[Vec<f32>; 4] {
+        &self.moments
+    }
+
     /// m, (n,).
     pub fn mean(&self) -> &[f32] {
         &self.mean

@@ -45,6 +45,7 @@ pub(super) fn told(arguments: &Arguments, bytes: Vec<u8>) -> Result<Value> {
         told["macs"] = n_products(of).into();
         told["is_exact"] = (!posterior.is_inexact()).into();
         told["kept_units"] = json!(posterior.kept());
+        told["standardized_inputs"] = provenance.standardization.is_some().into();
         told["provenance"] = json!(provenance);
     } else {
         expected.refuse_words_of_a_graph()?;

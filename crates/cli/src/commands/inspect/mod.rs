@@ -148,6 +148,10 @@ fn summary(
     let text = |value: Option<f64>| or_unknown(value.map(setting));
     let task = provenance.task.map(|task| format!("{task:?}").to_lowercase());
     let inexact = posterior.is_inexact();
+    let inputs = match &provenance.standardization {
+        None => "as they are",
+        Some(_) => "standardized: (x - input_mean) / input_std",
+    };
     let mut rows = vec![
         cells!["widths", format!("{:?}", network.widths)],
         cells!["biases", if network.bias { "yes" } else { "no" }],
@@ -158,6 +162,7 @@ fn summary(
         cells!["log-determinant", log_det],
         cells!["task", or_unknown(task)],
         cells!["noise variance", text(provenance.noise_variance)],
+        cells!["inputs", inputs.to_owned()],
         cells!["prior precision", text(provenance.prior_precision)],
         cells!["objects", or_unknown(provenance.n_examples.map(|n| n.to_string()))],
         cells!["log-likelihood", or_unknown(provenance.log_likelihood.map(decimal))],

@@ -46,7 +46,7 @@ pub(in crate::commands) struct Arguments {
     /// The folder of the student and its report.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Replace the results of an earlier run in that folder.
+    /// Write into a folder that is not empty: results of an earlier run are replaced, other files stay.
     #[arg(long)]
     pub(super) overwrite: bool,
     /// Print the report as one JSON object instead of text.

@@ -1,6 +1,7 @@
 //! The final measures: each student beside the network, and beside the student that is written.
 
 use anyhow::{Context, Result};
+use bayes_posterior::Predictive;
 use candle_core::Tensor;
 use core_tensors::{Params, Rng};
 use models::graph::Graph;
@@ -49,19 +50,28 @@ impl Answered {
     }
 
     fn of_student(case: &Case, split: &Split, made: &Made, rng: &Rng) -> Result<Self> {
-        Self::of(case, split, |x| match &made.bayesian {
-            None => logits(&made.graph, &made.params, x),
-            Some(student) => {
-                let said = student.predictive(x, N_DRAWS, &mut rng.split("predictive"))?;
-                let shape = (said.n_examples, said.n_outputs);
-                let values = Tensor::from_vec(said.mean, shape, x.device())?;
-                Ok(match case.predicts.predicted() {
-                    // Logarithms of probabilities are logits; a probability of 0 stays finite.
-                    Predicted::Classes => values.clamp(f64::MIN_POSITIVE, 1.0)?.log()?,
-                    Predicted::Values => values,
-                })
+        let Some(student) = &made.bayesian else {
+            return Self::of(case, split, |x| logits(&made.graph, &made.params, x));
+        };
+        let said = |x: &Tensor| student.predictive(x, N_DRAWS, &mut rng.split("predictive"));
+        let means = |said: &Predictive, x: &Tensor| -> Result<Tensor> {
+            let shape = (said.n_examples, said.n_outputs);
+            Ok(Tensor::from_slice(&said.mean, shape, x.device())?)
+        };
+        match case.predicts.predicted() {
+            // Logarithms of probabilities are logits; a probability of 0 stays finite.
+            Predicted::Classes => Self::of(case, split, |x| {
+                Ok(means(&said(x)?, x)?.clamp(f64::MIN_POSITIVE, 1.0)?.log()?)
+            }),
+            // Of values it says itself how sure it is of each.
+            Predicted::Values => {
+                let x = &split.test.x;
+                let said = said(x)?;
+                let values = means(&said, x)?;
+                let calibration = Calibration::of_predictive(&said.variance, said.n_outputs);
+                Ok(Self { values, calibration: Some(calibration) })
             }
-        })
+        }
     }
 
     fn outputs(&self) -> Outputs<'_> {

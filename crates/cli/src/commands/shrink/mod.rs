@@ -13,6 +13,7 @@ mod split;
 mod train;
 mod understood;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +24,7 @@ pub(super) use arguments::Arguments;
 use self::case::Case;
 use self::report::Finished;
 use self::split::Split;
-use self::train::Stop;
+use self::train::{Stop, is_checkpoint};
 use super::UsageError;
 use crate::data::user::place_of;
 use crate::files::{Input, check_folder, check_set, check_writable, note, say};
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let case = Case::open(arguments)?;
     if arguments.training.bayesian {
-        check_bayesian(arguments, &case)?;
+        check_bayesian(&case)?;
     }
     let mut finished: Option<Finished> = None;
     for seed in arguments.training.seeds() {
@@ -82,11 +83,7 @@ fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
 }
 
 /// Refuses what variational inference cannot do, before hours of other work.
-fn check_bayesian(arguments: &Arguments, case: &Case) -> Result<()> {
-    if arguments.task.standardize {
-        let message = "--bayesian: not together with --standardize, which its file cannot hold";
-        return Err(UsageError(message.into()).into());
-    }
+fn check_bayesian(case: &Case) -> Result<()> {
     ensure!(
         case.data.targets.is_some(),
         "--bayesian: expected labels, found examples without them"
@@ -94,6 +91,13 @@ fn check_bayesian(arguments: &Arguments, case: &Case) -> Result<()> {
     let (graph, params) = (&case.network.graph, &case.network.params);
     graph.as_perceptron(params).context("--bayesian: expected a network of dense layers alone")?;
     Ok(())
+}
+
+/// A file in the folder that is no checkpoint of an interrupted run; the first by name.
+fn something_else(out: &Path) -> Option<String> {
+    let names = std::fs::read_dir(out).ok()?.flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !is_checkpoint(name)).min()
 }
 
 /// Refuses a folder that holds something that this command would destroy.
@@ -116,6 +120,13 @@ fn check_out(arguments: &Arguments) -> Result<()> {
     if let (Some(first), false) = (found.first(), arguments.overwrite) {
         let message = format!(
             "--out: {} holds {first} of an earlier run; give another folder, or --overwrite",
+            out.display()
+        );
+        return Err(UsageError(message).into());
+    }
+    if let (Some(other), false) = (something_else(out), arguments.overwrite) {
+        let message = format!(
+            "--out: expected a new or an empty folder, found {other} in {}; give another folder, or --overwrite",
             out.display()
         );
         return Err(UsageError(message).into());

@@ -14,7 +14,6 @@ use super::arguments::{Arguments, Baseline, TrainingOptions};
 use crate::data::user::Prepared;
 use crate::files::{ask_on_signals, check_set, discard, note, progress_target, read, write_whole};
 use crate::ledger::quality::Predicted;
-use crate::ledger::stats;
 use crate::training::after_surgery::{
     BayesianCourse, BayesianStudent, Checkpoints, Distilled, StudentCourse, Taught,
     distill_after_surgery, distill_from_scratch, epochs_of_equal_work, infer_after_surgery,
@@ -29,6 +28,7 @@ const BAYESIAN_EPOCHS: usize = 20;
 /// Names of checkpoints.
 const DISTILLATION: &str = "distillation";
 const SCRATCH: &str = "scratch";
+const INFERENCE: &str = "inference";
 
 /// A student and how it came about.
 pub(super) struct Made {
@@ -117,21 +117,30 @@ impl Course<'_> {
     pub(super) fn inferred(&self, small: (&Graph, &Params), rng: &Rng) -> Result<Made> {
         let epochs = self.arguments.training.epochs().max(BAYESIAN_EPOCHS);
         let batch_size = (self.calibration.n_examples() / 20).clamp(8, 128);
+        let n_outputs = self.calibration.teacher.dim(1)?;
+        let given = self.arguments.task.noise_variance;
         let course = BayesianCourse {
-            noise_variance: self.noise.as_deref().map(stats::mean),
+            noise_variances: given.map(|variance| vec![variance; n_outputs]),
             ..BayesianCourse::after_surgery(self.predicted, epochs, batch_size)
         };
+        let mut kept = self.kept(INFERENCE);
         let examples = (&self.calibration, &self.validation);
-        let found = self
-            .stop
-            .during((epochs, false), || {
-                infer_after_surgery(self.stop, small, examples, &course, rng)
-            })
-            .context("--bayesian")?;
+        let found = self.stop.during((course.n_points(), true), || {
+            infer_after_surgery(self.stop, small, examples, &course, rng, &mut kept)
+        });
+        // An interruption is no error of the option.
+        let found = match found {
+            Err(error) if !error.is::<Interrupted>() => return Err(error.context("--bayesian")),
+            other => other?,
+        };
         let training = format!(
-            "prior: the network's posterior, its examples counted by {}; epoch {} of {epochs} was best on the validation \
-             examples; {:.1} nats from the prior",
-            course.counted, found.best_epoch, found.divergence
+            "prior: the network's posterior, its {n} examples counted by {counted}, learning rate {rate:.0e}; epoch {} of \
+             {epochs} was best on the validation examples; {:.1} nats from the prior",
+            found.best_epoch,
+            found.divergence,
+            n = self.calibration.n_examples(),
+            counted = found.setting.counted,
+            rate = found.setting.learning_rate,
         );
         let how =
             "variational inference after surgery, predictions averaged over 100 draws".to_owned();
@@ -168,12 +177,40 @@ fn checkpoint(folder: &Path, what: &str, seed: u64) -> PathBuf {
 
 /// Removes what a complete run needs no more.
 pub(super) fn discard_checkpoints(folder: &Path, training: &TrainingOptions) {
-    let of = [(DISTILLATION, training.epochs() > 0), (SCRATCH, training.baseline.is_some())];
-    // Those of another run, which trained something else, stay.
+    let of = [
+        (DISTILLATION, training.epochs() > 0),
+        (SCRATCH, training.baseline.is_some()),
+        (INFERENCE, training.bayesian),
+    ];
     for seed in training.seeds() {
         let own = of.iter().filter(|(_, was_trained)| *was_trained);
         own.for_each(|(what, _)| discard(&checkpoint(folder, what, seed)));
     }
+}
+
+/// Whether a file of this name is a checkpoint of a run.
+pub(super) fn is_checkpoint(name: &str) -> bool {
+    let seed = name.strip_suffix(".checkpoint").and_then(|name| name.rsplit_once('-'));
+    seed.is_some_and(|(what, seed)| {
+        [DISTILLATION, SCRATCH, INFERENCE].contains(&what) && seed.parse::<u64>().is_ok()
+    })
+}
+
+/// Says which checkpoints stay: those of an interrupted run that trained something else, which it goes on from.
+pub(super) fn tell_of_checkpoints(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut left: Vec<String> = names.filter(|name| is_checkpoint(name)).collect();
+    left.sort();
+    if left.is_empty() {
+        return;
+    }
+    note(&format!(
+        "{}: {} of an interrupted run with another seed or other training stays: the command of that run goes on from it; \
+         remove it otherwise",
+        folder.display(),
+        left.join(", ")
+    ));
 }
 
 /// Checkpoints in a file, which goes when the run is complete.
@@ -196,6 +233,10 @@ impl Checkpoints for InFolder {
         std::fs::create_dir_all(folder)?;
         self.refuse_links()?;
         write_whole(&self.path, bytes)
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(self.path.display().to_string())
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::ledger::{Better, Metric};
 
 /// Name of a metric, what it means.
-const MEANINGS: [(&str, &str); 14] = [
+const MEANINGS: [(&str, &str); 15] = [
     ("accuracy", "the share of examples whose most probable class is the label"),
     (
         "cross_entropy",
@@ -48,6 +48,11 @@ const MEANINGS: [(&str, &str); 14] = [
         "normal_nll",
         "minus the logarithm of the probability density of the target under a normal distribution around the prediction, on \
          average",
+    ),
+    (
+        "coverage",
+        "the share of targets that lie within the central 95 % of that normal distribution; .95 where the prediction is as sure \
+         as it should be, less where it is too sure",
     ),
     (
         "teacher_distance",

@@ -31,6 +31,11 @@ pub trait Checkpoints {
     /// # Errors
     /// Where it cannot be written.
     fn store(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Where that is, for messages; `None` where a reader could not go there.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Nothing is kept.
@@ -71,11 +76,28 @@ pub(super) fn packed<T: Serialize>(
     Ok([MAGIC, VERSION, &Sha256::digest(&content)[..], &content].concat())
 }
 
+/// The state and the parts of the last checkpoint, where there is one.
+///
+/// # Errors
+/// Those of [`unpacked`], which say where the checkpoint is.
+pub(super) fn resumed<T: DeserializeOwned>(
+    kind: &str,
+    fingerprint: &Fingerprint,
+    checkpoints: &mut dyn Checkpoints,
+) -> Result<Option<(T, Vec<Vec<u8>>)>> {
+    let Some(bytes) = checkpoints.load()? else { return Ok(None) };
+    let found = unpacked(kind, fingerprint, &bytes);
+    match checkpoints.place() {
+        None => found.map(Some),
+        Some(place) => found.map(Some).with_context(|| place),
+    }
+}
+
 /// Reads what [`packed`] wrote for a training of this kind and fingerprint.
 ///
 /// # Errors
 /// For other bytes, another version, damage, and a checkpoint of another training; the message says what differs.
-pub(super) fn unpacked<T: DeserializeOwned>(
+fn unpacked<T: DeserializeOwned>(
     kind: &str,
     fingerprint: &Fingerprint,
     bytes: &[u8],

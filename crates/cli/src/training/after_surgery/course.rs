@@ -1,6 +1,7 @@
 //! How a small network is trained: passes, batches, and the settings that are tried.
 
 use anyhow::{Result, ensure};
+use core_tensors::Schedule;
 
 use crate::ledger::quality::Predicted;
 
@@ -14,6 +15,8 @@ const PATIENCE: usize = 4;
 const FIRST_ROUND: (f64, usize) = (1.0 / 16.0, 8);
 /// Steps of those that choose the step size.
 const SECOND_ROUND: (f64, usize) = (1.0 / 4.0, 64);
+/// Share of the steps for which the step size rises: the first steps of Adam are as long as it, whatever the gradient.
+const RISE: f64 = 0.1;
 
 /// Step size, weight of the teacher and temperature of one training.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -177,6 +180,12 @@ impl StudentCourse {
         }
         Ok(())
     }
+}
+
+/// The step size of one of `n_steps` steps, from 0: up to the largest, and down to 0, which is not reached.
+pub(super) fn step_size(largest: f64, step: usize, n_steps: usize) -> f64 {
+    let rising = (step + 1) as f64 / (n_steps as f64 * RISE).max(1.0);
+    rising.min(1.0) * Schedule::Cosine(largest).at(step as f64 / n_steps as f64)
 }
 
 /// How many step sizes there are among settings, those of one beside one another.

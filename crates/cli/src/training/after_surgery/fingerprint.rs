@@ -1,6 +1,7 @@
 //! What a checkpoint belongs to: sums of everything that the bits of a training depend on.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
@@ -8,7 +9,6 @@ use core_tensors::{Params, Rng, Targets};
 use models::graph::Graph;
 use sha2::{Digest, Sha256};
 
-use super::course::StudentCourse;
 use super::taught::Taught;
 
 /// Sums by what they are of, in words of a message.
@@ -18,7 +18,7 @@ pub(super) type Fingerprint = BTreeMap<String, String>;
 pub(super) fn fingerprint(
     (graph, start): (&Graph, &Params),
     (calibration, validation): (&Taught, &Taught),
-    course: &StudentCourse,
+    course: &impl Debug,
     rng: &Rng,
 ) -> Result<Fingerprint> {
     let mut network = Sha256::new();

@@ -9,6 +9,7 @@ mod checkpoint;
 mod course;
 mod failure;
 mod fingerprint;
+mod noise;
 mod objective;
 mod run;
 mod taught;
@@ -16,10 +17,13 @@ mod taught;
 mod tests;
 mod work;
 
-pub use bayesian::{BayesianCourse, BayesianStudent, infer_after_surgery};
+pub use bayesian::{
+    BayesianCourse, BayesianSetting, BayesianStudent, BayesianTrial, infer_after_surgery,
+};
 pub use checkpoint::{Checkpoints, NoCheckpoints};
 pub use course::{Setting, SettingGrid, StudentCourse};
 pub use failure::NonFinite;
+pub use noise::noise_variances;
 pub use run::{Distilled, Trial, distill_after_surgery, distill_from_scratch, validation_loss};
 pub use taught::Taught;
 pub use work::epochs_of_equal_work;

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use anyhow::{Result, anyhow, ensure};
 use candle_core::{DType, Device};
-use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng, Schedule};
+use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng};
 use models::Architecture;
 use models::graph::Graph;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{Checkpoints, packed, unpacked};
-use super::course::{Round, Setting, StudentCourse};
+use super::checkpoint::{Checkpoints, packed, resumed};
+use super::course::{Round, Setting, StudentCourse, step_size};
 use super::failure::{NonFinite, largest_parameter};
 use super::fingerprint::{Fingerprint, fingerprint};
 use super::objective::Objective;
@@ -20,9 +20,6 @@ use crate::training::Monitor;
 /// What checkpoints are called.
 const AFTER_SURGERY: &str = "a training after surgery";
 const FROM_SCRATCH: &str = "a training from random parameters";
-
-/// Share of the steps for which the step size rises: the first steps of Adam are as long as it, whatever the gradient.
-const RISE: f64 = 0.1;
 
 /// A small network after training.
 #[derive(Clone, Debug)]
@@ -206,11 +203,9 @@ impl Learner {
         Ok(Self { w, adam, setting, n_steps })
     }
 
-    /// The step size of a step, from 0: up to that of the setting, and down to 0, which is not reached.
+    /// The step size of a step, from 0.
     fn learning_rate(&self, step: usize) -> f64 {
-        let rising = (step + 1) as f64 / (self.n_steps as f64 * RISE).max(1.0);
-        let falling = Schedule::Cosine(self.setting.learning_rate);
-        rising.min(1.0) * falling.at(step as f64 / self.n_steps as f64)
+        step_size(self.setting.learning_rate, step, self.n_steps)
     }
 }
 
@@ -225,11 +220,8 @@ impl Training<'_> {
             before.is_finite(),
             "the loss of the validation examples is {before} before training; look for very large numbers among them"
         );
-        let kept = checkpoints.load()?;
-        let (mut progress, parts) = match &kept {
-            Some(bytes) => unpacked::<Progress>(self.kind, fingerprint, bytes)?,
-            None => Default::default(),
-        };
+        let (mut progress, parts) =
+            resumed::<Progress>(self.kind, fingerprint, checkpoints)?.unwrap_or_default();
         let mut store = |progress: &Progress, parts: &[Vec<u8>]| -> Result<()> {
             checkpoints.store(&packed(self.kind, fingerprint, progress, parts)?)?;
             self.monitor.point_done()

@@ -81,7 +81,7 @@ fn one(learning_rate: f64, lambda: f64, temperature: f64) -> SettingGrid {
 
 /// The last checkpoint, in memory.
 #[derive(Default)]
-struct Memory(Option<Vec<u8>>);
+pub(super) struct Memory(Option<Vec<u8>>);
 
 impl Checkpoints for Memory {
     fn load(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
@@ -95,13 +95,13 @@ impl Checkpoints for Memory {
 }
 
 /// Ends a training after some points.
-struct Until {
-    n_left: Cell<usize>,
-    lines: RefCell<Vec<String>>,
+pub(super) struct Until {
+    pub(super) n_left: Cell<usize>,
+    pub(super) lines: RefCell<Vec<String>>,
 }
 
 impl Until {
-    fn points(n: usize) -> Self {
+    pub(super) fn points(n: usize) -> Self {
         Self { n_left: Cell::new(n), lines: RefCell::default() }
     }
 }

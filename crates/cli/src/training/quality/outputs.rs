@@ -73,6 +73,12 @@ impl Calibration {
         Ok(Self { folds: vec![fold(1)?, fold(0)?] })
     }
 
+    /// Variances of a predictive distribution, (m, k) row by row: each example has its own.
+    pub fn of_predictive(variances: &[f64], k: usize) -> Self {
+        let rows = variances.chunks_exact(k.max(1));
+        Self { folds: rows.map(|row| Confidence::NoiseVariances(row.to_vec())).collect() }
+    }
+
     /// The variance of the noise of each output, where it is known.
     pub fn of_noise(variances: Vec<f64>) -> Self {
         Self { folds: vec![Confidence::NoiseVariances(variances)] }

@@ -1,5 +1,7 @@
 //! Inputs that are standardized inside a graph.
 
+use candle_core::{DType, Tensor};
+
 use super::GraphChangeError;
 use crate::graph::{Binary, Dimension};
 use crate::graph::{Builder, Entries, Graph, Kind, Numbers, Op, Source, ValueId};
@@ -17,6 +19,16 @@ pub struct Standardization {
 }
 
 impl Standardization {
+    /// (x − mean)/std in f32, as a graph does it; x is (m, …), of any floats.
+    pub fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let of = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            Tensor::from_vec(values, self.shape.as_slice(), x.device())
+        };
+        let centered = x.to_dtype(DType::F32)?.broadcast_sub(&of(&self.mean)?)?;
+        centered.broadcast_div(&of(&self.std)?)
+    }
+
     /// Refuses numbers that do not fit the shape, an input of such extents, or f32.
     pub(crate) fn check(&self, input: &str, extents: &[Dimension]) -> Result<(), GraphChangeError> {
         let wrong = |expected: String, found: String| GraphChangeError::Standardization {
