@@ -1,10 +1,7 @@
 //! A diagonal Gaussian over the parameters of a network, and the optimizer that moves it.
 
-<<<<<<< HEAD
 mod perceptron;
-=======
 mod state;
->>>>>>> main
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};

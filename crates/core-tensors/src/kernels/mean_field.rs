@@ -119,7 +119,7 @@ impl BlockState {
     /// The same with the moments that another block had, (n,) each: it goes on where that one was.
     pub fn with_moments(mean: Vec<f32>, log_std: Vec<f32>, moments: [Vec<f32>; 4]) -> Result<Self> {
         for moment in &moments {
-            same_length("moments of Adam", mean.len(), moment.len())?;
+            Expected::Exactly(mean.len()).check("moments of Adam", moment.len())?;
         }
         Ok(Self { moments, ..Self::new(mean, log_std)? })
     }
