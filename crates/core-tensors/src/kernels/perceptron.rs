@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 pub use self::buffers::Buffers;
 use super::activation::{Activation, activate, times_derivative};
 use super::matmul::{Shape, matmul};
-use super::{numbers, on_cpu, share_out};
+use super::{numbers, on_cpu, share_out, vectorized};
 use crate::error::{Error, Expected, Result};
 
 /// Multiply-adds that a part of a product has at least, where a product is shared out among threads.
@@ -285,15 +285,31 @@ impl Gradient<'_> {
             false,
         )?;
         if n_cols > n_in {
-            // One pass over δ for all units, a running sum in the last column of each.
-            out.chunks_exact_mut(n_cols).for_each(|row| row[n_in] = 0.0);
-            for deltas in self.by_sums.chunks_exact(n_out) {
-                for (row, &delta) in out.chunks_exact_mut(n_cols).zip(&deltas[rows.clone()]) {
-                    row[n_in] += delta;
+            for (first, rows) in (rows.start..).step_by(ROWS).zip(out.chunks_mut(ROWS * n_cols)) {
+                let sums = self.sums_of_columns(first);
+                for (row, sum) in rows.chunks_exact_mut(n_cols).zip(sums) {
+                    row[n_in] = sum;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Σᵢ δᵢⱼ for the units j from `first` on, as many as there are up to 16.
+    fn sums_of_columns(&self, first: usize) -> [f32; ROWS] {
+        let mut sums = [0.0; ROWS];
+        vectorized(
+            #[inline(always)]
+            || {
+                for deltas in self.by_sums.chunks_exact(self.layer.n_out) {
+                    match deltas[first..].first_chunk::<ROWS>() {
+                        Some(deltas) => (0..ROWS).for_each(|j| sums[j] += deltas[j]),
+                        None => sums.iter_mut().zip(&deltas[first..]).for_each(|(s, d)| *s += d),
+                    }
+                }
+            },
+        );
+        sums
     }
 
     /// Makes the gradient part by part in `buffers` and hands each to `take` with the part of the state that belongs to it.
