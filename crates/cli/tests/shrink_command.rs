@@ -315,3 +315,27 @@ fn wrong_words_and_data_that_do_not_fit_say_what_to_do() -> TestResult {
     );
     Ok(())
 }
+
+#[test]
+fn a_folder_that_holds_other_files_is_written_into_only_when_told_to() -> TestResult {
+    let world = World::new()?;
+    let words = ["--data", "data.safetensors", "--to", "40%", "--points", "0"];
+    std::fs::create_dir(world.at("mine"))?;
+    std::fs::write(world.at("mine/notes.txt"), "mine")?;
+    let output = world.shrink(&[&words[..], &["--out", "mine"]].concat())?;
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("found notes.txt in mine") && message.contains("--overwrite"),
+        "{message}"
+    );
+    assert!(!world.at("mine/student.onnx").exists());
+
+    check_done(&world.shrink(&[&words[..], &["--out", "mine", "--overwrite"]].concat())?)?;
+    assert_eq!(std::fs::read_to_string(world.at("mine/notes.txt"))?, "mine");
+    assert!(world.at("mine/student.onnx").is_file());
+    // An empty folder, and one with the checkpoint of an interrupted run alone, are as good as none.
+    std::fs::create_dir(world.at("empty"))?;
+    std::fs::write(world.at("empty/distillation-7.checkpoint"), "")?;
+    check_done(&world.shrink(&[&words[..], &["--out", "empty"]].concat())?)
+}
