@@ -40,6 +40,13 @@ impl Case {
     /// Opens what the command line names; says what was assumed.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
         let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
+        if let Some(n) = network.graph.fixed_batch() {
+            bail!(
+                "{}: its batch of {n} is built into the network, which surgery cannot do with; export it with an open batch \
+                 (torch.onnx.export takes dynamic_shapes, or dynamic_axes where dynamo=False)",
+                arguments.model.display()
+            );
+        }
         let shape = network.input_shape().with_context(|| arguments.model.display().to_string())?;
         let n_outputs = network.n_outputs();
         let said = arguments.task.task.map(|name| match name {
