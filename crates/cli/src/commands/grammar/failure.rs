@@ -24,6 +24,12 @@ impl Failure {
     }
 }
 
+/// What clap says, in words that name what is allowed.
+pub(in crate::commands) fn plainly(told: &str) -> String {
+    // The standard library's words for letters among digits, as in 1.5.
+    told.replace("invalid digit found in string", "expected a whole number")
+}
+
 fn line_and_column(text: &str, place: usize) -> (usize, usize) {
     let before = text.get(..place).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
