@@ -20,7 +20,7 @@ use super::understood;
 use crate::commands::quality::paired_table;
 use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
-use crate::ledger::shrink::{Repetition, Shrunk};
+use crate::ledger::shrink::{Repetition, Shrunk, Student};
 use crate::model_file::student::{python, widths_json};
 use crate::training::logits;
 use crate::training::shrink::Budget;
@@ -242,6 +242,26 @@ fn mean(variances: Option<&[f64]>) -> f64 {
     variances.map_or(1.0, crate::ledger::stats::mean)
 }
 
+/// One line a seed, where there are several.
+fn seeds(repetitions: &[Repetition], chosen: Option<&Student>) -> Vec<String> {
+    let Some(metric) = chosen.and_then(|chosen| Some(chosen.quality.main_measure()?.metric)) else {
+        return Vec::new();
+    };
+    let line = |repetition: &Repetition| {
+        let Repetition { seed, before, after, scratch } = *repetition;
+        let scratch =
+            scratch.map_or(String::new(), |value| format!(", from scratch {}", metric.text(value)));
+        format!(
+            "seed {seed}: {} of the network {}, of the student {}, change {}{scratch}",
+            metric.label,
+            metric.text(before),
+            metric.text(after),
+            metric.text(after - before)
+        )
+    };
+    repetitions.iter().map(line).collect()
+}
+
 /// Name of a file without its folders.
 fn file_name(path: &Path) -> String {
     path.file_name()
@@ -317,6 +337,7 @@ impl Finished {
             let names = ["network", "student", "change"];
             lines.push(paired_table(&student.quality, names).trim_end().to_owned());
         }
+        lines.extend(seeds(&shrunk.repetitions, shrunk.students.iter().find(|s| s.is_chosen)));
         lines.push(format!(
             "{}: student.onnx, student.safetensors, report.html and more",
             arguments.out.display()

@@ -10,7 +10,7 @@ const GROUP: char = '\u{202f}';
 /// Fewest significant digits of a value that its metric's digits would hide.
 const SIGNIFICANT: usize = 3;
 /// Most decimals before a small number is written with its power of ten.
-const MOST_DECIMALS: usize = 8;
+const MOST_DECIMALS: usize = 6;
 
 /// What a number without a finite value is called; every page that says so explains it.
 pub(super) fn not_finite(value: f64) -> Option<&'static str> {
@@ -29,6 +29,11 @@ pub(super) const NOT_FINITE: &str = "“Infinite” and “undefined” stand wh
 /// Whether a metric is a share, which is shown in percent.
 pub(super) fn is_share(metric: Metric) -> bool {
     metric.unit == "share"
+}
+
+/// What a metric is called where the teacher is the network.
+pub(super) fn label(metric: Metric) -> String {
+    metric.label.replace("the teacher", "the network").replace("with teacher", "with the network")
 }
 
 /// A number with this many decimals, with a minus that is as wide as a plus.
@@ -154,7 +159,7 @@ fn small(value: f64, decimals: usize) -> String {
     if decimals <= MOST_DECIMALS {
         decimal(value, decimals)
     } else {
-        format!("{value:.1e}").replace('-', "−")
+        format!("{value:.1e}").replace(".0e", "e").replace('-', "−")
     }
 }
 
