@@ -285,7 +285,7 @@ fn wrong_words_and_data_that_do_not_fit_say_what_to_do() -> TestResult {
         (vec![], 2, "--to"),
         (vec!["--to", "0.25"], 2, "25%"),
         (vec!["--to", "25%", "--macs", "50%"], 2, "cannot be used with"),
-        (vec!["--to", "1%"], 1, "smallest reachable"),
+        (vec!["--to", "1%"], 1, "the smallest that can be reached"),
         (vec!["--widths", "nothing=3"], 1, "layers that can lose units"),
         (vec!["--to", "25%", "--bayesian", "--epochs", "0"], 0, ""),
     ] {

@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// Folder of downloads.
     #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
     cache: PathBuf,
+    /// Print one JSON object, when all of them are there.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -27,9 +30,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for id in &ids {
         published::licence(id).map_err(|error| UsageError(error.to_string()))?;
     }
+    let mut fetched = Vec::new();
     for id in ids {
-        let folder = published::fetch(id, &arguments.cache)?;
-        say(&format!("{id}: {} ({})\n", folder.display(), published::licence(id)?))?;
+        let (folder, license) = (published::fetch(id, &arguments.cache)?, published::licence(id)?);
+        if arguments.json {
+            fetched.push(serde_json::json!({ "id": id, "folder": folder, "license": license }));
+        } else {
+            say(&format!("{id}: {} ({license})\n", folder.display()))?;
+        }
+    }
+    if arguments.json {
+        say(&format!("{}\n", serde_json::json!({ "fetched": fetched })))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use models::{InputScale, TranslatorNetwork, Vgg19};
 
 use self::examples::{Reading, Shape, Source};
 use self::judge::Judges;
-use self::output::{WRITTEN, write};
+use self::output::{WRITTEN, told, write};
 use super::options::NetworkOptions;
 use super::{UsageError, positive};
 use crate::data::published::weights::vgg19;
@@ -124,6 +124,9 @@ pub(super) struct Arguments {
     /// Folder of downloads.
     #[arg(long, value_name = "DIR", default_value = "datasets/cache")]
     cache: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     network: NetworkOptions,
 }
@@ -204,16 +207,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         apply(&*built.map, &source.x, &mut rng.split("map")).context(source.name.clone())?;
     let judged = judges.judge(&source, &built, &mapped, &rng)?;
     write(arguments, &source, &built, &after, &mapped, &rng)?;
-    let mut lines = vec![format!(
-        "{}: {} objects, {} -> {} numbers each, in {}",
-        source.name,
-        mapped.dim(0)?,
-        source.x.dim(1)?,
-        mapped.dim(1)?,
-        arguments.out.display()
-    )];
-    lines.extend(judged);
-    say(&(lines.join("\n") + "\n"))?;
+    let numbers = [source.x.dim(1)?, mapped.dim(1)?];
+    say(&told(arguments, &source.name, (mapped.dim(0)?, numbers), &judged))?;
     Ok(ExitCode::SUCCESS)
 }
 

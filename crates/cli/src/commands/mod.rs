@@ -206,4 +206,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
+
+    #[test]
+    fn every_command_takes_json() {
+        for command in Arguments::command().get_subcommands() {
+            let is_json = |arg: &clap::Arg| arg.get_long() == Some("json");
+            let name = command.get_name();
+            assert!(command.get_arguments().any(is_json), "{name} has no --json");
+            assert!(!command.has_subcommands(), "{name}: its own commands need --json, too");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use self::ending::Ending;
 use self::listener::Listener;
@@ -67,6 +68,9 @@ pub(super) struct Arguments {
     /// List experiments and claims, run nothing.
     #[arg(long)]
     list: bool,
+    /// Print the report as one JSON object, the same as results.json, instead of text; with --list experiments and claims.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -79,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = Start::now();
     let experiments = chosen(&arguments.only)?;
     if arguments.list {
-        list(&experiments)?;
+        say(&if arguments.json { listed_json(&experiments) } else { listed(&experiments) })?;
         return Ok(ExitCode::SUCCESS);
     }
     check(arguments, &experiments)?;
@@ -145,6 +149,9 @@ fn tell(report: &Report, arguments: &Arguments, ending: &Ending) -> Result<()> {
         )),
         None => {}
     }
+    if arguments.json {
+        return say(&report.json()?);
+    }
     let mut text: String = report.summary().iter().map(|line| format!("{line}\n")).collect();
     let (seconds, index) = (report.provenance.seconds, arguments.out.join("index.html"));
     text += &format!("{seconds:.0} s; report: {}\n", index.display());
@@ -173,7 +180,8 @@ fn present(id: &str) -> &str {
     FORMER_IDS.iter().find(|(former, _)| *former == id).map_or(id, |(_, now)| now)
 }
 
-fn list(experiments: &[&Experiment]) -> Result<()> {
+/// Experiments and their claims.
+fn listed(experiments: &[&Experiment]) -> String {
     let mut text = String::new();
     for experiment in experiments {
         let Experiment { id, title, .. } = experiment;
@@ -182,7 +190,23 @@ fn list(experiments: &[&Experiment]) -> Result<()> {
             text += &format!("    {:4} {}\n", claim.id, claim.text);
         }
     }
-    say(&text)
+    text
+}
+
+/// The same as one object.
+fn listed_json(experiments: &[&Experiment]) -> String {
+    let of = |experiment: &&Experiment| {
+        let claims = experiment.claims.iter();
+        let claims = claims.map(|claim| json!({ "id": claim.id, "text": claim.text }));
+        json!({
+            "id": experiment.id,
+            "origin": experiment.description().origin(),
+            "title": experiment.title,
+            "claims": claims.collect::<Vec<_>>(),
+        })
+    };
+    let experiments: Vec<_> = experiments.iter().map(of).collect();
+    format!("{}\n", json!({ "experiments": experiments }))
 }
 
 /// The command that gives the same numbers, without what cannot change them.

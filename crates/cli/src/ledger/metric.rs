@@ -135,6 +135,37 @@ metrics! {
     DECILE: "decile", "decile", "", Neither, 1, Data, "the decile of the teacher's entropy, 1 the surest";
 }
 
+impl Metric {
+    /// The least and the largest number that such a measure of a network can be, where intervals end too.
+    pub fn range(self) -> (f64, f64) {
+        let is_any_of = |metrics: &[Self]| metrics.contains(&self);
+        if is_any_of(&[ACCURACY, AGREEMENT, CALIBRATION_ERROR, DEBIASED_CALIBRATION_ERROR]) {
+            (0.0, 1.0)
+        } else if self == BRIER {
+            (0.0, 2.0)
+        } else if self == R_SQUARED {
+            (f64::NEG_INFINITY, 1.0)
+        } else if is_any_of(&[
+            CROSS_ENTROPY,
+            CALIBRATED_CROSS_ENTROPY,
+            TEACHER_DIVERGENCE,
+            TEACHER_DISTANCE,
+            ROOT_MEAN_SQUARED_ERROR,
+            SQUARED_ERROR,
+        ]) {
+            (0.0, f64::INFINITY)
+        } else {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        }
+    }
+
+    /// The same of the difference of two networks.
+    pub fn range_of_differences(self) -> (f64, f64) {
+        let (least, most) = self.range();
+        (least - most, most - least)
+    }
+}
+
 impl Better {
     /// The other way round.
     pub fn opposite(self) -> Self {

@@ -15,6 +15,19 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// With ends inside of a range, from least to most; what is no number stays.
+    #[must_use]
+    pub fn within(self, (least, most): (f64, f64)) -> Self {
+        Self { low: self.low.clamp(least, most), high: self.high.clamp(least, most), ..self }
+    }
+
+    /// Of the number less another that is known exactly.
+    fn less(self, exact: f64) -> Self {
+        Self { value: self.value - exact, low: self.low - exact, high: self.high - exact }
+    }
+}
+
 /// One measure of two networks on the same examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairedMeasure {
@@ -26,6 +39,26 @@ pub struct PairedMeasure {
     pub second: f64,
     /// Second minus first, paired by example.
     pub difference: Interval,
+}
+
+impl PairedMeasure {
+    /// Of two networks, the interval inside of what differences of such a measure can be.
+    pub fn new(metric: Metric, first: f64, second: f64, difference: Interval) -> Self {
+        Self { metric, first, second, difference: difference.within(metric.range_of_differences()) }
+    }
+
+    /// Of a network whose measure is `first` whatever the examples, and of a second with its interval.
+    pub fn from_exact(metric: Metric, first: f64, second: Interval) -> Self {
+        let difference = second.within(metric.range()).less(first);
+        Self { metric, first, second: second.value, difference }
+    }
+}
+
+impl Measure {
+    /// With the interval inside of what such a measure can be.
+    pub fn new(metric: Metric, value: Interval) -> Self {
+        Self { metric, value: value.within(metric.range()) }
+    }
 }
 
 /// One measure of a network and its 95 % interval.
@@ -200,5 +233,48 @@ impl PairedQuality {
     /// The paired measure of a metric, where it was taken.
     pub fn measure(&self, metric: Metric) -> Option<&PairedMeasure> {
         self.measures.iter().find(|measure| measure.metric == metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_stay_inside_of_what_a_measure_can_be() {
+        let wide = Interval { value: 0.5, low: -7.0, high: 9.0 };
+        for (metric, low, high) in [
+            (metric::ACCURACY, 0.0, 1.0),
+            (metric::BRIER, 0.0, 2.0),
+            (metric::DEBIASED_CALIBRATION_ERROR, 0.0, 1.0),
+            (metric::CROSS_ENTROPY, 0.0, 9.0),
+            (metric::ROOT_MEAN_SQUARED_ERROR, 0.0, 9.0),
+            (metric::R_SQUARED, -7.0, 1.0),
+            // A density may be above 1.
+            (metric::NORMAL_NLL, -7.0, 9.0),
+        ] {
+            let Interval { value, low: found, high: end } = Measure::new(metric, wide).value;
+            assert_eq!((value, found, end), (0.5, low, high), "{metric:?}");
+        }
+        let difference = |metric| PairedMeasure::new(metric, 0.1, 0.6, wide).difference;
+        for (metric, low, high) in [
+            (metric::ACCURACY, -1.0, 1.0),
+            (metric::BRIER, -2.0, 2.0),
+            (metric::CROSS_ENTROPY, -7.0, 9.0),
+            (metric::R_SQUARED, -7.0, 9.0),
+        ] {
+            let Interval { low: found, high: end, .. } = difference(metric);
+            assert_eq!((found, end), (low, high), "{metric:?}");
+        }
+        // A distance from the first network has no sign, and nothing agrees more than always.
+        let distance = PairedMeasure::from_exact(metric::TEACHER_DISTANCE, 0.0, wide);
+        assert_eq!(
+            (distance.second, distance.difference.low, distance.difference.high),
+            (0.5, 0.0, 9.0)
+        );
+        let agreement = PairedMeasure::from_exact(metric::AGREEMENT, 1.0, wide);
+        assert_eq!(agreement.difference, Interval { value: -0.5, low: -1.0, high: 0.0 });
+        let none = Interval { value: 0.5, low: f64::NAN, high: f64::NAN };
+        assert!(Measure::new(metric::ACCURACY, none).value.low.is_nan());
     }
 }

@@ -31,6 +31,8 @@ pub struct Shrunk {
     pub sizes: Vec<Size>,
     /// Latency of both networks, where it was measured.
     pub latency: Option<[Latency; 2]>,
+    /// Time of the student as a share of the network's, pass by pass in turn, where it was measured.
+    pub latency_ratio: Option<Quartiles>,
     /// The students that were made, that of `student.onnx` marked.
     pub students: Vec<Student>,
     /// What a smaller or larger student would keep, the smallest first.
@@ -80,6 +82,17 @@ pub struct Latency {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
+}
+
+/// The middle of some numbers and how they spread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Quartiles {
+    /// Median.
+    pub median: f64,
+    /// First quartile.
+    pub low: f64,
+    /// Third quartile.
+    pub high: f64,
 }
 
 /// A student on the test examples.

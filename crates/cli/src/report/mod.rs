@@ -108,13 +108,18 @@ impl Report {
     /// Writes every file of the report into a folder; what an earlier report left there goes, as `files::write_set` says.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let document = document::build(self)?;
-        let pages = [json::render(self)?, markdown::render(&document), html::render(&document)];
+        let pages = [self.json()?, markdown::render(&document), html::render(&document)];
         let pages = PAGES.map(str::to_owned).into_iter().zip(pages);
         let figure = |(name, svg): (&str, &str)| (format!("{FIGURES}/{name}.svg"), svg.to_owned());
         let curve = |(name, text)| (format!("{CURVES}/{name}"), text);
         let figures = document.figures().map(figure);
         let curves = csv::curves(self).into_iter().map(curve);
         write_set(folder, &[FIGURES, CURVES], pages.chain(figures).chain(curves))
+    }
+
+    /// What results.json holds.
+    pub fn json(&self) -> Result<String> {
+        json::render(self)
     }
 
     /// One line a claim, for the terminal.

@@ -19,7 +19,7 @@ pub use ablations::{Ablation, entropies, smoothed_labels};
 pub use after_surgery::{
     BayesianCourse, BayesianStudent, Checkpoints, Distilled, NoCheckpoints, NonFinite, Setting,
     SettingGrid, StudentCourse, Taught, Trial, distill_after_surgery, distill_from_scratch,
-    epochs_of_equal_work, infer_after_surgery, validation_loss,
+    epochs_of_equal_work, infer_after_surgery, noise_variances, validation_loss,
 };
 pub use bayesian::{
     BayesCourse, BayesEnd, BayesStart, VariationalCourse, VariationalEnd, VariationalStart, area,

@@ -19,12 +19,22 @@ pub(in crate::commands) struct Arguments {
     /// The shell.
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
+    /// Print one JSON object, with the script as a text in it.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the script for a command line.
 pub(in crate::commands) fn run(arguments: &Arguments, mut command: Command) -> Result<ExitCode> {
     let mut script = Vec::new();
     generate(arguments.shell, &mut command, "distill", &mut script);
-    say(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    say(&match arguments.json {
+        true => {
+            let shell = arguments.shell.to_string();
+            format!("{}\n", serde_json::json!({ "shell": shell, "script": script }))
+        }
+        false => script.into_owned(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

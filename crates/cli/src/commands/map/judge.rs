@@ -27,6 +27,15 @@ pub(super) struct Judges {
     teacher: Option<(Graph, Params)>,
 }
 
+/// A number that says what φ does.
+pub(super) struct Measured {
+    /// Its name for programs.
+    pub(super) name: &'static str,
+    pub(super) value: f64,
+    /// It in words.
+    pub(super) line: String,
+}
+
 impl Judges {
     /// Opens what the command line names; what does not fit φ(x) or the examples is an error.
     pub(super) fn open(
@@ -42,42 +51,41 @@ impl Judges {
         Ok(Self { reference: reference.transpose()?, teacher: teacher.transpose()? })
     }
 
-    /// What the measures say, one line each.
+    /// What the measures say.
     pub(super) fn judge(
         &self,
         source: &Source,
         built: &Built,
         mapped: &Tensor,
         rng: &Rng,
-    ) -> Result<Vec<String>> {
-        let mut lines = Vec::new();
+    ) -> Result<Vec<Measured>> {
+        let mut found = Vec::new();
         if let Some(reference) = &self.reference {
             let (ours, theirs) = (measured(mapped, rng)?, measured(&reference.x, rng)?);
             let distance = proxy_distance(&ours, &theirs, &mut rng.split("proxy distance"))?;
             let mut draws = rng.split("kernel scale");
             let mmd = unbiased_mmd(&ours, &theirs, &mut draws)?;
             let word = &reference.name;
-            lines.push(format!(
-                "proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)"
-            ));
-            lines.push(format!("MMD^2 to {word}: {mmd:.4}"));
+            let line =
+                format!("proxy A-distance to {word}: {distance:.3} (0 alike, 2 always told apart)");
+            found.push(Measured { name: "proxy_distance", value: distance, line });
+            let line = format!("MMD^2 to {word}: {mmd:.4}");
+            found.push(Measured { name: "mmd_squared", value: mmd, line });
         }
         if let Some(translator) = &built.translator {
             let x = measured(&source.x, rng)?;
             let back = translator.round_trip(&x, &mut rng.split("round trip"))?;
-            lines.push(format!(
-                "round-trip error: {:.4} a pixel, squared",
-                round_trip_error(&x, &back)?
-            ));
+            let value = round_trip_error(&x, &back)?;
+            let line = format!("round-trip error: {value:.4} a pixel, squared");
+            found.push(Measured { name: "round_trip_error", value, line });
         }
         if let (Some((network, w)), Some(labels)) = (&self.teacher, &source.labels) {
             let teacher_predictions = Predictions::new(&logits(network, w, mapped)?)?;
-            lines.push(format!(
-                "teacher's accuracy through φ: {:.4}",
-                teacher_predictions.accuracy(labels)?
-            ));
+            let value = teacher_predictions.accuracy(labels)?;
+            let line = format!("teacher's accuracy through φ: {value:.4}");
+            found.push(Measured { name: "teacher_accuracy", value, line });
         }
-        Ok(lines)
+        Ok(found)
     }
 }
 

@@ -1,11 +1,14 @@
-//! What a map writes into its folder: all of it, or nothing.
+//! What a map writes into its folder, all of it or nothing, and what is said of it.
 
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use core_tensors::Rng;
 
 use super::contact::{contact_sheet, intensities_of, stretched};
 use super::examples::Source;
+use super::judge::Measured;
 use super::{After, Arguments, Built};
 use crate::files::{Content, write_tensors, write_together};
 use crate::report::contact_sheet::grid_png;
@@ -56,6 +59,36 @@ pub(super) fn write(
         (at(IMAGES).join(format!("{i:06}.png")), image)
     });
     write_together(files.into_iter().chain(images))
+}
+
+/// The answer, of so many examples of so many numbers before and after the map.
+pub(super) fn told(
+    arguments: &Arguments,
+    data: &str,
+    (n_examples, [before, after]): (usize, [usize; 2]),
+    judged: &[Measured],
+) -> String {
+    let out = &arguments.out;
+    if arguments.json {
+        let kind = arguments.kind.to_possible_value();
+        let measures: serde_json::Map<String, serde_json::Value> =
+            judged.iter().map(|found| (found.name.to_owned(), found.value.into())).collect();
+        let told = serde_json::json!({
+            "kind": kind.as_ref().map(PossibleValue::get_name),
+            "data": data,
+            "out": out,
+            "n_examples": n_examples,
+            "n_numbers_before": before,
+            "n_numbers_after": after,
+            "measures": measures,
+        });
+        return format!("{told}\n");
+    }
+    let first = format!(
+        "{data}: {n_examples} objects, {before} -> {after} numbers each, in {}\n",
+        out.display()
+    );
+    judged.iter().fold(first, |text, found| text + &found.line + "\n")
 }
 
 /// φ(x) as `x`, and classes or values as `y`, where there are some.

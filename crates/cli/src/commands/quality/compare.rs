@@ -9,9 +9,7 @@ use core_tensors::Rng;
 use serde::Serialize;
 
 use super::evaluate::calibration;
-use super::{
-    Answered, DataArguments, SEED, ends, image_of, outputs, p_value, paired_table, points,
-};
+use super::{DataArguments, SEED, ends, image_of, outputs, p_value, paired_table, points};
 use crate::commands::options::NetworkOptions;
 use crate::files::{cells, say, text_table};
 use crate::ledger::quality::{McNemar, PairedQuality, Thumbnail};
@@ -68,8 +66,8 @@ struct Answer {
 
 pub(in crate::commands) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Arguments { first, second, data, .. } = arguments;
-    let Answered { network, prepared, outputs: of_first, predicted } =
-        data.answered(first, &arguments.network)?;
+    arguments.network.check()?;
+    let network = data.open(first, &arguments.network)?;
     let other = data.open(second, &arguments.network)?;
     let (n, found) = (network.n_outputs(), other.n_outputs());
     if n != found {
@@ -78,10 +76,15 @@ pub(in crate::commands) fn run(arguments: &Arguments) -> Result<ExitCode> {
             "expected networks with as many outputs, found {n} of {first} and {found} of {second}"
         );
     }
+    // Both see the same examples: what one of the files says of its images holds for both.
+    let images = data.image_options(&[(first, &network), (second, &other)])?;
+    let prepared = data.prepared(first, &network, &images)?;
+    let of_first = outputs(first, &network, &prepared.x)?;
+    let predicted = data.predicted(&prepared, n);
     let of_second = match other.input_shape()? == network.input_shape()? {
         true => outputs(second, &other, &prepared.x)?,
         // The same numbers in the shape of another input.
-        false => outputs(second, &other, &data.prepared(second, &other)?.x)?,
+        false => outputs(second, &other, &data.prepared(second, &other, &images)?.x)?,
     };
     let targets = prepared.targets.as_ref();
     let of = |values: &_| -> Result<Option<Calibration>> {

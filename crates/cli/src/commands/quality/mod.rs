@@ -21,8 +21,8 @@ pub(super) use predict::run as run_predict;
 
 use super::options::NetworkOptions;
 use super::posterior::TaskName;
-use crate::data::user::{Examples, ImageOptions, Options, Prepared, Request, place_of};
-use crate::files::{Input, cells, note, setting, text_table};
+use crate::data::user::{Examples, ImageOptions, ImageSteps, Options, Prepared, Request, place_of};
+use crate::files::{Input, cells, note, setting, text_table, warn};
 use crate::ledger::Metric;
 use crate::ledger::quality::{Interval, PairedQuality, Predicted, Thumbnail};
 use crate::model_file::Network;
@@ -69,7 +69,8 @@ impl DataArguments {
     fn answered(&self, model: &Path, options: &NetworkOptions) -> Result<Answered> {
         options.check()?;
         let network = self.open(model, options)?;
-        let prepared = self.prepared(model, &network)?;
+        let prepared =
+            self.prepared(model, &network, &self.image_options(&[(model, &network)])?)?;
         let outputs = outputs(model, &network, &prepared.x)?;
         let predicted = self.predicted(&prepared, network.n_outputs());
         Ok(Answered { network, prepared, outputs, predicted })
@@ -82,24 +83,30 @@ impl DataArguments {
             Err(error) => error,
         };
         // Notes of what was read are said once, and what is wrong with the file is its error, not that of the data.
-        let Ok(examples) = self.examples(None) else { return Err(error) };
+        let Ok(examples) = self.examples(&self.images, None) else { return Err(error) };
         let expected = options.expected(Some(examples.n_features()));
         Network::open(model, &expected).map_err(|_| error)
     }
 
-    fn examples(&self, input_shape: Option<&[usize]>) -> Result<Examples> {
-        let options = (&self.options, &self.images);
+    /// The options of images with what the files of networks say of them; the first that says something is heard.
+    fn image_options(&self, networks: &[(&Path, &Network)]) -> Result<ImageOptions> {
+        image_options(networks, &self.images, &self.data)
+    }
+
+    fn examples(&self, images: &ImageOptions, input_shape: Option<&[usize]>) -> Result<Examples> {
+        let options = (&self.options, images);
         Examples::open(&Request::of_network(&self.data, &self.cache, options, input_shape))
     }
 
     /// The examples in the shape of a network's input.
-    fn prepared(&self, model: &Path, network: &Network) -> Result<Prepared> {
+    fn prepared(&self, model: &Path, network: &Network, images: &ImageOptions) -> Result<Prepared> {
         let shape = network.input_shape().with_context(|| model.display().to_string())?;
         let task = self.task.map(|task| match task {
             TaskName::Classification => Task::Classification,
             TaskName::Regression => Task::Regression,
         });
-        let prepared = self.examples(Some(&shape))?.prepared(&shape, network.n_outputs(), task)?;
+        let prepared =
+            self.examples(images, Some(&shape))?.prepared(&shape, network.n_outputs(), task)?;
         if prepared.x.dim(0)? == 0 {
             bail!("{}: expected at least one example, found none", prepared.name);
         }
@@ -131,6 +138,38 @@ impl DataArguments {
             }
         }
     }
+}
+
+/// The options of images with what the files of networks say of them; the first that says something is heard.
+pub(super) fn image_options(
+    networks: &[(&Path, &Network)],
+    options: &ImageOptions,
+    data: &str,
+) -> Result<ImageOptions> {
+    let mut heard: Option<(&Path, ImageSteps)> = None;
+    for &(model, network) in networks {
+        let Some(text) = network.metadata.get(ImageSteps::KEY) else { continue };
+        let steps = ImageSteps::from_json(text).with_context(|| model.display().to_string())?;
+        match &heard {
+            None => heard = Some((model, steps)),
+            Some((first, taken)) if *taken != steps => warn(&format!(
+                "{} and {} say different things of their images; those of the first are taken for both: {}",
+                first.display(),
+                model.display(),
+                taken.words()
+            )),
+            Some(_) => {}
+        }
+    }
+    let Some((model, steps)) = heard else { return Ok(options.clone()) };
+    let (taken, notices) = steps.with_options(options, Path::new(data).is_dir());
+    let name = model.display();
+    note(&format!(
+        "{name}: images are prepared as this file says: {} (--image-size, --image-mean and --image-std overrule)",
+        steps.words()
+    ));
+    notices.iter().for_each(|line| note(&format!("{name}: {line}")));
+    Ok(taken)
 }
 
 /// f(x, w) in f32, (m, k).

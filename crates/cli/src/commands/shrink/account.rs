@@ -1,6 +1,7 @@
 //! Everything that the report says of a run, put together.
 
 use bayes_posterior::surgery::network::Report;
+use models::graph::Graph;
 
 use crate::ledger::shrink::{LayerChange, Size};
 use crate::training::shrink::{Amount, Budget, Plan, Resource};
@@ -35,14 +36,19 @@ pub(super) fn plain(n: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Sizes of the network and of the student.
-pub(super) fn sizes(plan: &Plan, widths: &[usize], n_bytes: [usize; 2]) -> Vec<Size> {
+/// Sizes of the network, as its file has it, and of the student, whose batch normalizations are in the layers before them.
+pub(super) fn sizes(
+    network: &Graph,
+    plan: &Plan,
+    widths: &[usize],
+    n_bytes: [usize; 2],
+) -> Vec<Size> {
     let size = |what: &str, before: f64, after: f64| Size { what: what.to_owned(), before, after };
-    let of =
-        |what, resource| size(what, plan.size(resource, &plan.full()), plan.size(resource, widths));
+    let of = |what, resource, before: f64| size(what, before, plan.size(resource, widths));
+    let n_parameters = network.layout().n_parameters() as f64;
     vec![
-        of("parameters", Resource::Parameters),
-        of("multiply-adds an example", Resource::Products),
+        of("parameters", Resource::Parameters, n_parameters),
+        of("multiply-adds an example", Resource::Products, network.n_products_in_all() as f64),
         size("bytes of the ONNX file", n_bytes[0] as f64, n_bytes[1] as f64),
     ]
 }

@@ -1,12 +1,15 @@
 //! What `distill shrink` starts from: a network, examples in its shape, and what it predicts.
 
-use anyhow::{Context, Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
 use bayes_posterior::Task;
 use core_tensors::Targets;
 
 use super::arguments::Arguments;
 use crate::commands::posterior::TaskName;
-use crate::data::user::{Examples, Prepared, Request};
+use crate::commands::quality::image_options;
+use crate::data::user::{Examples, NamesFrom, Options, Prepared, Request};
 use crate::files::note;
 use crate::ledger::quality::Predicted;
 use crate::model_file::Network;
@@ -47,6 +50,14 @@ impl Case {
                 arguments.model.display()
             );
         }
+        if network.graph.inputs().len() > 1 {
+            let error = network.input_shape().err().unwrap_or_else(|| anyhow!("several inputs"));
+            return Err(error.context(format!(
+                "{}: this command narrows networks with one input; the library narrows those with several, such as token ids \
+                 and a mask: bayes_posterior::surgery::network::operate (docs/surgery.md)",
+                arguments.model.display()
+            )));
+        }
         let shape = network.input_shape().with_context(|| arguments.model.display().to_string())?;
         let n_outputs = network.n_outputs();
         let said = arguments.task.task.map(|name| match name {
@@ -54,14 +65,18 @@ impl Case {
             TaskName::Regression => Task::Regression,
         });
         let is_only = arguments.validation.is_none() && arguments.test.is_none();
-        let open = |flag: &'static str, word: &str, task| -> Result<Prepared> {
-            let options = (&arguments.options, &arguments.images);
+        // What is missing is filled in when it is known which examples are there to fit.
+        let options = Options { keeps_missing: true, ..arguments.options.clone() };
+        let model: &Path = &arguments.model;
+        let images = image_options(&[(model, &network)], &arguments.images, &arguments.data)?;
+        let open = |flag: &'static str, word: &str, options: &Options, task| -> Result<Prepared> {
+            let options = (options, &images);
             let cache = &arguments.task.cache;
             let request = Request::of_network(word, cache, options, Some(&shape));
             let request = Request { flag, is_only, ..request };
             Examples::open(&request)?.prepared(&shape, n_outputs, task)
         };
-        let data = open("--data", &arguments.data, said)?;
+        let data = open("--data", &arguments.data, &options, said)?;
         let predicts = predicts(&data, n_outputs, said);
         if data.targets.is_none() && said.is_none() {
             let what = match predicts {
@@ -76,9 +91,16 @@ impl Case {
             Predicts::Classes(_) | Predicts::TwoClasses => Task::Classification,
             Predicts::Values(_) => Task::Regression,
         };
+        // Another file may lack a class; the order of all is that of the data.
+        let mut of_others = options.clone();
+        if data.targets.is_some() && options.classes.is_empty() && !data.class_names.is_empty() {
+            of_others.classes.clone_from(&data.class_names);
+            of_others.classes_from = NamesFrom::Data;
+        }
         let also = |flag, word: &Option<String>| -> Result<Option<Prepared>> {
             let Some(word) = word else { return Ok(None) };
-            let other = open(flag, word, Some(task))?;
+            let other =
+                open(flag, word, &of_others, Some(task)).with_context(|| flag.to_owned())?;
             match (data.targets.is_some(), other.targets.is_some()) {
                 (true, false) => {
                     bail!("{flag} {word}: expected labels, as --data has, found none")
@@ -91,8 +113,8 @@ impl Case {
             }
             if data.targets.is_some() && other.class_names != data.class_names {
                 bail!(
-                    "{flag} {word}: expected the classes of --data ({}), found {}; --classes gives all of them in their order",
-                    data.class_names.join(", "),
+                    "{flag} {word}: expected classes by number, as in --data, found names: {}; --classes gives the names in the \
+                     order of the numbers",
                     other.class_names.join(", ")
                 );
             }

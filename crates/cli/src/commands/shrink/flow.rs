@@ -1,18 +1,19 @@
 //! One run of `distill shrink` with one seed: split, surgery at many sizes, the choice, training, and the final measures.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::{DType, Tensor};
 use core_tensors::{Params, Rng};
-use losses::Likelihood;
 use models::graph::Graph;
 
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
-use super::latency::latency;
+use super::latency::{latencies, latency};
 use super::split::Split;
 use crate::files::note;
 use crate::ledger::shrink::FrontPoint;
-use crate::training::shrink::{Budget, Judge, Narrowed, Plan, PlanOptions, Resource};
+use crate::training::shrink::{
+    Amount, Budget, Judge, Narrowed, OutputLikelihood, Plan, PlanOptions, Resource,
+};
 
 /// What one seed gave, before training.
 pub(super) struct Outcome {
@@ -42,40 +43,60 @@ pub(super) fn whole(case: &Case) -> Result<(Graph, Params)> {
     Ok((case.network.graph.clone(), params))
 }
 
-/// Surgery, up to the student that the budget asks for.
+/// Surgery, up to the student that the budget asks for; `spelled` are names of layers in the file beside those of the graph.
 pub(super) fn narrow(
     arguments: &Arguments,
     split: Split,
     (graph, params): &(Graph, Params),
-    (likelihood, [n_bytes, n_bytes_each]): (Likelihood, [usize; 2]),
+    (likelihood, [n_bytes, n_bytes_each]): (OutputLikelihood, [usize; 2]),
+    spelled: &[(String, String)],
     rng: &Rng,
 ) -> Result<Outcome> {
     let mut warnings = Vec::new();
     let x = calibration(&split.calibration.x, arguments.training.n_calibration(), rng)?;
     let multiple = arguments.size.multiple();
-    let options = PlanOptions { likelihood, multiple, n_bytes, n_bytes_each };
+    let options = PlanOptions { likelihood: likelihood.clone(), multiple, n_bytes, n_bytes_each };
     let plan = Plan::new(graph, params, &x, options, rng)?;
+    if let Some(reason) = &plan.shared_variance {
+        warnings.push(format!(
+            "The outputs share one variance of the noise while units are chosen, so that those of small scale count for less: {reason}."
+        ));
+    }
     let validation = Judge::new(&split.validation, (graph, params), likelihood)?;
     let mut front = Vec::new();
     let budget = arguments.size.budget()?;
     let mut nats = |graph: &Graph, params: &Params| validation.nats(graph, params);
     let chosen = match &budget {
         Budget::Size(resource, amount) => {
-            let whole = plan.size(*resource, &plan.full());
-            let most = amount.of(whole);
+            // What the file has: batch normalizations are folded in the plan.
+            let whole = match resource {
+                Resource::Parameters => graph.layout().n_parameters() as f64,
+                Resource::Products => graph.n_products_in_all() as f64,
+                Resource::Bytes => n_bytes as f64,
+            };
+            let (most, option) = (amount.of(whole), option_of(*resource));
             ensure!(
                 most < whole,
-                "the network has {whole} {} only; ask for fewer",
+                "{option}: the network has {whole} {} only; ask for fewer",
                 resource.unit()
             );
+            check_floor(&plan, (*resource, option), most, whole)?;
             plan.narrowed_to(*resource, most, &mut nats)?
         }
         Budget::Latency(amount) => {
             let batch = arguments.size.latency_batch();
-            let mut measure =
-                |graph: &Graph, params: &Params| Ok(latency(graph, params, &x, batch)?.median_ms);
-            let whole = measure(&plan.graph, &plan.params)?;
+            let whole = latency((graph, params), &x, batch)?.median_ms;
             let most = amount.of(whole);
+            let mut measure = |small: &Graph, w: &Params| {
+                Ok(match amount {
+                    // A share is measured beside the network, as the machine is then.
+                    Amount::Share(_) => {
+                        let both = [(graph, params), (small, w)];
+                        whole * latencies(both, &x, batch)?.1.median
+                    }
+                    Amount::Absolute(_) => latency((small, w), &x, batch)?.median_ms,
+                })
+            };
             ensure!(
                 most < whole,
                 "--latency: a forward pass takes {whole:.4} ms here; ask for less"
@@ -84,7 +105,7 @@ pub(super) fn narrow(
             Narrowed { operated: plan.student(&widths)?, widths }
         }
         Budget::Widths(named) => {
-            let widths = plan.named_widths(named)?;
+            let widths = plan.named_widths(named, spelled)?;
             ensure!(
                 widths != plan.full(),
                 "--widths: that is all the units that the layers have, so that nothing would be removed; name fewer of one layer"
@@ -98,6 +119,44 @@ pub(super) fn narrow(
     }
     mark(&plan, &validation, &chosen, &mut front)?;
     Ok(Outcome { split, plan, chosen, front, validation, warnings })
+}
+
+/// The option that bounds a resource.
+fn option_of(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Parameters => "--to",
+        Resource::Products => "--macs",
+        Resource::Bytes => "--size",
+    }
+}
+
+/// Refuses a budget that the smallest widths do not reach: says the smallest that can be reached, and what makes it so large.
+fn check_floor(
+    plan: &Plan,
+    (resource, option): (Resource, &str),
+    most: f64,
+    whole: f64,
+) -> Result<()> {
+    let floor = plan.size(resource, &plan.least());
+    if floor <= most || plan.free().is_empty() {
+        return Ok(());
+    }
+    let (unit, alone) = (resource.unit(), plan.size(resource, &plan.least_of_multiple(1)));
+    let without = match alone < floor {
+        true => format!("; without --multiple it is {}", amount_words(alone, whole, unit)),
+        false => String::new(),
+    };
+    bail!(
+        "{option}: expected at least {}, the smallest that can be reached, found {}: {}{without}",
+        amount_words(floor, whole, unit),
+        amount_words(most, whole, unit),
+        plan.floor_reasons()
+    )
+}
+
+/// "1234 parameters (12.34 %)".
+fn amount_words(amount: f64, whole: f64, unit: &str) -> String {
+    format!("{} {unit} ({:.2} %)", amount.floor(), 100.0 * amount / whole)
 }
 
 /// Some of the calibration examples, drawn by chance where there are more.
@@ -144,7 +203,7 @@ fn certified(
         let why = refused.map_or(String::new(), |(n, bound)| {
             format!("; the largest one tried, of {n} parameters, may lose {}", loss_words(bound))
         });
-        anyhow::bail!(
+        bail!(
             "--max-loss: no smaller network certainly loses at most {} on {n} validation examples{why}; \
              the smallest loss that they can certify is {}: give more examples by --validation, allow a larger loss, or name a size by --to",
             loss_words(most),
@@ -210,12 +269,14 @@ fn mark(
     Ok(())
 }
 
-/// In what a loss of the network is measured; `variance` is that of the noise of a regression.
-pub(super) fn likelihood(predicts: Predicts, variance: f64) -> Likelihood {
+/// In what a loss of the network is measured; `noise` has the variance of each output of a regression.
+pub(super) fn likelihood(predicts: Predicts, noise: Option<&[f64]>) -> OutputLikelihood {
     match predicts {
-        Predicts::Classes(_) => Likelihood::Categorical,
-        Predicts::TwoClasses => Likelihood::Bernoulli,
-        Predicts::Values(_) => Likelihood::Normal { variance },
+        Predicts::Classes(_) => OutputLikelihood::Categorical,
+        Predicts::TwoClasses => OutputLikelihood::Bernoulli,
+        Predicts::Values(k) => {
+            OutputLikelihood::Normal { variances: noise.map_or(vec![1.0; k], <[f64]>::to_vec) }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::Value;
 
 use super::arguments::Arguments;
+use super::split::filled_in_words;
 use crate::commands::grammar::run_toml;
 use crate::ledger::shrink::LayerChange;
 use crate::training::shrink::Budget;
@@ -26,7 +27,14 @@ fn found_anywhere((name, value): (String, Value)) -> (String, Value) {
 }
 
 /// run.toml: what the command line said, the seed, and for a latency, which another machine does not have, the widths.
-pub(super) fn toml(arguments: &Arguments, budget: &Budget, layers: &[LayerChange]) -> String {
+///
+/// Comments say what follows from them: the widths, and the means that stand for missing values.
+pub(super) fn toml(
+    arguments: &Arguments,
+    budget: &Budget,
+    layers: &[LayerChange],
+    filled_in: &[(String, f64)],
+) -> String {
     let is_kept = |name: &str| !OF_THE_FOLDER.contains(&name) && name != "seed";
     let given =
         arguments.given.iter().filter(|(name, _)| is_kept(name)).cloned().map(found_anywhere);
@@ -41,5 +49,9 @@ pub(super) fn toml(arguments: &Arguments, budget: &Budget, layers: &[LayerChange
     };
     options.push(("seed".to_owned(), Value::from(arguments.training.seed.to_string())));
     let resolved = widths.join(", ");
-    format!("{}# Widths of this run: {resolved}\n", run_toml("shrink", &options))
+    let mut text = format!("{}# Widths of this run: {resolved}\n", run_toml("shrink", &options));
+    if !filled_in.is_empty() {
+        text += &format!("# Missing values are filled in: {}\n", filled_in_words(filled_in));
+    }
+    text
 }

@@ -4,29 +4,28 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
-use core_tensors::{Params, Rng, Targets};
+use core_tensors::{Params, Rng};
 use models::graph::Graph;
 
 use super::account::{budget_words, layers, plain, sizes, untouched};
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
 use super::flow::{self, Outcome};
-use super::latency::latency;
+use super::latency::latencies;
 use super::measures;
 use super::replay;
 use super::split::Split;
-use super::train::{Course, Made, Stop, discard_checkpoints, taught};
+use super::train::{Course, Made, Stop, discard_checkpoints, taught, tell_of_checkpoints};
 use super::understood;
 use crate::commands::quality::paired_table;
+use crate::data::user::ImageSteps;
 use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
-use crate::ledger::shrink::{Repetition, Shrunk, Student};
-use crate::model_file::student::{python, widths_json};
+use crate::ledger::shrink::{Latency, Quartiles, Repetition, Shrunk, Student};
+use crate::model_file::student::{python, widths_json, with_metadata};
+use crate::training::after_surgery::noise_variances;
 use crate::training::logits;
-use crate::training::shrink::Budget;
-
-/// Least variance of the noise of an output, as a share of the largest.
-const LEAST_NOISE: f64 = 1e-12;
+use crate::training::shrink::{Amount, Budget};
 
 /// The report for programs.
 const JSON: &str = "report.json";
@@ -50,19 +49,36 @@ pub(super) fn finish(
     let network = flow::whole(case)?;
     let predicted = case.predicts.predicted();
     let noise = noise(arguments, case.predicts, &split, &network)?;
-    let likelihood = flow::likelihood(case.predicts, mean(noise.as_deref()));
+    let likelihood = flow::likelihood(case.predicts, noise.as_deref());
     understood::check_fit(arguments, case, &split, &network)?;
     let standardization = standardization.as_ref();
+    let metadata = match &case.data.images {
+        Some(steps) => {
+            let before = case.network.metadata.get(ImageSteps::KEY);
+            let before = before.map(|text| ImageSteps::from_json(text)).transpose()?;
+            let steps = steps.clone().with_size_of(&before.unwrap_or_default());
+            vec![(ImageSteps::KEY.to_owned(), steps.to_json()?)]
+        }
+        None => Vec::new(),
+    };
     let file = |graph: &Graph, params: &Params| {
-        case.network.student_onnx(&arguments.model, graph, params, standardization)
+        let model = &arguments.model;
+        let bytes = case.network.student_onnx(model, graph, params, standardization)?;
+        with_metadata(bytes, &metadata)
     };
     let n_before = file(&network.0, &network.1)?.len();
     let is_double = |block: &Tensor| block.dtype() == DType::F64;
     let has_doubles = case.network.params.blocks().iter().any(is_double);
     let n_bytes_each = if case.network.is_onnx() && has_doubles { 8 } else { 4 };
     let budget = arguments.size.budget()?;
-    let mut outcome =
-        flow::narrow(arguments, split, &network, (likelihood, [n_before, n_bytes_each]), rng)?;
+    let mut outcome = flow::narrow(
+        arguments,
+        split,
+        &network,
+        (likelihood, [n_before, n_bytes_each]),
+        &case.network.spelled_layers(),
+        rng,
+    )?;
     let students = students(arguments, &outcome, &network, (predicted, noise), (seed, rng), stop)?;
     let chosen = best(&budget, &mut outcome, &students)?;
     let made = (&students[..], chosen);
@@ -70,7 +86,8 @@ pub(super) fn finish(
     let Made { graph, params, .. } = &students[chosen];
 
     let onnx = file(graph, params)?;
-    let dict = case.network.student_state_dict(graph, params)?;
+    let mut dict = case.network.student_state_dict(graph, params)?;
+    dict.say(&metadata);
     dict.notes.iter().for_each(|line| note(line));
     let before = case.network.student_state_dict(&network.0, &network.1)?;
     let layers = layers(&outcome.plan, &outcome.chosen.widths, &outcome.chosen.operated.report);
@@ -89,20 +106,22 @@ pub(super) fn finish(
     if let Some(script) = python(graph, &dict, standardization) {
         files.push(("student.py".to_owned(), script.into_bytes()));
     }
-    files.push(("run.toml".to_owned(), replay::toml(arguments, &budget, &layers).into_bytes()));
+    let replay = replay::toml(arguments, &budget, &layers, &outcome.split.filled_in);
+    files.push(("run.toml".to_owned(), replay.into_bytes()));
 
     let n_bytes = [n_before, onnx.len()];
     let batch = arguments.size.latency_batch();
     let x = &outcome.split.test.x;
-    let before = latency(&network.0, &network.1, x, batch)?;
-    let times = [before, latency(graph, params, x, batch)?];
+    let (times, ratio) = latencies([(&network.0, &network.1), (graph, params)], x, batch)?;
     let mut warnings = outcome.warnings.clone();
     if let Budget::Latency(amount) = &budget
-        && times[1].median_ms > amount.of(times[0].median_ms)
+        && is_too_slow(*amount, &times, &ratio)
     {
         warnings.push(format!(
-            "Measured again, a forward pass takes {:.4} ms, more than was asked for: times on a busy machine differ from run to run.",
-            times[1].median_ms
+            "Measured again, a forward pass takes {:.4} ms, {:.1} % of the network's, more than was asked for: times on a busy \
+             machine differ from run to run.",
+            times[1].median_ms,
+            100.0 * ratio.median
         ));
     }
     let shrunk = Shrunk {
@@ -116,8 +135,9 @@ pub(super) fn finish(
         predicted,
         parts: outcome.split.parts,
         budget: budget_words(&budget),
-        sizes: sizes(&outcome.plan, &outcome.chosen.widths, n_bytes),
+        sizes: sizes(&network.0, &outcome.plan, &outcome.chosen.widths, n_bytes),
         latency: Some(times),
+        latency_ratio: Some(ratio),
         students: measured,
         front: outcome.front,
         layers,
@@ -125,6 +145,14 @@ pub(super) fn finish(
         repetitions: Vec::new(),
     };
     Ok(Finished { shrunk, seed, files })
+}
+
+/// Whether a student takes longer than was asked for.
+fn is_too_slow(amount: Amount, times: &[Latency; 2], ratio: &Quartiles) -> bool {
+    match amount {
+        Amount::Share(share) => ratio.median > share,
+        Amount::Absolute(most) => times[1].median_ms > most,
+    }
 }
 
 /// The student of surgery, after training where it is asked for, and the one from scratch.
@@ -198,7 +226,8 @@ fn best(budget: &Budget, outcome: &mut Outcome, students: &[Made]) -> Result<usi
     Ok(best)
 }
 
-/// σ² of each output of a regression: given, or the mean squared error on the validation examples.
+/// σ² of each output of a regression: given, or the network's mean squared error on the validation examples; without targets
+/// nats are in units of what the outputs vary by.
 fn noise(
     arguments: &Arguments,
     predicts: Predicts,
@@ -209,37 +238,18 @@ fn noise(
     if let Some(variance) = arguments.task.noise_variance {
         return Ok(Some(vec![variance; k]));
     }
-    let outputs = logits(graph, params, &split.validation.x)?;
-    let residuals = match &split.validation.targets {
-        Some(Targets::Values(values)) => {
-            (outputs.to_dtype(DType::F64)? - values.to_dtype(DType::F64)?)?
-        }
-        // Without targets nats are in units of what the outputs vary by.
-        Some(Targets::Classes { .. }) | None => {
-            let outputs = outputs.to_dtype(DType::F64)?;
-            outputs.broadcast_sub(&outputs.mean_keepdim(0)?)?
-        }
-    };
-    let variances: Vec<f64> = residuals.sqr()?.mean(0)?.to_vec1()?;
-    // An output that is exact to rounding must not outweigh all others.
-    let largest = variances.iter().copied().fold(0.0, f64::max);
-    let positive = |v: f64| {
-        if largest > 0.0 && largest.is_finite() { v.max(LEAST_NOISE * largest) } else { 1.0 }
-    };
-    let variances: Vec<f64> = variances.into_iter().map(positive).collect();
-    if split.validation.targets.is_some() {
+    let targets = split.validation.targets.as_ref();
+    let variances = noise_variances(&logits(graph, params, &split.validation.x)?, targets)?;
+    if targets.is_some() {
         let shown: Vec<String> = variances.iter().take(4).map(|v| format!("{v:.3e}")).collect();
         note(&format!(
-            "variance of the targets' noise: {}, the network's mean squared error on the validation examples \
+            "variance of the targets' noise: {}{}, the network's mean squared error on the validation examples \
              (--noise-variance overrules)",
-            shown.join(", ")
+            shown.join(", "),
+            if variances.len() > shown.len() { ", …" } else { "" }
         ));
     }
     Ok(Some(variances))
-}
-
-fn mean(variances: Option<&[f64]>) -> f64 {
-    variances.map_or(1.0, crate::ledger::stats::mean)
 }
 
 /// One line a seed, where there are several.
@@ -310,6 +320,7 @@ impl Finished {
         let files: Vec<(String, Vec<u8>)> = self.files.iter().cloned().chain(pages).collect();
         write_set(&arguments.out, &super::WRITTEN, files)?;
         discard_checkpoints(&arguments.out, &arguments.training);
+        tell_of_checkpoints(&arguments.out);
         Ok(json.unwrap_or_default() + "\n")
     }
 

@@ -7,6 +7,7 @@ use models::graph::change::Standardization;
 
 use super::case::Case;
 use crate::data::user::{Prepared, split};
+use crate::files::{note, printable};
 use crate::ledger::shrink::Parts;
 
 /// Share of its mean below which the std of a feature is rounding, as features are f32.
@@ -22,6 +23,8 @@ pub(super) struct Split {
     pub(super) parts: Parts,
     /// Index in its file of each test example.
     pub(super) test_rows: Vec<usize>,
+    /// What stands for the missing values of a feature: its name and the mean of the calibration part.
+    pub(super) filled_in: Vec<(String, f64)>,
 }
 
 impl Split {
@@ -37,6 +40,9 @@ impl Split {
         };
         let (validation, test) = (part(&case.validation, validation)?, part(&case.test, test)?);
         let calibration = case.data.rows(calibration)?;
+        let mut examples = [calibration, validation, test];
+        let filled_in = fill_in(&mut examples)?;
+        let [calibration, validation, test] = examples;
         let parts = Parts {
             calibration: calibration.x.dim(0)?,
             validation: validation.x.dim(0)?,
@@ -53,7 +59,7 @@ impl Split {
                 "too few examples: {n} are left {name}; give more, or files of your own by --validation and --test"
             );
         }
-        Ok(Self { calibration, validation, test, parts, test_rows })
+        Ok(Self { calibration, validation, test, parts, test_rows, filled_in })
     }
 }
 
@@ -94,6 +100,58 @@ impl Split {
     }
 }
 
+/// Fills in missing features, which are NaN, with the mean of the calibration part, which comes first; says so.
+fn fill_in(parts: &mut [Prepared; 3]) -> Result<Vec<(String, f64)>> {
+    let rows =
+        |part: &Prepared| -> Result<Vec<Vec<f32>>> { Ok(part.x.flatten_from(1)?.to_vec2()?) };
+    let mut numbers = Vec::new();
+    for part in parts.iter() {
+        numbers.push(rows(part)?);
+    }
+    let missing = |of: &[Vec<f32>], i: usize| of.iter().filter(|row| row[i].is_nan()).count();
+    let (mut filled_in, mut n_missing) = (Vec::new(), 0);
+    for i in 0..numbers[0].first().map_or(0, Vec::len) {
+        let n: usize = numbers.iter().map(|of| missing(of, i)).sum();
+        if n == 0 {
+            continue;
+        }
+        let name = parts[0].feature_names.get(i).filter(|name| !name.is_empty());
+        let name = name.cloned().unwrap_or_else(|| format!("feature {}", i + 1));
+        let known = numbers[0].iter().map(|row| f64::from(row[i])).filter(|value| !value.is_nan());
+        let known: Vec<f64> = known.collect();
+        ensure!(
+            !known.is_empty(),
+            "{}: `{}`: every value of the {} examples to fit is missing, so that there is no mean of them; --drop leaves the \
+             column out",
+            parts[0].name,
+            printable(&name),
+            numbers[0].len()
+        );
+        let mean = crate::ledger::stats::mean(&known);
+        let of_column = numbers.iter_mut().flatten().map(|row| &mut row[i]);
+        of_column.filter(|value| value.is_nan()).for_each(|value| *value = mean as f32);
+        n_missing += n;
+        filled_in.push((name, mean));
+    }
+    if filled_in.is_empty() {
+        return Ok(filled_in);
+    }
+    for (part, numbers) in parts.iter_mut().zip(numbers) {
+        let shape = part.x.dims().to_vec();
+        part.x = Tensor::from_vec(numbers.concat(), shape, part.x.device())?;
+    }
+    let values = if n_missing == 1 { "missing value is" } else { "missing values are" };
+    note(&format!("{n_missing} {values} filled in: {}", filled_in_words(&filled_in)));
+    Ok(filled_in)
+}
+
+/// What stands for missing values, in words.
+pub(super) fn filled_in_words(filled_in: &[(String, f64)]) -> String {
+    let of = |(name, mean): &(String, f64)| format!("`{}` with {mean}", printable(name));
+    let listed: Vec<String> = filled_in.iter().map(of).collect();
+    format!("{}, the means of the examples to fit", listed.join(", "))
+}
+
 /// (x − mean)/std in f32, as the student's file does it.
 fn apply(standardization: &Standardization, x: &Tensor) -> Result<Tensor> {
     let Standardization { shape, mean, std } = standardization;
@@ -102,4 +160,45 @@ fn apply(standardization: &Standardization, x: &Tensor) -> Result<Tensor> {
         Ok(Tensor::from_vec(values, shape.as_slice(), x.device())?)
     };
     Ok(x.broadcast_sub(&of(mean)?)?.broadcast_div(&of(std)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn missing_values_are_the_mean_of_the_calibration_part_in_every_part() {
+        let nan = f32::NAN;
+        let part = |rows: &[[f32; 2]]| Prepared {
+            name: "data".into(),
+            x: Tensor::from_slice(rows.as_flattened(), (rows.len(), 2), &Device::Cpu).unwrap(),
+            targets: None,
+            class_names: Vec::new(),
+            image: None,
+            images: None,
+            feature_names: vec!["a".into(), "b".into()],
+        };
+        // The other parts would move the mean of `b` to 25.
+        let mut parts = [
+            part(&[[1.0, 2.0], [2.0, nan], [3.0, 4.0]]),
+            part(&[[4.0, 94.0], [nan, nan]]),
+            part(&[[nan, 0.0], [5.0, nan]]),
+        ];
+        let filled_in = fill_in(&mut parts).unwrap();
+        assert_eq!(filled_in, [("a".to_owned(), 2.0), ("b".to_owned(), 3.0)]);
+        let found = parts.map(|part| part.x.to_vec2::<f32>().unwrap().concat());
+        assert_eq!(found[0], [1.0, 2.0, 2.0, 3.0, 3.0, 4.0]);
+        assert_eq!(
+            (&found[1][..], &found[2][..]),
+            (&[4.0, 94.0, 2.0, 3.0][..], &[2.0, 0.0, 5.0, 3.0][..])
+        );
+
+        let mut parts = [part(&[[1.0, nan], [1.0, nan]]), part(&[[1.0, 2.0]]), part(&[[1.0, 2.0]])];
+        let error = fill_in(&mut parts).unwrap_err().to_string();
+        assert!(error.contains("`b`") && error.contains("--drop"), "{error}");
+        let mut parts = [part(&[[1.0, 2.0]]), part(&[[1.0, 2.0]]), part(&[[1.0, 2.0]])];
+        assert!(fill_in(&mut parts).unwrap().is_empty());
+    }
 }

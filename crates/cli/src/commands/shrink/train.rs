@@ -169,11 +169,33 @@ fn checkpoint(folder: &Path, what: &str, seed: u64) -> PathBuf {
 /// Removes what a complete run needs no more.
 pub(super) fn discard_checkpoints(folder: &Path, training: &TrainingOptions) {
     let of = [(DISTILLATION, training.epochs() > 0), (SCRATCH, training.baseline.is_some())];
-    // Those of another run, which trained something else, stay.
     for seed in training.seeds() {
         let own = of.iter().filter(|(_, was_trained)| *was_trained);
         own.for_each(|(what, _)| discard(&checkpoint(folder, what, seed)));
     }
+}
+
+/// Says which checkpoints stay: those of an interrupted run that trained something else, which it goes on from.
+pub(super) fn tell_of_checkpoints(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_ours = |name: &String| {
+        let seed = name.strip_suffix(".checkpoint").and_then(|name| name.rsplit_once('-'));
+        seed.is_some_and(|(what, seed)| {
+            [DISTILLATION, SCRATCH].contains(&what) && seed.parse::<u64>().is_ok()
+        })
+    };
+    let mut left: Vec<String> = names.filter(is_ours).collect();
+    left.sort();
+    if left.is_empty() {
+        return;
+    }
+    note(&format!(
+        "{}: {} of an interrupted run with another seed or other training stays: the command of that run goes on from it; \
+         remove it otherwise",
+        folder.display(),
+        left.join(", ")
+    ));
 }
 
 /// Checkpoints in a file, which goes when the run is complete.

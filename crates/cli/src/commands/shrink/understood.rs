@@ -8,7 +8,7 @@ use models::graph::Graph;
 use super::account::budget_words;
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
-use super::split::Split;
+use super::split::{Split, filled_in_words};
 use crate::data::user::{Prepared, duplicates_across};
 use crate::files::{printable, warn};
 use crate::ledger::quality::FitMeasure;
@@ -44,7 +44,7 @@ pub(super) fn sentences(arguments: &Arguments, case: &Case, split: &Split) -> Ve
     });
     let parts = split.parts;
     let own = |is_own, words| if is_own { "of their own file" } else { words };
-    vec![
+    let mut sentences = vec![
         format!(
             "Network: {}, {} parameters, {} multiply-adds an example, input {}, {}.",
             arguments.model.display(),
@@ -71,7 +71,14 @@ pub(super) fn sentences(arguments: &Arguments, case: &Case, split: &Split) -> Ve
             parts.test,
             own(parts.has_own_test, "a part of the data")
         ),
-    ]
+    ];
+    if let Some(steps) = &case.data.images {
+        sentences.push(format!("Images: {}; the student's files say so, too.", steps.words()));
+    }
+    if !split.filled_in.is_empty() {
+        sentences.push(format!("Missing values: {}.", filled_in_words(&split.filled_in)));
+    }
+    sentences
 }
 
 fn task(case: &Case) -> String {

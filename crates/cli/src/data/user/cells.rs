@@ -142,9 +142,10 @@ impl<'a> Cells<'a> {
             (0, _) => None,
             (1, Ok(named)) if !told.is_empty() => Some(Targets::Named(named)),
             (1, Err(row)) if self.n_words == self.words.len() && !told.is_empty() => bail!(
-                "line {}, {}: expected one of --classes, {}, found `{}`",
+                "line {}, {}: expected one of {}, {}, found `{}`",
                 lines[row],
                 place(self.columns.targets[0], self.names),
+                self.options.classes_from.words(),
                 listed(told),
                 short(&self.words[row])
             ),
@@ -163,7 +164,7 @@ impl<'a> Cells<'a> {
 
     /// Fills in the means of the columns.
     fn impute(&mut self) -> Result<Option<String>> {
-        if self.n_missing == 0 {
+        if self.n_missing == 0 || self.options.keeps_missing {
             return Ok(None);
         }
         let n = self.columns.features.len();

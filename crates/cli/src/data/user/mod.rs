@@ -13,6 +13,7 @@ mod dialect;
 mod folder;
 mod header;
 mod idx;
+mod image_steps;
 pub(crate) mod labels;
 mod names;
 mod number;
@@ -38,7 +39,9 @@ use core_tensors::Dataset;
 
 pub(crate) use columns::Purpose;
 use content::Content;
+pub(crate) use image_steps::ImageSteps;
 use names::Named;
+pub(crate) use names::NamesFrom;
 use options::Scope;
 pub(crate) use options::{ImageOptions, Options};
 use place::Place;
@@ -65,6 +68,8 @@ pub(crate) struct Examples {
     /// Whether it is still open if the bytes of `x` are intensities.
     is_open: bool,
     images: ImageOptions,
+    /// Whether they are the images of a folder.
+    is_folder: bool,
 }
 
 /// Targets as a file holds them.
@@ -134,6 +139,7 @@ impl Examples {
         names::check(told)?;
         let targets = match y {
             Some(targets) if !told.is_empty() => {
+                let told = (&told[..], request.options.classes_from);
                 Some(names::with_told(targets, told, &place).with_context(|| word.to_owned())?)
             }
             other => other,
@@ -144,8 +150,11 @@ impl Examples {
             class_names.clone_from(&named.names);
         }
         let images = request.images.cloned().unwrap_or_default();
+        let is_folder = path.is_dir() && matches!(place, Place::Rows(_)) && !IDS.contains(&word);
         let name = word.to_owned();
-        Ok((Self { name, x, targets, class_names, place, image, is_open, images }, notices))
+        let examples =
+            Self { name, x, targets, class_names, place, image, is_open, images, is_folder };
+        Ok((examples, notices))
     }
 
     /// What the bytes of a file hold.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::names::NamesFrom;
+
 /// Heading of these options in `--help`.
 const HEADING: &str = "Reading of data";
 
@@ -25,8 +27,8 @@ pub(crate) struct Options {
     /// the network takes them [default: all but the target and those that --drop names].
     #[arg(long, value_name = "NAMES", requires = "data", help_heading = HEADING)]
     pub(crate) features: Option<String>,
-    /// What stands for missing features of a text table: the mean of their column over the file [default: a missing value is
-    /// an error].
+    /// What stands for missing features of a text table: the mean of their column, over the calibration examples where a
+    /// command splits its data, else over the file [default: a missing value is an error].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) impute: Option<Impute>,
     /// Names of the classes in the order of the network's outputs, with commas between them [default: names in the data, in
@@ -48,6 +50,12 @@ pub(crate) struct Options {
     /// takes images, else numbers].
     #[arg(long, value_enum, requires = "data", help_heading = HEADING)]
     pub(crate) bytes: Option<Bytes>,
+    /// Whose names `classes` are.
+    #[arg(skip)]
+    pub(crate) classes_from: NamesFrom,
+    /// Whether missing features that `impute` allows stay NaN, for a command that fills them in by a part of the examples.
+    #[arg(skip)]
+    pub(crate) keeps_missing: bool,
 }
 
 /// The options of images, of the commands that take any network.

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use core_tensors::Targets;
 use core_tensors::kernels::features;
 
+use super::image_steps::ImageSteps;
 use super::options::{Bytes, ImageOptions};
 use super::place::Place;
 use super::selection::some;
@@ -26,6 +27,10 @@ pub(crate) struct Prepared {
     pub(crate) class_names: Vec<String>,
     /// Channels, height and width, where an example is an image and its numbers are in this order.
     pub(crate) image: Option<[usize; 3]>,
+    /// What was done to the images, where they are those of a folder or were normalized.
+    pub(crate) images: Option<ImageSteps>,
+    /// Names of the features, where they are columns that have some; else empty.
+    pub(crate) feature_names: Vec<String>,
 }
 
 impl Examples {
@@ -76,7 +81,14 @@ impl Examples {
         };
         let x = reading.apply(&x, input_shape)?;
         let is_table = matches!(self.place, Place::Lines { .. });
-        let x = match self.images.layout(input_shape, image, is_table)? {
+        let layout = self.images.layout(input_shape, image, is_table)?;
+        let folder = match (self.is_folder, self.image) {
+            (true, Some([channels, height, width])) => Some(([height, width], channels == 1)),
+            (true | false, _) => None,
+        };
+        let is_changed = folder.is_some() || layout.is_some();
+        let images = is_changed.then(|| ImageSteps::of(&self.images, folder));
+        let x = match layout {
             Some(layout) => self.images.normalized(&x, layout, &mut notices)?,
             None => x,
         };
@@ -88,6 +100,10 @@ impl Examples {
                 Some(targets)
             }
         };
+        let feature_names = match (input_shape, self.place.feature_names()) {
+            ([_], Some(names)) => names.into_iter().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
         let class_names = self.class_names;
         let n_classes = task::n_classes(n_outputs);
         let is_values = matches!(targets, Some(Targets::Values(_)));
@@ -97,7 +113,8 @@ impl Examples {
                 class_names.len()
             );
         }
-        Ok((Prepared { name: self.name, x, targets, class_names, image }, notices))
+        let name = self.name;
+        Ok((Prepared { name, x, targets, class_names, image, images, feature_names }, notices))
     }
 
     /// Bytes are intensities where the network, or their shape, is one of images, and numbers else.
@@ -211,7 +228,7 @@ impl ImageOptions {
     }
 }
 
-fn channel_words(values: &[f64], default: f64) -> String {
+pub(super) fn channel_words(values: &[f64], default: f64) -> String {
     match values {
         [] => default.to_string(),
         [value] => value.to_string(),

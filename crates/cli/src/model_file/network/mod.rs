@@ -4,6 +4,8 @@ mod onnx;
 mod open;
 mod save;
 
+use std::collections::HashMap;
+
 use anyhow::{Result, anyhow, bail};
 use candle_core::DType;
 use core_tensors::Params;
@@ -17,6 +19,11 @@ pub(crate) use onnx::import_beside;
 pub(crate) use save::Format;
 pub(super) use save::{PARENT, with_all_numbers};
 
+/// How keys of metadata begin that this program writes.
+const OURS: &str = "distill.";
+/// Those that say what a file was made from, and what is in it.
+const OF_THE_FILE: [&str; 2] = [PARENT, "distill.network"];
+
 /// A trained network, from a file of any format that we take.
 pub(crate) struct Network {
     /// f(x, w).
@@ -27,6 +34,8 @@ pub(crate) struct Network {
     pub(crate) origin: Origin,
     /// SHA-256 of the file.
     pub(crate) sha256: String,
+    /// The metadata of an ONNX or a safetensors file.
+    pub(crate) metadata: HashMap<String, String>,
 }
 
 /// What a network's file held.
@@ -79,6 +88,27 @@ impl Network {
         matches!(self.origin, Origin::Onnx(_))
     }
 
+    /// What the metadata of a file made from this one say, too: of inputs, such as how images are prepared, and not of the
+    /// file itself.
+    pub(crate) fn carried_metadata(&self) -> Vec<(String, String)> {
+        let is_carried = |key: &str| key.starts_with(OURS) && !OF_THE_FILE.contains(&key);
+        let carried = self.metadata.iter().filter(|(key, _)| is_carried(key));
+        let mut carried: Vec<_> = carried.map(|(k, v)| (k.clone(), v.clone())).collect();
+        carried.sort();
+        carried
+    }
+
+    /// Names of the layers in a state dict, each with that in the graph.
+    pub(crate) fn spelled_layers(&self) -> Vec<(String, String)> {
+        match &self.origin {
+            Origin::Onnx(_) => Vec::new(),
+            Origin::Perceptron(trained) => {
+                let names = trained.names.iter().enumerate();
+                names.map(|(t, name)| (name.clone(), format!("layers.{t}"))).collect()
+            }
+        }
+    }
+
     /// Numbers of one example, over all inputs.
     pub(crate) fn n_inputs(&self) -> usize {
         let inputs = self.graph.inputs().iter();
@@ -88,8 +118,10 @@ impl Network {
     /// Extents of one example's input, without the batch: of the network's only input, all of them known.
     pub(crate) fn input_shape(&self) -> Result<Vec<usize>> {
         let [id] = *self.graph.inputs() else {
-            let n = self.graph.inputs().len();
-            bail!("expected a network with one input, found {n}");
+            let names = self.graph.inputs().iter();
+            let names = names.map(|&id| format!("`{}`", self.graph.value(id).name));
+            let (n, names) = (self.graph.inputs().len(), names.collect::<Vec<_>>().join(", "));
+            bail!("expected a network with one input, found {n}: {names}");
         };
         let input = self.graph.value(id);
         let extents = input.shape.iter().skip(1).map(|extent| extent.as_known());

@@ -22,8 +22,9 @@ pub(super) fn open(
     let mut notes = vec![format!("logits: {} (--output overrules)", imported.logits)];
     notes.extend(imported.notes.iter().cloned());
     let (graph, params) = (imported.graph.clone(), imported.params.clone());
+    let metadata = model.metadata().iter().cloned().collect();
     let origin = Origin::Onnx(Box::new(OnnxFile { model, imported }));
-    Ok((Network { graph, params, origin, sha256 }, notes))
+    Ok((Network { graph, params, origin, sha256, metadata }, notes))
 }
 
 /// The network of an ONNX file at this path, with numbers that lie in other files of its folder.

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use core_tensors::{Block, Params};
 use models::Architecture;
 use models::onnx::looks_like_onnx;
+use safetensors::SafeTensors;
 
 use super::{Network, Origin, onnx};
 use crate::files::{note, read, sha256};
@@ -41,11 +42,13 @@ impl Network {
             true => of_posterior(&bytes, expected)?,
             false => state_dict::open(&bytes, expected)?,
         };
+        let header = SafeTensors::read_metadata(&bytes).ok();
+        let metadata = header.and_then(|(_, header)| header.metadata().clone()).unwrap_or_default();
         // A large file and two copies of its numbers need not be in memory at once.
         drop(bytes);
         let (graph, params) = trained.network.to_graph(&trained.weights)?;
         let origin = Origin::Perceptron(Box::new(trained));
-        Ok((Self { graph, params, origin, sha256 }, notes))
+        Ok((Self { graph, params, origin, sha256, metadata }, notes))
     }
 }
 

@@ -39,8 +39,9 @@ impl Network {
         let model = match &self.origin {
             Origin::Onnx(file) => &file.model,
             Origin::Perceptron(_) => {
-                let options =
-                    ExportOptions { metadata: vec![(key, value)], ..ExportOptions::default() };
+                let mut metadata = vec![(key, value)];
+                metadata.extend(self.carried_metadata());
+                let options = ExportOptions { metadata, ..ExportOptions::default() };
                 return Ok((export(&self.graph, &self.params, &options)?, Vec::new()));
             }
         };
@@ -53,12 +54,12 @@ impl Network {
     }
 
     fn state_dict(self) -> Result<(Vec<u8>, Vec<String>)> {
-        let parent = self.sha256.clone();
+        let (parent, carried) = (self.sha256.clone(), self.carried_metadata());
         let folded = folds(&self.graph).then(|| {
             "scales and shifts of columns, such as a scaler before the first layer, are folded into the layers".to_owned()
         });
         let trained = self.into_perceptron()?;
-        let bytes = state_dict::state_dict(&trained, DType::F32, Some(&parent))?;
+        let bytes = state_dict::state_dict(&trained, DType::F32, Some(&parent), carried)?;
         Ok((bytes, folded.into_iter().collect()))
     }
 }

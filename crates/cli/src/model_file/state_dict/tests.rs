@@ -177,7 +177,7 @@ fn what_is_written_opens_again_as_it_was() {
     {
         let case = cases.named(name);
         let (trained, _) = opened(&cases.bytes(case), &case["options"]).unwrap();
-        let bytes = state_dict(&trained, DType::F64, Some("0123")).unwrap();
+        let bytes = state_dict(&trained, DType::F64, Some("0123"), Vec::new()).unwrap();
         let (again, notes) = opened(&bytes, &Value::Null).unwrap();
         assert_eq!(again.network.activation, activation);
         assert_eq!(outputs(&again, &cases.x()), outputs(&trained, &cases.x()));

@@ -33,8 +33,13 @@ struct Said {
 /// `torch.nn.Module.load_state_dict(safetensors.torch.load_file(path))` takes them for a module whose `layers` is a list of
 /// `torch.nn.Linear`.
 ///
-/// Its metadata say `format: pt`, the activation, which is read back, and what it was made from.
-pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) -> Result<Vec<u8>> {
+/// Its metadata say `format: pt`, the activation, which is read back, what it was made from, and what was `carried` over.
+pub(crate) fn state_dict(
+    trained: &Trained,
+    dtype: DType,
+    parent: Option<&str>,
+    carried: Vec<(String, String)>,
+) -> Result<Vec<u8>> {
     let network = &trained.network;
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (t, block) in trained.weights.blocks().iter().enumerate() {
@@ -47,7 +52,9 @@ pub(crate) fn state_dict(trained: &Trained, dtype: DType, parent: Option<&str>) 
         }
     }
     let mut bytes = Vec::new();
-    write_described_tensors(&tensors, Some(about(trained, parent)?), &mut bytes)?;
+    let mut about = about(trained, parent)?;
+    about.extend(carried);
+    write_described_tensors(&tensors, Some(about), &mut bytes)?;
     Ok(bytes)
 }
 

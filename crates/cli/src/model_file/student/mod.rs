@@ -7,6 +7,7 @@ mod python;
 mod state_dict;
 mod widths;
 
+pub(crate) use onnx::with_metadata;
 pub(crate) use python::python;
 pub(crate) use state_dict::StateDict;
 pub(crate) use widths::widths_json;

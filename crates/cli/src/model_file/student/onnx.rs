@@ -10,6 +10,18 @@ use models::onnx::{Edit, ExportOptions, ExternalError, Model, export, rewrite, s
 
 use crate::model_file::network::{Beside, Network, Origin, PARENT, with_all_numbers};
 
+/// An ONNX file whose metadata say this, too.
+pub(crate) fn with_metadata(bytes: Vec<u8>, metadata: &[(String, String)]) -> Result<Vec<u8>> {
+    if metadata.is_empty() {
+        return Ok(bytes);
+    }
+    let set = |(key, value): &(String, String)| Edit::SetMetadata {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    Ok(Model::parse(bytes)?.patch(&metadata.iter().map(set).collect::<Vec<_>>())?)
+}
+
 impl Network {
     /// The bytes of an ONNX file of a student: `graph` is this network's, changed under the names that it had.
     ///
@@ -47,6 +59,8 @@ impl Network {
         let model = Model::parse(bytes)?;
         let mut edits = with_all_numbers(&model, path)?;
         edits.push(Edit::SetMetadata { key: PARENT.to_owned(), value: self.sha256.clone() });
+        let carried = self.carried_metadata().into_iter();
+        edits.extend(carried.map(|(key, value)| Edit::SetMetadata { key, value }));
         Ok(model.patch(&edits)?)
     }
 }

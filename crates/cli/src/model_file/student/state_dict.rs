@@ -48,6 +48,7 @@ impl Network {
                 said = about(trained, Some(&self.sha256))?;
             }
         }
+        said.extend(self.carried_metadata());
         said.insert(network::PARENT.to_owned(), self.sha256.clone());
         let Writer { tensors, places, zeros, negated, notes, .. } = writer;
         Ok(StateDict { tensors, places, zeros, negated, notes, about: said })
@@ -55,6 +56,11 @@ impl Network {
 }
 
 impl StateDict {
+    /// Lets the metadata of the file say this, too.
+    pub(crate) fn say(&mut self, metadata: &[(String, String)]) {
+        self.about.extend(metadata.iter().cloned());
+    }
+
     /// The bytes of a safetensors file.
     ///
     /// Its metadata say the SHA-256 of the original, and how examples are standardized before they enter, where they are.

@@ -113,7 +113,14 @@ pub(super) fn sizes(shrunk: &Shrunk) -> Vec<Block> {
             }
             Cell { lines, ..Cell::number("") }
         };
-        let ratio = words::ratio(before.median_ms, after.median_ms, "faster", "slower");
+        let mut ratio = match &shrunk.latency_ratio {
+            Some(of) => words::ratio(1.0, of.median, "faster", "slower"),
+            None => words::ratio(before.median_ms, after.median_ms, "faster", "slower"),
+        };
+        ratio.extend(shrunk.latency_ratio.map(|of| {
+            let [low, high] = [of.low, of.high].map(words::significant);
+            format!("{low} to {high}")
+        }));
         rows.push(vec![
             Cell { lines: vec!["latency".into(), conditions(before)], ..Cell::default() },
             time(before),
@@ -121,8 +128,9 @@ pub(super) fn sizes(shrunk: &Shrunk) -> Vec<Block> {
             Cell { lines: ratio, ..Cell::number("") },
         ]);
         notes.push(Block::Paragraph(
-            "Latency is the median time of a forward pass in this program, with its first and third quartile; your runtime and \
-             machine will give other times."
+            "Latency is the median time of a forward pass in this program, with its first and third quartile. The passes of both \
+             networks take turns, and the ratio is the median of that of each pair. Your runtime and machine will give other \
+             times."
                 .into(),
         ));
     }

@@ -5,7 +5,7 @@ use crate::ledger::quality::{
     ReliabilityBin, Thumbnail,
 };
 use crate::ledger::shrink::{
-    FrontPoint, Latency, LayerChange, Parts, Repetition, Shrunk, Size, Student,
+    FrontPoint, Latency, LayerChange, Parts, Quartiles, Repetition, Shrunk, Size, Student,
 };
 use crate::ledger::{Better, Metric, metric};
 
@@ -129,6 +129,7 @@ fn run(predicted: Predicted, students: Vec<Student>) -> Shrunk {
             Latency { median_ms: 4.213, low_ms: 4.15, high_ms: 4.391, batch: 64, threads: 2 },
             Latency { median_ms: 1.371, low_ms: 1.352, high_ms: 1.44, batch: 64, threads: 2 },
         ]),
+        latency_ratio: Some(Quartiles { median: 0.325, low: 0.321, high: 0.332 }),
         students,
         front: front(535_818.0, &[512, 256, 64], 8, 0.0007),
         layers: vec![layer("hidden_1.weight", 512, 158, 0.0123), layer("hidden_2.weight", 256, 71, 0.00087), layer("hidden_3.weight", 64, 64, 0.0)],
@@ -290,6 +291,7 @@ pub(super) fn values() -> Shrunk {
         budget: "a loss of at most 0.01 of R²".into(),
         parts: Parts { calibration: 12_384, validation: 4128, test: 4128, has_own_test: false },
         latency: None,
+        latency_ratio: None,
         sizes: sizes([8961.0, 8832.0, 36_700.0], [3127.0, 3050.0, 13_400.0]),
         front: front(8961.0, &[64, 64], 9, 0.0011),
         layers: vec![layer("0", 64, 37, 0.0041), layer("2", 64, 31, 0.0017)],

@@ -7,13 +7,10 @@ use losses::{Distillation, Predictions, distillation, squared_error, two_class_l
 use models::Architecture;
 
 use super::course::Setting;
+use super::noise::noise_variances;
 use super::taught::Taught;
 use crate::ledger::quality::Predicted;
 use crate::training::{labels, logits};
-
-/// A noise variance is at least this share of the target's variance: a network that is exact on its own training examples
-/// would make all else count for nothing.
-const LEAST_NOISE: f64 = 1e-6;
 
 /// What the outputs of a network mean.
 #[derive(Clone, Debug)]
@@ -183,27 +180,11 @@ impl Objective {
 /// Outputs of a regression with their noise: as given; else the mean squared error of the large network by the labels; else
 /// the variance of its outputs.
 fn values(given: Option<&[f64]>, examples: &Taught, k: usize) -> Result<Outputs> {
-    let rows =
-        |tensor: &Tensor| -> Result<Vec<Vec<f64>>> { Ok(tensor.to_dtype(DType::F64)?.to_vec2()?) };
-    let s = rows(&examples.teacher)?;
-    let y = match &examples.targets {
-        Some(Targets::Values(values)) if values.dims() == examples.teacher.dims() => rows(values)?,
+    let variances = match (given, &examples.targets) {
+        (Some(given), _) => given.to_vec(),
         // Targets of another shape are refused later.
-        _ => s.clone(),
-    };
-    let m = s.len() as f64;
-    let estimated = (0..k).map(|j| {
-        let center = y.iter().map(|row| row[j]).sum::<f64>() / m;
-        let spread = y.iter().map(|row| (row[j] - center).powi(2)).sum::<f64>() / m;
-        let error = y.iter().zip(&s).map(|(y, s)| (y[j] - s[j]).powi(2)).sum::<f64>() / m;
-        let noise = if examples.targets.is_some() { error } else { spread };
-        let noise = noise.max(LEAST_NOISE * spread);
-        // An output that never changes has no scale.
-        if noise > 0.0 { noise } else { 1.0 }
-    });
-    let variances: Vec<f64> = match given {
-        Some(given) => given.to_vec(),
-        None => estimated.collect(),
+        (None, Some(Targets::Values(y))) if y.dims() != examples.teacher.dims() => vec![1.0; k],
+        (None, targets) => noise_variances(&examples.teacher, targets.as_ref())?,
     };
     ensure!(variances.len() == k, "noise variances: wanted {k}, found {}", variances.len());
     if let Some((j, found)) =

@@ -117,18 +117,12 @@ pub(super) fn paired(
 fn of_the_first(classes: &[Vec<u32>; 2], distances: &[f64]) -> Vec<PairedMeasure> {
     let m = distances.len();
     let n_equal = classes[0].iter().zip(&classes[1]).filter(|(a, b)| a == b).count();
-    let (value, (low, high)) = (n_equal as f64 / m as f64, stats::proportion_interval(n_equal, m));
-    let difference = Interval { value: value - 1.0, low: low - 1.0, high: high - 1.0 };
-    let agreement =
-        PairedMeasure { metric: metric::AGREEMENT, first: 1.0, second: value, difference };
-    let difference = interval_of_mean(distances);
-    let divergence = PairedMeasure {
-        metric: metric::TEACHER_DIVERGENCE,
-        first: 0.0,
-        second: difference.value,
-        difference,
-    };
-    vec![agreement, divergence]
+    let (low, high) = stats::proportion_interval(n_equal, m);
+    let agreement = Interval { value: n_equal as f64 / m as f64, low, high };
+    vec![
+        PairedMeasure::from_exact(metric::AGREEMENT, 1.0, agreement),
+        PairedMeasure::from_exact(metric::TEACHER_DIVERGENCE, 0.0, interval_of_mean(distances)),
+    ]
 }
 
 fn measures(a: &Judged, b: &Judged, rng: &mut Rng) -> Vec<PairedMeasure> {
@@ -136,7 +130,7 @@ fn measures(a: &Judged, b: &Judged, rng: &mut Rng) -> Vec<PairedMeasure> {
     let (only_a, only_b) = stats::discordant(&a.right, &b.right);
     let [first, second] = [a, b].map(|judged| judged.n_right() as f64 / m as f64);
     let difference = of_proportions(only_a, only_b, m);
-    let mut measures = vec![PairedMeasure { metric: metric::ACCURACY, first, second, difference }];
+    let mut measures = vec![PairedMeasure::new(metric::ACCURACY, first, second, difference)];
     for (metric, of_a) in &a.means {
         let Some((_, of_b)) = b.means.iter().find(|(other, _)| other == metric) else { continue };
         measures.push(of_means(*metric, of_a, of_b));
@@ -144,8 +138,8 @@ fn measures(a: &Judged, b: &Judged, rng: &mut Rng) -> Vec<PairedMeasure> {
     let all: Vec<usize> = (0..m).collect();
     let [error] = standard_errors(m, rng, |of| [b.calibration(of) - a.calibration(of)]);
     let [first, second] = [a.calibration(&all), b.calibration(&all)];
-    let (metric, difference) = (CALIBRATION, interval(second - first, error));
-    measures.push(PairedMeasure { metric, first, second, difference });
+    let difference = interval(second - first, error);
+    measures.push(PairedMeasure::new(CALIBRATION, first, second, difference));
     measures
 }
 
@@ -159,7 +153,7 @@ fn of_proportions(only_first: usize, only_second: usize, m: usize) -> Interval {
 pub(super) fn of_means(metric: Metric, first: &[f64], second: &[f64]) -> PairedMeasure {
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
     let difference = interval_of_mean(&differences);
-    PairedMeasure { metric, first: stats::mean(first), second: stats::mean(second), difference }
+    PairedMeasure::new(metric, stats::mean(first), stats::mean(second), difference)
 }
 
 fn by_class(a: &Judged, b: &Judged, labels: &[u32], part: &TestPart) -> Vec<ClassAccuracy> {
@@ -209,15 +203,12 @@ pub(super) fn alone(outputs: Outputs, part: &TestPart, rng: &mut Rng) -> Result<
     let (m, n_right) = (labels.len(), judged.n_right());
     let (low, high) = stats::proportion_interval(n_right, m);
     let accuracy = Interval { value: n_right as f64 / m as f64, low, high };
-    let mut measures = vec![Measure { metric: metric::ACCURACY, value: accuracy }];
+    let mut measures = vec![Measure::new(metric::ACCURACY, accuracy)];
     let means = judged.means.iter();
-    measures
-        .extend(means.map(|(metric, of)| Measure { metric: *metric, value: interval_of_mean(of) }));
+    measures.extend(means.map(|(metric, of)| Measure::new(*metric, interval_of_mean(of))));
     let [error] = standard_errors(m, rng, |of| [judged.calibration(of)]);
     let all: Vec<usize> = (0..m).collect();
-    let around = interval(judged.calibration(&all), error);
-    let value = Interval { low: around.low.max(0.0), ..around };
-    measures.push(Measure { metric: CALIBRATION, value });
+    measures.push(Measure::new(CALIBRATION, interval(judged.calibration(&all), error)));
     Ok(Quality {
         predicted: Predicted::Classes,
         n_examples: m,

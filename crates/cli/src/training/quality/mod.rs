@@ -1,7 +1,8 @@
 //! How well a network does on examples, alone and beside another: measures, paired differences and their intervals.
 //!
 //! The paired words are those of [`crate::ledger::quality`]. Intervals have 95 %: Tango's score interval for differences of
-//! accuracy, Student's for differences of means over examples, and a paired bootstrap for calibration errors.
+//! accuracy, Student's for differences of means over examples (of R² with the influence of each example on the targets'
+//! variance), and a paired bootstrap for calibration errors. They end where the measure does.
 
 mod bootstrap;
 mod classes;

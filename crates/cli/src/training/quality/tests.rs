@@ -215,6 +215,69 @@ fn r_squared_alone_has_an_interval_that_covers() {
 }
 
 #[test]
+fn intervals_of_a_loss_of_r_squared_cover_it() {
+    // Targets of variances 1 and 10⁴, both outputs exact; the second network errs by the same amount everywhere, a half of the
+    // first output's variance and a tenth of the second's: R² falls by .3.
+    let (m, n_draws, scale) = (150, 400, 100.0);
+    let shift = [0.5f64.sqrt(), scale * 0.1f64.sqrt()];
+    let mut rng = Rng::new(8);
+    let (mut n_covered, mut n_without) = (0, 0);
+    let covers = |losses: &[f64]| {
+        let (low, high) = stats::Estimate::new(losses).ci95;
+        usize::from(low <= 0.3 && 0.3 <= high)
+    };
+    for _ in 0..n_draws {
+        let y: Vec<f64> = (0..m).flat_map(|_| [rng.normal(), scale * rng.normal()]).collect();
+        let g: Vec<f64> = y.iter().enumerate().map(|(i, y)| y + shift[i % 2]).collect();
+        let column = |j: usize| y.iter().copied().skip(j).step_by(2).collect::<Vec<_>>();
+        let variances = [0, 1].map(|j| stats::population_std(&column(j)).powi(2));
+        // What each example loses as a share of the variance, as if that were known.
+        let share = (0..2).map(|j| shift[j].powi(2) / variances[j] / 2.0).sum::<f64>();
+        let [y, g] = [y, g].map(|v| Tensor::from_vec(v, (m, 2), &Device::Cpu).unwrap());
+        let targets = Targets::Values(y.clone());
+        let losses = r_squared_losses(&y, &g, &targets).unwrap().unwrap();
+        assert_near(stats::mean(&losses), share);
+        let part = part(Predicted::Values, Some(&targets));
+        let quality = paired_quality(Outputs::new(&y), Outputs::new(&g), &part, &mut rng).unwrap();
+        let found = measure(&quality, metric::R_SQUARED).difference;
+        let (low, high) = stats::Estimate::new(&losses).ci95;
+        assert_near(found.low, -high);
+        assert_near(found.high, -low);
+        n_covered += covers(&losses);
+        n_without += covers(&vec![share; m]);
+    }
+    // A standard deviation of .011; the error of a ratio is skewed.
+    let share = n_covered as f64 / f64::from(n_draws);
+    assert!((share - 0.95).abs() < 0.04, "{share}");
+    assert_eq!(n_without, 0, "without the spread's error the interval is a point");
+}
+
+#[test]
+fn the_error_of_a_loss_of_r_squared_is_that_of_examples_drawn_anew() {
+    let mut rng = Rng::new(9);
+    let m = 300;
+    let y: Vec<f64> = (0..m).flat_map(|_| [rng.normal(), 0.01 * rng.normal().powi(3)]).collect();
+    let mut with_noise = |noise: f64| -> Vec<f64> {
+        let scale = [1.0, 0.01];
+        y.iter().enumerate().map(|(i, y)| y + noise * scale[i % 2] * rng.normal()).collect()
+    };
+    let (f, g) = (with_noise(0.3), with_noise(0.9));
+    let rows = |v: &[f64], of: &[usize]| {
+        let v: Vec<f64> = of.iter().flat_map(|&i| [v[2 * i], v[2 * i + 1]]).collect();
+        Tensor::from_vec(v, (of.len(), 2), &Device::Cpu).unwrap()
+    };
+    let losses = |of: &[usize]| {
+        let targets = Targets::Values(rows(&y, of));
+        r_squared_losses(&rows(&f, of), &rows(&g, of), &targets).unwrap().unwrap()
+    };
+    let all: Vec<usize> = (0..m).collect();
+    let error = stats::population_std(&losses(&all)) / (m as f64).sqrt();
+    let mut draws = Rng::new(10);
+    let [wanted] = bootstrap::standard_errors(m, &mut draws, |of| [stats::mean(&losses(of))]);
+    assert!((error / wanted - 1.0).abs() < 0.15, "{error} {wanted}");
+}
+
+#[test]
 fn the_bootstrap_knows_the_standard_error_of_a_mean() {
     let mut rng = Rng::new(6);
     let values: Vec<f64> = (0..400).map(|_| rng.normal()).collect();

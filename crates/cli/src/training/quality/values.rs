@@ -11,7 +11,7 @@ use super::words;
 use crate::ledger::quality::{
     FitCheck, FitMeasure, Interval, Measure, PairedMeasure, PairedQuality, Predicted, Quality,
 };
-use crate::ledger::{Metric, metric, stats};
+use crate::ledger::{metric, stats};
 
 /// Squared errors of a network by example and output, and what they are measured by.
 struct Errors<'a> {
@@ -67,38 +67,34 @@ impl<'a> Errors<'a> {
         self.squared.chunks_exact(self.k).map(stats::mean).collect()
     }
 
-    /// Squared error of each example as a share of the targets' variance, mean over the outputs; R² is 1 less their mean.
+    /// What each example adds to the share of the targets' variance that is left, mean over the outputs; R² is 1 less their
+    /// mean, with the error of their mean.
+    ///
+    /// E/V + (eᵢ − E sᵢ/V)/V for an output, with eᵢ = (f − y)² and E its mean, sᵢ = (y − ȳ)² and V its mean: the share E/V
+    /// and the influence of the example on it, since V is of the same examples. Those of two networks are subtracted example
+    /// by example.
     fn shares(&self) -> Option<Vec<f64>> {
-        let varied = self.targets.varied();
-        let share = |row: &[f64]| {
-            let terms = varied.iter().map(|&j| row[j] / self.targets.variances[j]);
-            terms.sum::<f64>() / varied.len() as f64
+        let m = (self.squared.len() / self.k) as f64;
+        let left = |j: usize| {
+            let error = self.squared.iter().skip(j).step_by(self.k).sum::<f64>() / m;
+            (j, error / self.targets.variances[j])
         };
-        (!varied.is_empty()).then(|| self.squared.chunks_exact(self.k).map(share).collect())
+        let left: Vec<(usize, f64)> = self.targets.varied().into_iter().map(left).collect();
+        let share = |(errors, spreads): (&[f64], &[f64])| {
+            let terms = left.iter().map(|&(j, left)| {
+                left + (errors[j] - left * spreads[j]) / self.targets.variances[j]
+            });
+            terms.sum::<f64>() / left.len() as f64
+        };
+        let rows = self.squared.chunks_exact(self.k);
+        let rows = rows.zip(self.targets.squared.chunks_exact(self.k));
+        (!left.is_empty()).then(|| rows.map(share).collect())
     }
 
-    /// R² with the interval of the linearized ratio, since the targets' variance is of the same examples.
+    /// R² with its interval.
     fn r_squared(&self) -> Option<Interval> {
-        let shares = self.shares()?;
-        let varied = self.targets.varied();
-        let m = shares.len() as f64;
-        let left = |j: usize| {
-            self.squared.iter().skip(j).step_by(self.k).sum::<f64>() / m / self.targets.variances[j]
-        };
-        let left: Vec<f64> = varied.iter().map(|&j| left(j)).collect();
-        let rows = shares.iter().zip(self.targets.squared.chunks_exact(self.k));
-        let influence = |(share, spread): (&f64, &[f64])| {
-            let terms = varied.iter().zip(&left);
-            let own = terms.map(|(&j, left)| left * spread[j] / self.targets.variances[j]);
-            share - own.sum::<f64>() / varied.len() as f64
-        };
-        let influences: Vec<f64> = rows.map(influence).collect();
-        let (around, value) = (interval_of_mean(&influences), 1.0 - stats::mean(&shares));
-        Some(Interval {
-            value,
-            low: value - around.high + around.value,
-            high: value - around.low + around.value,
-        })
+        let of = interval_of_mean(&self.shares()?);
+        Some(Interval { value: 1.0 - of.value, low: 1.0 - of.high, high: 1.0 - of.low })
     }
 
     /// −log N(y; f, v) of each example, summed over the outputs, with the variances of the example's fold.
@@ -113,10 +109,14 @@ impl<'a> Errors<'a> {
     }
 }
 
-/// What a second network loses of R² on each example: (e₂ − e₁) / variance of the targets, mean over the outputs.
+/// What a second network loses of R² on each example, with the example's influence on the variance V of the targets:
+/// D/V + (dᵢ − D sᵢ/V)/V, mean over the outputs.
 ///
-/// Their mean is R² of the first less that of the second; for [`stats::upper_bound_of_mean`]. `None` where no output's
+/// dᵢ is the squared error of the second less that of the first and D its mean, sᵢ = (y − ȳ)². Their mean is R² of the first
+/// less that of the second, and their spread the error of it; for [`stats::upper_bound_of_mean`]. `None` where no output's
 /// targets differ.
+///
+/// Source: the delta method, of a ratio of means.
 pub fn r_squared_losses(
     first: &Tensor,
     second: &Tensor,
@@ -139,8 +139,7 @@ pub(super) fn paired(first: Outputs, second: Outputs, part: &TestPart) -> Result
     let means: Vec<f64> = squared.chunks_exact(k).map(stats::mean).collect();
     let difference = interval_of_mean(&means);
     let metric = metric::TEACHER_DISTANCE;
-    let mut measures =
-        vec![PairedMeasure { metric, first: 0.0, second: difference.value, difference }];
+    let mut measures = vec![PairedMeasure::from_exact(metric, 0.0, difference)];
     let spread = match part.targets {
         Some(targets) => Some(Spread::new(targets, m, k)?),
         None => None,
@@ -174,7 +173,8 @@ fn r_squared(a: &Errors, b: &Errors) -> Option<PairedMeasure> {
     let (of_a, of_b) = (a.shares()?, b.shares()?);
     let losses = of_means(metric::R_SQUARED, &of_b, &of_a);
     // The share that is left is 1 − R²: the first of these is the second's.
-    Some(PairedMeasure { first: 1.0 - losses.second, second: 1.0 - losses.first, ..losses })
+    let (first, second) = (1.0 - losses.second, 1.0 - losses.first);
+    Some(PairedMeasure::new(metric::R_SQUARED, first, second, losses.difference))
 }
 
 /// Roots of mean squared errors, and the interval of their difference by the roots' slopes.
@@ -185,7 +185,7 @@ fn root_mean_squared_error(a: &Errors, b: &Errors) -> PairedMeasure {
     let (down, up) = (slope(first), slope(second));
     let influences: Vec<f64> = of_a.iter().zip(&of_b).map(|(a, b)| up * b - down * a).collect();
     let difference = around(second - first, &influences);
-    PairedMeasure { metric: metric::ROOT_MEAN_SQUARED_ERROR, first, second, difference }
+    PairedMeasure::new(metric::ROOT_MEAN_SQUARED_ERROR, first, second, difference)
 }
 
 /// The interval of a mean of influences, moved to a value.
@@ -204,12 +204,12 @@ pub(super) fn alone(outputs: Outputs, part: &TestPart) -> Result<Quality> {
     let root = stats::mean(&by_example).sqrt();
     let slope = if root > 0.0 { 0.5 / root } else { 0.0 };
     let influences: Vec<f64> = by_example.iter().map(|e| slope * e).collect();
-    let of = |metric: Metric, value: Interval| Measure { metric, value };
-    let mut measures = vec![of(metric::ROOT_MEAN_SQUARED_ERROR, around(root, &influences))];
-    measures.extend(errors.r_squared().map(|value| of(metric::R_SQUARED, value)));
+    let mut measures =
+        vec![Measure::new(metric::ROOT_MEAN_SQUARED_ERROR, around(root, &influences))];
+    measures.extend(errors.r_squared().map(|value| Measure::new(metric::R_SQUARED, value)));
     let variances = outputs.noise_variances();
     if let Some(logs) = variances.and_then(|variances| errors.negative_logs(&variances)) {
-        measures.push(of(metric::NORMAL_NLL, interval_of_mean(&logs)));
+        measures.push(Measure::new(metric::NORMAL_NLL, interval_of_mean(&logs)));
     }
     Ok(Quality {
         predicted: Predicted::Values,
@@ -236,9 +236,8 @@ pub(super) fn fit(outputs: &Tensor, targets: &Targets, level: f64) -> Result<Fit
     };
     let network = 1.0 - stats::mean(&shares);
     measures.push(FitMeasure { metric: metric::R_SQUARED, network, constant: 0.0 });
-    let constant = Errors { squared: spread.squared.clone(), targets: &spread, k };
-    let of_constant = constant.shares().unwrap_or_default();
-    let losses: Vec<f64> = shares.iter().zip(&of_constant).map(|(a, b)| a - b).collect();
+    // A constant leaves all of the variance, whatever the examples.
+    let losses: Vec<f64> = shares.iter().map(|share| share - 1.0).collect();
     let is_better = stats::upper_bound_of_mean(&losses, level) < 0.0;
     Ok(FitCheck { n_examples: m, measures, is_better })
 }

@@ -92,7 +92,8 @@ impl Plan {
         let (fastest, whole) = (timed(&self.least())?, timed(&self.full())?);
         ensure!(
             fastest <= most,
-            "--latency: expected a time that can be reached, found {most} ms; the smallest widths take {fastest:.3} ms here, the network {whole:.3} ms"
+            "--latency: expected a time that can be reached, found {most:.3} ms; the smallest widths take {fastest:.3} ms here, the network {whole:.3} ms: {}",
+            self.floor_reasons()
         );
         let mut best = self.least();
         for _ in 0..BISECTIONS {

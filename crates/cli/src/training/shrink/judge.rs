@@ -3,13 +3,14 @@
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use core_tensors::{Params, Targets};
-use losses::{Likelihood, Predictions};
+use losses::Predictions;
 use models::graph::Graph;
 
-use super::Plan;
 use super::plan::Resource;
+use super::{OutputLikelihood, Plan};
 use crate::data::user::Prepared;
-use crate::ledger::quality::Interval;
+use crate::ledger::metric;
+use crate::ledger::quality::{Interval, PairedMeasure};
 use crate::ledger::shrink::FrontPoint;
 use crate::ledger::stats::{
     Estimate, discordant, paired_proportions_interval, proportion_interval, upper_bound_of_loss,
@@ -29,14 +30,14 @@ pub(crate) struct Judge {
     /// Labels; where there are none, what the network predicts.
     targets: Targets,
     has_labels: bool,
-    likelihood: Likelihood,
+    likelihood: OutputLikelihood,
 }
 
 /// Losses of a student, example by example.
 enum Losses {
     /// Whether the network is right, and whether the student is.
     Rights(Vec<bool>, Vec<bool>),
-    /// R² that the example takes away, the mean being the loss.
+    /// R² that the example takes away, the mean being the loss and their spread its error.
     Numbers(Vec<f64>),
 }
 
@@ -45,15 +46,15 @@ impl Judge {
     pub(crate) fn new(
         examples: &Prepared,
         (graph, params): (&Graph, &Params),
-        likelihood: Likelihood,
+        likelihood: OutputLikelihood,
     ) -> Result<Self> {
         let x = examples.x.clone();
         let outputs = logits(graph, params, &x)?;
         let has_labels = examples.targets.is_some();
-        let targets = match (&examples.targets, likelihood) {
+        let targets = match (&examples.targets, &likelihood) {
             (Some(targets), _) => targets.clone(),
-            (None, Likelihood::Normal { .. }) => Targets::Values(outputs.clone()),
-            (None, Likelihood::Categorical | Likelihood::Bernoulli) => {
+            (None, OutputLikelihood::Normal { .. }) => Targets::Values(outputs.clone()),
+            (None, OutputLikelihood::Categorical | OutputLikelihood::Bernoulli) => {
                 let logits = class_logits(&outputs)?;
                 let labels = logits.argmax(1)?.to_dtype(DType::U32)?;
                 Targets::Classes { labels, n_classes: logits.dim(1)? }
@@ -67,21 +68,23 @@ impl Judge {
         self.x.dims().first().copied().unwrap_or(0)
     }
 
-    /// Mean KL divergence of a student's predictions from the network's in nats; half the squared distance over the variance
-    /// of the noise for values.
+    /// Mean KL divergence of a student's predictions from the network's in nats; for values Σⱼ (fⱼ − gⱼ)² / 2σⱼ² with each
+    /// output's own noise.
     pub(crate) fn nats(&self, graph: &Graph, params: &Params) -> Result<f64> {
         self.nats_of(&logits(graph, params, &self.x)?)
     }
 
     fn nats_of(&self, student: &Tensor) -> Result<f64> {
-        Ok(match self.likelihood {
-            Likelihood::Categorical | Likelihood::Bernoulli => {
+        Ok(match &self.likelihood {
+            OutputLikelihood::Categorical | OutputLikelihood::Bernoulli => {
                 let of = |values: &Tensor| anyhow::Ok(Predictions::new(&class_logits(values)?)?);
                 of(student)?.divergence_from(&of(&self.outputs)?)?
             }
-            Likelihood::Normal { variance } => {
-                let distance = (student - &self.outputs)?.to_dtype(DType::F64)?.sqr()?.sum(1)?;
-                distance.mean_all()?.to_scalar::<f64>()? / (2.0 * variance)
+            OutputLikelihood::Normal { variances } => {
+                let variances = Tensor::new(variances.as_slice(), student.device())?;
+                let squares = (student - &self.outputs)?.to_dtype(DType::F64)?.sqr()?; // (m, k)
+                let distances = squares.broadcast_div(&variances)?.sum(1)?; // (m,)
+                0.5 * distances.mean_all()?.to_scalar::<f64>()?
             }
         })
     }
@@ -118,7 +121,8 @@ impl Judge {
             Losses::Numbers(_) if !self.has_labels => {
                 let squares = (&student - &self.outputs)?.to_dtype(DType::F64)?.sqr()?;
                 let Estimate { mean, ci95, .. } = Estimate::new(&squares.mean(1)?.to_vec1()?);
-                Interval { value: mean, low: ci95.0, high: ci95.1 }
+                let distance = Interval { value: mean, low: ci95.0, high: ci95.1 };
+                PairedMeasure::from_exact(metric::TEACHER_DISTANCE, 0.0, distance).difference
             }
             Losses::Rights(network, student) => {
                 let (b, c) = discordant(&network, &student);

@@ -2,10 +2,12 @@
 
 mod budget;
 mod judge;
+mod likelihood;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use budget::{Amount, Budget, Narrowed};
 pub(crate) use judge::Judge;
+pub(crate) use likelihood::OutputLikelihood;
 pub(crate) use plan::{Plan, PlanOptions, Resource};

@@ -1,5 +1,7 @@
 //! A trained network, ready to be narrowed: what can go, what it costs, and what it saves.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail, ensure};
 use bayes_posterior::surgery::network::{
     Allocation, Budget as Most, Calibration, Curve, Cutting, Network, Operated, OutputCurvatures,
@@ -11,6 +13,8 @@ use core_tensors::{Params, Rng};
 use losses::Likelihood;
 use models::graph::Graph;
 use models::graph::axes::{Axes, Sizes};
+
+use super::likelihood::{InUnits, OutputLikelihood};
 
 /// What a small network may have less of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +42,12 @@ impl Resource {
 pub(crate) struct Plan {
     /// f(x, w), batch normalizations folded into the maps before them.
     pub(crate) graph: Graph,
-    /// w.
-    pub(crate) params: Params,
+    /// w, with outputs in units of their noise.
+    params: Params,
+    /// σ, by which the outputs are divided; `None` where they are those of the network.
+    scales: Option<Vec<f64>>,
+    /// Why outputs of different noise share one variance, where they do.
+    pub(crate) shared_variance: Option<String>,
     /// The units of the graph.
     pub(crate) axes: Axes,
     sizes: Sizes,
@@ -56,10 +64,10 @@ pub(crate) struct Plan {
 }
 
 /// How a plan is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlanOptions {
     /// In what a loss of the network is measured.
-    pub(crate) likelihood: Likelihood,
+    pub(crate) likelihood: OutputLikelihood,
     /// Widths are multiples of this.
     pub(crate) multiple: usize,
     /// Bytes of the network's ONNX file.
@@ -81,6 +89,8 @@ impl Plan {
         let n_bytes_each = n_bytes_each as f64;
         let before = graph.layout().n_parameters() as f64;
         let (graph, params, _) = graph.with_batch_norm_folded(params)?;
+        let InUnits { params, likelihood, scales, shared } =
+            likelihood.in_units(&graph, &params)?;
         let axes = Axes::of(&graph);
         let calibration = Calibration::new(std::slice::from_ref(x), None, Cutting::default())?;
         let network = Network { graph: &graph, params: &params, axes: &axes };
@@ -95,6 +105,8 @@ impl Plan {
         Ok(Self {
             graph,
             params,
+            scales,
+            shared_variance: shared,
             axes,
             sizes,
             n_bytes_beside,
@@ -122,11 +134,28 @@ impl Plan {
 
     /// The smallest widths that can be reached.
     pub(crate) fn least(&self) -> Vec<usize> {
+        self.least_of_multiple(self.multiple)
+    }
+
+    /// The smallest widths, were they multiples of this.
+    pub(crate) fn least_of_multiple(&self, multiple: usize) -> Vec<usize> {
         let mut widths = self.full();
         for curve in &self.curves {
-            widths[curve.group] = self.multiple.clamp(1, widths[curve.group]);
+            widths[curve.group] = multiple.clamp(1, widths[curve.group]);
         }
         widths
+    }
+
+    /// Why no smaller network can be reached.
+    pub(crate) fn floor_reasons(&self) -> String {
+        let kept = match self.multiple {
+            0 | 1 => "each layer keeps a unit".to_owned(),
+            n => format!("--multiple {n} keeps at least {n} units of each layer"),
+        };
+        match &self.pinned()[..] {
+            [] => kept,
+            pinned => format!("{kept}, and all of {}", pinned.join(", ")),
+        }
     }
 
     /// Gradients of each example behind the curvatures of the outputs.
@@ -187,24 +216,51 @@ impl Plan {
         widths
     }
 
-    /// Widths by the names of groups; the others stay.
-    pub(crate) fn named_widths(&self, named: &[(String, usize)]) -> Result<Vec<usize>> {
+    /// Names of a group: its own, then those of the nodes whose outputs its units are, and of its layers in the file, which
+    /// `spelled` has with the names of the graph.
+    fn names(&self, g: usize, spelled: &[(String, String)]) -> Vec<String> {
+        let group = &self.axes.groups()[g];
+        let mut names = vec![group.name.clone()];
+        for producer in &group.producers {
+            let node = &self.graph.nodes()[producer.node].name;
+            names.extend([producer.name.clone(), node.clone()]);
+        }
+        let of_file = spelled.iter().filter(|(_, graph)| names.contains(graph));
+        let of_file: Vec<String> = of_file.map(|(file, _)| file.clone()).collect();
+        names.extend(of_file);
+        let mut seen = HashSet::new();
+        names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+        names
+    }
+
+    /// Widths by the names of groups, which are those of layers in the file or in the graph; the others stay.
+    pub(crate) fn named_widths(
+        &self,
+        named: &[(String, usize)],
+        spelled: &[(String, String)],
+    ) -> Result<Vec<usize>> {
+        let names: Vec<Vec<String>> =
+            (0..self.axes.groups().len()).map(|g| self.names(g, spelled)).collect();
+        let mut taken: Vec<usize> = Vec::new();
         let mut widths = self.full();
-        for (i, (name, width)) in named.iter().enumerate() {
-            ensure!(
-                named[..i].iter().all(|(other, _)| other != name),
-                "--widths: `{name}` is there twice"
-            );
-            let found = self.axes.groups().iter().position(|group| group.name == *name);
-            let Some(g) = found else {
-                let free = self.free();
-                let names = free.iter().map(|&g| {
-                    let group = &self.axes.groups()[g];
-                    format!("{} ({} units)", group.name, group.n_units)
+        for (name, width) in named {
+            // A group's own name wins over a node's of the same name elsewhere.
+            let own = self.axes.groups().iter().position(|group| group.name == *name);
+            let Some(g) = own.or_else(|| names.iter().position(|names| names.contains(name)))
+            else {
+                let listed = self.free().into_iter().map(|g| {
+                    let n = self.axes.groups()[g].n_units;
+                    format!("{} ({n} units)", names[g].join(" or "))
                 });
-                let names = names.collect::<Vec<_>>().join(", ");
-                bail!("--widths: no layer `{name}`; layers that can lose units: {names}");
+                let listed = listed.collect::<Vec<_>>().join(", ");
+                bail!("--widths: no layer `{name}`; layers that can lose units: {listed}");
             };
+            ensure!(
+                !taken.contains(&g),
+                "--widths: `{name}` is there twice ({})",
+                names[g].join(" or ")
+            );
+            taken.push(g);
             let n = self.axes.groups()[g].n_units;
             if *width == 0 || *width > n {
                 bail!(
@@ -248,12 +304,16 @@ impl Plan {
         Ok(self.axes.narrow(&self.graph, &self.params, &kept)?)
     }
 
-    /// The network at some widths, one a group, without training.
+    /// The network at some widths, one a group, without training; its outputs are in the network's own units.
     pub(crate) fn student(&self, widths: &[usize]) -> Result<Operated> {
         let network = Network { graph: &self.graph, params: &self.params, axes: &self.axes };
         let (surgery, curvatures) = (Surgery::held_out(), Some(&self.curvatures));
         let likelihood = Some(self.likelihood);
-        Ok(operate(&network, &self.calibration, widths, &surgery, curvatures, likelihood)?)
+        let operated =
+            operate(&network, &self.calibration, widths, &surgery, curvatures, likelihood)?;
+        let Some(scales) = &self.scales else { return Ok(operated) };
+        let params = operated.graph.with_scaled_outputs(&operated.params, scales)?;
+        Ok(Operated { params, ..operated })
     }
 
     fn most(&self, most: f64) -> Most {

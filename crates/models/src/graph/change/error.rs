@@ -59,6 +59,16 @@ pub enum GraphChangeError {
         /// What was given.
         found: String,
     },
+    /// Outputs that cannot be brought into other units.
+    #[error(
+        "the outputs `{output}` cannot be scaled: {reason}; expected those of a linear map whose weight and bias are parameters"
+    )]
+    Outputs {
+        /// The output.
+        output: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// The changed graph does not fit together, or parameters are those of another graph.
     #[error(transparent)]
     Graph(#[from] Error),

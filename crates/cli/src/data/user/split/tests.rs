@@ -5,7 +5,9 @@ use candle_core::{Device, Tensor};
 use super::*;
 
 fn prepared(x: Tensor, targets: Option<Targets>) -> Prepared {
-    Prepared { name: "data".into(), x, targets, class_names: Vec::new(), image: None }
+    let (class_names, feature_names) = (Vec::new(), Vec::new());
+    let (image, images) = (None, None);
+    Prepared { name: "data".into(), x, targets, class_names, image, images, feature_names }
 }
 
 fn classified(labels: &[u32], n_classes: usize) -> Prepared {

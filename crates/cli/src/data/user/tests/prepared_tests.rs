@@ -21,6 +21,7 @@ fn examples(x: Tensor, targets: Option<Targets>) -> Examples {
         image: None,
         is_open,
         images: ImageOptions::default(),
+        is_folder: false,
     }
 }
 
