@@ -102,6 +102,32 @@ pub(super) fn read(found: Found, request: &Request) -> Result<Read> {
     Ok(Read { x, y, place: Place::Rows(noun), image, is_open, notices })
 }
 
+/// Names of features and targets that other programs give, where nothing is named `x`.
+const PAIRS: [[&str; 2]; 9] = [
+    ["X", "y"],
+    ["X", "Y"],
+    ["X_train", "y_train"],
+    ["x_train", "y_train"],
+    ["images", "labels"],
+    ["data", "target"],
+    ["features", "labels"],
+    ["inputs", "targets"],
+    ["arr_0", "arr_1"],
+];
+
+/// The names under which a file without `x` has features and targets, where it has nothing else: the order of
+/// `numpy.savez(path, x, y)`, and names that leave no doubt; with what is to be said.
+pub(super) fn pair(noun: &str, names: &[String]) -> Option<([&'static str; 2], String)> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let is_all = |pair: &&[&'static str; 2]| {
+        has(pair[0]) && names.iter().all(|name| pair.contains(&name.as_str()))
+    };
+    let found = *PAIRS.iter().find(|pair| !has("x") && is_all(pair))?;
+    let [x, y] = found;
+    let also = if has(y) { format!(", `{y}` as `y`") } else { String::new() };
+    Some((found, format!("the {noun} `{x}` is taken as `x`{also}")))
+}
+
 fn article(noun: &str) -> &'static str {
     if noun.starts_with('a') { "an" } else { "a" }
 }

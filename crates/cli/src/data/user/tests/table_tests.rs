@@ -57,7 +57,10 @@ fn cells_that_cannot_be_read_say_where_and_what_to_do() {
         (
             TABLE,
             options("id", "", ""),
-            &["line 2, column 2 (`color`)", "--drop leaves a column out"][..],
+            &[
+                "line 2, column 2 (`color`)",
+                "--target color takes this column as the target, --drop color",
+            ][..],
         ),
         (
             "a,b,y\n1,2,0\n1,,0\n",
@@ -70,7 +73,11 @@ fn cells_that_cannot_be_read_say_where_and_what_to_do() {
             options("", "", ""),
             &["line 2, column 2 (`y`)", "or names in every line"],
         ),
-        ("a,y\n1,cat\n2,\n", options("", "", ""), &["line 3, column 2 (`y`)", "an empty cell"]),
+        (
+            "a,y\n1,cat\n2,\n",
+            options("", "", ""),
+            &["line 3, column 2 (`y`)", "expected a class, found an empty cell"],
+        ),
     ] {
         let told = told(text, &options);
         for part in parts {
