@@ -10,7 +10,9 @@ const GROUP: char = '\u{202f}';
 /// Fewest significant digits of a value that its metric's digits would hide.
 const SIGNIFICANT: usize = 3;
 /// Most decimals before a small number is written with its power of ten.
-const MOST_DECIMALS: usize = 6;
+const MOST_DECIMALS: usize = 8;
+/// Power of ten from which on a number alone is written with it.
+const TINY: i32 = -6;
 
 /// What a number without a finite value is called; every page that says so explains it.
 pub(super) fn not_finite(value: f64) -> Option<&'static str> {
@@ -84,6 +86,7 @@ pub(super) fn significant(value: f64) -> String {
     match (not_finite(value), value == 0.0) {
         (Some(word), _) => word.to_owned(),
         (None, true) => "0".into(),
+        (None, false) if magnitude(value) <= TINY => power(value),
         (None, false) => {
             small(value, (SIGNIFICANT as i32 - 1 - magnitude(value)).max(0).unsigned_abs() as usize)
         }
@@ -156,11 +159,12 @@ fn signed(value: f64, decimals: usize) -> String {
 
 /// A number with decimals, or with its power of ten where that would be many of them.
 fn small(value: f64, decimals: usize) -> String {
-    if decimals <= MOST_DECIMALS {
-        decimal(value, decimals)
-    } else {
-        format!("{value:.1e}").replace(".0e", "e").replace('-', "−")
-    }
+    if decimals <= MOST_DECIMALS { decimal(value, decimals) } else { power(value) }
+}
+
+/// A number with its power of ten: "1e−6", "1.3e−12".
+fn power(value: f64) -> String {
+    format!("{value:.1e}").replace(".0e", "e").replace('-', "−")
 }
 
 /// ⌊log₁₀ |x|⌋.

@@ -86,7 +86,7 @@ pub fn import(
             Some(mut read) => {
                 read.notes.push(format!(
                     "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch \
-                     is taken (--dim {input}:0={n} overrules)"
+                     is taken, and what is written keeps {n} (--dim {input}:0={n} overrules)"
                 ));
                 read
             }
@@ -97,7 +97,7 @@ pub fn import(
                     Some(mut freed) => {
                         freed.notes.push(format!(
                             "input `{input}` has a batch of {n} in the file, and shapes inside name it, but no example \
-                             depends on another; any batch is taken (--dim {input}:0={n} overrules)"
+                             depends on another; any batch is taken, and what is written keeps {n} (--dim {input}:0={n} overrules)"
                         ));
                         freed
                     }
