@@ -115,17 +115,14 @@ const PAIRS: [[&str; 2]; 9] = [
     ["arr_0", "arr_1"],
 ];
 
-/// The names under which a file without `x` has features and targets, where it has nothing else: the order of
-/// `numpy.savez(path, x, y)`, and names that leave no doubt; with what is to be said.
+/// The names of a file with two arrays, neither of them `x`, that leave no doubt which are features and which targets, and
+/// what is to be said of them.
 pub(super) fn pair(noun: &str, names: &[String]) -> Option<([&'static str; 2], String)> {
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    let is_all = |pair: &&[&'static str; 2]| {
-        has(pair[0]) && names.iter().all(|name| pair.contains(&name.as_str()))
-    };
-    let found = *PAIRS.iter().find(|pair| !has("x") && is_all(pair))?;
+    let is_all = |pair: &&[&'static str; 2]| names.len() == 2 && pair.iter().all(|name| has(name));
+    let found = *PAIRS.iter().find(is_all)?;
     let [x, y] = found;
-    let also = if has(y) { format!(", `{y}` as `y`") } else { String::new() };
-    Some((found, format!("the {noun} `{x}` is taken as `x`{also}")))
+    Some((found, format!("the {noun} `{x}` is taken as `x`, `{y}` as `y`")))
 }
 
 fn article(noun: &str) -> &'static str {

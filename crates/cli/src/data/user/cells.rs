@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use csv::StringRecord;
 
 use super::Targets;
-use super::columns::Columns;
+use super::columns::{Columns, is_target_name};
 use super::csv::place;
 use super::names::{Named, listed};
 use super::number::{Fault, Kind, kind, number, short, unquoted};
@@ -155,7 +155,13 @@ impl<'a> Cells<'a> {
     /// Whether a word among the features looks like a label: nobody has said which column is the target.
     fn is_label(&self, at: usize, cell: &str) -> bool {
         let is_open = self.options.target.is_none() && self.options.features.is_none();
-        is_open && !self.columns.targets.contains(&at) && kind(cell, self.decimal) == Kind::Text
+        let name = |at: &usize| self.names.and_then(|names| names.get(*at));
+        let is_named = |at: &usize| name(at).is_some_and(|name| is_target_name(name));
+        let has_target = self.columns.targets.iter().any(is_named);
+        is_open
+            && !has_target
+            && !self.columns.targets.contains(&at)
+            && kind(cell, self.decimal) == Kind::Text
     }
 
     fn error(&self, line: usize, at: usize, fault: Fault, cell: &str, hint: &str) -> anyhow::Error {

@@ -195,7 +195,7 @@ fn arrays_under_usual_names_are_taken_where_nothing_else_is_there() {
         ("X_train y_train", Some(["X_train", "y_train"])),
         ("labels images", Some(["images", "labels"])),
         ("arr_0 arr_1", Some(["arr_0", "arr_1"])),
-        ("arr_0", Some(["arr_0", "arr_1"])),
+        ("arr_0", None),
         ("X y", Some(["X", "y"])),
         ("X_train y_train X_test y_test", None),
         ("arr_0 arr_1 arr_2", None),

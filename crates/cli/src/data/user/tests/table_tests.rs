@@ -57,10 +57,15 @@ fn cells_that_cannot_be_read_say_where_and_what_to_do() {
         (
             TABLE,
             options("id", "", ""),
+            &["line 2, column 2 (`color`)", "--drop leaves a column out"][..],
+        ),
+        (
+            "species,a,b\nelk,1,2\n",
+            options("", "", ""),
             &[
-                "line 2, column 2 (`color`)",
-                "--target color takes this column as the target, --drop color",
-            ][..],
+                "line 2, column 1 (`species`)",
+                "--target species takes this column as the target, --drop species",
+            ],
         ),
         (
             "a,b,y\n1,2,0\n1,,0\n",
