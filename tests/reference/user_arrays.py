@@ -76,7 +76,7 @@ for name, arrays, error in [
     ("complex", {"x": x.astype("c8")}, ["array `x`", "<c8"]),
     ("dates", {"x": np.zeros((2, 2), "M8[s]")}, ["array `x`", "<M8[s]"]),
     ("text", {"x": np.array([["a"], ["b"]])}, ["array `x`", "found text"]),
-    ("other names", {"images": x, "labels": x}, ["array `x`", '["images", "labels"]', "numpy.savez(path, x=…, y=…)"]),
+    ("other names", {"a": x, "b": x}, ["array `x`", '["a", "b"]', "numpy.savez(path, x=…, y=…)"]),
     ("no name", {"arr_0": x}, ["array `x`", '["arr_0"]']),
     ("no rows", {"x": np.zeros((0, 4))}, ["array `x`", "at least one row"]),
     ("no axes", {"x": np.float32(3)}, ["array `x`", "expected shape (m, n)"]),

@@ -8,7 +8,10 @@ use candle_core::{Device, Tensor};
 use core_tensors::kernels::Activation;
 use core_tensors::{Adam, AdamConfig, Dataset, Fit, Params, Rng, Targets};
 use losses::{Distillation, Predictions, distillation};
-use models::onnx::{ExportOptions, ImportOptions, Model, export, import};
+use models::onnx::{
+    DataType, Dimension, Edit, ExportOptions, ImportOptions, Model, Node, TensorInfo, Values,
+    export, import,
+};
 use models::{Architecture, Mlp};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -257,6 +260,73 @@ fn without_labels_the_student_is_compared_with_the_network() -> TestResult {
 }
 
 #[test]
+fn a_network_whose_batch_is_built_in_is_narrowed_and_keeps_it() -> TestResult {
+    let world = World::new()?;
+    let model = Model::parse(std::fs::read(world.at("teacher.onnx"))?)?;
+    let (input, n_nodes) = (model.inputs()[0].name.clone(), model.nodes().len());
+    let output = model.outputs()[0].name.clone();
+    for n in [1, 8] {
+        // The input as n rows, then as n times two pairs and as rows again, each time with n in the target.
+        let target = |name: &str, target: &[i64]| {
+            let values = Values::I64(target.to_vec());
+            TensorInfo::new(name, vec![target.len()], DataType::I64, &values).map(Edit::AddTensor)
+        };
+        let reshape = |from: &str, target: &str, to: &str| Edit::InsertNode {
+            before: 0,
+            node: Node {
+                op_type: "Reshape".to_owned(),
+                inputs: vec![from.to_owned(), target.to_owned()],
+                outputs: vec![to.to_owned()],
+                ..Node::default()
+            },
+        };
+        let first = &model.nodes()[0];
+        let inputs = first.inputs.iter().map(|name| match *name == input {
+            true => "rows".to_owned(),
+            false => name.clone(),
+        });
+        let shape = |name: &str, width| Edit::SetShape {
+            name: name.to_owned(),
+            dims: vec![Dimension::Known(n), Dimension::Known(width)],
+        };
+        let edits = [
+            target("pairs_of", &[n as i64, 2, 2])?,
+            target("rows_of", &[n as i64, 4])?,
+            reshape(&input, "pairs_of", "pairs"),
+            reshape("pairs", "rows_of", "rows"),
+            Edit::SetNode {
+                index: 0,
+                inputs: inputs.collect(),
+                outputs: first.outputs.clone(),
+                attributes: Vec::new(),
+            },
+            shape(&input, 4),
+            shape(&output, 3),
+        ];
+        std::fs::write(world.at("fixed.onnx"), model.patch(&edits)?)?;
+        let out = format!("small{n}");
+        let data = ["--data", "data.safetensors", "--test", "test.safetensors"];
+        let size = ["--to", "50%", "--points", "0", "--out", &out];
+        let done = world.distill(&[&["shrink", "fixed.onnx"][..], &data, &size].concat())?;
+        check_done(&done)?;
+        let told = text(&done.stderr);
+        assert!(told.contains(&format!("has a batch of {n} in the file")), "{told}");
+        let student = Model::parse(std::fs::read(world.at(&out).join("student.onnx"))?)?;
+        assert_eq!(
+            student.inputs()[0].dims().map(|dims| dims[0].clone()),
+            Some(Dimension::Known(n))
+        );
+        assert_eq!(student.nodes().len(), n_nodes + 2);
+        let after = accuracy(&world.at(&out).join("student.onnx"))?;
+        let report = report(&world.at(&out))?;
+        let said = measure(&report, "accuracy").ok_or("accuracy")?["second"].as_f64();
+        assert!((said.ok_or("a number")? - after).abs() < 1e-9);
+        assert!(after > accuracy(&world.at("teacher.onnx"))? - 0.05);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_loss_is_certified_or_the_smallest_that_can_be_is_said() -> TestResult {
     let world = World::new()?;
     let output =
@@ -285,6 +355,10 @@ fn wrong_words_and_data_that_do_not_fit_say_what_to_do() -> TestResult {
         (vec![], 2, "--to"),
         (vec!["--to", "0.25"], 2, "25%"),
         (vec!["--to", "25%", "--macs", "50%"], 2, "cannot be used with"),
+        (vec!["--to", "-5%"], 2, "a percentage above 0% and below 100%"),
+        (vec!["--to", "25%", "--epochs", "-1"], 2, "expected a whole number from 0 to 100000"),
+        (vec!["--to", "25%", "--epochs", "1.5"], 2, "expected a whole number"),
+        (vec!["--to", "25%", "--noise-variance", "2"], 2, "predicts classes"),
         (vec!["--to", "1%"], 1, "the smallest that can be reached"),
         (vec!["--widths", "nothing=3"], 1, "layers that can lose units"),
         (vec!["--to", "25%", "--bayesian", "--epochs", "0"], 0, ""),
@@ -314,4 +388,28 @@ fn wrong_words_and_data_that_do_not_fit_say_what_to_do() -> TestResult {
         "{told}"
     );
     Ok(())
+}
+
+#[test]
+fn a_folder_that_holds_other_files_is_written_into_only_when_told_to() -> TestResult {
+    let world = World::new()?;
+    let words = ["--data", "data.safetensors", "--to", "40%", "--points", "0"];
+    std::fs::create_dir(world.at("mine"))?;
+    std::fs::write(world.at("mine/notes.txt"), "mine")?;
+    let output = world.shrink(&[&words[..], &["--out", "mine"]].concat())?;
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("found notes.txt in mine") && message.contains("--overwrite"),
+        "{message}"
+    );
+    assert!(!world.at("mine/student.onnx").exists());
+
+    check_done(&world.shrink(&[&words[..], &["--out", "mine", "--overwrite"]].concat())?)?;
+    assert_eq!(std::fs::read_to_string(world.at("mine/notes.txt"))?, "mine");
+    assert!(world.at("mine/student.onnx").is_file());
+    // An empty folder, and one with the checkpoint of an interrupted run alone, are as good as none.
+    std::fs::create_dir(world.at("empty"))?;
+    std::fs::write(world.at("empty/distillation-7.checkpoint"), "")?;
+    check_done(&world.shrink(&[&words[..], &["--out", "empty"]].concat())?)
 }

@@ -111,6 +111,16 @@ fn nodes_that_are_not_read_are_named() -> Outcome<()> {
         })
     };
     assert_eq!(with("Frobnicate", "")?, "node `act` (Frobnicate): this operator is not read");
+    for (op, domain) in
+        [("QLinearConv", ""), ("DequantizeLinear", ""), ("QLinearAdd", "com.microsoft")]
+    {
+        let told = with(op, domain)?;
+        assert!(
+            told.contains("give the network of floats, and quantize what comes of it"),
+            "{told}"
+        );
+    }
+    assert!(with("LSTM", "")?.contains("recurrent layers are not read"));
     assert_eq!(
         with("If", "")?,
         "node `act` (If): loops and branches are not read; export the network without control flow"

@@ -250,13 +250,65 @@ fn a_batch_is_opened_where_each_example_is_computed_alone() -> Outcome<()> {
     let x = Tensor::ones((3, 6), DType::F32, &Device::Cpu)?;
     let message = rows.graph.forward(&rows.params, &x).err().ok_or("it was taken")?.to_string();
     assert!(message.contains("takes exactly 4 examples, found 3"), "{message}");
-    // A shape that names the batch, but leaves the examples apart.
-    let flat = File::fixed(&[4, 2, 3]).node("Reshape", &["x", "s"], "r");
-    let flat = flat.node("MatMul", &["r", "w"], "y").integers("s", &[4, 6])?;
-    let flat = flat.floats("w", &[6, 2])?.read()?;
-    assert_eq!(flat.graph.fixed_batch(), Some(4));
-    let x = Tensor::ones((6, 2, 3), DType::F32, &Device::Cpu)?;
-    assert_eq!(flat.graph.forward(&flat.params, &x)?.dims(), [6, 2]);
+    Ok(())
+}
+
+/// The largest difference of the entries, as a share of the largest entry: sums of other rows are rounded otherwise.
+fn gap(a: &Tensor, b: &Tensor) -> Outcome<f32> {
+    assert_eq!(a.dims(), b.dims());
+    let largest = |x: &Tensor| x.abs()?.max_all()?.to_scalar::<f32>();
+    Ok(largest(&(a - b)?)? / largest(b)?.max(1.0))
+}
+
+#[test]
+fn shapes_that_name_the_batch_follow_any() -> Outcome<()> {
+    for (n, target) in
+        [(1, [1, 6]), (4, [4, 6]), (4, [4, -1]), (1, [1, -1]), (8, [-1, 6]), (8, [0, 6])]
+    {
+        let file = File::fixed(&[n, 2, 3]).node("Relu", &["x"], "a");
+        let file = file.node("Reshape", &["a", "s"], "r").node("MatMul", &["r", "w"], "h");
+        let file = file.with("Flatten", &["h"], "f", &[("axis", Attribute::Int(1))]);
+        let file = file.node("Reshape", &["f", "t"], "g").node("MatMul", &["g", "v"], "y");
+        let file = file.integers("s", &target)?.integers("t", &[n as i64, 4])?;
+        let file = file.floats("w", &[6, 4])?.floats("v", &[4, 2])?;
+        let (free, fixed) = (file.read()?, file.read_with(&[("x:0", n)])?);
+        assert_eq!((free.graph.fixed_batch(), fixed.graph.fixed_batch()), (None, Some(n)));
+        let notes = &free.notes;
+        assert!(notes[0].contains(&format!("a batch of {n} in the file")), "{notes:?}");
+        let mut rng = core_tensors::Rng::new(n as u64);
+        for m in [n, 1, 7] {
+            let x: Vec<f32> = (0..6 * m).map(|_| rng.normal() as f32).collect();
+            let x = Tensor::from_vec(x, (m, 2, 3), &Device::Cpu)?;
+            let a = free.graph.forward(&free.params, &x)?;
+            // The fixed graph takes n examples at a time.
+            assert!(
+                gap(&a, &fixed.graph.forward(&fixed.params, &x)?)? < 1e-5,
+                "{n} {target:?} {m}"
+            );
+        }
+        // A file that is written of it declares the batch that it had, and computes the same.
+        let model = Model::parse(file.0.to_bytes()?)?;
+        let bytes = rewrite(&model, &free, &free.graph, &free.params, &mut no_external)?;
+        let written = Model::parse(bytes)?;
+        assert_eq!(written.inputs()[0].dims(), model.inputs()[0].dims());
+        let again = import(&written, &mut no_external, &ImportOptions::default())?;
+        let x = Tensor::ones((5, 2, 3), DType::F32, &Device::Cpu)?;
+        let [a, b] = [&free, &again].map(|read| read.graph.forward(&read.params, &x));
+        assert!(gap(&a?, &b?)? == 0.0);
+        let x = x.narrow(0, 0, 1)?.repeat((n, 1, 1))?;
+        let as_file = ImportOptions {
+            dimensions: [("x:0".to_owned(), n)].into(),
+            ..ImportOptions::default()
+        };
+        let again = import(&written, &mut no_external, &as_file)?;
+        let [a, b] = [&free, &again].map(|read| read.graph.forward(&read.params, &x));
+        assert!(gap(&a?, &b?)? < 1e-5);
+    }
+    // Examples that mix stay together: rows of several examples at once, and a product of all with all.
+    let mixed = File::fixed(&[4, 6]).node("Reshape", &["x", "s"], "r").integers("s", &[2, 12])?;
+    let mixed = mixed.node("MatMul", &["r", "w"], "q").node("Reshape", &["q", "t"], "y");
+    let mixed = mixed.floats("w", &[12, 4])?.integers("t", &[4, 2])?.read()?;
+    assert_eq!(mixed.graph.fixed_batch(), Some(4));
     Ok(())
 }
 

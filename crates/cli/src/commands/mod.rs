@@ -20,7 +20,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use self::grammar::Failure;
+use self::grammar::{Failure, plainly};
 use crate::files::n_cores;
 use crate::files::{be_quiet, end_on_signals, say, tell_error, tell_usage};
 
@@ -126,7 +126,7 @@ fn arguments() -> Result<Result<Arguments, ExitCode>> {
         {
             tell_usage("error: expected a command, found none (--help lists them)");
         }
-        Err(Failure::CommandLine(error)) => tell_usage(&error.to_string()),
+        Err(Failure::CommandLine(error)) => tell_usage(&plainly(&error.to_string())),
         Err(Failure::Config { message, hint }) => {
             tell_usage(format!("error: {message}\n{hint}").trim_end());
         }

@@ -77,7 +77,7 @@ fn stage(
         return Ok(None);
     }
     let folder = folder_of(&target);
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let Pending { file, known } = Pending::new(folder)?;
     // Before there is anything to read in it.
     before.map_or(Ok(()), |before| keep_rights(file.as_file(), &before))?;
@@ -118,11 +118,30 @@ pub(crate) fn discard(path: &Path) {
 /// Fails before hours of work rather than after them: makes the folder and a file in it, which goes again.
 pub(crate) fn check_writable(folder: &Path) -> Result<()> {
     let probe = || -> Result<()> {
-        std::fs::create_dir_all(folder)?;
+        make_folder(folder)?;
         Pending::new(folder)?.file.write_all(b"probe")?;
         Ok(())
     };
     probe().with_context(|| folder.display().to_string())
+}
+
+/// Makes a folder and those above it; says of a link to nothing that it is one, and which folder takes no other.
+fn make_folder(folder: &Path) -> Result<()> {
+    let Err(error) = std::fs::create_dir_all(folder) else { return Ok(()) };
+    let is_link =
+        |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
+    for path in folder.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        if is_link(path) && !path.exists() {
+            let aim = std::fs::read_link(path)?;
+            let (path, aim) = (path.display(), aim.display());
+            bail!("wanted a folder, found the link {path} to {aim}, which does not exist");
+        }
+        if path.exists() {
+            let what = if path.is_dir() { "the folder" } else { "the file" };
+            bail!("no folder can be made in {what} {}: {error}", path.display());
+        }
+    }
+    Err(error.into())
 }
 
 /// The same for a file that [`write_whole`] is to write or replace.

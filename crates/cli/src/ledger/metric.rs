@@ -210,7 +210,13 @@ impl Metric {
             size if size >= 3.0 => 3,
             _ => self.digits,
         };
-        format!("{value:.*}", digits.min(self.digits))
+        let text = format!("{value:.*}", digits.min(self.digits));
+        // −0.0000 is 0.0000.
+        let is_zero = text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+        match text.strip_prefix('-') {
+            Some(rest) if is_zero => rest.to_owned(),
+            Some(_) | None => text,
+        }
     }
 
     /// Its name, for a map by names.

@@ -55,6 +55,6 @@ fn arrays_of_numpy_and_names_of_classes_serve_every_command() -> TestResult {
     std::fs::write(&data, "id,a,kind\nx,1,cat\ny,1,dog\n")?;
     let dropping = [&words[..], &["--drop", "id"]].concat();
     holds(&success(&dropping)?, &[&wanted]);
-    holds(&failure(&words)?.1, &["line 2, column 1 (`id`)", "--drop leaves a column out"]);
+    holds(&failure(&words)?.1, &["line 2, column 1 (`id`)", "--drop id leaves it out"]);
     Ok(())
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgGroup, ArgMatches, Command, Id};
+use clap::{Arg, ArgGroup, ArgMatches, Command, Id};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::failure::{Failure, closest};
+use super::failure::{Failure, closest, plainly};
 use super::options::{Key, find, keys};
 use crate::files::read;
 
@@ -103,6 +103,7 @@ impl Reader<'_> {
         entries.sort_by_key(|(key, _)| key.span().start);
         let (mut options, mut arguments) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
+        let mut before: Vec<(&Id, &str)> = Vec::new();
         for (name, value) in entries {
             if name.get_ref().as_ref() == COMMAND && find(&self.keys, COMMAND).is_none() {
                 self.check_command(value)?;
@@ -114,6 +115,15 @@ impl Reader<'_> {
                     format!("`{}` is there twice: under this name and another", name.get_ref());
                 return Err(self.failure(name.span().start, &message, String::new()));
             }
+            let id = key.arg.get_id();
+            if let Some((_, other)) = before.iter().find(|(other, _)| self.is_rival(id, other)) {
+                let message = format!(
+                    "`{}` cannot be there together with `{other}`: give one of them",
+                    name.get_ref()
+                );
+                return Err(self.failure(name.span().start, &message, String::new()));
+            }
+            before.push((id, name.get_ref()));
             let values = self.values(key, value)?;
             let id = key.arg.get_id().as_str();
             if said.value_source(id) == Some(ValueSource::CommandLine)
@@ -130,13 +140,22 @@ impl Reader<'_> {
         Ok((options, arguments.into_iter().flat_map(|(_, values)| values).collect()))
     }
 
-    /// Whether the command line has an option that excludes this one: of a group of which one may be given.
+    /// Whether the command line has an option that excludes this one.
     fn is_excluded(&self, id: &Id, said: &ArgMatches) -> bool {
-        let has = |group: &&ArgGroup| group.get_args().any(|other| other == id);
-        let is_single = |group: &&ArgGroup| !(*group).clone().is_multiple();
-        let groups = self.sub.get_groups().filter(has).filter(is_single);
-        let is_said = |id: &Id| said.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        groups.flat_map(ArgGroup::get_args).any(is_said)
+        let is_said = |id: &&Id| said.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        self.sub
+            .get_arguments()
+            .map(Arg::get_id)
+            .filter(is_said)
+            .any(|other| self.is_rival(id, other))
+    }
+
+    /// Whether two options are of a group of which one may be given.
+    fn is_rival(&self, id: &Id, other: &Id) -> bool {
+        let has = |group: &&ArgGroup| {
+            [id, other].iter().all(|id| group.get_args().any(|member| member == *id))
+        };
+        self.sub.get_groups().filter(has).any(|group| !group.clone().is_multiple())
     }
 
     fn check_command(&self, value: &Spanned<DeValue<'_>>) -> Result<(), Failure> {
@@ -188,33 +207,48 @@ impl Reader<'_> {
         let one = std::slice::from_ref(value);
         let values = match value.get_ref() {
             DeValue::Array(array) if key.takes_several() => &array[..],
+            DeValue::Array(array) if key.takes_names() => {
+                let texts: Result<Vec<String>, Failure> =
+                    array.iter().map(|value| self.text(key, value)).collect();
+                let word = format!("--{}={}", key.name, texts?.join(",")).into();
+                return self.accepted(place, key, word).map(|word| vec![word]);
+            }
             _ => one,
         };
         values.iter().map(|value| self.value(key, value)).collect()
     }
 
-    fn value(&self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<OsString, Failure> {
-        let place = value.span().start;
-        let what =
-            if key.takes_several() { "texts or numbers in an array" } else { "a text or a number" };
-        let text = match value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Float(number) => number.as_str().to_owned(),
+    /// A value as a word of a command line has it.
+    fn text(&self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<String, Failure> {
+        let is_list = key.takes_several() || key.takes_names();
+        let what = if is_list { "texts or numbers in an array" } else { "a text or a number" };
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Float(number) => Ok(number.as_str().to_owned()),
             DeValue::Integer(number) => {
                 let parsed = i64::from_str_radix(number.as_str(), number.radix());
-                parsed.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())
+                Ok(parsed.map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()))
             }
             other @ (DeValue::Boolean(_)
             | DeValue::Datetime(_)
             | DeValue::Array(_)
             | DeValue::Table(_)) => {
-                return Err(self.expected(place, key, what, other.type_str()));
+                Err(self.expected(value.span().start, key, what, other.type_str()))
             }
-        };
+        }
+    }
+
+    fn value(&self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<OsString, Failure> {
+        let text = self.text(key, value)?;
         let word: OsString = match key.is_positional() {
             true => text.into(),
             false => format!("--{}={text}", key.name).into(),
         };
+        self.accepted(value.span().start, key, word)
+    }
+
+    /// A word that clap takes.
+    fn accepted(&self, place: usize, key: &Key<'_>, word: OsString) -> Result<OsString, Failure> {
         match self.objection(key, &word) {
             Some((message, hint)) => Err(self.failure(place, &message, hint)),
             None => Ok(word),
@@ -234,7 +268,7 @@ impl Reader<'_> {
             return None;
         }
         // Its first part; the usage is that of a command which nobody has called.
-        let text = error.to_string();
+        let text = plainly(&error.to_string());
         let told = text.strip_prefix("error: ").unwrap_or(&text);
         let mut lines = told.lines().map(str::trim).take_while(|line| {
             !line.starts_with("Usage:") && !line.starts_with("For more information")

@@ -24,6 +24,19 @@ impl Failure {
     }
 }
 
+/// What clap says, in words that name what is allowed.
+pub(in crate::commands) fn plainly(told: &str) -> String {
+    // The standard library's words for letters among digits, as in 1.5.
+    let told = told.replace("invalid digit found in string", "expected a whole number");
+    let range = |line: &str| -> Option<String> {
+        let (before, range) = line.split_once(" is not in ")?;
+        let ((head, _), (from, to)) = (before.rsplit_once(": ")?, range.split_once("..=")?);
+        Some(format!("{head}: expected a whole number from {from} to {to}"))
+    };
+    let line = |line: &str| range(line).unwrap_or_else(|| line.to_owned());
+    told.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn line_and_column(text: &str, place: usize) -> (usize, usize) {
     let before = text.get(..place).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -78,6 +91,15 @@ mod tests {
             assert_eq!(distance(a, b), n, "{a} {b}");
             assert_eq!(distance(b, a), n, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn ranges_are_said_in_words() {
+        let told =
+            "error: invalid value '-1' for '--epochs <N>': -1 is not in 0..=100000\n\nFor more";
+        let wanted = "error: invalid value '-1' for '--epochs <N>': expected a whole number from 0 to 100000\n\nFor more";
+        assert_eq!(plainly(told), wanted);
+        assert_eq!(plainly("the file is not in this folder"), "the file is not in this folder");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Command};
 
-pub(super) use failure::Failure;
+pub(super) use failure::{Failure, plainly};
 pub(super) use run_toml::run_toml;
 
 /// What the end of a program says, under every help.

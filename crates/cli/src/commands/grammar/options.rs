@@ -29,6 +29,12 @@ impl Key<'_> {
         matches!(self.arg.get_action(), ArgAction::Append)
     }
 
+    /// Whether it takes names in one text, with commas between them.
+    pub(super) fn takes_names(&self) -> bool {
+        let is_names = |names: &[clap::builder::Str]| names.iter().any(|name| name == "NAMES");
+        !self.takes_several() && self.arg.get_value_names().is_some_and(is_names)
+    }
+
     fn is_called(&self, name: &str) -> bool {
         let aliases = self.arg.get_all_aliases().unwrap_or_default();
         self.name == name || aliases.contains(&name)

@@ -28,8 +28,12 @@ struct Shrink {
     model: String,
     #[arg(value_name = "OTHER")]
     other: Option<String>,
-    #[arg(long, alias = "params")]
+    #[arg(long, alias = "params", group = "size")]
     to: Option<String>,
+    #[arg(long, group = "size")]
+    macs: Option<String>,
+    #[arg(long, value_name = "NAMES")]
+    drop: Option<String>,
     #[arg(long, default_value = "1")]
     learning_rate: f64,
     #[arg(long, value_delimiter = ',')]
@@ -144,6 +148,9 @@ overwrite = false
         "second",
     ];
     assert_eq!(parsed(text, &words).unwrap(), plain(&expected));
+    // Several names in an array are one text on the command line.
+    let text = "model = 'm'\ndrop = ['a', 'b c', 3]";
+    assert_eq!(parsed(text, &[]).unwrap(), plain(&["--drop=a,b c,3", "--", "m"]));
     // Also under another name of the command.
     assert!(parsed("command = 'small'\nmodel = 'm'", &[]).is_ok());
 }
@@ -154,7 +161,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_place_and_what_is_allowed() {
         (
             "model = 'm'\nlearning-rat = 1",
             ":2:1: unknown key `learning-rat` of `distill shrink`; did you mean `learning-rate`?",
-            "Allowed keys: model, other, to, learning-rate, layers, widths, overwrite, kind, offset, quiet",
+            "Allowed keys: model, other, to, macs, drop, learning-rate, layers, widths, overwrite, kind, offset, quiet",
         ),
         (
             "temperature = 1",
@@ -183,6 +190,21 @@ fn what_is_wrong_in_a_file_is_told_with_its_place_and_what_is_allowed() {
             "kind = 'three'",
             ":1:8: `kind`: invalid value 'three' for '--kind <KIND>'",
             "[possible values: one, two]",
+        ),
+        (
+            "to = '1%'\nmacs = '2%'",
+            ":2:1: `macs` cannot be there together with `to`: give one of them",
+            "",
+        ),
+        (
+            "drop = [['a']]",
+            ":1:9: `drop`: expected texts or numbers in an array, found an array",
+            "",
+        ),
+        (
+            "offset = 1.5",
+            ":1:10: `offset`: invalid value '1.5' for '--offset <OFFSET>': expected a whole number",
+            "",
         ),
         ("to = '1%'\nparams = '2%'", ":2:1: `params` is there twice", ""),
         ("[shrink]\nto = '1%'", ":1:2: unknown key `shrink`", "Allowed keys"),

@@ -199,6 +199,7 @@ fn image_of(prepared: &Prepared) -> Option<impl Fn(usize) -> Result<Thumbnail> +
 
 /// What a reader calls a measure that says "teacher" in the table of metrics.
 fn label(metric: Metric, first: &str) -> String {
+    let first = if first == "network" { "the network" } else { first };
     metric
         .label_with_unit()
         .replace("from the teacher", &format!("from {first}"))
@@ -249,6 +250,7 @@ mod tests {
     fn words_of_measures() {
         assert_eq!(label(metric::AGREEMENT, "A"), "agreement with A, share");
         assert_eq!(label(metric::TEACHER_DIVERGENCE, "A"), "KL from A, nats");
+        assert_eq!(label(metric::TEACHER_DIVERGENCE, "network"), "KL from the network, nats");
         assert_eq!(p_value(0.0123), "p = 0.0123");
         assert_eq!(p_value(1e-9), "p < 0.0001");
         assert_eq!([0.00318, 0.0123, 0.5].map(points), ["0.32", "1.3", "50"]);

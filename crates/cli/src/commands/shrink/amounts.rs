@@ -2,7 +2,10 @@
 
 use crate::training::shrink::Amount;
 
-/// A number and what follows it.
+/// Percentages that are a share of something, in words.
+const SHARES: &str = "a percentage above 0% and below 100%";
+
+/// A number above 0 and what follows it.
 fn parts(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
@@ -12,13 +15,12 @@ fn parts(text: &str) -> Option<(f64, &str)> {
 
 /// A share, or an amount with one of these units and their sizes; `wanted` for the message.
 fn amount(text: &str, units: &[(&str, f64)], wanted: &str) -> Result<Amount, String> {
+    let wanted = format!("{SHARES}, such as 25%, or {wanted}");
     let Some((number, unit)) = parts(text) else { return Err(format!("expected {wanted}")) };
     if unit == "%" {
         return match number < 100.0 {
             true => Ok(Amount::Share(number / 100.0)),
-            false => {
-                Err(format!("expected less than 100%, which is all of the network, or {wanted}"))
-            }
+            false => Err(format!("expected {wanted}; 100% is all of the network")),
         };
     }
     if unit.is_empty() && number < 1.0 {
@@ -32,7 +34,7 @@ fn amount(text: &str, units: &[(&str, f64)], wanted: &str) -> Result<Amount, Str
 /// `--to` and `--macs`: 25%, 50000, 50k, 1.5M.
 pub(super) fn count(text: &str) -> Result<Amount, String> {
     let units = [("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9)];
-    amount(text, &units, "a percentage such as 25%, or a number such as 50000, 50k or 1.5M")
+    amount(text, &units, "a number above 0 such as 50000, 50k or 1.5M")
 }
 
 /// `--size`: 25%, 900kB, 1MB, 1MiB.
@@ -47,20 +49,45 @@ pub(super) fn bytes(text: &str) -> Result<Amount, String> {
         ("MiB", KIB * KIB),
         ("GiB", KIB * KIB * KIB),
     ];
-    amount(text, &units, "a percentage such as 25%, or a size such as 900kB or 1MB")
+    amount(text, &units, "a size above 0 with its unit, such as 900kB or 1MB")
 }
 
 /// `--latency`: 50%, 2ms, 500us, .1s; in milliseconds.
 pub(super) fn milliseconds(text: &str) -> Result<Amount, String> {
     let units = [("ms", 1.0), ("us", 1e-3), ("µs", 1e-3), ("s", 1e3)];
-    amount(text, &units, "a percentage such as 50%, or a time such as 2ms or 500us")
+    amount(text, &units, "a time above 0 in s, ms or us, such as 2ms or 500us")
 }
 
 /// `--max-loss`: 0.5% is .005.
 pub(super) fn loss(text: &str) -> Result<f64, String> {
     match parts(text) {
         Some((points, "%")) if points < 100.0 => Ok(points / 100.0),
-        _ => Err("expected points with a percent sign, such as 0.5% for half a point".into()),
+        _ => Err("expected points above 0% and below 100%, with the percent sign, such as 0.5% for half a point"
+            .into()),
+    }
+}
+
+/// What is wrong with a plain number that looks like a percentage: so few of a network's `whole` parameters or products.
+pub(super) fn objection(option: &str, amount: Amount, whole: f64, unit: &str) -> Option<String> {
+    /// A number up to here may be meant as a percentage.
+    const MOST_PERCENT: f64 = 100.0;
+    /// Where there are more, nobody asks for so few.
+    const MANY: f64 = 1000.0;
+    match amount {
+        Amount::Absolute(n) if n <= MOST_PERCENT && whole > MANY => {
+            let share = match n {
+                25.0 => "a quarter".to_owned(),
+                50.0 => "half".to_owned(),
+                _ => format!("{n} percent"),
+            };
+            let instead = if n < MOST_PERCENT {
+                format!(" Write {n}% for {share} of them")
+            } else {
+                String::new()
+            };
+            Some(format!("{option} {n}: {n} {unit} of {whole}?{instead}"))
+        }
+        Amount::Absolute(_) | Amount::Share(_) => None,
     }
 }
 
@@ -97,12 +124,24 @@ mod tests {
     }
 
     #[test]
+    fn a_percentage_without_its_sign_is_asked_about() {
+        let told = |n, whole| objection("--to", Amount::Absolute(n), whole, "parameters");
+        let wanted = "--to 25: 25 parameters of 2755? Write 25% for a quarter of them";
+        assert_eq!(told(25.0, 2755.0).unwrap(), wanted);
+        assert!(told(12.5, 2755.0).unwrap().ends_with("12.5% for 12.5 percent of them"));
+        assert!(told(100.0, 2755.0).unwrap().ends_with("of 2755?"));
+        assert_eq!((told(101.0, 2755.0), told(25.0, 900.0)), (None, None));
+        assert_eq!(objection("--to", Amount::Share(0.25), 2755.0, "parameters"), None);
+    }
+
+    #[test]
     fn amounts_that_could_mean_two_things_are_refused() {
         for (text, part) in [
             ("0.25", "for a share of 0.25 write 25%"),
-            ("100%", "less than 100%"),
-            ("0%", "a percentage"),
-            ("-3", "a percentage"),
+            ("100%", "above 0% and below 100%"),
+            ("0%", "above 0% and below 100%"),
+            ("-5%", "above 0% and below 100%"),
+            ("-3", "a number above 0"),
             ("25 percent", "a percentage"),
             ("nan", "a percentage"),
             ("", "a percentage"),
@@ -111,8 +150,13 @@ mod tests {
             assert!(told.contains(part), "{text}: {told}");
         }
         assert!(bytes("5").is_err() && milliseconds("5").is_err());
-        for text in ["0.5", "0.005", "100%", "x%"] {
-            assert!(loss(text).is_err(), "{text}");
+        for text in ["1ns", "1h", "0ms", "-1ms"] {
+            let told = milliseconds(text).unwrap_err();
+            assert!(told.contains("a time above 0 in s, ms or us"), "{text}: {told}");
+        }
+        for text in ["0.5", "0.005", "-1%", "0%", "100%", "200%", "x%"] {
+            let told = loss(text).unwrap_err();
+            assert!(told.contains("above 0% and below 100%"), "{text}: {told}");
         }
         for text in ["fc1", "fc1=0", "=3", "fc1=x"] {
             assert!(width(text).is_err(), "{text}");

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use models::graph::Graph;
+
 use super::amounts;
 use crate::commands::UsageError;
 use crate::commands::options::NetworkOptions;
@@ -84,32 +86,32 @@ impl Arguments {
 #[command(next_help_heading = "How small (one of these)")]
 pub(super) struct SizeOptions {
     /// Parameters that stay: a percentage such as 25%, or a number such as 50k.
-    #[arg(long, visible_alias = "params", value_name = "AMOUNT", value_parser = amounts::count, group = "budget")]
+    #[arg(long, visible_alias = "params", value_name = "AMOUNT", value_parser = amounts::count, allow_hyphen_values = true, group = "budget")]
     to: Option<Amount>,
     /// Multiply-adds of an example that stay: 50%, or a number such as 3M.
-    #[arg(long, value_name = "AMOUNT", value_parser = amounts::count, group = "budget")]
+    #[arg(long, value_name = "AMOUNT", value_parser = amounts::count, allow_hyphen_values = true, group = "budget")]
     macs: Option<Amount>,
     /// Size of student.onnx: 25%, or a size such as 1MB.
-    #[arg(long, value_name = "AMOUNT", value_parser = amounts::bytes, group = "budget")]
+    #[arg(long, value_name = "AMOUNT", value_parser = amounts::bytes, allow_hyphen_values = true, group = "budget")]
     size: Option<Amount>,
     /// Time of a forward pass on this machine in this program: 50%, or a time such as 2ms.
-    #[arg(long, value_name = "TIME", value_parser = amounts::milliseconds, group = "budget")]
+    #[arg(long, value_name = "TIME", value_parser = amounts::milliseconds, allow_hyphen_values = true, group = "budget")]
     latency: Option<Amount>,
     /// The smallest network that loses at most so many points of accuracy (of R² for values, of agreement without labels)
     /// with 95 % confidence on the validation examples: 0.5%.
-    #[arg(long, value_name = "POINTS", value_parser = amounts::loss, group = "budget")]
+    #[arg(long, value_name = "POINTS", value_parser = amounts::loss, allow_hyphen_values = true, group = "budget")]
     max_loss: Option<f64>,
     /// Units that stay, layer by layer: fc1=64,fc2=32; the others keep all. A name that is not there lists the layers.
     #[arg(long, value_name = "LAYER=UNITS", value_parser = amounts::width, value_delimiter = ',', group = "budget")]
     widths: Vec<(String, usize)>,
     /// Widths are multiples of this, such as 8 for runtimes that want it [default: 1].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), allow_negative_numbers = true)]
     multiple: Option<u32>,
     /// Examples of a batch whose forward pass is timed [default: 1].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000), allow_negative_numbers = true)]
     latency_batch: Option<u32>,
     /// Other sizes that are made for the curve of accuracy against size [default: 6].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=40))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=40), allow_negative_numbers = true)]
     points: Option<u32>,
 }
 
@@ -119,7 +121,7 @@ pub(super) struct SizeOptions {
 pub(super) struct TrainingOptions {
     /// Passes of distillation over the calibration examples: from labels where there are any, and always from the network's
     /// own predictions [default: 0, none].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000), allow_negative_numbers = true)]
     epochs: Option<u32>,
     /// Train the same small shape from a random start with as many multiply-adds, and say which is better.
     #[arg(long, value_enum, value_name = "scratch")]
@@ -131,10 +133,10 @@ pub(super) struct TrainingOptions {
     #[arg(long, value_name = "N", default_value = "0")]
     pub(super) seed: u64,
     /// Repetitions with other seeds; the first one's student is written [default: 1].
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1000), allow_negative_numbers = true)]
     seeds: Option<u32>,
     /// Examples that surgery is calibrated on, drawn from the calibration part [default: 10000].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000), allow_negative_numbers = true)]
     examples: Option<u32>,
 }
 
@@ -186,6 +188,20 @@ impl SizeOptions {
             .or(self.max_loss.map(Budget::Loss))
             .or(named)
             .ok_or_else(|| UsageError("expected --to, --max-loss or another size".into()))
+    }
+
+    /// Refuses plain numbers that look like percentages.
+    pub(super) fn check(&self, graph: &Graph) -> Result<(), UsageError> {
+        let n_parameters = graph.layout().n_parameters() as f64;
+        let n_products = graph.n_products_in_all() as f64;
+        let told = [
+            ("--to", self.to, n_parameters, "parameters"),
+            ("--macs", self.macs, n_products, "multiply-adds"),
+        ];
+        let mut told = told.into_iter().filter_map(|(option, amount, whole, unit)| {
+            amounts::objection(option, amount?, whole, unit)
+        });
+        told.next().map_or(Ok(()), |message| Err(UsageError(message)))
     }
 
     /// Widths are multiples of this.

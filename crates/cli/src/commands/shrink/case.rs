@@ -43,6 +43,13 @@ impl Case {
     /// Opens what the command line names; says what was assumed.
     pub(super) fn open(arguments: &Arguments) -> Result<Self> {
         let network = Network::open(&arguments.model, &arguments.network.expected(None))?;
+        if let Some(n) = network.graph.fixed_batch() {
+            bail!(
+                "{}: its batch of {n} is built into the network, which surgery cannot do with; export it with an open batch \
+                 (torch.onnx.export takes dynamic_shapes, or dynamic_axes where dynamo=False)",
+                arguments.model.display()
+            );
+        }
         if network.graph.inputs().len() > 1 {
             let error = network.input_shape().err().unwrap_or_else(|| anyhow!("several inputs"));
             return Err(error.context(format!(

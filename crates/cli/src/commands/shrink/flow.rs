@@ -106,6 +106,10 @@ pub(super) fn narrow(
         }
         Budget::Widths(named) => {
             let widths = plan.named_widths(named, spelled)?;
+            ensure!(
+                widths != plan.full(),
+                "--widths: that is all the units that the layers have, so that nothing would be removed; name fewer of one layer"
+            );
             Narrowed { operated: plan.student(&widths)?, widths }
         }
         Budget::Loss(most) => certified(&plan, &validation, *most, &mut front, &mut warnings)?,

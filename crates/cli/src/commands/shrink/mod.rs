@@ -21,7 +21,7 @@ use core_tensors::Rng;
 
 pub(super) use arguments::Arguments;
 
-use self::case::Case;
+use self::case::{Case, Predicts};
 use self::report::Finished;
 use self::split::Split;
 use self::train::{Stop, is_checkpoint};
@@ -61,6 +61,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn make(arguments: &Arguments, stop: &Stop) -> Result<()> {
     let case = Case::open(arguments)?;
+    arguments.size.check(&case.network.graph)?;
+    if let (Some(_), Predicts::Classes(_) | Predicts::TwoClasses) =
+        (arguments.task.noise_variance, case.predicts)
+    {
+        let message = "--noise-variance: is of a regression, but the network predicts classes (--task regression says otherwise)";
+        return Err(UsageError(message.into()).into());
+    }
     if arguments.training.bayesian {
         check_bayesian(&case)?;
     }

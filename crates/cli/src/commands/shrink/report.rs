@@ -22,7 +22,7 @@ use crate::commands::quality::paired_table;
 use crate::data::user::ImageSteps;
 use crate::files::{note, sha256, warn, write_set};
 use crate::ledger::quality::Predicted;
-use crate::ledger::shrink::{Latency, Quartiles, Repetition, Shrunk};
+use crate::ledger::shrink::{Latency, Quartiles, Repetition, Shrunk, Student};
 use crate::model_file::student::{python, widths_json, with_metadata};
 use crate::training::after_surgery::noise_variances;
 use crate::training::logits;
@@ -270,6 +270,26 @@ fn of_features(standardization: &Standardization, input: &[usize]) -> Result<Sta
     Ok(Standardization { shape: vec![mean.len()], mean, std })
 }
 
+/// One line a seed, where there are several.
+fn seeds(repetitions: &[Repetition], chosen: Option<&Student>) -> Vec<String> {
+    let Some(metric) = chosen.and_then(|chosen| Some(chosen.quality.main_measure()?.metric)) else {
+        return Vec::new();
+    };
+    let line = |repetition: &Repetition| {
+        let Repetition { seed, before, after, scratch } = *repetition;
+        let scratch =
+            scratch.map_or(String::new(), |value| format!(", from scratch {}", metric.text(value)));
+        format!(
+            "seed {seed}: {} of the network {}, of the student {}, change {}{scratch}",
+            metric.label,
+            metric.text(before),
+            metric.text(after),
+            metric.text(after - before)
+        )
+    };
+    repetitions.iter().map(line).collect()
+}
+
 /// Name of a file without its folders.
 fn file_name(path: &Path) -> String {
     path.file_name()
@@ -346,6 +366,7 @@ impl Finished {
             let names = ["network", "student", "change"];
             lines.push(paired_table(&student.quality, names).trim_end().to_owned());
         }
+        lines.extend(seeds(&shrunk.repetitions, shrunk.students.iter().find(|s| s.is_chosen)));
         lines.push(format!(
             "{}: student.onnx, student.safetensors, report.html and more",
             arguments.out.display()

@@ -112,7 +112,7 @@ pub(super) fn warnings(
                 .to_owned(),
         );
     }
-    warnings.extend(looks_like_training_data(split, network)?);
+    warnings.extend(looks_like_training_data(split, case.validation.is_some(), network)?);
     if case.data.targets.is_none() {
         warnings.push(match case.test.as_ref().is_some_and(|test| test.targets.is_some()) {
             true => {
@@ -164,6 +164,7 @@ fn is_poor(measure: &FitMeasure) -> bool {
 /// Whether the network's accuracy is that of data that it was trained on: perfect, or clearly better than on a test file.
 fn looks_like_training_data(
     split: &Split,
+    has_own_validation: bool,
     (graph, params): &(Graph, Params),
 ) -> Result<Option<String>> {
     let share = |part: &Prepared| -> Result<Option<(f64, f64)>> {
@@ -189,9 +190,14 @@ fn looks_like_training_data(
     Ok((data - test > CLEARLY * error && error > 0.0).then(|| {
         format!(
             "The network is right on {:.2} % of the data and on {:.2} % of the test examples: the data look like what it \
-             was trained on, so that choices by a part of them may be too trusting; --validation takes others.",
+             was trained on{}.",
             100.0 * data,
-            100.0 * test
+            100.0 * test,
+            if has_own_validation {
+                ""
+            } else {
+                ", so that choices by a part of them may be too trusting; --validation takes others"
+            }
         )
     }))
 }

@@ -102,6 +102,29 @@ pub(super) fn read(found: Found, request: &Request) -> Result<Read> {
     Ok(Read { x, y, place: Place::Rows(noun), image, is_open, notices })
 }
 
+/// Names of features and targets that other programs give, where nothing is named `x`.
+const PAIRS: [[&str; 2]; 9] = [
+    ["X", "y"],
+    ["X", "Y"],
+    ["X_train", "y_train"],
+    ["x_train", "y_train"],
+    ["images", "labels"],
+    ["data", "target"],
+    ["features", "labels"],
+    ["inputs", "targets"],
+    ["arr_0", "arr_1"],
+];
+
+/// The names of a file with two arrays, neither of them `x`, that leave no doubt which are features and which targets, and
+/// what is to be said of them.
+pub(super) fn pair(noun: &str, names: &[String]) -> Option<([&'static str; 2], String)> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let is_all = |pair: &&[&'static str; 2]| names.len() == 2 && pair.iter().all(|name| has(name));
+    let found = *PAIRS.iter().find(is_all)?;
+    let [x, y] = found;
+    Some((found, format!("the {noun} `{x}` is taken as `x`, `{y}` as `y`")))
+}
+
 fn article(noun: &str) -> &'static str {
     if noun.starts_with('a') { "an" } else { "a" }
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use csv::StringRecord;
 
 use super::Targets;
-use super::columns::Columns;
+use super::columns::{Columns, is_target_name};
 use super::csv::place;
 use super::names::{Named, listed};
 use super::number::{Fault, Kind, kind, number, short, unquoted};
@@ -80,6 +80,16 @@ impl<'a> Cells<'a> {
                         Fault::Other if is_first && self.options.header.is_none() => {
                             "; --header yes takes this line as the names of the columns"
                         }
+                        Fault::Other if self.is_label(at, cell(at)) => {
+                            let name = self.names.and_then(|names| names.get(at));
+                            let name = name.filter(|name| !name.is_empty());
+                            let name =
+                                name.map_or_else(|| (at + 1).to_string(), |name| short(name));
+                            let hint = format!(
+                                "; --target {name} takes this column as the target, --drop {name} leaves it out"
+                            );
+                            return Err(self.error(line, at, fault, cell(at), &hint));
+                        }
                         Fault::Other => "; --drop leaves a column out",
                         Fault::NotFinite | Fault::Rounded | Fault::Comma | Fault::Point => "",
                     };
@@ -97,9 +107,26 @@ impl<'a> Cells<'a> {
                     || kind(word, self.decimal) == Kind::Text);
             match number(word, self.decimal) {
                 Ok(value) => self.y.push(value),
+                Err(Fault::Missing) if is_one && self.n_words > 0 && !is_word => {
+                    let (at, found) = (place(at, self.names), short(word));
+                    let found = if found.is_empty() {
+                        "an empty cell".into()
+                    } else {
+                        format!("`{found}`")
+                    };
+                    bail!(
+                        "line {line}, {at}: expected a class, found {found}: the label of this example is missing; fill it in or \
+                         remove the line"
+                    );
+                }
                 Err(fault) => {
+                    let is_named = self
+                        .names
+                        .is_some_and(|names| names.get(at).is_some_and(|n| !n.is_empty()));
                     let hint = match fault {
-                        Fault::Missing if word.is_empty() && at + 1 == record.len() => {
+                        Fault::Missing
+                            if word.is_empty() && at + 1 == record.len() && !is_named =>
+                        {
                             "; a separator at the end of a line begins another column"
                         }
                         Fault::Missing => "; a target that is missing is not filled in",
@@ -123,6 +150,18 @@ impl<'a> Cells<'a> {
         }
         self.lines.push(line);
         Ok(())
+    }
+
+    /// Whether a word among the features looks like a label: nobody has said which column is the target.
+    fn is_label(&self, at: usize, cell: &str) -> bool {
+        let is_open = self.options.target.is_none() && self.options.features.is_none();
+        let name = |at: &usize| self.names.and_then(|names| names.get(*at));
+        let is_named = |at: &usize| name(at).is_some_and(|name| is_target_name(name));
+        let has_target = self.columns.targets.iter().any(is_named);
+        is_open
+            && !has_target
+            && !self.columns.targets.contains(&at)
+            && kind(cell, self.decimal) == Kind::Text
     }
 
     fn error(&self, line: usize, at: usize, fault: Fault, cell: &str, hint: &str) -> anyhow::Error {

@@ -9,6 +9,11 @@ use super::selection;
 /// Names that say that a column is a target, in small letters.
 const TARGETS: [&str; 9] =
     ["y", "label", "labels", "target", "targets", "class", "classes", "outcome", "outcomes"];
+/// Whether a name says that a column is a target.
+pub(super) fn is_target_name(name: &str) -> bool {
+    TARGETS.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// The word of `--target` for no column at all.
 const NONE: &str = "none";
 
@@ -117,9 +122,7 @@ impl Table<'_> {
             return Ok((Vec::new(), Vec::new()));
         };
         let name = |at: usize| self.names.and_then(|names| names.get(at));
-        let is_target = |at: usize| {
-            name(at).is_some_and(|name| TARGETS.contains(&name.to_ascii_lowercase().as_str()))
-        };
+        let is_target = |at: usize| name(at).is_some_and(|name| is_target_name(name));
         let found =
             name(last).map_or_else(|| (last + 1).to_string(), |name| format!("`{}`", short(name)));
         let other = before.iter().copied().find(|&at| is_target(at));

@@ -23,11 +23,24 @@ pub(super) fn classes(values: &[f64], n_classes: usize, place: &Place) -> Result
             false => bail!("{row}: classes are whole numbers from 0 to {last}, found {value}"),
             true => bail!(
                 "{row}: classes are numbered from 0 to {last}, found {value}{}",
-                hint(values, n_classes)
+                instead(values, n_classes)
             ),
         }
     };
     values.iter().enumerate().map(class).collect()
+}
+
+/// The same, with the option that names the classes by their numbers.
+fn instead(values: &[f64], n_classes: usize) -> String {
+    /// Names that a message lists.
+    const MOST_NAMES: usize = 20;
+    match hint(values, n_classes) {
+        hint if hint.is_empty() || n_classes > MOST_NAMES => hint.to_owned(),
+        _ => {
+            let names: Vec<String> = (1..=n_classes).map(|class| class.to_string()).collect();
+            format!(" (subtract 1, or give --classes {})", names.join(","))
+        }
+    }
 }
 
 /// What to do where labels count from 1 to the number of classes.
@@ -79,7 +92,9 @@ mod tests {
         assert_eq!(classes(&[0.0, 2.0, -0.0], 3, &place).unwrap(), [0, 2, 0]);
         let from_1: Vec<f64> = (1..=10).map(f64::from).collect();
         assert!(
-            told(&from_1, 10).ends_with("classes are numbered from 0 to 9, found 10 (subtract 1)")
+            told(&from_1, 10).ends_with(
+                "classes are numbered from 0 to 9, found 10 (subtract 1, or give --classes 1,2,3,4,5,6,7,8,9,10)"
+            )
         );
         assert!(told(&[0.0, 10.0], 10).ends_with("from 0 to 9, found 10"));
         assert!(told(&[0.5], 2).ends_with("whole numbers from 0 to 1, found 0.5"));

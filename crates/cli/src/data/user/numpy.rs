@@ -46,14 +46,16 @@ pub(super) fn npz(bytes: &[u8]) -> Result<Found> {
         let storage = archive.get(&entry).with_context(|| at.clone())?;
         array(&at, storage.as_slice()).map(Some)
     };
-    let (x, y) = (get("x")?, get("y")?);
-    let others: Vec<&String> =
-        names.iter().filter(|name| !["x", "y"].contains(&&name[..])).collect();
-    let notices = match &others[..] {
+    let (pair, taken) = super::arrays::pair("array", &names).unzip();
+    let pair = pair.unwrap_or(["x", "y"]);
+    let (x, y) = (get(pair[0])?, get(pair[1])?);
+    let others: Vec<&String> = names.iter().filter(|name| !pair.contains(&&name[..])).collect();
+    let mut notices = match &others[..] {
         [] => Vec::new(),
         [_] => vec![format!("the array {} is not read", some(&others))],
         _ => vec![format!("the arrays {} are not read", some(&others))],
     };
+    notices.extend(taken);
     Ok(Found { noun: "array", x, y, is_images: false, names, hint: HINT, notices })
 }
 

@@ -20,11 +20,16 @@ pub(super) fn check_names(named: &Named, n_outputs: usize) -> Result<()> {
     if wanted == found {
         return Ok(());
     }
-    let outputs = if n_outputs == 1 { "output" } else { "outputs" };
+    let names = listed(&named.names);
+    if n_outputs == 1 {
+        bail!(
+            "the network has 1 output, so that it predicts a value or tells two classes apart, but found {found} classes, \
+             {names}; --target names a column of numbers, or of two classes"
+        );
+    }
     bail!(
-        "expected {wanted} classes, as the network has {n_outputs} {outputs}, found {found}, {}; --classes lists all in the \
-         order of the outputs",
-        listed(&named.names)
+        "expected {wanted} classes, as the network has {n_outputs} outputs, found {found}, {names}; --classes lists all in \
+         the order of the outputs"
     )
 }
 

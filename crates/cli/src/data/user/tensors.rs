@@ -22,8 +22,11 @@ pub(super) fn read(file: &SafeTensors) -> Result<Found> {
         let kind = format!("{:?}", view.dtype());
         Ok(Some(Array { shape: view.shape().to_vec(), kind, numbers }))
     };
-    let (x, y) = (get("x")?, get("y")?);
-    Ok(Found { noun: "tensor", x, y, is_images: false, names, hint: "", notices: Vec::new() })
+    let (pair, taken) = super::arrays::pair("tensor", &names).unzip();
+    let [x, y] = pair.unwrap_or(["x", "y"]);
+    let (x, y) = (get(x)?, get(y)?);
+    let notices = taken.into_iter().collect();
+    Ok(Found { noun: "tensor", x, y, is_images: false, names, hint: "", notices })
 }
 
 /// Little-endian numbers of a type in f64, which must hold each exactly; `at` is where they stand, for messages.

@@ -62,6 +62,18 @@ fn a_folder_that_is_a_file_is_named() {
     assert!(refusal(folder.path()).ends_with("wanted a file, found a folder"));
     assert!(check_writable(&blocked.join("x")).is_err());
     check_writable(&folder.path().join("new")).unwrap();
+    let told = format!("{:#}", check_writable(&blocked.join("x/y")).unwrap_err());
+    assert!(told.contains("no folder can be made in the file"), "{told}");
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("nothing"), &link).unwrap();
+        for path in [link.clone(), link.join("below")] {
+            let told = format!("{:#}", check_writable(&path).unwrap_err());
+            assert!(told.contains("wanted a folder, found the link"), "{told}");
+            assert!(told.contains("nothing, which does not exist"), "{told}");
+        }
+    }
     assert!(names(&folder.path().join("new")).is_empty());
 }
 

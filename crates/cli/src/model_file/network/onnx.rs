@@ -59,8 +59,8 @@ impl Beside {
 
     /// Bytes of one of them. A file of a few tensors may name the same bytes for thousands, which would fill the memory.
     pub(crate) fn read(&mut self, location: &str, offset: u64, n: usize) -> Result<Vec<u8>> {
-        /// A graph may be read twice: with the batch of the file, and with any.
-        const MOST_READS: u32 = 2;
+        /// A graph may be read three times: with any batch, with that of the file, and with shapes that follow any.
+        const MOST_READS: u32 = 3;
         let times = self.parts.entry((location.to_owned(), offset, n)).or_default();
         *times += 1;
         let is_first = *times == 1;

@@ -21,7 +21,7 @@ table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-num
 caption{text-align:left;color:var(--muted);padding:0 0 .4rem}
 caption span{display:inline-block;position:sticky;left:0;max-width:min(48rem,calc(100vw - 2rem))}
 th,td{border:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top;overflow-wrap:normal}
-th{background:var(--shade)}tbody th{font-weight:inherit;min-width:3.5rem;overflow-wrap:anywhere}
+th{background:var(--shade)}tbody th{font-weight:inherit;min-width:5rem;overflow-wrap:anywhere}
 .number{text-align:right}td.number{white-space:nowrap}td small,th small{font-weight:400;color:var(--muted);display:block}
 .bar{display:block;width:100%;min-width:4rem;height:.5rem;margin-top:.25rem;fill:var(--first)}.bar .all{fill:var(--line)}
 .warning{border-left:4px solid var(--warning);background:var(--warned);padding:.5rem 1rem}

@@ -24,8 +24,8 @@ pub(super) fn before_and_after(
         let mut changed = Cell::number(change.value);
         changed.lines.push(change.interval);
         let name = match metric.unit {
-            "" | "share" => Cell::text(metric.label),
-            unit => Cell { lines: vec![metric.label.into(), unit.into()], ..Cell::default() },
+            "" | "share" => Cell::text(words::label(metric)),
+            unit => Cell { lines: vec![words::label(metric), unit.into()], ..Cell::default() },
         };
         let [first, second] = [first, second].map(|v| Cell::number(words::value(metric, v)));
         vec![name, first, second, changed]
@@ -156,7 +156,7 @@ pub(super) fn students(shrunk: &Shrunk, main: Option<&PairedMeasure>) -> Vec<Blo
     let shown: Vec<Metric> =
         std::iter::once(main.metric).chain(others.into_iter().filter(is_measured)).collect();
     let mut head = vec!["student".to_owned()];
-    head.extend(shown.iter().map(|metric| metric.label.to_owned()));
+    head.extend(shown.iter().map(|metric| words::label(*metric)));
     head.push("change from the chosen one".into());
     let row = |student: &Student| {
         let mut name = Cell::text(student.how.clone());
@@ -202,7 +202,7 @@ fn verdict(student: &Student, metric: Metric) -> String {
         let own = student.quality.main_measure().map_or(String::new(), |measure| {
             format!(
                 " (its {} is {})",
-                measure.metric.label,
+                words::label(measure.metric),
                 words::value(measure.metric, measure.second)
             )
         });
@@ -217,7 +217,9 @@ fn verdict(student: &Student, metric: Metric) -> String {
     let change = words::short_change(metric, difference);
     let numbers = format!(
         "{} differs by {} from that of the chosen one, 95 % interval {}",
-        metric.label, change.value, change.interval
+        words::label(metric),
+        change.value,
+        change.interval
     );
     let says = match gain {
         [low, _] if low > 0.0 => "is better than the chosen one",

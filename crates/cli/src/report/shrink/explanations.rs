@@ -12,7 +12,7 @@ const MEANINGS: [(&str, &str); 15] = [
     ),
     (
         "calibrated_cross_entropy",
-        "the same after all logits were divided by the temperature that fits the validation examples best: what is left when \
+        "the cross-entropy after all logits were divided by the temperature that fits the validation examples best: what is left when \
          only the confidence is corrected",
     ),
     (
@@ -31,7 +31,8 @@ const MEANINGS: [(&str, &str); 15] = [
     ),
     (
         "debiased_calibration_error",
-        "the same as a root mean square, without what chance alone adds in groups of few examples",
+        "how far confidence and the share of correct predictions are apart, as a root mean square over equally large groups of \
+         examples, without what chance alone adds in groups of few examples",
     ),
     ("agreement", "the share of examples for which both networks predict the same class"),
     (
@@ -74,5 +75,5 @@ pub(super) fn of(metric: Metric) -> String {
     };
     let meaning = meaning(metric)
         .map_or_else(|| format!("as computed by `{}`", metric.source), str::to_owned);
-    format!("{}: {meaning}.{better}", metric.label)
+    format!("{}: {meaning}.{better}", super::words::label(metric))
 }

@@ -115,7 +115,7 @@ fn kept(quality: &PairedQuality, measure: &PairedMeasure) -> String {
     let n = count_of(quality.n_examples, "test example", "test examples");
     let change = words::short_change(measure.metric, measure.difference);
     let [before, after] = words::short_pair(measure);
-    let label = measure.metric.label;
+    let label = words::label(measure.metric);
     let interval = words::level(measure);
     if measure.metric == metric::AGREEMENT {
         return format!(

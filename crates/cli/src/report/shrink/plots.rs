@@ -81,14 +81,14 @@ struct Vertical<'a> {
 pub(super) fn front(front: &[FrontPoint], metric: Metric, n_before: Option<f64>) -> Vec<Figure> {
     let (scale, unit) = if words::is_share(metric) { (100.0, POINT) } else { (1.0, HUNDREDTH) };
     let what = if words::is_share(metric) { ", points" } else { "" };
-    let name = format!("change of {}{what}", metric.label);
+    let name = format!("change of {}{what}", words::label(metric));
     let change = |point: &FrontPoint| {
         [point.change.value, point.change.low, point.change.high].map(|end| scale * end)
     };
     let nats = |point: &FrontPoint| [point.nats; 3];
     let title = format!(
         "Change of {} on the validation examples with its 95 % interval, by number of parameters.",
-        metric.label
+        words::label(metric)
     );
     let panels = [
         Vertical { name: &name, title: &title, unit, of: &change, is_rising: true },

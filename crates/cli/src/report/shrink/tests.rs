@@ -96,13 +96,13 @@ fn every_measure_is_on_the_page_and_explained() {
         let text = visible(&html(&shrunk));
         for measure in &shrunk.students[0].quality.measures {
             let metric = measure.metric;
-            assert!(text.contains(metric.label), "{metric}");
+            assert!(text.contains(&words::label(metric)), "{metric}");
             for value in [measure.first, measure.second] {
                 assert!(text.contains(&words::value(metric, value)), "{metric} {value}");
             }
             let change = words::change(metric, measure.difference);
             assert!(text.contains(&change.value) && text.contains(&change.interval), "{metric}");
-            assert!(text.contains(&format!("{}: ", metric.label)), "{metric}");
+            assert!(text.contains(&format!("{}: ", words::label(metric))), "{metric}");
             assert!(explanations::meaning(metric).is_some(), "{metric} is not explained");
         }
         for size in &shrunk.sizes {
@@ -357,6 +357,7 @@ fn numbers_have_sensible_digits() {
         (4.213, "4.21"),
         (0.001234, "0.00123"),
         (-1.3e-12, "−1.3e−12"),
+        (1e-6, "1e−6"),
     ] {
         assert_eq!(words::significant(value), text);
     }

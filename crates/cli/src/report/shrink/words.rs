@@ -11,6 +11,8 @@ const GROUP: char = '\u{202f}';
 const SIGNIFICANT: usize = 3;
 /// Most decimals before a small number is written with its power of ten.
 const MOST_DECIMALS: usize = 8;
+/// Power of ten from which on a number alone is written with it.
+const TINY: i32 = -6;
 
 /// What a number without a finite value is called; every page that says so explains it.
 pub(super) fn not_finite(value: f64) -> Option<&'static str> {
@@ -29,6 +31,11 @@ pub(super) const NOT_FINITE: &str = "“Infinite” and “undefined” stand wh
 /// Whether a metric is a share, which is shown in percent.
 pub(super) fn is_share(metric: Metric) -> bool {
     metric.unit == "share"
+}
+
+/// What a metric is called where the teacher is the network.
+pub(super) fn label(metric: Metric) -> String {
+    metric.label.replace("the teacher", "the network").replace("with teacher", "with the network")
 }
 
 /// A number with this many decimals, with a minus that is as wide as a plus.
@@ -79,6 +86,7 @@ pub(super) fn significant(value: f64) -> String {
     match (not_finite(value), value == 0.0) {
         (Some(word), _) => word.to_owned(),
         (None, true) => "0".into(),
+        (None, false) if magnitude(value) <= TINY => power(value),
         (None, false) => {
             small(value, (SIGNIFICANT as i32 - 1 - magnitude(value)).max(0).unsigned_abs() as usize)
         }
@@ -151,11 +159,12 @@ fn signed(value: f64, decimals: usize) -> String {
 
 /// A number with decimals, or with its power of ten where that would be many of them.
 fn small(value: f64, decimals: usize) -> String {
-    if decimals <= MOST_DECIMALS {
-        decimal(value, decimals)
-    } else {
-        format!("{value:.1e}").replace('-', "−")
-    }
+    if decimals <= MOST_DECIMALS { decimal(value, decimals) } else { power(value) }
+}
+
+/// A number with its power of ten: "1e−6", "1.3e−12".
+fn power(value: f64) -> String {
+    format!("{value:.1e}").replace(".0e", "e").replace('-', "−")
 }
 
 /// ⌊log₁₀ |x|⌋.

@@ -26,11 +26,29 @@ const WORTH_TELLING: f64 = 0.05;
 /// Classes or outputs that a sentence lists.
 const LISTED: usize = 4;
 
-/// Likely reasons why a network is no better than a constant on these examples, one sentence each, the measured ones first.
+/// Share of the errors of the better of network and constant that a cause leaves when it is mended, at most, to be told.
+const MOST_LEFT: f64 = 0.5;
+
+/// A cause that was tried: what the network reaches without it, and the sentence that says so and what to do.
+struct Cause {
+    /// Accuracy or R² without it.
+    mended: f64,
+    sentence: String,
+}
+
+/// Whether a cause is convincing: without it the network makes at most half of the errors that it or the best constant
+/// makes. Accuracy or R²; what a network reaches by chance, or keeps on inputs that it half understands, is no evidence.
+fn is_convincing(mended: f64, own: f64, constant: f64) -> bool {
+    1.0 - mended <= MOST_LEFT * (1.0 - own.max(constant))
+}
+
+/// Likely reasons why a network is no better than a constant on these examples, one sentence each.
 ///
 /// Tried are another order of the classes (fitted on every other example, judged on the rest), a linear map of each
 /// predicted value, and other inputs: divided by 255 or times 255, in \[−1, 1\], standardized, inverted, and images with
-/// rows and columns or colors exchanged. `run` evaluates the network on inputs of the shape of `x`.
+/// rows and columns or colors exchanged. A cause is told where mending it leaves at most half of the errors of the better
+/// of network and constant; such causes stand alone, the best first, each with its remedy. Where there is none, what else
+/// it may be is listed. `run` evaluates the network on inputs of the shape of `x`.
 pub fn fit_reasons(
     outputs: &Tensor,
     targets: &Targets,
@@ -51,18 +69,22 @@ pub fn fit_reasons(
         ));
         return Ok(reasons);
     }
+    let mut causes = other_inputs(targets, x, run)?;
     match targets {
         Targets::Classes { .. } => {
             let logits = class_logits(outputs)?;
             let labels = labels(targets, &logits)?;
             let classes = Predictions::new(&logits)?.classes();
             let n_classes = logits.dims2()?.1;
-            reasons.extend(order_of_classes(&classes, &labels, n_classes, class_names));
+            causes.extend(order_of_classes(&classes, &labels, n_classes, class_names));
             reasons.extend(constant_class(&classes, &labels, n_classes, class_names));
         }
-        Targets::Values(y) => reasons.extend(linear_map(&numbers, &rows_of(y, k, m)?.0, k)),
+        Targets::Values(y) => causes.extend(linear_map(&numbers, &rows_of(y, k, m)?.0, k)),
     }
-    reasons.extend(other_inputs(targets, x, run)?);
+    if !causes.is_empty() {
+        causes.sort_by(|a, b| b.mended.total_cmp(&a.mended));
+        return Ok(causes.into_iter().map(|cause| cause.sentence).collect());
+    }
     let columns = match targets {
         Targets::Classes { .. } => "The labels may be of another column or other examples",
         Targets::Values(_) => "The targets may be of another column or in another unit",
@@ -79,7 +101,7 @@ fn order_of_classes(
     labels: &[u32],
     n_classes: usize,
     names: &[String],
-) -> Option<String> {
+) -> Option<Cause> {
     if n_classes > MOST_CLASSES {
         return None;
     }
@@ -99,8 +121,10 @@ fn order_of_classes(
     let share = |n_right: usize| n_right as f64 / n as f64;
     let after = share(reordered.iter().filter(|right| **right).count());
     let before = share(rest().filter(|(label, found)| label == found).count());
-    let is_told =
-        after > before + WORTH_TELLING && stats::is_more_often_right_p(only, other) < 1e-3;
+    let of_constant = share(constant.iter().filter(|right| **right).count());
+    let is_told = after > before + WORTH_TELLING
+        && is_convincing(after, before, of_constant)
+        && stats::is_more_often_right_p(only, other) < 1e-3;
     let moved: Vec<usize> =
         (0..n_classes).filter(|&label| order[label] != label && of_each[label] > 0).collect();
     let listed: Vec<String> = moved
@@ -109,14 +133,26 @@ fn order_of_classes(
         .map(|&label| format!("{} is class {} of the network", class(names, label), order[label]))
         .collect();
     let more = if moved.len() > LISTED { ", …" } else { "" };
-    is_told.then(|| {
-        format!(
-            "The classes are numbered in another order: with label {}{more}, its accuracy is {} instead of {}.",
+    // Names in the order of the network's outputs.
+    let mut ordered = vec![String::new(); n_classes];
+    (0..n_classes).for_each(|label| ordered[order[label]] = class(names, label));
+    is_told.then(|| Cause {
+        mended: after,
+        sentence: format!(
+            "The classes are numbered in another order: with label {}{more}, its accuracy is {} instead of {}: give --classes \
+             {}.",
             listed.join(", label "),
             metric::ACCURACY.text(after),
             metric::ACCURACY.text(before),
-        )
+            option(&ordered.join(",")),
+        ),
     })
+}
+
+/// A value of an option as it is typed in a shell.
+fn option(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.,+/:@".contains(c);
+    if value.chars().all(is_plain) { value.to_owned() } else { format!("\"{value}\"") }
 }
 
 /// Says where nearly all examples are taken for one class.
@@ -143,7 +179,7 @@ fn constant_class(
 }
 
 /// Says where a linear map of each output fits much better.
-fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<String> {
+fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<Cause> {
     let m = (f.len() / k) as f64;
     let column = |of: &[f64], j: usize| of.iter().skip(j).step_by(k).copied().collect::<Vec<f64>>();
     let (mut maps, mut total) = (Vec::new(), 0.0);
@@ -167,16 +203,17 @@ fn linear_map(f: &[f64], y: &[f64], k: usize) -> Option<String> {
     }
     // Without any use the share is 1/m on average, with a tail that is exponential at most.
     let own: f64 = squared.iter().zip(&spreads).map(|(e, s)| 1.0 - e / s).sum::<f64>() / k as f64;
-    let is_told = total > own.max(0.0) + WORTH_TELLING && total * m > 20.0;
+    let is_told = is_convincing(total, own, 0.0) && total * m > 20.0;
     let more = if k > LISTED { ", …" } else { "" };
     maps.truncate(LISTED);
-    is_told.then(|| {
-        format!(
+    is_told.then(|| Cause {
+        mended: total,
+        sentence: format!(
             "After a linear map of its outputs f ({}{more}) R² is {}: the targets were scaled in training; give them in the \
              network's unit.",
             maps.join(", "),
             metric::R_SQUARED.text(total)
-        )
+        ),
     })
 }
 
@@ -186,12 +223,12 @@ fn main_score(check: &FitCheck) -> Option<FitMeasure> {
     score(metric::ACCURACY).or_else(|| score(metric::R_SQUARED)).copied()
 }
 
-/// Says on which other inputs the network fits much better, the best first.
+/// The other inputs on which the network fits much better.
 fn other_inputs(
     targets: &Targets,
     x: &Tensor,
     run: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Cause>> {
     let m = x.dim(0)?;
     let n = m.min(MOST_TRIED);
     // Spread over the file, which may be sorted.
@@ -205,56 +242,84 @@ fn other_inputs(
         Targets::Values(y) => Targets::Values(pick(y)?),
     };
     let x = pick(x)?;
-    let mut found: Vec<(f64, String)> = Vec::new();
+    let mut found = Vec::new();
     let own = main_score(&fit_check(&run(&x)?, &targets)?).map_or(0.0, |measure| measure.network);
-    for (words, changed) in changes(&x)? {
-        let outputs = run(&changed)?;
-        let check = fit_check(&outputs, &targets)?;
+    for Change { words, remedy, x } in changes(&x)? {
+        let check = fit_check(&run(&x)?, &targets)?;
         if let (true, Some(measure)) = (check.is_better, main_score(&check))
-            && measure.network > measure.constant.max(own + WORTH_TELLING)
+            && is_convincing(measure.network, own, measure.constant)
         {
-            let (metric, value) = (measure.metric, measure.network);
-            let text = metric.text(value);
-            let label = metric.label;
-            found.push((
-                value,
-                format!("With {words}, its {label} is {text}: it was trained on such inputs."),
-            ));
+            let (mended, label) = (measure.network, measure.metric.label);
+            let text = measure.metric.text(mended);
+            let sentence = format!(
+                "With {words}, its {label} is {text}: it was trained on such inputs; {remedy}."
+            );
+            found.push(Cause { mended, sentence });
         }
     }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Ok(found.into_iter().map(|(_, sentence)| sentence).collect())
+    Ok(found)
+}
+
+/// Inputs as another program prepares them.
+struct Change {
+    words: &'static str,
+    /// How the user gives such inputs.
+    remedy: &'static str,
+    x: Tensor,
 }
 
 /// Inputs as other programs prepare them, in words and in numbers; only what can be, by the range and the shape.
-fn changes(x: &Tensor) -> Result<Vec<(&'static str, Tensor)>> {
+fn changes(x: &Tensor) -> Result<Vec<Change>> {
     let (low, high) = range(x)?;
     let is_unit = low >= 0.0 && high <= 1.0;
+    let is_image = x.dims().len() == 4;
     let mut changes = Vec::new();
+    let mut add = |words, remedy, x| changes.push(Change { words, remedy, x });
     if high > 1.5 {
-        changes.push(("inputs divided by 255", (x / 255.0)?));
+        let remedy = match is_image {
+            true => "divide them by 255, or give bytes (uint8), which are divided here",
+            false => "divide them by 255, or give bytes (uint8) with --bytes intensities",
+        };
+        add("inputs divided by 255", remedy, (x / 255.0)?);
     }
     if is_unit {
-        changes.push(("inputs times 255", (x * 255.0)?));
-        changes.push(("inputs moved from [0, 1] to [-1, 1]", x.affine(2.0, -1.0)?));
-        changes.push(("inputs inverted, 1 − x", x.affine(-1.0, 1.0)?));
+        let remedy = "multiply them by 255, or, where the file has bytes, give --bytes numbers";
+        add("inputs times 255", remedy, (x * 255.0)?);
+        let remedy = match is_image {
+            true => "give --image-mean 0.5 --image-std 0.5",
+            false => "give 2 x − 1",
+        };
+        add("inputs moved from [0, 1] to [-1, 1]", remedy, x.affine(2.0, -1.0)?);
+        add("inputs inverted, 1 − x", "give 1 − x", x.affine(-1.0, 1.0)?);
     }
     if high > 1.5 && low >= 0.0 && high <= 255.0 {
-        changes.push(("inputs moved from [0, 255] to [-1, 1]", x.affine(2.0 / 255.0, -1.0)?));
+        let x = x.affine(2.0 / 255.0, -1.0)?;
+        add("inputs moved from [0, 255] to [-1, 1]", "give x / 127.5 − 1", x);
     }
-    changes.extend(standardized(x)?);
+    let remedy = "standardize them as in training; --standardize of distill shrink does it, and \
+                  builds it into the student";
+    match x.dims().len() {
+        2 => {
+            let words = "each feature standardized (less its mean, over its standard deviation)";
+            add(words, remedy, standardized(x, vec![0])?);
+        }
+        4 => {
+            let words = "each channel standardized (less its mean, over its standard deviation)";
+            add(words, remedy, standardized(x, vec![0, 2, 3])?);
+        }
+        _ => {}
+    }
     if let [_, channels, height, width] = *x.dims() {
         if height == width && height > 1 {
-            changes.push((
-                "rows and columns of the images exchanged",
-                x.transpose(2, 3)?.contiguous()?,
-            ));
+            let remedy = "the images are transposed: exchange their last two axes";
+            let x = x.transpose(2, 3)?.contiguous()?;
+            add("rows and columns of the images exchanged", remedy, x);
         }
         if channels == 3 {
-            let parts = [2, 1, 0].map(|channel| x.narrow(1, channel, 1));
-            let [blue, green, red] = parts;
+            let [blue, green, red] = [2, 1, 0].map(|channel| x.narrow(1, channel, 1));
             let reversed = Tensor::cat(&[&blue?, &green?, &red?], 1)?;
-            changes.push(("the color channels in reverse order (BGR)", reversed));
+            let remedy = "the images have RGB where the network takes BGR, or BGR where it takes RGB: reverse their channels";
+            add("the color channels in reverse order", remedy, reversed);
         }
     }
     Ok(changes)
@@ -265,22 +330,12 @@ fn range(x: &Tensor) -> Result<(f64, f64)> {
     Ok((x.min(0)?.to_scalar::<f64>()?, x.max(0)?.to_scalar::<f64>()?))
 }
 
-/// x less its mean, over its standard deviation: by feature, or by channel of images.
-fn standardized(x: &Tensor) -> Result<Option<(&'static str, Tensor)>> {
-    let (words, over) = match x.dims() {
-        [_, _] => {
-            ("each feature standardized (less its mean, over its standard deviation)", vec![0])
-        }
-        [_, _, _, _] => (
-            "each channel standardized (less its mean, over its standard deviation)",
-            vec![0, 2, 3],
-        ),
-        _ => return Ok(None),
-    };
+/// x less its mean, over its standard deviation, both over these axes.
+fn standardized(x: &Tensor, over: Vec<usize>) -> Result<Tensor> {
     let mean = x.mean_keepdim(over.clone())?;
     let centered = x.broadcast_sub(&mean)?;
     let std = centered.sqr()?.mean_keepdim(over)?.sqrt()?;
     // A constant feature stays 0.
     let is_constant = std.eq(0.0)?.to_dtype(std.dtype())?;
-    Ok(Some((words, centered.broadcast_div(&(std + is_constant)?)?)))
+    Ok(centered.broadcast_div(&(std + is_constant)?)?)
 }

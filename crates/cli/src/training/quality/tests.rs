@@ -345,98 +345,6 @@ fn networks_of_different_shapes_are_refused() {
 }
 
 #[test]
-fn a_network_fits_where_it_beats_the_best_constant() {
-    let mut rng = Rng::new(7);
-    let (logits, _, targets) = random(200, 3, &mut rng);
-    let check = fit_check(&logits, &targets).unwrap();
-    assert!(check.is_better && check.measures[0].network > check.measures[0].constant);
-    // Constant logits are not better, nor are random ones.
-    let constant = (logits.zeros_like().unwrap() + 1.0).unwrap();
-    assert!(!fit_check(&constant, &targets).unwrap().is_better);
-    let (other, _, _) = random(200, 3, &mut rng);
-    assert!(!fit_check(&other, &targets).unwrap().is_better);
-    let bad = (logits * f64::NAN).unwrap();
-    assert!(!fit_check(&bad, &targets).unwrap().is_better);
-    // Rare classes: no more accurate than the constant, and yet more likely.
-    let rare: Vec<u32> = (0..1000).map(|i| u32::from(i % 20 == 0)).collect();
-    let z: Vec<f64> = rare.iter().map(|&y| if y == 1 { -0.5 } else { -4.0 }).collect();
-    let z = Tensor::from_vec(z, (1000, 1), &Device::Cpu).unwrap();
-    let check = fit_check(&z, &classes(&rare, 2)).unwrap();
-    assert!(check.is_better && check.measures[0].network == check.measures[0].constant);
-
-    let column = |of: &dyn Fn(i32) -> f64| {
-        let values: Vec<f64> = (0..20).map(of).collect();
-        Tensor::from_vec(values, (20, 1), &Device::Cpu).unwrap()
-    };
-    let y = Targets::Values(column(&f64::from));
-    let near = column(&|i| f64::from(i) + if i % 2 == 0 { 0.1 } else { -0.1 });
-    assert!(fit_check(&near, &y).unwrap().is_better);
-    let check = fit_check(&(near + 10.0).unwrap(), &y).unwrap();
-    assert!(!check.is_better);
-    // (n² − 1) / 12
-    assert_near(check.measures[0].constant, 33.25f64.sqrt());
-    assert_eq!(check.measures[1].constant, 0.0);
-}
-
-/// Reasons of outputs that are given, with a network that knows nothing of any input.
-fn reasons(outputs: &Tensor, targets: &Targets) -> Vec<String> {
-    let x = Tensor::zeros((outputs.dims()[0], 2), DType::F32, &Device::Cpu).unwrap();
-    let mut run =
-        |x: &Tensor| Ok(Tensor::zeros((x.dim(0)?, outputs.dims()[1]), DType::F32, &Device::Cpu)?);
-    fit_reasons(outputs, targets, &[], &x, &mut run).unwrap()
-}
-
-#[test]
-fn reasons_are_measured_where_they_can_be() {
-    let mut rng = Rng::new(8);
-    let (logits, _, targets) = random(400, 3, &mut rng);
-    // Labels of the next class.
-    let Targets::Classes { labels, .. } = &targets else { panic!("no classes") };
-    let shifted: Vec<u32> = labels.to_vec1::<u32>().unwrap().iter().map(|y| (y + 1) % 3).collect();
-    let told = reasons(&logits, &classes(&shifted, 3));
-    assert!(told[0].contains("label 0 is class 2 of the network, label 1 is class 0"), "{told:?}");
-    assert_eq!(told.len(), 2);
-    // Where the order is right nothing is said of it; a constant class is.
-    let constant = (logits.zeros_like().unwrap() + 1.0).unwrap();
-    let told = reasons(&constant, &targets);
-    assert!(told[0].contains("class 0 for 400 of 400 examples"), "{told:?}");
-    assert_eq!(reasons(&logits, &targets).len(), 1);
-    // Values in another unit.
-    let y: Vec<f64> = (0..50).map(f64::from).collect();
-    let f: Vec<f64> = y.iter().map(|y| (y - 3.0) / 7.0).collect();
-    let [y, f] = [y, f].map(|v| Tensor::from_vec(v, (50, 1), &Device::Cpu).unwrap());
-    let told = reasons(&f, &Targets::Values(y));
-    assert!(told[0].contains("(7.0000 f + 3.0000) R² is 1.0000"), "{told:?}");
-    let few = reasons(&tensor(&[&[f64::NAN]]), &classes(&[0], 2));
-    assert!(
-        few[0].contains("only 1 examples") && few[1].contains("not finite on 1 of 1"),
-        "{few:?}"
-    );
-}
-
-#[test]
-fn inputs_that_fit_are_found() {
-    // Trained on x / 255: class 1 where the first pixel is above one half.
-    let mut rng = Rng::new(9);
-    let x: Vec<f32> = (0..200).map(|_| (255.0 * rng.uniform()) as f32).collect();
-    let labels: Vec<u32> = x.iter().map(|&x| u32::from(x > 127.5)).collect();
-    let x = Tensor::from_vec(x, (200, 1), &Device::Cpu).unwrap();
-    let mut run = |x: &Tensor| -> Result<Tensor> {
-        let is_in = (x.ge(0.0)?.to_dtype(DType::F32)? * x.le(1.0)?.to_dtype(DType::F32)?)?;
-        Ok(((x * 8.0)? - 4.0)?.mul(&is_in)?)
-    };
-    let outputs = run(&x).unwrap();
-    let targets = classes(&labels, 2);
-    assert!(!fit_check(&outputs, &targets).unwrap().is_better);
-    let told = fit_reasons(&outputs, &targets, &[], &x, &mut run).unwrap();
-    assert!(
-        told.iter()
-            .any(|line| line.starts_with("With inputs divided by 255, its accuracy is 1.0000")),
-        "{told:?}"
-    );
-}
-
-#[test]
 fn images_are_scaled_to_what_a_screen_shows() {
     let x = Tensor::new(&[[-1f32, 0.0, 1.0, 3.0]], &Device::Cpu).unwrap();
     let image = thumbnail(&x, [1, 2, 2], 0).unwrap();
@@ -446,3 +354,5 @@ fn images_are_scaled_to_what_a_screen_shows() {
     assert_eq!(thumbnail(&unit, [4, 1, 1], 0).unwrap().channels, 1);
     assert!(thumbnail(&unit, [3, 2, 2], 0).is_err());
 }
+
+mod fitting;

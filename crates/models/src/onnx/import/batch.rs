@@ -1,7 +1,11 @@
 //! Which axis of the inputs is the batch, and whether a batch that the file fixes is only written there.
 
-use super::{FileDimension, ImportError, ImportOptions, Imported, Logits, Model, Uses, ValueInfo};
-use crate::graph::Graph;
+use std::collections::HashMap;
+
+use super::{
+    FileDimension, Import, ImportError, ImportOptions, Imported, Logits, Model, Uses, ValueInfo,
+};
+use crate::graph::{Dimension, Graph, rules};
 
 /// Parts of names that are hardly those of a batch.
 const OTHER_AXES: [&str; 8] = ["seq", "len", "time", "token", "point", "step", "word", "frame"];
@@ -88,6 +92,46 @@ pub(super) fn fixed<'a>(
         }
     }
     found
+}
+
+/// The shapes of all values that have no open extent.
+pub(super) fn shapes(graph: &Graph) -> HashMap<String, Vec<usize>> {
+    let known = |shape: &[Dimension]| -> Option<Vec<usize>> {
+        shape.iter().map(|extent| usize::try_from(extent.as_known()?).ok()).collect()
+    };
+    let values = graph.values().iter();
+    values.filter_map(|value| Some((value.name.clone(), known(&value.shape)?))).collect()
+}
+
+/// Whether a graph of any batch computes each example alone, and of n examples what `fixed`, of which n is the batch, does.
+///
+/// It does where all values have the same shapes for n examples: both graphs were made of the same nodes, and differ in
+/// nothing but the targets of shapes.
+pub(super) fn is_same(freed: &Graph, fixed: &Graph, n: usize) -> bool {
+    let shapes = shapes(fixed);
+    let is_kept = freed.values().iter().all(|value| {
+        shapes.get(&value.name).is_none_or(|fixed| {
+            let wanted = fixed.iter().map(|&extent| i64::try_from(extent).ok());
+            value.shape.iter().map(|extent| extent.of_batch(n)).eq(wanted)
+        })
+    });
+    is_kept && freed.is_by_example()
+}
+
+impl Import<'_, '_, '_> {
+    /// The target of the node that makes `output` of a tensor of this shape, where its batch is to be freed: the examples stay
+    /// on the first axis, all other extents are those that the file has with its own batch.
+    pub(super) fn freed(&self, output: &str, shape: &[Dimension]) -> Option<Vec<Dimension>> {
+        if !shape.first()?.is_per_batch() {
+            return None;
+        }
+        let rest = self.fixed.get(output)?.iter().skip(1);
+        let rest = rest.map(|&extent| i64::try_from(extent).map(Dimension::known));
+        let target: Result<Vec<Dimension>, _> =
+            std::iter::once(Ok(Dimension::known(-1))).chain(rest).collect();
+        // Every other extent is a number, so that a 0 among them is one.
+        rules::reshape_target(shape, &target.ok()?, true).ok()
+    }
 }
 
 /// A network whose inputs have the batch that the file says, and what is to be said of it.

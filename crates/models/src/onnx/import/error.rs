@@ -179,6 +179,16 @@ pub enum Unsupported {
     /// An operator of ONNX that this program does not have.
     #[error("this operator is not read")]
     Operator,
+    /// An operator of a quantized network.
+    #[error(
+        "operators of quantized networks are not read; give the network of floats, and quantize what comes of it"
+    )]
+    Quantized,
+    /// A recurrent layer.
+    #[error(
+        "recurrent layers are not read; networks of dense, convolutional and attention layers are"
+    )]
+    Recurrent,
     /// A second or later result that a network needs.
     #[error("only the first result of this operator is computed, but another one is used")]
     Result,

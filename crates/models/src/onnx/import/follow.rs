@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::At;
-use super::{Import, ImportError, ImportOptions, operators, order};
+use super::{Batch, Import, ImportError, ImportOptions, operators, order};
 use crate::graph::{Builder, Dimension, Graph, Node, Op, Source, Value, ValueId};
 use crate::onnx::{Model, ReadExternal};
 
@@ -48,7 +48,7 @@ pub(in crate::onnx) fn follow(
     let needed = order::needed(model, logits)?;
     operators::check(&needed)?;
     let options = ImportOptions::default();
-    let mut import = Import::new(model, external, &options, &needed, false);
+    let mut import = Import::new(model, external, &options, &needed, Batch::Open);
     for &id in graph.inputs() {
         let Value { name, kind, shape, .. } = graph.value(id);
         let id = import.builder.input(name, *kind, shape.clone());

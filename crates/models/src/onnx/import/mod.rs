@@ -59,7 +59,8 @@ pub struct Imported {
 /// The network in a file.
 ///
 /// What stands behind the logits is not read, only carried along by [`Model::patch`]. The batch is the first axis of each
-/// input; one that the file fixes is opened where f(x, w) of an example depends on that example alone.
+/// input; one that the file fixes is opened where f(x, w) of an example depends on that example alone, also in the targets
+/// of Reshape that name it. With as many examples as the file says, the graph computes what the file computes.
 ///
 /// # Errors
 /// Where the file uses what is not read, contradicts itself, or leaves open what is needed; see [`ImportError`].
@@ -77,33 +78,59 @@ pub fn import(
     operators::check(&needed)?;
     let inputs = batch::read(model, &Uses::new(model, &needed), &logits);
     let notes = batch::check(model, &inputs, options)?;
-    let mut read = |is_fixed| attempt(model, external, options, &needed, &logits, is_fixed);
+    let mut read = |batch| attempt(model, external, options, &needed, &logits, batch);
     // Many a network was exported with a batch of one that is written in its inputs alone.
-    let opened = batch::fixed(&inputs, options).zip(read(false).ok());
-    let mut read = match opened {
-        Some(((input, n), mut read)) if read.graph.is_by_example() => {
-            read.notes.push(format!(
-                "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch is \
-                 taken (--dim {input}:0={n} overrules)"
-            ));
-            read
-        }
-        _ => batch::said(read(true)?),
+    let mut read = match batch::fixed(&inputs, options) {
+        None => batch::said(read(Batch::OfFile)?),
+        Some((input, n)) => match read(Batch::Open).ok().filter(|r| r.graph.is_by_example()) {
+            Some(mut read) => {
+                read.notes.push(format!(
+                    "input `{input}` has a batch of {n} in the file, but nothing in the network depends on it; any batch \
+                     is taken, and what is written keeps {n} (--dim {input}:0={n} overrules)"
+                ));
+                read
+            }
+            None => {
+                let fixed = read(Batch::OfFile)?;
+                let freed = read(Batch::Freed(&fixed.graph)).ok();
+                match freed.filter(|freed| batch::is_same(&freed.graph, &fixed.graph, n)) {
+                    Some(mut freed) => {
+                        freed.notes.push(format!(
+                            "input `{input}` has a batch of {n} in the file, and shapes inside name it, but no example \
+                             depends on another; any batch is taken, and what is written keeps {n} (--dim {input}:0={n} overrules)"
+                        ));
+                        freed
+                    }
+                    None => batch::said(fixed),
+                }
+            }
+        },
     };
     read.notes.splice(0..0, notes);
     Ok(read)
 }
 
-/// Reads the nodes; `is_fixed`: with the batch that the file says, where it says one.
+/// Which batch the inputs get that have one in the file.
+#[derive(Clone, Copy)]
+enum Batch<'g> {
+    /// The file's.
+    OfFile,
+    /// Any.
+    Open,
+    /// Any, and shapes in the file that name the batch of this graph, which has the file's, follow.
+    Freed(&'g Graph),
+}
+
+/// Reads the nodes.
 fn attempt(
     model: &Model,
     external: &mut ReadExternal<'_>,
     options: &ImportOptions,
     needed: &[&Node],
     logits: &Logits,
-    is_fixed: bool,
+    batch: Batch<'_>,
 ) -> Result<Imported, ImportError> {
-    let mut import = Import::new(model, external, options, needed, is_fixed);
+    let mut import = Import::new(model, external, options, needed, batch);
     for input in batch::read(model, &import.uses, logits) {
         import.input(input)?;
     }
@@ -127,6 +154,8 @@ struct Import<'a, 'e, 'x> {
     options: &'e ImportOptions,
     /// Whether the batch that the file says is kept.
     is_fixed: bool,
+    /// Shapes of the file's tensors with its own batch, where targets that name it are to be freed.
+    fixed: HashMap<String, Vec<usize>>,
     builder: Builder,
     /// Tensors of the file that have become values.
     env: HashMap<String, ValueId>,
@@ -149,13 +178,19 @@ impl<'a, 'e, 'x> Import<'a, 'e, 'x> {
         external: &'e mut ReadExternal<'x>,
         options: &'e ImportOptions,
         needed: &[&'a Node],
-        is_fixed: bool,
+        batch: Batch<'_>,
     ) -> Self {
+        let (is_fixed, fixed) = match batch {
+            Batch::OfFile => (true, HashMap::new()),
+            Batch::Open => (false, HashMap::new()),
+            Batch::Freed(graph) => (false, batch::shapes(graph)),
+        };
         Self {
             model,
             external,
             options,
             is_fixed,
+            fixed,
             builder: Builder::new(),
             env: HashMap::new(),
             uses: Uses::new(model, needed),

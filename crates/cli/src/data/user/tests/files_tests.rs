@@ -186,3 +186,25 @@ fn a_folder_has_a_class_for_each_folder_in_it() {
     let found = error(&at("parts"), Some(&[3, 2, 2]));
     assert!(found.contains("if train is a part of the data, give FILE/train"), "{found}");
 }
+
+#[test]
+fn arrays_under_usual_names_are_taken_where_nothing_else_is_there() {
+    use crate::data::user::arrays::pair;
+    let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    for (found, wanted) in [
+        ("X_train y_train", Some(["X_train", "y_train"])),
+        ("labels images", Some(["images", "labels"])),
+        ("arr_0 arr_1", Some(["arr_0", "arr_1"])),
+        ("arr_0", None),
+        ("X y", Some(["X", "y"])),
+        ("X_train y_train X_test y_test", None),
+        ("arr_0 arr_1 arr_2", None),
+        ("x y", None),
+        ("y_train", None),
+        ("a b", None),
+    ] {
+        assert_eq!(pair("array", &names(found)).map(|(pair, _)| pair), wanted, "{found}");
+    }
+    let (_, told) = pair("array", &names("labels images")).unwrap();
+    assert_eq!(told, "the array `images` is taken as `x`, `labels` as `y`");
+}

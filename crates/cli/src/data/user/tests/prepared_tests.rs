@@ -185,7 +185,12 @@ fn targets_are_classes_or_values_by_what_they_are() {
     }
     assert!(fit(None, 2, None).unwrap().0.targets.is_none());
     for (targets, n_outputs, task, part) in [
-        (numbered(&[1.0, 3.0], 1), 3, None, "numbered from 0 to 2, found 3 (subtract 1)"),
+        (
+            numbered(&[1.0, 3.0], 1),
+            3,
+            None,
+            "numbered from 0 to 2, found 3 (subtract 1, or give --classes 1,2,3)",
+        ),
         (numbered(&[0.5, 3.0], 1), 3, None, "whole numbers from 0 to 2, found 0.5"),
         (numbered(&[1.0, 2.0], 1), 2, Some(Regression), "expected 2 targets an example"),
         (numbered(&[1.0, 2.0, 3.0, 4.0], 2), 3, None, "expected 3 targets an example"),

@@ -60,6 +60,14 @@ fn cells_that_cannot_be_read_say_where_and_what_to_do() {
             &["line 2, column 2 (`color`)", "--drop leaves a column out"][..],
         ),
         (
+            "species,a,b\nelk,1,2\n",
+            options("", "", ""),
+            &[
+                "line 2, column 1 (`species`)",
+                "--target species takes this column as the target, --drop species",
+            ],
+        ),
+        (
             "a,b,y\n1,2,0\n1,,0\n",
             options("", "", "b"),
             &["line 3, column 2 (`b`)", "missing is not filled in"],
@@ -70,7 +78,11 @@ fn cells_that_cannot_be_read_say_where_and_what_to_do() {
             options("", "", ""),
             &["line 2, column 2 (`y`)", "or names in every line"],
         ),
-        ("a,y\n1,cat\n2,\n", options("", "", ""), &["line 3, column 2 (`y`)", "an empty cell"]),
+        (
+            "a,y\n1,cat\n2,\n",
+            options("", "", ""),
+            &["line 3, column 2 (`y`)", "expected a class, found an empty cell"],
+        ),
     ] {
         let told = told(text, &options);
         for part in parts {

@@ -26,6 +26,19 @@ pub(crate) struct Dict<'a> {
     pub(crate) about: HashMap<String, String>,
 }
 
+/// How a file begins: as text, where it is one, else as bytes.
+fn beginning(bytes: &[u8]) -> String {
+    const MOST: usize = 24;
+    let start = &bytes[..bytes.len().min(MOST)];
+    let text = start.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    if line.chars().count() >= 4 && !line.chars().any(char::is_control) {
+        return format!("`{line}`");
+    }
+    let bytes: Vec<String> = start.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("the bytes {}", bytes.join(" "))
+}
+
 /// Bytes that may be unpacked of a file, or pointed to.
 fn budget(bytes: &[u8]) -> Budget {
     let told = format!(
@@ -52,7 +65,13 @@ impl<'a> Dict<'a> {
                 "wanted a state dict, found an HDF5 file, which is not read; in Python, numpy.savez(\"weights.npz\", \
                  **{{w.path: w.numpy() for w in model.weights}}) writes the weights of a Keras model"
             ),
-            _ => Self::of_safetensors(bytes)?,
+            // A header that was damaged is one still.
+            [_, _, _, _, _, _, _, _, b'{', ..] => Self::of_safetensors(bytes)?,
+            [] => bail!("an empty file"),
+            _ => bail!(
+                "neither ONNX, safetensors, a file of PyTorch, an .npz of NumPy nor a posterior: it begins with {}",
+                beginning(bytes)
+            ),
         };
         let mut budget = budget(bytes);
         dict.tensors.iter().try_for_each(|tensor| budget.spend(tensor.n_bytes()))?;

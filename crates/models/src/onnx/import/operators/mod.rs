@@ -54,7 +54,15 @@ pub fn unsupported(node: &Node) -> Option<Unsupported> {
         {
             Some(Unsupported::Sequence)
         }
-        _ if is_main => (!is_read(op)).then_some(Unsupported::Operator),
+        _ if is_main && is_read(op) => None,
+        _ if op.to_lowercase().contains("quantize")
+            || op.starts_with("QLinear")
+            || op.ends_with("Integer") =>
+        {
+            Some(Unsupported::Quantized)
+        }
+        "LSTM" | "GRU" | "RNN" if is_main => Some(Unsupported::Recurrent),
+        _ if is_main => Some(Unsupported::Operator),
         "Scaler" | "Normalizer" | "LabelEncoder" if node.domain == ML => None,
         _ => Some(Unsupported::Domain),
     }

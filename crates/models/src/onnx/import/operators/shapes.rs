@@ -82,7 +82,11 @@ fn one_operand(import: &mut Import<'_, '_, '_>, at: &At<'_>) -> Result<bool, Imp
         "Reshape" => {
             let target = needed(import, at, 1, "the shape")?;
             let allow_zero = at.flag("allowzero", false)?;
-            let target = rules::reshape_target(&shape, &target, allow_zero);
+            let output = at.node.outputs.first().map_or("", String::as_str);
+            let target = match import.freed(output, &shape) {
+                Some(target) => Ok(target),
+                None => rules::reshape_target(&shape, &target, allow_zero),
+            };
             Op::Reshape { shape: target.map_err(|problem| at.problem(problem))? }
         }
         "Transpose" => {
