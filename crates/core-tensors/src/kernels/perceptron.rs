@@ -14,19 +14,18 @@ use crate::error::{Error, Expected, Result};
 
 /// Multiply-adds that a part of a product has at least, where a product is shared out among threads.
 const SMALLEST_PART: usize = 1 << 20;
-/// Parts of a large product at most, on any number of threads.
-const PARTS: usize = 4;
 /// Numbers of a gradient that are made and used at a time, so that they stay in the cache of one core.
-const NUMBERS_AT_A_TIME: usize = 1 << 16;
-/// Rows of a part are a multiple of this, which the products are fast at.
+const NUMBERS_AT_A_TIME: usize = 1 << 18;
+/// Rows that a part of a product has at least; what is a single row is computed in another order.
 const ROWS: usize = 16;
 
 /// f(x, w) = U_T act(… act(U_1 x + b_1) …) + b_T and ∂loss/∂U_t on slices of f32.
 ///
 /// The arithmetic is that of [`linear`](super::linear) layer by layer. What differs is the memory: activations and gradients
 /// lie in buffers that are used again, and the gradient by a block goes to its [`Weights`] piece by piece, while a piece
-/// is in the cache, instead of as a tensor. Where rayon's pool has several threads, large products are shared out in parts
-/// that depend on their shapes alone, so that the bits do not depend on the number of threads.
+/// is in the cache, instead of as a tensor. Large products are shared out by rows among the threads of rayon's pool: each number
+/// is summed in the same order whatever their number, so that the bits are the same. One thread makes one part, for a product's
+/// other factor is packed anew for each.
 #[derive(Clone, Debug)]
 pub struct Perceptron {
     /// n_0, …, n_T
@@ -174,11 +173,16 @@ struct Layer {
 }
 
 impl Layer {
-    /// Examples of a part; the same whatever the number of threads.
+    /// Examples of a part.
     fn rows_of_a_part(&self) -> usize {
-        let work = self.n_in * self.n_out;
-        let rows = SMALLEST_PART.div_ceil(work.max(1)).max(self.m.div_ceil(PARTS));
-        rows.next_multiple_of(ROWS)
+        self.m.div_ceil(self.n_parts(self.m)).max(1)
+    }
+
+    /// Parts of a product that is shared out by `n` rows.
+    fn n_parts(&self, n: usize) -> usize {
+        let work = self.m * self.n_in * self.n_out;
+        let most = (work / SMALLEST_PART).min(n / ROWS);
+        most.min(rayon::current_num_threads()).max(1)
     }
 
     /// U without its bias.
@@ -254,14 +258,8 @@ impl Gradient<'_> {
     /// Numbers of whole rows that are best asked for at a time.
     pub fn numbers_at_a_time(&self) -> usize {
         let Layer { n_cols, n_out, .. } = self.layer;
-        let most = if self.is_large() { n_out.div_ceil(PARTS) } else { n_out };
-        let rows = (NUMBERS_AT_A_TIME / n_cols).min(most).next_multiple_of(ROWS);
-        rows.min(n_out) * n_cols
-    }
-
-    /// Whether threads may be worth their start.
-    fn is_large(&self) -> bool {
-        self.layer.m * self.layer.n_in * self.layer.n_out >= 2 * SMALLEST_PART
+        let for_the_cache = n_out.div_ceil((NUMBERS_AT_A_TIME / n_cols).max(ROWS));
+        n_out.div_ceil(self.layer.n_parts(n_out).max(for_the_cache)) * n_cols
     }
 
     /// Σᵢ δᵢⱼ xᵢ and Σᵢ δᵢⱼ for the units j in `rows`, row by row.
@@ -331,7 +329,7 @@ impl Gradient<'_> {
             })
         };
         let parts: Vec<_> = state.into_iter().enumerate().collect();
-        if self.is_large() {
+        if self.layer.n_parts(self.layer.n_out) > 1 {
             return Ok(share_out(parts, |part| Ok(work(part)?))?);
         }
         parts.into_iter().try_for_each(work)
