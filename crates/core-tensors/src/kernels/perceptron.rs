@@ -49,10 +49,12 @@ pub trait Weights {
 }
 
 impl Perceptron {
-    /// Layers of n_0, …, n_T units; `None` for activations whose derivative cannot be told from their values.
+    /// Layers of n_0, …, n_T units; `None` for activations whose derivative cannot be told from their values, and for what
+    /// [`linear`](super::linear) refuses.
     pub fn new(widths: &[usize], activation: Activation, has_bias: bool) -> Option<Self> {
-        let is_covered = activation.is_in_the_layer() && widths.len() > 1 && !widths.contains(&0);
-        is_covered.then(|| Self {
+        let has_slope = activation.slope().is_none_or(|slope| slope > 0.0 && slope < 1.0);
+        let is_chain = widths.len() > 1 && !widths.contains(&0);
+        (activation.is_in_the_layer() && has_slope && is_chain).then(|| Self {
             widths: widths.to_vec(),
             activation,
             has_bias,

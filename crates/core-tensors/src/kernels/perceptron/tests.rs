@@ -142,6 +142,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 fn what_does_not_fit_is_refused() {
     assert!(Perceptron::new(&[3, 2], Activation::Gelu, true).is_none());
     assert!(Perceptron::new(&[3], Activation::Relu, true).is_none());
+    assert!(Perceptron::new(&[3, 2], Activation::LeakyRelu { slope: -1.0 }, true).is_none());
     let mut perceptron = Perceptron::new(&[3, 2], Activation::Relu, true).unwrap();
     let w = start(&[3, 2], true, 0);
     let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w).unwrap();
