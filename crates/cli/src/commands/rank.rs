@@ -14,8 +14,7 @@ use serde::Serialize;
 use super::posterior::{TaskName, likelihood};
 use super::{UsageError, positive};
 use crate::data::user::{Examples, Options, Request};
-use crate::files::say;
-use crate::files::{cells, text_table};
+use crate::files::{cells, say, text_table, warn};
 use crate::model_file::PosteriorFile;
 
 /// Rank the hidden units of a layer, least important first.
@@ -140,6 +139,14 @@ fn data(
         return Err(UsageError(message.into()).into());
     };
     let noise_variance = arguments.noise_variance.or(provenance.noise_variance);
+    if let (None, Some(own)) = (arguments.noise_variance, &provenance.noise_variances)
+        && own.iter().any(|variance| *variance != own[0])
+    {
+        warn(
+            "--data: the outputs of this posterior have noise of different sizes, and units are scored with the mean of their \
+             variances, which the largest decides; --noise-variance gives another",
+        );
+    }
     let (task, likelihood) = likelihood(task, noise_variance);
     let widths = &posterior.network().widths;
     let (n_inputs, n_outputs) = (widths[0], widths[widths.len() - 1]);

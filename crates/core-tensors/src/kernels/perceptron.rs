@@ -16,16 +16,18 @@ use crate::error::{Error, Expected, Result};
 const SMALLEST_PART: usize = 1 << 20;
 /// Numbers of a gradient that are made and used at a time, so that they stay in the cache of one core.
 const NUMBERS_AT_A_TIME: usize = 1 << 18;
-/// Rows that a part of a product has at least; what is a single row is computed in another order.
+/// Rows that a part of a product has at least.
 const ROWS: usize = 16;
+/// Numbers that a part of a product has at least: smaller products, and those of a single row, are summed in another order.
+const NUMBERS: usize = 257;
 
 /// f(x, w) = U_T act(… act(U_1 x + b_1) …) + b_T and ∂loss/∂U_t on slices of f32.
 ///
 /// The arithmetic is that of [`linear`](super::linear) layer by layer. What differs is the memory: activations and gradients
 /// lie in buffers that are used again, and the gradient by a block goes to its [`Weights`] piece by piece, while a piece
 /// is in the cache, instead of as a tensor. Large products are shared out by rows among the threads of rayon's pool: each number
-/// is summed in the same order whatever their number, so that the bits are the same. One thread makes one part, for a product's
-/// other factor is packed anew for each.
+/// is summed in the same order whatever their number, so that the bits are the same. One thread makes one part: the other factor
+/// of a product is packed anew for each.
 #[derive(Clone, Debug)]
 pub struct Perceptron {
     /// n_0, …, n_T
@@ -119,6 +121,12 @@ impl Perceptron {
         w: &mut impl Weights,
         loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<f64, E> {
+        let (expected, found) =
+            (vec![x.dims().first().copied().unwrap_or(0), self.widths[0]], x.dims());
+        if expected.iter().product::<usize>() != x.elem_count() {
+            let found = found.to_vec();
+            return Err(Error::Shape { what: "features of a batch", expected, found }.into());
+        }
         let x = x.contiguous().map_err(Error::from)?;
         let (storage, layout) = x.storage_and_layout();
         let x = on_cpu(&storage).and_then(|x| numbers::<f32>(x, layout)).map_err(Error::from)?;
@@ -175,16 +183,19 @@ struct Layer {
 }
 
 impl Layer {
-    /// Examples of a part.
-    fn rows_of_a_part(&self) -> usize {
-        self.m.div_ceil(self.n_parts(self.m)).max(1)
+    /// Parts among which threads share a product out.
+    fn n_parts(&self) -> usize {
+        let work = self.m * self.n_in * self.n_out;
+        (work / SMALLEST_PART).min(rayon::current_num_threads()).max(1)
     }
 
-    /// Parts of a product that is shared out by `n` rows.
-    fn n_parts(&self, n: usize) -> usize {
-        let work = self.m * self.n_in * self.n_out;
-        let most = (work / SMALLEST_PART).min(n / ROWS);
-        most.min(rayon::current_num_threads()).max(1)
+    /// Rows of each of at most `n_parts` parts of a product with n rows of `cols` numbers; the last part may have fewer, but
+    /// never so few that they would be summed in another order than as rows of the whole.
+    fn rows_of_a_part(n: usize, cols: usize, n_parts: usize) -> usize {
+        let least = ROWS.max(NUMBERS.div_ceil(cols.max(1)));
+        let rows = (2..=n_parts).rev().map(|parts| n.div_ceil(parts).max(1));
+        let last = |rows: usize| if n.is_multiple_of(rows) { rows } else { n % rows };
+        rows.into_iter().find(|&rows| last(rows) >= least).unwrap_or(n.max(1))
     }
 
     /// U without its bias.
@@ -196,7 +207,7 @@ impl Layer {
         Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
         let (n_in, n_out) = (self.n_in, self.n_out);
         let has_bias = self.n_cols > n_in;
-        let rows = self.rows_of_a_part();
+        let rows = Self::rows_of_a_part(self.m, n_out, self.n_parts());
         let parts = y.chunks_mut(rows * n_out).zip(x.chunks(rows * n_in)).collect();
         let work = |(y, x): (&mut [f32], &[f32])| {
             if has_bias && y.len() >= n_out {
@@ -226,7 +237,7 @@ impl Layer {
     ) -> Result<()> {
         Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
         let (n_in, n_out) = (self.n_in, self.n_out);
-        let rows = self.rows_of_a_part();
+        let rows = Self::rows_of_a_part(self.m, n_in, self.n_parts());
         let parts = by_inputs.chunks_mut(rows * n_in).zip(by_sums.chunks(rows * n_out));
         let parts: Vec<_> = parts.enumerate().collect();
         let work = |(part, (by_inputs, by_sums)): (usize, (&mut [f32], &[f32]))| {
@@ -259,9 +270,9 @@ impl Gradient<'_> {
 
     /// Numbers of whole rows that are best asked for at a time.
     pub fn numbers_at_a_time(&self) -> usize {
-        let Layer { n_cols, n_out, .. } = self.layer;
+        let Layer { n_in, n_cols, n_out, .. } = self.layer;
         let for_the_cache = n_out.div_ceil((NUMBERS_AT_A_TIME / n_cols).max(ROWS));
-        n_out.div_ceil(self.layer.n_parts(n_out).max(for_the_cache)) * n_cols
+        Layer::rows_of_a_part(n_out, n_in, self.layer.n_parts().max(for_the_cache)) * n_cols
     }
 
     /// Σᵢ δᵢⱼ xᵢ and Σᵢ δᵢⱼ for the units j in `rows`, row by row.
@@ -331,7 +342,7 @@ impl Gradient<'_> {
             })
         };
         let parts: Vec<_> = state.into_iter().enumerate().collect();
-        if self.layer.n_parts(self.layer.n_out) > 1 {
+        if self.layer.n_parts() > 1 {
             return Ok(share_out(parts, |part| Ok(work(part)?))?);
         }
         parts.into_iter().try_for_each(work)

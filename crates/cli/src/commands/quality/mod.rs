@@ -162,12 +162,20 @@ pub(super) fn image_options(
         }
     }
     let Some((model, steps)) = heard else { return Ok(options.clone()) };
-    let (taken, notices) = steps.with_options(options, Path::new(data).is_dir());
+    let is_folder = Path::new(data).is_dir();
+    let (taken, notices) = steps.with_options(options, is_folder);
     let name = model.display();
-    note(&format!(
-        "{name}: images are prepared as this file says: {} (--image-size, --image-mean and --image-std overrule)",
-        steps.words()
-    ));
+    if is_folder {
+        note(&format!(
+            "{name}: images are prepared as this file says: {} (--image-size, --image-mean and --image-std overrule)",
+            steps.words()
+        ));
+    } else if let Some(normalization) = steps.normalization() {
+        warn(&format!(
+            "{name}: its images are normalized, {normalization}, and so are those of {data}; where they are already, \
+             --image-mean 0 --image-std 1 leaves it out"
+        ));
+    }
     notices.iter().for_each(|line| note(&format!("{name}: {line}")));
     Ok(taken)
 }

@@ -75,17 +75,15 @@ pub(super) fn objection(option: &str, amount: Amount, whole: f64, unit: &str) ->
     const MANY: f64 = 1000.0;
     match amount {
         Amount::Absolute(n) if n <= MOST_PERCENT && whole > MANY => {
-            let share = match n {
-                25.0 => "a quarter".to_owned(),
-                50.0 => "half".to_owned(),
-                _ => format!("{n} percent"),
+            let instead = match n {
+                25.0 => "; write 25% for a quarter".to_owned(),
+                50.0 => "; write 50% for half".to_owned(),
+                n if n < MOST_PERCENT => format!("; write {n}% for that share of them"),
+                _ => String::new(),
             };
-            let instead = if n < MOST_PERCENT {
-                format!(" Write {n}% for {share} of them")
-            } else {
-                String::new()
-            };
-            Some(format!("{option} {n}: {n} {unit} of {whole}?{instead}"))
+            Some(format!(
+                "{option}: expected a percentage, or more than {MOST_PERCENT} {unit} of the network's {whole}, found {n}{instead}"
+            ))
         }
         Amount::Absolute(_) | Amount::Share(_) => None,
     }
@@ -124,12 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_percentage_without_its_sign_is_asked_about() {
+    fn a_percentage_without_its_sign_is_refused() {
         let told = |n, whole| objection("--to", Amount::Absolute(n), whole, "parameters");
-        let wanted = "--to 25: 25 parameters of 2755? Write 25% for a quarter of them";
+        let wanted = "--to: expected a percentage, or more than 100 parameters of the network's 2755, found 25; write 25% for a \
+                      quarter";
         assert_eq!(told(25.0, 2755.0).unwrap(), wanted);
-        assert!(told(12.5, 2755.0).unwrap().ends_with("12.5% for 12.5 percent of them"));
-        assert!(told(100.0, 2755.0).unwrap().ends_with("of 2755?"));
+        assert!(told(12.5, 2755.0).unwrap().ends_with("write 12.5% for that share of them"));
+        assert!(told(100.0, 2755.0).unwrap().ends_with("found 100"));
         assert_eq!((told(101.0, 2755.0), told(25.0, 900.0)), (None, None));
         assert_eq!(objection("--to", Amount::Share(0.25), 2755.0, "parameters"), None);
     }

@@ -7,7 +7,7 @@ use models::graph::Graph;
 
 use super::arguments::Arguments;
 use super::case::{Case, Predicts};
-use super::latency::{latencies, latency};
+use super::latency::{check_batch, latencies, latency};
 use super::split::Split;
 use crate::files::note;
 use crate::ledger::shrink::FrontPoint;
@@ -55,6 +55,7 @@ pub(super) fn narrow(
     let mut warnings = Vec::new();
     let x = calibration(&split.calibration.x, arguments.training.n_calibration(), rng)?;
     let multiple = arguments.size.multiple();
+    check_batch(&x, arguments.size.latency_batch())?;
     let options = PlanOptions { likelihood: likelihood.clone(), multiple, n_bytes, n_bytes_each };
     let plan = Plan::new(graph, params, &x, options, rng)?;
     if let Some(reason) = &plan.shared_variance {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use core_tensors::Params;
 use models::graph::Graph;
@@ -54,6 +54,19 @@ fn times<const N: usize>(networks: [Timed; N], x: &Tensor, batch: usize) -> Resu
         round += 1;
     }
     Ok(times)
+}
+
+/// Refuses batches that would take much of the memory.
+pub(super) fn check_batch(x: &Tensor, batch: usize) -> Result<()> {
+    /// A gigabyte of f32.
+    const MOST_NUMBERS: usize = 1 << 28;
+    let each = x.elem_count() / x.dim(0)?.max(1);
+    let most = MOST_NUMBERS / each.max(1);
+    ensure!(
+        batch <= most.max(1),
+        "--latency-batch: expected at most {most} examples of {each} numbers, which take a gigabyte, found {batch}"
+    );
+    Ok(())
 }
 
 /// A batch of so many examples: where there are fewer, they come again.

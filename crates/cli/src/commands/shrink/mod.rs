@@ -104,7 +104,8 @@ fn check_bayesian(case: &Case) -> Result<()> {
 fn something_else(out: &Path) -> Option<String> {
     let names = std::fs::read_dir(out).ok()?.flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !is_checkpoint(name)).min()
+    // Hidden files are those of a system, or of a file that was being written when a run was killed.
+    names.filter(|name| !is_checkpoint(name) && !name.starts_with('.')).min()
 }
 
 /// Refuses a folder that holds something that this command would destroy.

@@ -102,6 +102,15 @@ impl Split {
 
 /// Fills in missing features, which are NaN, with the mean of the calibration part, which comes first; says so.
 fn fill_in(parts: &mut [Prepared; 3]) -> Result<Vec<(String, f64)>> {
+    let mut is_complete = true;
+    for part in parts.iter() {
+        // A sum is none where a number is.
+        let sum = part.x.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        is_complete &= !sum.is_nan();
+    }
+    if is_complete {
+        return Ok(Vec::new());
+    }
     let rows =
         |part: &Prepared| -> Result<Vec<Vec<f32>>> { Ok(part.x.flatten_from(1)?.to_vec2()?) };
     let mut numbers = Vec::new();

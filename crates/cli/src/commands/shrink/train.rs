@@ -206,8 +206,8 @@ pub(super) fn tell_of_checkpoints(folder: &Path) {
         return;
     }
     note(&format!(
-        "{}: {} of an interrupted run with another seed or other training stays: the command of that run goes on from it; \
-         remove it otherwise",
+        "{}: left of an interrupted run with another seed or other training: {}; run that command again to go on from there, or \
+         delete what you do not need",
         folder.display(),
         left.join(", ")
     ));

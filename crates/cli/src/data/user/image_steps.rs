@@ -65,12 +65,16 @@ impl ImageSteps {
         let color =
             self.size.map(|_| if self.grayscale { "grayscale" } else { "color" }.to_owned());
         let scaled = self.size.map(|_| "intensities divided by 255".to_owned());
-        let normalized = (!self.mean.is_empty() || !self.std.is_empty()).then(|| {
+        let parts = [size, color, scaled, self.normalization()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// "(x − 0.5) / 0.25", where there is a normalization.
+    pub(crate) fn normalization(&self) -> Option<String> {
+        (!self.mean.is_empty() || !self.std.is_empty()).then(|| {
             let (mean, std) = (channel_words(&self.mean, 0.0), channel_words(&self.std, 1.0));
             format!("(x − {mean}) / {std}")
-        });
-        let parts = [size, color, scaled, normalized];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        })
     }
 
     /// The options with what the file of a network says where they say nothing, and what is to be said of it.

@@ -252,7 +252,7 @@ fn other_inputs(
             let (mended, label) = (measure.network, measure.metric.label);
             let text = measure.metric.text(mended);
             let sentence = format!(
-                "With {words}, its {label} is {text}: it was trained on such inputs; {remedy}."
+                "With {words}, the network's {label} is {text}: it was probably trained on such inputs; {remedy}."
             );
             found.push(Cause { mended, sentence });
         }

@@ -139,6 +139,34 @@ fn the_number_of_threads_does_not_change_a_bit() {
 }
 
 #[test]
+fn parts_are_never_so_small_that_they_are_summed_in_another_order() {
+    // 4096 inputs and few units: products of up to 256 numbers take another way.
+    for (widths, m) in [([4096, 16], 64), ([12_288, 10], 128), ([4096, 2], 300)] {
+        let (w, x) = (start(&widths, true, 3), normal((m, widths[0]), 4));
+        let on = |n| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            let adam = Adam::new(AdamConfig::pytorch(1e-3), &w).unwrap();
+            let x: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+            pool.install(|| {
+                let mut perceptron = Perceptron::new(&widths, Activation::Relu, true).unwrap();
+                perceptron.forward(&x, &adam).unwrap().to_vec()
+            })
+        };
+        let alone = on(1);
+        for n in [2, 4, 8, 17] {
+            assert_eq!(alone, on(n), "{widths:?} on {n} threads");
+        }
+    }
+    for n in 1..400 {
+        for (cols, parts) in [(1, 2), (10, 8), (300, 17), (300, 32)] {
+            let rows = Layer::rows_of_a_part(n, cols, parts);
+            let last = n - (n - 1) / rows * rows;
+            assert!(rows == n || last >= 16 && last * cols > 256, "{n} rows of {cols}: {rows}");
+        }
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     assert!(Perceptron::new(&[3, 2], Activation::Gelu, true).is_none());
     assert!(Perceptron::new(&[3], Activation::Relu, true).is_none());
@@ -151,6 +179,10 @@ fn what_does_not_fit_is_refused() {
     perceptron.forward(&[0.0; 6], &adam).unwrap();
     assert!(perceptron.backward(&[0.0; 6], &[0.0; 3], &mut adam).is_err());
     assert!(perceptron.backward(&[0.0; 3], &[0.0; 4], &mut adam).is_err());
+    // Twice the features are no batch of twice the examples.
+    let x = Tensor::zeros((4, 6), DType::F32, &Device::Cpu).unwrap();
+    let step = perceptron.step(&x, &mut adam, |f| Ok::<_, Error>(f.sqr()?.mean_all()?));
+    assert!(step.unwrap_err().to_string().contains("[4, 3]"));
     let other = start(&[4, 2], true, 0);
     let adam = Adam::new(AdamConfig::pytorch(1e-3), &other).unwrap();
     assert!(perceptron.forward(&[0.0; 6], &adam).is_err());

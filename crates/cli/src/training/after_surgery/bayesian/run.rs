@@ -161,7 +161,7 @@ impl Training<'_> {
         n_steps: usize,
     ) -> Result<std::result::Result<f64, NonFinite>> {
         let (mut q, prior) = (self.start(setting)?, self.carried.prior(setting.counted)?);
-        let before = self.judged(&q)?;
+        let before = at_worst(self.judged(&q)?);
         let prior = Prior::new(&prior)?;
         let inference = self.inference(&prior);
         if let Err(error) = self.steps(&inference, &mut q, setting, 0..n_steps, n_steps) {
@@ -251,8 +251,13 @@ impl Training<'_> {
     }
 }
 
+/// A loss, or +∞ where it is no number.
+fn at_worst(loss: f64) -> f64 {
+    if loss.is_nan() { f64::INFINITY } else { loss }
+}
+
 /// The epoch with the least loss, the first among equals; 0 is before inference.
 fn best_epoch(before: f64, epochs: &[f64]) -> usize {
-    let all = std::iter::once(&before).chain(epochs).enumerate();
+    let all = std::iter::once(&before).chain(epochs).map(|&loss| at_worst(loss)).enumerate();
     all.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(epoch, _)| epoch)
 }
