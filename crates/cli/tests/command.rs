@@ -146,7 +146,7 @@ fn finished_runs_are_kept_and_fresh_redoes_them() -> TestResult {
 fn wrong_words_end_with_status_2() -> TestResult {
     for (arguments, parts) in [
         (&["reproduce", "--only", "nonsense"][..], &["--only", "base-small", "nonsense"][..]),
-        (&["reproduce", "--seeds", "0"], &["--seeds", "'0'", "1..="]),
+        (&["reproduce", "--seeds", "0"], &["--seeds", "'0'", "from 1"]),
         (&["reproduce", "--scale", "huge"], &["--scale", "huge", "smoke"]),
         (&["reproduce", "--nonsense"], &["--nonsense"]),
         (&["fetch", "cifar"], &["cifar", "fashion-mnist"]),

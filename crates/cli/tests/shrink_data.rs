@@ -334,7 +334,7 @@ fn a_batch_larger_than_the_data_is_timed_and_old_checkpoints_are_said() -> TestR
     assert!(low <= median && median <= high && low > Some(0.0), "{ratio}");
     let line = told.lines().find(|line| line.contains("distillation-7.checkpoint"));
     let line = line.ok_or("a line on the checkpoint")?;
-    assert!(line.contains("remove it") && !line.contains("notes"), "{line}");
+    assert!(line.contains("delete") && !line.contains("notes"), "{line}");
     assert!(world.at("small/distillation-7.checkpoint").exists());
     Ok(())
 }

@@ -90,7 +90,8 @@ fn inputs_that_fit_are_found() {
     let told = fit_reasons(&outputs, &targets, &[], &x, &mut run).unwrap();
     assert!(
         told.iter()
-            .any(|line| line.starts_with("With inputs divided by 255, its accuracy is 1.0000")),
+            .any(|line| line
+                .starts_with("With inputs divided by 255, the network's accuracy is 1.0000")),
         "{told:?}"
     );
     assert!(told[0].contains("give bytes (uint8)"), "{told:?}");
