@@ -101,7 +101,7 @@ mod tests {
         let mut rng = Rng::new(1);
         for step in 0..10 {
             let mut of_data = Rng::new(step + 2);
-            let m = [150, 40][step as usize % 2];
+            let m = [600, 160][step as usize % 2];
             let (x, y) = (normal((m, WIDTHS[0]), &mut of_data), normal((m, 2), &mut of_data));
             let loss = |f: &Tensor| Ok((f - &y)?.sqr()?.mean_all()?);
             if in_tensors {

@@ -12,8 +12,9 @@ use super::matmul::{Shape, matmul};
 use super::{numbers, on_cpu, share_out, vectorized};
 use crate::error::{Error, Expected, Result};
 
-/// Multiply-adds that a part of a product has at least, where a product is shared out among threads.
-const SMALLEST_PART: usize = 1 << 20;
+/// Multiply-adds that a part of a product has at least, where a product is shared out among threads: a tenth of a millisecond,
+/// some times what waking a thread takes.
+const SMALLEST_PART: usize = 1 << 23;
 /// Numbers of a gradient that are made and used at a time, so that they stay in the cache of one core.
 const NUMBERS_AT_A_TIME: usize = 1 << 18;
 /// Rows that a part of a product has at least.

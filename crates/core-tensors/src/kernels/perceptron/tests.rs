@@ -104,7 +104,7 @@ fn trained(fast: bool, activation: Activation) -> Vec<f64> {
     let mut adam = Adam::new(AdamConfig::pytorch(1e-3), &w).unwrap();
     let mut perceptron = Perceptron::new(&widths, activation, true).unwrap();
     for step in 0..10 {
-        let m = [150, 40][step as usize % 2];
+        let m = [600, 160][step as usize % 2];
         let (x, target) = (normal((m, 300), 2 * step), normal((m, 3), 2 * step + 1));
         let loss = |f: &Tensor| Ok::<_, Error>((f - &target)?.sqr()?.mean_all()?);
         if fast {
@@ -140,8 +140,8 @@ fn the_number_of_threads_does_not_change_a_bit() {
 
 #[test]
 fn parts_are_never_so_small_that_they_are_summed_in_another_order() {
-    // 4096 inputs and few units: products of up to 256 numbers take another way.
-    for (widths, m) in [([4096, 16], 64), ([12_288, 10], 128), ([4096, 2], 300)] {
+    // Many inputs and few units: products of up to 256 numbers take another way.
+    for (widths, m) in [([65_536, 2], 160), ([12_288, 10], 160)] {
         let (w, x) = (start(&widths, true, 3), normal((m, widths[0]), 4));
         let on = |n| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
