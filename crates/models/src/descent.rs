@@ -45,7 +45,7 @@ impl<'a> Descent<'a> {
     pub fn new(network: &'a dyn Architecture, w: &Params, config: AdamConfig) -> Result<Self> {
         network.layout().check_same("parameters to train", w.layout())?;
         let adam = Adam::new(config, w)?;
-        let perceptron = network.perceptron().filter(|_| w.blocks().iter().all(is_plain));
+        let perceptron = network.perceptron().filter(|_| w.blocks().iter().all(Perceptron::covers));
         // Which share their numbers with those of the caller.
         let w = w.clone();
         Ok(Self { network, w, adam, perceptron })
@@ -62,10 +62,11 @@ impl<'a> Descent<'a> {
         x: &Tensor,
         loss: impl FnOnce(&Tensor) -> std::result::Result<Tensor, E>,
     ) -> std::result::Result<f64, E> {
-        if let Some(perceptron) = self.perceptron.as_mut()
-            && is_plain(x)
-        {
-            return perceptron.step(&features(x).map_err(Error::from)?, &mut self.adam, loss);
+        if let Some(perceptron) = self.perceptron.as_mut() {
+            let x = features(x).map_err(Error::from)?;
+            if Perceptron::covers(&x) {
+                return perceptron.step(&x, &mut self.adam, loss);
+            }
         }
         let loss = loss(&self.network.forward(&self.w, x)?)?;
         Ok(step_in_tensors(&mut self.adam, &loss)?)
@@ -87,11 +88,6 @@ impl<'a> Descent<'a> {
 fn step_in_tensors(adam: &mut Adam, loss: &Tensor) -> Result<f64> {
     adam.step(&loss.backward()?)?;
     Ok(loss.to_dtype(DType::F64)?.to_scalar()?)
-}
-
-/// Whether a tensor is f32, or bytes that count as such, on the CPU: what a [`Perceptron`] computes on.
-fn is_plain(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::U8)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The step of a perceptron at a draw of its weights, in buffers that are used again.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use core_tensors::kernels::mean_field::KlGradient;
 use core_tensors::kernels::perceptron::{Buffers, Gradient, Perceptron, Weights};
 use core_tensors::{Block, Rng};
@@ -49,9 +49,10 @@ impl Weights for AtDraw<'_> {
 impl MeanField {
     /// The network's form on slices, where it has one and the numbers are f32 on the CPU; kept from step to step.
     pub(crate) fn perceptron(&mut self, network: &Mlp, x: &Tensor) -> Option<Perceptron> {
-        let is_plain = self.device.is_cpu() && x.device().is_cpu() && x.dtype() == DType::F32;
         let kept = self.scratch.perceptron.take().filter(|(of, _)| of == network);
-        kept.map(|(_, kept)| kept).or_else(|| network.perceptron()).filter(|_| is_plain)
+        kept.map(|(_, kept)| kept)
+            .or_else(|| network.perceptron())
+            .filter(|_| self.device.is_cpu() && Perceptron::covers(x))
     }
 
     /// One step at a draw for that form of a network: `loss` maps f(x, w) to the likelihood's term, whose value is returned.

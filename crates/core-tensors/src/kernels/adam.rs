@@ -137,6 +137,15 @@ impl Constants {
     }
 }
 
+/// The numbers of a block, to be changed.
+fn numbers_of_block<'a>(block: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("adam wanted a contiguous block, found {layout:?}");
+    };
+    let CpuStorage::F32(block) = block else { bail!("adam wanted a block of f32") };
+    Ok(&mut block[start..end])
+}
+
 struct Fused<'a> {
     update: &'a Update,
     moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
@@ -154,11 +163,7 @@ impl InplaceOp2 for Fused<'_> {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> Result<()> {
-        let Some((start, end)) = block_layout.contiguous_offsets() else {
-            bail!("adam wanted a contiguous block, found {block_layout:?}");
-        };
-        let CpuStorage::F32(block) = block else { bail!("adam wanted a block of f32") };
-        let block = &mut block[start..end];
+        let block = numbers_of_block(block, block_layout)?;
         let gradient = numbers::<f32>(gradient, gradient_layout)?;
         let mut moments = self.moments.borrow_mut();
         let (first, second) = &mut *moments;
@@ -185,11 +190,7 @@ impl InplaceOp1 for InParts<'_> {
     }
 
     fn cpu_fwd(&self, block: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("adam wanted a contiguous block, found {layout:?}");
-        };
-        let CpuStorage::F32(block) = block else { bail!("adam wanted a block of f32") };
-        let block = &mut block[start..end];
+        let block = numbers_of_block(block, layout)?;
         let mut moments = self.moments.borrow_mut();
         let (first, second) = &mut *moments;
         let (n, constants) = (self.gradient.numbers_at_a_time(), self.update.constants());

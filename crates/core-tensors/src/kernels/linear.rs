@@ -2,9 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::activation::{Activation, activate, times_derivative};
+use super::activation::{Activation, times_derivative};
+use super::dense::Dense;
 use super::elementwise::Real;
-use super::matmul::{Shape as Matrix, matmul};
 use super::{is_fused, numbers, on_cpu};
 
 /// One dense layer: act(x Uᵀ + b); shape (m, n_out).
@@ -71,18 +71,18 @@ impl CustomOp2 for Linear {
         u_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((m, n_in), (n_out, n_cols)) = (x_layout.shape().dims2()?, u_layout.shape().dims2()?);
-        let sizes = Sizes { m, n_in, n_out, n_cols };
+        let layer = Dense { m, n_in, n_out, n_cols };
         let y = match x {
             CpuStorage::F32(_) => CpuStorage::F32(forward::<f32>(
                 numbers(x, x_layout)?,
                 numbers(u, u_layout)?,
-                sizes,
+                layer,
                 self.activation,
             )?),
             _ => CpuStorage::F64(forward::<f64>(
                 numbers(x, x_layout)?,
                 numbers(u, u_layout)?,
-                sizes,
+                layer,
                 self.activation,
             )?),
         };
@@ -103,44 +103,9 @@ impl CustomOp2 for Linear {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Sizes {
-    m: usize,
-    n_in: usize,
-    n_out: usize,
-    n_cols: usize,
-}
-
-impl Sizes {
-    fn x(self) -> Matrix {
-        Matrix::rows_apart(self.m, self.n_in, self.n_in)
-    }
-
-    /// U without its bias.
-    fn u(self) -> Matrix {
-        Matrix::rows_apart(self.n_out, self.n_in, self.n_cols)
-    }
-
-    fn y(self) -> Matrix {
-        Matrix::rows_apart(self.m, self.n_out, self.n_out)
-    }
-
-    fn has_bias(self) -> bool {
-        self.n_cols > self.n_in
-    }
-}
-
-fn forward<T: Real>(x: &[T], u: &[T], s: Sizes, activation: Activation) -> Result<Vec<T>> {
-    let mut y = vec![T::zero(); s.m * s.n_out];
-    if s.has_bias() && s.m > 0 {
-        let (first, rest) = y.split_at_mut(s.n_out);
-        for (j, b) in first.iter_mut().enumerate() {
-            *b = u[j * s.n_cols + s.n_in];
-        }
-        rest.chunks_exact_mut(s.n_out).for_each(|row| row.copy_from_slice(first));
-    }
-    matmul((&mut y, s.y()), (x, s.x()), (u, s.u().transposed()), s.has_bias())?;
-    activate(&mut y, activation);
+fn forward<T: Real>(x: &[T], u: &[T], layer: Dense, activation: Activation) -> Result<Vec<T>> {
+    let mut y = vec![T::zero(); layer.m * layer.n_out];
+    layer.forward(&mut y, x, u, activation)?;
     Ok(y)
 }
 
@@ -152,7 +117,7 @@ fn backward<T: Real>(
     activation: Activation,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let ((m, n_in), (n_out, n_cols)) = (x.dims2()?, u.dims2()?);
-    let s = Sizes { m, n_in, n_out, n_cols };
+    let layer = Dense { m, n_in, n_out, n_cols };
     let gradient = gradient.contiguous()?;
     let ((gs, gl), (ys, yl)) = (gradient.storage_and_layout(), y.storage_and_layout());
     let mut dz = numbers::<T>(on_cpu(&gs)?, gl)?.to_vec();
@@ -161,17 +126,7 @@ fn backward<T: Real>(
     let du = if u.track_op() {
         let (xs, xl) = x.storage_and_layout();
         let mut du = vec![T::zero(); n_out * n_cols];
-        let x = numbers(on_cpu(&xs)?, xl)?;
-        matmul((&mut du, s.u()), (&dz, s.y().transposed()), (x, s.x()), false)?;
-        if s.has_bias() {
-            let mut sums = vec![T::zero(); n_out];
-            for row in dz.chunks_exact(n_out) {
-                sums.iter_mut().zip(row).for_each(|(sum, &g)| *sum += g);
-            }
-            for (j, sum) in sums.into_iter().enumerate() {
-                du[j * n_cols + n_in] = sum;
-            }
-        }
+        layer.by_weights(0..n_out, &mut du, &dz, numbers(on_cpu(&xs)?, xl)?)?;
         Some(Tensor::from_vec(du, (n_out, n_cols), u.device())?)
     } else {
         None
@@ -179,7 +134,7 @@ fn backward<T: Real>(
     let dx = if x.track_op() {
         let (us, ul) = u.storage_and_layout();
         let mut dx = vec![T::zero(); m * n_in];
-        matmul((&mut dx, s.x()), (&dz, s.y()), (numbers(on_cpu(&us)?, ul)?, s.u()), false)?;
+        layer.by_inputs(&mut dx, &dz, numbers(on_cpu(&us)?, ul)?)?;
         Some(Tensor::from_vec(dx, (m, n_in), x.device())?)
     } else {
         None

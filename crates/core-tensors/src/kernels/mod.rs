@@ -10,6 +10,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 mod activation;
 pub(crate) mod adam;
 mod convolution;
+mod dense;
 mod elementwise;
 pub mod empirical_bayes;
 mod exponential;

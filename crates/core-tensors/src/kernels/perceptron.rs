@@ -7,9 +7,9 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor, Var};
 
 pub use self::buffers::Buffers;
-use super::activation::{Activation, activate, times_derivative};
-use super::matmul::{Shape, matmul};
-use super::{numbers, on_cpu, share_out, vectorized};
+use super::activation::{Activation, times_derivative};
+use super::dense::Dense;
+use super::{numbers, on_cpu, share_out};
 use crate::error::{Error, Expected, Result};
 
 /// Multiply-adds that a part of a product has at least, where a product is shared out among threads: a tenth of a millisecond,
@@ -52,8 +52,8 @@ pub trait Weights {
 }
 
 impl Perceptron {
-    /// Layers of n_0, …, n_T units; `None` for activations whose derivative cannot be told from their values, and for what
-    /// [`linear`](super::linear) refuses.
+    /// Layers of n_0, …, n_T units; `None` for activations whose derivative does not follow from their values, and for slopes
+    /// that [`linear`](super::linear) refuses.
     pub fn new(widths: &[usize], activation: Activation, has_bias: bool) -> Option<Self> {
         let has_slope = activation.slope().is_none_or(|slope| slope > 0.0 && slope < 1.0);
         let is_chain = widths.len() > 1 && !widths.contains(&0);
@@ -67,6 +67,11 @@ impl Perceptron {
         })
     }
 
+    /// Whether numbers of this type and place can be computed on: f32 on the CPU.
+    pub fn covers(tensor: &Tensor) -> bool {
+        tensor.device().is_cpu() && tensor.dtype() == DType::F32
+    }
+
     /// f(x, w) of m examples, (m, n_T) row by row; `x` is (m, n_0).
     pub fn forward(&mut self, x: &[f32], w: &impl Weights) -> Result<&[f32]> {
         let m = self.n_examples(x)?;
@@ -75,7 +80,7 @@ impl Perceptron {
             let (before, rest) = self.outputs.split_at_mut(t);
             let inputs = before.last().map_or(x, Vec::as_slice);
             let Some(outputs) = rest.first_mut() else { continue };
-            outputs.resize(m * layer.n_out, 0.0);
+            outputs.resize(m * layer.sizes.n_out, 0.0);
             w.read(t, &mut |u| layer.forward(inputs, u, outputs))?;
         }
         Ok(self.outputs.last().map_or(&[], Vec::as_slice))
@@ -93,12 +98,12 @@ impl Perceptron {
         self.by_sums.extend_from_slice(by_outputs);
         for t in (0..self.outputs.len()).rev() {
             let layer = self.layer(t, m);
+            let n_inputs = m * layer.sizes.n_in;
             let below = t.checked_sub(1).map(|below| &self.outputs[below]);
-            Expected::Exactly(m * layer.n_in)
-                .check("inputs of a layer", below.map_or(x, |b| b).len())?;
+            Expected::Exactly(n_inputs).check("inputs of a layer", below.map_or(x, |b| b).len())?;
             if let Some(inputs) = below {
                 let (by_sums, by_inputs) = (&self.by_sums, &mut self.by_inputs);
-                by_inputs.resize(m * layer.n_in, 0.0);
+                by_inputs.resize(n_inputs, 0.0);
                 let activation = self.activation;
                 w.read(t, &mut |u| {
                     layer.backward(by_sums, u, by_inputs, |g, first| {
@@ -168,26 +173,23 @@ impl Perceptron {
         let (n_in, n_out) = (self.widths[t], self.widths[t + 1]);
         let is_last = t + 2 == self.widths.len();
         let activation = if is_last { Activation::Identity } else { self.activation };
-        Layer { m, n_in, n_out, n_cols: n_in + usize::from(self.has_bias), activation }
+        let sizes = Dense { m, n_in, n_out, n_cols: n_in + usize::from(self.has_bias) };
+        Layer { sizes, activation }
     }
 }
 
-/// One layer on a batch of m examples.
+/// One layer on a batch.
 #[derive(Clone, Copy, Debug)]
 struct Layer {
-    m: usize,
-    n_in: usize,
-    n_out: usize,
-    /// n_in, and one for the bias.
-    n_cols: usize,
+    sizes: Dense,
     activation: Activation,
 }
 
 impl Layer {
     /// Parts among which threads share a product out.
     fn n_parts(&self) -> usize {
-        let work = self.m * self.n_in * self.n_out;
-        (work / SMALLEST_PART).min(rayon::current_num_threads()).max(1)
+        let Dense { m, n_in, n_out, .. } = self.sizes;
+        (m * n_in * n_out / SMALLEST_PART).min(rayon::current_num_threads()).max(1)
     }
 
     /// Rows of each of at most `n_parts` parts of a product with n rows of `cols` numbers; the last part may have fewer, but
@@ -199,31 +201,23 @@ impl Layer {
         rows.into_iter().find(|&rows| last(rows) >= least).unwrap_or(n.max(1))
     }
 
-    /// U without its bias.
-    fn weights(&self) -> Shape {
-        Shape::rows_apart(self.n_out, self.n_in, self.n_cols)
+    /// The sizes of a part of the batch.
+    fn of_part(&self, m: usize) -> Dense {
+        Dense { m, ..self.sizes }
+    }
+
+    fn check(&self, u: &[f32]) -> Result<()> {
+        let Dense { n_out, n_cols, .. } = self.sizes;
+        Expected::Exactly(n_out * n_cols).check("numbers of a block", u.len())
     }
 
     fn forward(&self, x: &[f32], u: &[f32], y: &mut [f32]) -> Result<()> {
-        Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
-        let (n_in, n_out) = (self.n_in, self.n_out);
-        let has_bias = self.n_cols > n_in;
-        let rows = Self::rows_of_a_part(self.m, n_out, self.n_parts());
+        self.check(u)?;
+        let Dense { m, n_in, n_out, .. } = self.sizes;
+        let rows = Self::rows_of_a_part(m, n_out, self.n_parts());
         let parts = y.chunks_mut(rows * n_out).zip(x.chunks(rows * n_in)).collect();
         let work = |(y, x): (&mut [f32], &[f32])| {
-            if has_bias && y.len() >= n_out {
-                let (first, rest) = y.split_at_mut(n_out);
-                for (b, row) in first.iter_mut().zip(u.chunks_exact(self.n_cols)) {
-                    *b = row[n_in];
-                }
-                rest.chunks_exact_mut(n_out).for_each(|row| row.copy_from_slice(first));
-            }
-            let m = y.len() / n_out;
-            let (sums, inputs) =
-                (Shape::rows_apart(m, n_out, n_out), Shape::rows_apart(m, n_in, n_in));
-            matmul((y, sums), (x, inputs), (u, self.weights().transposed()), has_bias)?;
-            activate(y, self.activation);
-            Ok(())
+            self.of_part(y.len() / n_out).forward(y, x, u, self.activation)
         };
         Ok(share_out(parts, work)?)
     }
@@ -236,16 +230,13 @@ impl Layer {
         by_inputs: &mut [f32],
         finish: impl Fn(&mut [f32], usize) + Sync,
     ) -> Result<()> {
-        Expected::Exactly(self.n_out * self.n_cols).check("numbers of a block", u.len())?;
-        let (n_in, n_out) = (self.n_in, self.n_out);
-        let rows = Self::rows_of_a_part(self.m, n_in, self.n_parts());
+        self.check(u)?;
+        let Dense { m, n_in, n_out, .. } = self.sizes;
+        let rows = Self::rows_of_a_part(m, n_in, self.n_parts());
         let parts = by_inputs.chunks_mut(rows * n_in).zip(by_sums.chunks(rows * n_out));
         let parts: Vec<_> = parts.enumerate().collect();
         let work = |(part, (by_inputs, by_sums)): (usize, (&mut [f32], &[f32]))| {
-            let m = by_sums.len() / n_out;
-            let (inputs, sums) =
-                (Shape::rows_apart(m, n_in, n_in), Shape::rows_apart(m, n_out, n_out));
-            matmul((by_inputs, inputs), (by_sums, sums), (u, self.weights()), false)?;
+            self.of_part(by_sums.len() / n_out).by_inputs(by_inputs, by_sums, u)?;
             finish(by_inputs, part * rows * n_in);
             Ok(())
         };
@@ -266,62 +257,25 @@ pub struct Gradient<'a> {
 impl Gradient<'_> {
     /// Columns of the block: inputs, and one for the bias where there is one.
     pub fn n_cols(&self) -> usize {
-        self.layer.n_cols
+        self.layer.sizes.n_cols
     }
 
     /// Numbers of whole rows that are best asked for at a time.
     pub fn numbers_at_a_time(&self) -> usize {
-        let Layer { n_in, n_cols, n_out, .. } = self.layer;
+        let Dense { n_in, n_cols, n_out, .. } = self.layer.sizes;
         let for_the_cache = n_out.div_ceil((NUMBERS_AT_A_TIME / n_cols).max(ROWS));
         Layer::rows_of_a_part(n_out, n_in, self.layer.n_parts().max(for_the_cache)) * n_cols
     }
 
     /// Σᵢ δᵢⱼ xᵢ and Σᵢ δᵢⱼ for the units j in `rows`, row by row.
     pub fn rows(&self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let Layer { m, n_in, n_out, n_cols, .. } = self.layer;
-        let n = rows.len();
-        Expected::Exactly(n * n_cols).check("numbers of a part of a gradient", out.len())?;
+        let Dense { n_out, n_cols, .. } = self.layer.sizes;
+        Expected::Exactly(rows.len() * n_cols)
+            .check("numbers of a part of a gradient", out.len())?;
         if rows.end > n_out {
             return Err(Error::Index { what: "unit", index: rows.end, n: n_out });
         }
-        if n == 0 {
-            return Ok(());
-        }
-        let by_sums = self.by_sums.get(rows.start..).unwrap_or(&[]);
-        let columns = Shape::rows_apart(m, n, n_out).transposed();
-        let dst = Shape::rows_apart(n, n_in, n_cols);
-        matmul(
-            (out, dst),
-            (by_sums, columns),
-            (self.inputs, Shape::rows_apart(m, n_in, n_in)),
-            false,
-        )?;
-        if n_cols > n_in {
-            for (first, rows) in (rows.start..).step_by(ROWS).zip(out.chunks_mut(ROWS * n_cols)) {
-                let sums = self.sums_of_columns(first);
-                for (row, sum) in rows.chunks_exact_mut(n_cols).zip(sums) {
-                    row[n_in] = sum;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Σᵢ δᵢⱼ for the units j from `first` on, as many as there are up to 16.
-    fn sums_of_columns(&self, first: usize) -> [f32; ROWS] {
-        let mut sums = [0.0; ROWS];
-        vectorized(
-            #[inline(always)]
-            || {
-                for deltas in self.by_sums.chunks_exact(self.layer.n_out) {
-                    match deltas[first..].first_chunk::<ROWS>() {
-                        Some(deltas) => (0..ROWS).for_each(|j| sums[j] += deltas[j]),
-                        None => sums.iter_mut().zip(&deltas[first..]).for_each(|(s, d)| *s += d),
-                    }
-                }
-            },
-        );
-        sums
+        Ok(self.layer.sizes.by_weights(rows, out, self.by_sums, self.inputs)?)
     }
 
     /// Makes the gradient part by part in `buffers` and hands each to `take` with the part of the state that belongs to it.
@@ -336,7 +290,7 @@ impl Gradient<'_> {
         let n_rows = self.numbers_at_a_time() / self.n_cols();
         let work = |(part, state): (usize, P)| {
             let first = part * n_rows;
-            let rows = first..(first + n_rows).min(self.layer.n_out);
+            let rows = first..(first + n_rows).min(self.layer.sizes.n_out);
             buffers.with(rows.len() * self.n_cols(), |gradient| {
                 self.rows(rows, gradient)?;
                 take(gradient, state)

@@ -104,7 +104,7 @@ impl Split {
 fn fill_in(parts: &mut [Prepared; 3]) -> Result<Vec<(String, f64)>> {
     let mut is_complete = true;
     for part in parts.iter() {
-        // A sum is none where a number is.
+        // The sum is NaN where one of the numbers is.
         let sum = part.x.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         is_complete &= !sum.is_nan();
     }

@@ -227,7 +227,7 @@ mod tests {
                 "{error}"
             );
         }
-        // The numbers of names that other data brought are nobody's.
+        // Names that come from other data have no numbers: only names that are numbers themselves count.
         assert_eq!(classes_of(&[5.0, 3.0], "3 5", NamesFrom::Data).unwrap(), [1, 0]);
         let error = classes_of(&[1.0, 0.0], "cat dog", NamesFrom::Data).unwrap_err().to_string();
         assert!(error.contains("values without a name: 0, 1;"), "{error}");

@@ -15,6 +15,7 @@ mod run;
 mod taught;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod work;
 
 pub use bayesian::{

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use candle_core::{DType, Device};
 use core_tensors::{Adam, AdamConfig, Dataset, Params, Rng};
 use models::Architecture;
@@ -15,6 +15,7 @@ use super::failure::{NonFinite, largest_parameter};
 use super::fingerprint::{Fingerprint, fingerprint};
 use super::objective::Objective;
 use super::taught::Taught;
+use super::trials::{Trials, Tried, best_epoch};
 use crate::training::Monitor;
 
 /// What checkpoints are called.
@@ -244,7 +245,7 @@ impl Training<'_> {
                 return Err(self.failure(&learner, loss, epoch, None)?.into());
             }
             progress.epochs.push((objective, loss));
-            if best_epoch(&curve(before, &progress)) == epoch + 1 {
+            if best_epoch(curve(before, &progress)) == epoch + 1 {
                 best = Params::new(self.graph.layout(), copied(&learner.w)?)?;
             }
             self.monitor.note(&format!(
@@ -260,7 +261,7 @@ impl Training<'_> {
         Ok(Distilled {
             params: best,
             setting,
-            best_epoch: best_epoch(&curve),
+            best_epoch: best_epoch(curve.iter().copied()),
             curve,
             objective,
             trials,
@@ -277,20 +278,14 @@ impl Training<'_> {
         let mut trials = Vec::new();
         for (r, &Round { n_steps, n }) in self.rounds.iter().enumerate() {
             let mut losses = Vec::new();
-            let mut failure = None;
+            let mut of_round = Trials::after(trials.len());
             for &i in &left {
                 let setting = self.settings[i];
-                let loss = match progress.trials.get(trials.len()) {
-                    Some(&loss) => loss,
-                    None => {
-                        let found = self.tried(setting, n_steps)?;
-                        let loss = found.as_ref().ok().copied();
-                        failure = failure.or(found.err());
-                        progress.trials.push(loss);
-                        store(progress)?;
-                        loss
-                    }
-                };
+                let (loss, is_new) =
+                    of_round.next(&mut progress.trials, || self.tried(setting, n_steps))?;
+                if is_new {
+                    store(progress)?;
+                }
                 trials.push(Trial { setting, n_steps, loss });
                 losses.extend(loss.map(|loss| (loss, i)));
             }
@@ -304,15 +299,7 @@ impl Training<'_> {
                 }
             }
             let Some(&(loss, i)) = losses.first() else {
-                // What was found before an interruption is found again.
-                let failure = match failure {
-                    Some(failure) => failure,
-                    None => self
-                        .tried(self.settings[0], n_steps)?
-                        .err()
-                        .ok_or_else(|| anyhow!("no trial is left"))?,
-                };
-                return Err(failure.into());
+                return Err(of_round.why_none(|| self.tried(self.settings[0], n_steps)));
             };
             self.monitor.note(&format!(
                 "{n} settings for {n_steps} steps each, round {} of {}: validation loss {loss:.5} with {}",
@@ -325,11 +312,7 @@ impl Training<'_> {
     }
 
     /// The loss of the validation examples after some steps from the start; a failure where it is no number.
-    fn tried(
-        &self,
-        setting: Setting,
-        n_steps: usize,
-    ) -> Result<std::result::Result<f64, NonFinite>> {
+    fn tried(&self, setting: Setting, n_steps: usize) -> Result<Tried> {
         let mut learner = Learner::new(self.start, setting, n_steps)?;
         if let Err(error) = self.steps(&mut learner, 0..n_steps) {
             return error.downcast::<NonFinite>().map(Err);
@@ -398,7 +381,7 @@ impl Training<'_> {
     /// Whether all epochs are done, or enough without a better loss.
     fn is_over(&self, before: f64, progress: &Progress) -> bool {
         let n = progress.epochs.len();
-        let waited = n - best_epoch(&curve(before, progress));
+        let waited = n - best_epoch(curve(before, progress));
         n >= self.course.epochs
             || self.course.patience.is_some_and(|most| {
                 // The step size rises for a tenth of the epochs: nothing ends before it has fallen for a while.
@@ -419,10 +402,4 @@ fn copied(w: &Params) -> Result<Vec<candle_core::Tensor>> {
 /// Validation losses before training and after each epoch.
 fn curve(before: f64, progress: &Progress) -> Vec<f64> {
     std::iter::once(before).chain(progress.epochs.iter().map(|(_, loss)| *loss)).collect()
-}
-
-/// Index of the least, the first among equals.
-fn best_epoch(curve: &[f64]) -> usize {
-    let least = curve.iter().enumerate().min_by(|(_, a), (_, b)| a.total_cmp(b));
-    least.map_or(0, |(epoch, _)| epoch)
 }

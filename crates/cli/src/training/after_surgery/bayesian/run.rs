@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use bayes_posterior::{
     Diagonal, Estimator, Gaussian, Inference, MeanField, Prior, VariationalPrior,
 };
@@ -13,6 +13,7 @@ use super::super::checkpoint::{Checkpoints, packed, resumed};
 use super::super::course::step_size;
 use super::super::failure::{NonFinite, largest_parameter};
 use super::super::fingerprint::Fingerprint;
+use super::super::trials::{Trials, Tried, at_worst, best_epoch};
 use super::carried::Carried;
 use super::problem::Problem;
 use super::{BayesianCourse, BayesianSetting, BayesianTrial};
@@ -88,7 +89,7 @@ impl Training<'_> {
                 return Err(self.failure(&q, setting, loss, epoch, None)?.into());
             }
             progress.epochs.push(loss);
-            if best_epoch(before, &progress.epochs) == epoch + 1 {
+            if best_epoch(curve(before, &progress)) == epoch + 1 {
                 best = q.clone();
             }
             self.monitor.note(&format!(
@@ -97,12 +98,13 @@ impl Training<'_> {
             ));
             store(&progress, &[q.to_bytes()?, best.to_bytes()?])?;
         }
+        let curve = curve(before, &progress);
         Ok(Inferred {
             q: best.to_gaussian()?,
             setting,
-            best_epoch: best_epoch(before, &progress.epochs),
+            best_epoch: best_epoch(curve.iter().copied()),
             divergence: inference.divergence(&best)?,
-            curve: std::iter::once(before).chain(progress.epochs).collect(),
+            curve,
             trials,
         })
     }
@@ -118,33 +120,19 @@ impl Training<'_> {
             return Ok((only, Vec::new()));
         }
         let n_steps = self.course.n_steps_of_trial(self.n_batches());
-        let (mut trials, mut failure) = (Vec::new(), None);
+        let (mut trials, mut made) = (Vec::new(), Trials::after(0));
         for &setting in &settings {
-            let loss = match progress.trials.get(trials.len()) {
-                Some(&loss) => loss,
-                None => {
-                    let found = self.tried(setting, n_steps)?;
-                    let loss = found.as_ref().ok().copied();
-                    failure = failure.or(found.err());
-                    progress.trials.push(loss);
-                    store(progress)?;
-                    loss
-                }
-            };
+            let (loss, is_new) =
+                made.next(&mut progress.trials, || self.tried(setting, n_steps))?;
+            if is_new {
+                store(progress)?;
+            }
             trials.push(BayesianTrial { setting, n_steps, loss });
         }
         let finite = trials.iter().filter_map(|trial| Some((trial.loss?, trial.setting)));
         // The first among equals.
         let Some((loss, setting)) = finite.min_by(|(a, _), (b, _)| a.total_cmp(b)) else {
-            // What was found before an interruption is found again.
-            let failure = match failure {
-                Some(failure) => failure,
-                None => self
-                    .tried(settings[0], n_steps)?
-                    .err()
-                    .ok_or_else(|| anyhow!("no trial is left"))?,
-            };
-            return Err(failure.into());
+            return Err(made.why_none(|| self.tried(settings[0], n_steps)));
         };
         self.monitor.note(&format!(
             "{} settings for {n_steps} steps each: predictive validation loss {loss:.5} with {setting}",
@@ -155,11 +143,7 @@ impl Training<'_> {
 
     /// The loss of the validation examples after some steps, or before them where that is less; a failure where it is no
     /// number.
-    fn tried(
-        &self,
-        setting: BayesianSetting,
-        n_steps: usize,
-    ) -> Result<std::result::Result<f64, NonFinite>> {
+    fn tried(&self, setting: BayesianSetting, n_steps: usize) -> Result<Tried> {
         let (mut q, prior) = (self.start(setting)?, self.carried.prior(setting.counted)?);
         let before = at_worst(self.judged(&q)?);
         let prior = Prior::new(&prior)?;
@@ -251,13 +235,7 @@ impl Training<'_> {
     }
 }
 
-/// A loss, or +∞ where it is no number.
-fn at_worst(loss: f64) -> f64 {
-    if loss.is_nan() { f64::INFINITY } else { loss }
-}
-
-/// The epoch with the least loss, the first among equals; 0 is before inference.
-fn best_epoch(before: f64, epochs: &[f64]) -> usize {
-    let all = std::iter::once(&before).chain(epochs).map(|&loss| at_worst(loss)).enumerate();
-    all.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(epoch, _)| epoch)
+/// Predictive validation losses before inference and after each epoch.
+fn curve(before: f64, progress: &Progress) -> Vec<f64> {
+    std::iter::once(before).chain(progress.epochs.iter().copied()).collect()
 }
